@@ -1,0 +1,1 @@
+//! The kernel catalogue and its implementations.

@@ -1,0 +1,73 @@
+//! The error type of the crate: values whose text is one sentence a user can act on.
+
+use std::path::PathBuf;
+
+/// The result of everything that can fail for a reason outside the program.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a command could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A flag or its value makes no sense; names the flag and what was expected.
+    #[error("{0}")]
+    Usage(String),
+    /// A plan holds an unknown key, a wrong type or an impossible value; names the key.
+    #[error("plan: {0}")]
+    Plan(String),
+    /// A data file is missing, truncated or holds impossible values.
+    #[error("data file {}: {reason}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// A genotype is malformed; names the place.
+    #[error("genotype: {0}")]
+    Genotype(String),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A stored file is not what its name says.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// Operands of an operator do not fit together; names the operator and both shapes.
+    #[error("{operator}: {reason}")]
+    Shape {
+        /// The operator.
+        operator: &'static str,
+        /// Both shapes, as a sentence.
+        reason: String,
+    },
+    /// A device cannot do what was asked of it.
+    #[error("device: {0}")]
+    Device(String),
+    /// The loss is no longer a finite number.
+    #[error("{0}")]
+    Diverged(String),
+}
+
+impl Error {
+    /// The exit code of the process: 2 for wrong usage, 1 for a run that failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) | Error::Plan(_) | Error::Genotype(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Wraps a system error with the path it concerns.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Error::Io { path: path.into(), source }
+    }
+}

@@ -1,0 +1,26 @@
+//! Differentiable architecture search (DARTS; Liu, Simonyan, Yang, ICLR 2019) from first principles.
+//!
+//! Each module uses only the ones before it; read them in this order:
+//!
+//! 1. [`error`] and [`random`]: the two things everything else leans on.
+//! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
+//! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
+//! 4. [`nn`]: parameters and their initial values.
+//! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
+//! 6. [`data`]: images, their split into two halves, augmentation and batches.
+//! 7. [`search`]: the bilevel optimisation of weights and alphas.
+//! 8. [`report`]: the run directory, metrics and drawings.
+//! 9. [`cli`]: the command line.
+
+pub mod autograd;
+pub mod backend;
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod nn;
+pub mod random;
+pub mod report;
+pub mod search;
+pub mod space;
+
+pub use error::{Error, Result};

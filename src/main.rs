@@ -1,0 +1,3 @@
+//! The `darts` binary.
+
+fn main() {}
