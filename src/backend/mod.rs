@@ -1,1 +1,169 @@
-//! The kernel catalogue and its implementations.
+//! What a device can compute: the kernel catalogue.
+//!
+//! [`Backend`] names every computation the engine may ask of a device, and its comments are the
+//! specification. [`reference`] follows them with plain loops in f32 or f64 and is the text to read
+//! first; [`cpu`] is vectorised and threaded.
+//!
+//! A device holds two memories. *Activations* (images, feature maps and their gradients, NHWC,
+//! contiguous) are addressed by [`Slot`]s; *state* (weights, alphas, statistics, per-channel
+//! coefficients, always in the accumulation type) by [`Span`]s. The tape decides at record time what
+//! lies where, so no kernel allocates.
+
+pub mod cpu;
+pub mod operators;
+pub mod reference;
+
+pub use operators::*;
+
+use crate::Result;
+
+/// A number type that a device accumulates in and the host exchanges with it.
+pub trait Scalar:
+    num_traits::Float + std::iter::Sum + std::ops::AddAssign + std::fmt::Debug + Default + Send + Sync + 'static
+{
+    /// Nearest value.
+    fn of(value: f64) -> Self;
+    /// Exact value.
+    fn wide(self) -> f64;
+}
+
+impl Scalar for f32 {
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Scalar for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+    fn wide(self) -> f64 {
+        self
+    }
+}
+
+/// Which batch statistics a forward pass uses and whether it moves the running ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch; the running statistics move.
+    Train,
+    /// Statistics of the batch; the running statistics stay.
+    TrainKeepRunning,
+    /// The running statistics, which stay.
+    Inference,
+}
+
+/// Batch norm's epsilon (PyTorch's default).
+pub const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// How far the running statistics move towards those of a batch (PyTorch's default).
+pub const BATCH_NORM_MOMENTUM: f64 = 0.1;
+
+/// The kernel catalogue. Unless a comment says "accumulated", results are assigned.
+pub trait Backend {
+    /// The accumulation type, in which host and device exchange values.
+    type Scalar: Scalar;
+
+    /// Provides zeroed memory for this many elements, dropping what was there.
+    fn reserve(&mut self, activations: usize, state: usize) -> Result<()>;
+    /// Bytes an activation element takes.
+    fn activation_bytes(&self) -> usize;
+    /// Copies values to the device, rounding to its storage type.
+    fn write_activations(&mut self, slot: Slot, values: &[Self::Scalar]);
+    /// Copies values from the device.
+    fn read_activations(&self, slot: Slot, values: &mut [Self::Scalar]);
+    /// Copies state to the device.
+    fn write(&mut self, span: Span, values: &[Self::Scalar]);
+    /// Copies state from the device.
+    fn read(&self, span: Span, values: &mut [Self::Scalar]);
+    /// Sets the class of each image of the batch.
+    fn write_labels(&mut self, labels: &[u32]);
+
+    /// Dense convolution of the stem, without ReLU in front:
+    /// `y[n,oh,ow,o] = sum_{i,j,c} x[n, oh*s+i-p, ow*s+j-p, c] * w[i,j,c,o]`, zero outside the image;
+    /// then the [statistics](Convolution::statistics) of `y`.
+    fn convolution_forward(&mut self, operator: &Convolution);
+    /// The gradient of the weights. The stem reads the images, so there is no input gradient.
+    fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient);
+
+    /// Depthwise separable convolutions, each branch of each source:
+    /// `d = depthwise(relu(x))`, `y[p,o] = sum_c d[p,c] * pointwise[c,o]`, and the statistics of `y`.
+    /// Padding is `dilation*(kernel-1)/2`. `d` is not kept.
+    fn separable_forward(&mut self, operator: &Separable);
+    /// Gradients of [`Backend::separable_forward`]: of the weights (where asked for), and of each
+    /// source's input, summed over its branches and masked by the ReLU. Where the source asks for
+    /// sums, those of its batch norm's backward: `total = sum(g)`, `products = sum(g * xhat)`.
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool);
+
+    /// `relu`, then a 1x1 convolution over the inputs' concatenated channels, and the statistics of
+    /// the result. With two weight matrices (FactorizedReduce) each gives half of the output channels
+    /// at stride 2, the second from the input shifted by one pixel in both directions; pixels beyond
+    /// the image are zero.
+    fn pointwise_forward(&mut self, operator: &Pointwise);
+    /// Gradients of [`Backend::pointwise_forward`]: of the weights (where asked for) and of each input.
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool);
+
+    /// Maximum and average of 3x3 neighbourhoods, padding 1, and the statistics of both. Pixels
+    /// outside the image count for neither.
+    fn pool_forward(&mut self, operator: &Pool);
+    /// The input gradient of both; the maximum sends its gradient to the first largest pixel.
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient);
+
+    /// From the batch statistics (or, in inference, the running ones) to what readers apply:
+    /// `inverse_deviation = 1/sqrt(variance + epsilon)`, `scale = gamma * inverse_deviation`,
+    /// `shift = beta - scale * mean`. Running variances are unbiased.
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode);
+    /// `total = sum(g)` and `products = sum(g * xhat)` per channel, for a normalised value with
+    /// several consumers.
+    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce);
+    /// From those sums to the coefficients of the [`Cotangent`]: with `S1 = sum_t w_t total_t`,
+    /// `S2 = sum_t w_t products_t` over n values per channel, `factor_t = scale * w_t`,
+    /// `slope = -scale * S2/n * inverse_deviation`, `offset = -scale * S1/n - slope * mean`;
+    /// also `dgamma = S2`, `dbeta = S1`.
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]);
+
+    /// The weighted sum over the branches of all edges of a node:
+    /// `y = sum_k weight_k * (scale_k * x_k + shift_k)`.
+    fn mixed_forward(&mut self, operator: &Mixed);
+    /// One pass over the node's gradient g and all branches: `total = sum(g)`,
+    /// `products_k = sum(g * xhat_k)` (of x itself where it is not normalised), the gradient of each
+    /// weight `sum_c(gamma * products_k + beta * total)` (accumulated), and for identity branches
+    /// the input gradient `weight_k * g`.
+    fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient);
+
+    /// The mean over all pixels of each channel, the inputs' channels concatenated: `[n][c]`.
+    fn global_pool_forward(&mut self, operator: &GlobalPool);
+    /// `g[n,c] / (h*w)` for every pixel of every input.
+    fn global_pool_backward(&mut self, operator: &GlobalPool, gradient: &GlobalPoolGradient);
+
+    /// `y = x * weights + bias`.
+    fn linear_forward(&mut self, operator: &Linear);
+    /// Gradients of input, weights and bias (the latter two where asked for).
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool);
+
+    /// Mean over the batch of `-log softmax(logits)[label]`, the number of images whose label is
+    /// among the first one and the first five logits, and the gradient of the loss by the logits.
+    /// A logit equal to the label's own ranks before it only where its index is lower.
+    fn cross_entropy(&mut self, operator: &CrossEntropy);
+
+    /// Softmax of each row.
+    fn softmax_forward(&mut self, operator: &Softmax);
+    /// `dx = y * (dy - sum(y * dy))` for each row.
+    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient);
+
+    /// Sets every element.
+    fn fill(&mut self, span: Span, value: f64);
+    /// `target = source`.
+    fn copy(&mut self, target: Span, source: Span);
+    /// `target += factor * source`, or `factor / divisor * source` with a divisor on the device.
+    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span);
+    /// The Euclidean norm.
+    fn norm(&mut self, source: Span, result: Span);
+    /// Gradient descent with momentum, as PyTorch: `g' = clip * g + decay * w`,
+    /// `m = momentum * m + g'`, `w -= rate * m`, where `clip = min(1, limit / (norm + 1e-6))`.
+    fn gradient_descent(&mut self, step: &GradientDescent);
+    /// Adam, as PyTorch: decay added to the gradient, moments corrected for their start at zero.
+    fn adam(&mut self, step: &Adam);
+}

@@ -1,0 +1,558 @@
+//! Operators as data: where their operands lie and what their geometry is. The tape fills these in
+//! once, when a network is recorded; a [`Backend`](super::Backend) only reads them.
+
+use bytemuck::{Pod, Zeroable};
+
+/// A run of elements in the activation memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// First element.
+    pub offset: usize,
+    /// Number of elements.
+    pub len: usize,
+}
+
+/// A run of elements in the state memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First element.
+    pub offset: usize,
+    /// Number of elements.
+    pub len: usize,
+}
+
+impl Span {
+    /// The part of this span that starts at element `start` and has `len` elements.
+    pub fn part(self, start: usize, len: usize) -> Span {
+        assert!(start + len <= self.len, "part {start}+{len} of a span of {}", self.len);
+        Span { offset: self.offset + start, len }
+    }
+
+    /// The elements as a range of indices.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len
+    }
+}
+
+impl Slot {
+    /// The elements as a range of indices.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len
+    }
+}
+
+/// Images, height, width, channels: NHWC, contiguous.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Shape {
+    /// Images.
+    pub n: u32,
+    /// Rows.
+    pub h: u32,
+    /// Columns.
+    pub w: u32,
+    /// Channels.
+    pub c: u32,
+}
+
+impl Shape {
+    /// A shape from host-sized numbers.
+    pub fn new(n: usize, h: usize, w: usize, c: usize) -> Self {
+        let small = |x: usize| u32::try_from(x).expect("a side of a tensor fits 32 bits");
+        Shape { n: small(n), h: small(h), w: small(w), c: small(c) }
+    }
+
+    /// Number of elements.
+    pub fn len(self) -> usize {
+        self.pixels() * self.c as usize
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of pixels of all images.
+    pub fn pixels(self) -> usize {
+        self.n as usize * self.image_pixels()
+    }
+
+    /// Number of pixels of one image.
+    pub fn image_pixels(self) -> usize {
+        self.h as usize * self.w as usize
+    }
+
+    /// The shape of the result of a padded ("same") window at a stride, with `c` channels.
+    pub fn strided(self, stride: usize, c: usize) -> Shape {
+        let side = |x: u32| (x as usize).div_ceil(stride);
+        Shape::new(self.n as usize, side(self.h), side(self.w), c)
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}x{}x{}", self.n, self.h, self.w, self.c)
+    }
+}
+
+/// A batch norm as its readers see it: spans of `[c]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm {
+    /// Mean of the batch, or the running mean in inference.
+    pub mean: Span,
+    /// `1/sqrt(variance + epsilon)`.
+    pub inverse_deviation: Span,
+    /// `gamma * inverse_deviation`.
+    pub scale: Span,
+    /// `beta - scale * mean`.
+    pub shift: Span,
+    /// Learned factor; 1 where absent.
+    pub gamma: Option<Span>,
+    /// Learned offset; 0 where absent.
+    pub beta: Option<Span>,
+}
+
+/// An activation as its readers see it: `scale[c] * x + shift[c]`, or `x` where nothing normalises it.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    /// The raw values.
+    pub data: Slot,
+    /// Their shape.
+    pub shape: Shape,
+    /// The batch norm that readers apply.
+    pub norm: Option<Norm>,
+}
+
+/// The gradient of the loss by a raw value in front of a batch norm. It is never stored; readers compute
+/// `sum_t factor_t[c] * gradient_t + slope[c] * raw + offset[c]`.
+#[derive(Clone, Debug)]
+pub struct Cotangent {
+    /// Gradients of the loss by the values (or nodes) that the normalised value flows into.
+    pub terms: Vec<Term>,
+    /// The raw value.
+    pub raw: Slot,
+    /// `[c]`.
+    pub slope: Span,
+    /// `[c]`.
+    pub offset: Span,
+}
+
+/// One term of a [`Cotangent`].
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    /// A stored gradient, shaped as the raw value.
+    pub gradient: Slot,
+    /// `[c]`.
+    pub factor: Span,
+}
+
+/// Where an input gradient goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its place.
+    pub slot: Slot,
+    /// Whether it is added to what is there (another consumer came first) or assigned.
+    pub accumulate: bool,
+}
+
+/// See [`Backend::convolution_forward`](super::Backend::convolution_forward).
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    /// The images; not normalised.
+    pub input: Operand,
+    /// Side of the window.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+    /// Zero rows and columns on each side.
+    pub padding: usize,
+    /// `[kernel][kernel][c_in][c_out]`.
+    pub weights: Span,
+    /// The result.
+    pub output: Slot,
+    /// Its shape.
+    pub output_shape: Shape,
+    /// `[2][c_out]`: mean and biased variance of the result.
+    pub statistics: Span,
+}
+
+/// Operands of [`Backend::convolution_backward`](super::Backend::convolution_backward).
+#[derive(Clone, Debug)]
+pub struct ConvolutionGradient {
+    /// Gradient of the result.
+    pub cotangent: Cotangent,
+    /// Gradient of the weights.
+    pub weights: Span,
+}
+
+/// See [`Backend::separable_forward`](super::Backend::separable_forward). All branches of all sources
+/// have the same input shape and stride.
+#[derive(Clone, Debug)]
+pub struct Separable {
+    /// What is read, each with the branches that read it.
+    pub sources: Vec<SeparableSource>,
+    /// Step of the depthwise window.
+    pub stride: usize,
+    /// The shape of every result.
+    pub output_shape: Shape,
+}
+
+/// One input of a [`Separable`].
+#[derive(Clone, Debug)]
+pub struct SeparableSource {
+    /// Read through a ReLU.
+    pub input: Operand,
+    /// The convolutions that read it.
+    pub branches: Vec<SeparableBranch>,
+}
+
+/// One depthwise separable convolution.
+#[derive(Clone, Debug)]
+pub struct SeparableBranch {
+    /// Side of the depthwise window: odd.
+    pub kernel: usize,
+    /// Distance between its taps.
+    pub dilation: usize,
+    /// `[kernel][kernel][c_in]`.
+    pub depthwise: Span,
+    /// `[c_in][c_out]`.
+    pub pointwise: Span,
+    /// The result.
+    pub output: Slot,
+    /// `[2][c_out]`: mean and biased variance of the result.
+    pub statistics: Span,
+}
+
+/// Operands of [`Backend::separable_backward`](super::Backend::separable_backward), one entry a source.
+#[derive(Clone, Debug)]
+pub struct SeparableGradient {
+    /// In the order of [`Separable::sources`].
+    pub sources: Vec<SeparableSourceGradient>,
+}
+
+/// Gradients of one source of a [`Separable`].
+#[derive(Clone, Debug)]
+pub struct SeparableSourceGradient {
+    /// Where the input gradient goes.
+    pub input: Target,
+    /// `total` and `products` of the input's batch norm, where this is its only consumer.
+    pub sums: Option<Sums>,
+    /// In the order of [`SeparableSource::branches`].
+    pub branches: Vec<SeparableBranchGradient>,
+}
+
+/// Gradients of one branch.
+#[derive(Clone, Debug)]
+pub struct SeparableBranchGradient {
+    /// Gradient of the result.
+    pub cotangent: Cotangent,
+    /// Gradient of the depthwise weights.
+    pub depthwise: Span,
+    /// Gradient of the pointwise weights.
+    pub pointwise: Span,
+}
+
+/// The two sums of batch norm's backward, `[c]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    /// `sum(g)`.
+    pub total: Span,
+    /// `sum(g * xhat)`.
+    pub products: Span,
+}
+
+/// See [`Backend::pointwise_forward`](super::Backend::pointwise_forward).
+#[derive(Clone, Debug)]
+pub struct Pointwise {
+    /// Read through a ReLU; their channels are concatenated in this order.
+    pub inputs: Vec<Operand>,
+    /// One matrix `[c_in][c_out]` at stride 1, or two `[c_in][c_out/2]` at stride 2.
+    pub weights: Vec<Span>,
+    /// The result.
+    pub output: Slot,
+    /// Its shape.
+    pub output_shape: Shape,
+    /// `[2][c_out]`: mean and biased variance of the result.
+    pub statistics: Span,
+}
+
+impl Pointwise {
+    /// Step between the pixels read.
+    pub fn stride(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Channels of all inputs.
+    pub fn input_channels(&self) -> usize {
+        self.inputs.iter().map(|input| input.shape.c as usize).sum()
+    }
+}
+
+/// Operands of [`Backend::pointwise_backward`](super::Backend::pointwise_backward).
+#[derive(Clone, Debug)]
+pub struct PointwiseGradient {
+    /// Gradient of the result.
+    pub cotangent: Cotangent,
+    /// Gradients of the weights, in their order.
+    pub weights: Vec<Span>,
+    /// Where the inputs' gradients go, in their order.
+    pub inputs: Vec<Target>,
+}
+
+/// See [`Backend::pool_forward`](super::Backend::pool_forward).
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// What is pooled.
+    pub input: Operand,
+    /// Step of the window.
+    pub stride: usize,
+    /// The maxima.
+    pub maximum: Slot,
+    /// The averages.
+    pub average: Slot,
+    /// The shape of both.
+    pub output_shape: Shape,
+    /// `[2][c]`: mean and biased variance of the maxima.
+    pub maximum_statistics: Span,
+    /// `[2][c]`: mean and biased variance of the averages.
+    pub average_statistics: Span,
+}
+
+/// Operands of [`Backend::pool_backward`](super::Backend::pool_backward).
+#[derive(Clone, Debug)]
+pub struct PoolGradient {
+    /// Gradient of the maxima.
+    pub maximum: Cotangent,
+    /// Gradient of the averages.
+    pub average: Cotangent,
+    /// Where the input gradient goes.
+    pub input: Target,
+}
+
+/// One batch norm: what it reads and what its readers need.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// `[2][c]`: mean and biased variance of the batch.
+    pub statistics: Span,
+    /// `[2][c]`: running mean and running unbiased variance.
+    pub running: Span,
+    /// The results.
+    pub norm: Norm,
+    /// Values per channel in the batch.
+    pub count: usize,
+}
+
+/// Operands of [`Backend::batch_norm_reduce`](super::Backend::batch_norm_reduce).
+#[derive(Clone, Debug)]
+pub struct BatchNormReduce {
+    /// Gradient of the normalised value.
+    pub gradient: Slot,
+    /// The raw value, with its norm.
+    pub input: Operand,
+    /// The results.
+    pub sums: Sums,
+}
+
+/// See [`Backend::batch_norm_backward`](super::Backend::batch_norm_backward).
+#[derive(Clone, Debug)]
+pub struct BatchNormGradient {
+    /// The batch norm.
+    pub norm: Norm,
+    /// Values per channel in the batch.
+    pub count: usize,
+    /// Where the normalised value flows, with the sums found there.
+    pub terms: Vec<BatchNormTerm>,
+    /// `[c]`, of the [`Cotangent`].
+    pub slope: Span,
+    /// `[c]`, of the [`Cotangent`].
+    pub offset: Span,
+    /// Gradient of gamma.
+    pub gamma: Option<Span>,
+    /// Gradient of beta.
+    pub beta: Option<Span>,
+}
+
+/// One consumer of a normalised value.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormTerm {
+    /// The sums over the consumer's gradient.
+    pub sums: Sums,
+    /// The mixing weight by which the value enters, one element; 1 where absent.
+    pub weight: Option<Span>,
+    /// `[c]`, of the [`Term`].
+    pub factor: Span,
+}
+
+/// See [`Backend::mixed_forward`](super::Backend::mixed_forward).
+#[derive(Clone, Debug)]
+pub struct Mixed {
+    /// The branches of all edges that end in the node, those of `none` left out.
+    pub branches: Vec<MixedBranch>,
+    /// The node.
+    pub output: Slot,
+    /// Its shape, and that of every branch.
+    pub shape: Shape,
+    /// `[branches + 1][c]`, for the backend: `weight * scale` of each branch and the sum of
+    /// `weight * shift`.
+    pub workspace: Span,
+}
+
+/// One branch of a node's weighted sum.
+#[derive(Clone, Copy, Debug)]
+pub struct MixedBranch {
+    /// The branch's value.
+    pub data: Slot,
+    /// Its batch norm.
+    pub norm: Option<Norm>,
+    /// The mixing weight, one element.
+    pub weight: Span,
+}
+
+/// Operands of [`Backend::mixed_backward`](super::Backend::mixed_backward).
+#[derive(Clone, Debug)]
+pub struct MixedGradient {
+    /// Gradient of the node.
+    pub output: Slot,
+    /// `[c]`: `sum(g)`.
+    pub total: Span,
+    /// In the order of [`Mixed::branches`].
+    pub branches: Vec<MixedBranchGradient>,
+}
+
+/// Gradients of one branch of a node's weighted sum.
+#[derive(Clone, Copy, Debug)]
+pub struct MixedBranchGradient {
+    /// `[c]`: `sum(g * xhat)`.
+    pub products: Span,
+    /// Gradient of the mixing weight, one element, accumulated.
+    pub weight: Span,
+    /// The input gradient of an identity; other branches read the node's gradient themselves.
+    pub identity: Option<Target>,
+}
+
+/// See [`Backend::global_pool_forward`](super::Backend::global_pool_forward).
+#[derive(Clone, Debug)]
+pub struct GlobalPool {
+    /// Their channels are concatenated in this order.
+    pub inputs: Vec<Operand>,
+    /// `[n][c]`.
+    pub output: Slot,
+}
+
+/// Operands of [`Backend::global_pool_backward`](super::Backend::global_pool_backward).
+#[derive(Clone, Debug)]
+pub struct GlobalPoolGradient {
+    /// `[n][c]`.
+    pub output: Slot,
+    /// In the order of [`GlobalPool::inputs`].
+    pub inputs: Vec<Target>,
+}
+
+/// See [`Backend::linear_forward`](super::Backend::linear_forward).
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[rows][inputs]`.
+    pub input: Slot,
+    /// Number of images.
+    pub rows: usize,
+    /// Features of each.
+    pub inputs: usize,
+    /// Results of each.
+    pub outputs: usize,
+    /// `[inputs][outputs]`.
+    pub weights: Span,
+    /// `[outputs]`.
+    pub bias: Span,
+    /// `[rows][outputs]`.
+    pub output: Slot,
+}
+
+/// Operands of [`Backend::linear_backward`](super::Backend::linear_backward).
+#[derive(Clone, Debug)]
+pub struct LinearGradient {
+    /// `[rows][outputs]`.
+    pub output: Slot,
+    /// Where the input gradient goes.
+    pub input: Target,
+    /// Gradient of the weights.
+    pub weights: Span,
+    /// Gradient of the bias.
+    pub bias: Span,
+}
+
+/// See [`Backend::cross_entropy`](super::Backend::cross_entropy).
+#[derive(Clone, Debug)]
+pub struct CrossEntropy {
+    /// `[rows][classes]`.
+    pub logits: Slot,
+    /// Number of images.
+    pub rows: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// `[3]`: mean loss, images right at the first guess, images right within five.
+    pub result: Span,
+    /// `[rows][classes]`: gradient of the mean loss by the logits.
+    pub gradient: Slot,
+}
+
+/// See [`Backend::softmax_forward`](super::Backend::softmax_forward).
+#[derive(Clone, Debug)]
+pub struct Softmax {
+    /// Elements of a row.
+    pub columns: usize,
+    /// `[rows][columns]`.
+    pub input: Span,
+    /// `[rows][columns]`.
+    pub output: Span,
+}
+
+/// Operands of [`Backend::softmax_backward`](super::Backend::softmax_backward).
+#[derive(Clone, Debug)]
+pub struct SoftmaxGradient {
+    /// `[rows][columns]`.
+    pub output: Span,
+    /// `[rows][columns]`.
+    pub input: Span,
+}
+
+/// See [`Backend::gradient_descent`](super::Backend::gradient_descent).
+#[derive(Clone, Copy, Debug)]
+pub struct GradientDescent {
+    /// w.
+    pub weights: Span,
+    /// g.
+    pub gradient: Span,
+    /// m.
+    pub momentum_buffer: Span,
+    /// The norm of the gradient, one element, and the largest that is allowed.
+    pub clip: Option<(Span, f64)>,
+    /// Learning rate.
+    pub rate: f64,
+    /// Share of the momentum buffer that stays.
+    pub momentum: f64,
+    /// Weight decay.
+    pub decay: f64,
+}
+
+/// See [`Backend::adam`](super::Backend::adam).
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    /// The parameters.
+    pub parameters: Span,
+    /// Their gradient.
+    pub gradient: Span,
+    /// First moments.
+    pub first: Span,
+    /// Second moments.
+    pub second: Span,
+    /// Learning rate.
+    pub rate: f64,
+    /// Shares of the moments that stay.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay.
+    pub decay: f64,
+    /// Number of this step, from 1.
+    pub step: u64,
+}

@@ -1,0 +1,75 @@
+//! Batch norm: coefficients for its readers, and the sums and coefficients of its backward.
+
+use super::*;
+
+impl<S: Storage> Reference<S> {
+    pub(super) fn normalise(&mut self, op: &BatchNorm, mode: Mode) {
+        let channels = op.norm.mean.len;
+        let [momentum, epsilon] = [BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON].map(S::Scalar::of);
+        let unbiased = S::Scalar::of(op.count as f64 / (op.count as f64 - 1.0).max(1.0));
+        let one = S::Scalar::of(1.0);
+        let read = if mode == Mode::Inference { op.running } else { op.statistics };
+        for c in 0..channels {
+            let (mean, variance) = (self.at(read, c), self.at(read, channels + c));
+            if mode == Mode::Train {
+                let moved = |old, new| (one - momentum) * old + momentum * new;
+                self.put(op.running, c, moved(self.at(op.running, c), mean));
+                let running = self.at(op.running, channels + c);
+                self.put(op.running, channels + c, moved(running, variance * unbiased));
+            }
+            let inverse_deviation = one / (variance + epsilon).sqrt();
+            let scale = op.norm.gamma.map_or(one, |gamma| self.at(gamma, c)) * inverse_deviation;
+            let beta = op.norm.beta.map_or(zero(), |beta| self.at(beta, c));
+            self.put(op.norm.mean, c, mean);
+            self.put(op.norm.inverse_deviation, c, inverse_deviation);
+            self.put(op.norm.scale, c, scale);
+            self.put(op.norm.shift, c, beta - scale * mean);
+        }
+    }
+
+    /// `total = sum(g)`, `products = sum(g * xhat)`.
+    pub(super) fn reduce_gradient(&mut self, gradient: Slot, input: &Operand, sums: Sums) {
+        let channels = input.shape.c as usize;
+        for c in 0..channels {
+            let column = || (c..gradient.len).step_by(channels);
+            let total = column().map(|i| self.raw(gradient, i)).sum();
+            let products = column()
+                .map(|i| self.raw(gradient, i) * self.standardised(input.data, input.norm, i, c))
+                .sum();
+            self.put(sums.total, c, total);
+            self.put(sums.products, c, products);
+        }
+    }
+
+    /// `xhat`, or `x` where nothing normalises it.
+    pub(super) fn standardised(&self, data: Slot, norm: Option<Norm>, index: usize, c: usize) -> S::Scalar {
+        let x = self.raw(data, index);
+        match norm {
+            Some(norm) => (x - self.at(norm.mean, c)) * self.at(norm.inverse_deviation, c),
+            None => x,
+        }
+    }
+
+    pub(super) fn normalise_backward(&mut self, op: &BatchNormGradient) {
+        let count = S::Scalar::of(op.count as f64);
+        for c in 0..op.norm.mean.len {
+            let scale = self.at(op.norm.scale, c);
+            let (mut total, mut products) = (zero::<S::Scalar>(), zero::<S::Scalar>());
+            for term in &op.terms {
+                let weight = term.weight.map_or(S::Scalar::of(1.0), |weight| self.at(weight, 0));
+                total += weight * self.at(term.sums.total, c);
+                products += weight * self.at(term.sums.products, c);
+                self.put(term.factor, c, scale * weight);
+            }
+            let slope = -scale * products / count * self.at(op.norm.inverse_deviation, c);
+            self.put(op.slope, c, slope);
+            self.put(op.offset, c, -scale * total / count - slope * self.at(op.norm.mean, c));
+            if let Some(gamma) = op.gamma {
+                self.put(gamma, c, products);
+            }
+            if let Some(beta) = op.beta {
+                self.put(beta, c, total);
+            }
+        }
+    }
+}

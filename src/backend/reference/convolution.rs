@@ -1,0 +1,66 @@
+//! Dense convolution: the stem.
+
+use super::*;
+
+impl<S: Storage> Reference<S> {
+    pub(super) fn convolve(&mut self, op: &Convolution) {
+        let [n, out_h, out_w, out_c] = sides(op.output_shape);
+        for image in 0..n {
+            for (row, column) in pixels(out_h, out_w) {
+                for channel in 0..out_c {
+                    let mut sum = zero();
+                    visit_taps(op, image, row, column, |tap, x| {
+                        sum += self.value(op.input.data, None, x, 0)
+                            * self.at(op.weights, tap * out_c + channel);
+                    });
+                    let y = ((image * out_h + row) * out_w + column) * out_c + channel;
+                    self.store(op.output, y, sum);
+                }
+            }
+        }
+        self.measure(op.output, out_c, op.statistics);
+    }
+
+    pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+        let [n, out_h, out_w, out_c] = sides(op.output_shape);
+        let mut sums = vec![zero::<S::Scalar>(); op.weights.len];
+        for image in 0..n {
+            for (row, column) in pixels(out_h, out_w) {
+                for channel in 0..out_c {
+                    let y = ((image * out_h + row) * out_w + column) * out_c + channel;
+                    let slope = self.cotangent(&gradient.cotangent, y, channel);
+                    visit_taps(op, image, row, column, |tap, x| {
+                        sums[tap * out_c + channel] += slope * self.value(op.input.data, None, x, 0);
+                    });
+                }
+            }
+        }
+        self.write(gradient.weights, &sums);
+    }
+}
+
+/// Calls `visit(tap, index)` for each weight position `[i][j][c_in]` whose input lies inside the image.
+fn visit_taps(
+    op: &Convolution,
+    image: usize,
+    row: usize,
+    column: usize,
+    mut visit: impl FnMut(usize, usize),
+) {
+    let [_, in_h, in_w, in_c] = sides(op.input.shape);
+    for (i, j) in pixels(op.kernel, op.kernel) {
+        let (Some(y), Some(x)) =
+            (source(row, op.stride, i, op.padding, in_h), source(column, op.stride, j, op.padding, in_w))
+        else {
+            continue;
+        };
+        for c in 0..in_c {
+            visit((i * op.kernel + j) * in_c + c, ((image * in_h + y) * in_w + x) * in_c + c);
+        }
+    }
+}
+
+/// All (row, column) pairs.
+pub(super) fn pixels(h: usize, w: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..h).flat_map(move |row| (0..w).map(move |column| (row, column)))
+}

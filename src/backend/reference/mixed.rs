@@ -1,0 +1,76 @@
+//! The weighted sum over the branches of a node, and the softmax that gives its weights.
+
+use super::*;
+
+impl<S: Storage> Reference<S> {
+    pub(super) fn mix(&mut self, op: &Mixed) {
+        let channels = op.shape.c as usize;
+        for index in 0..op.output.len {
+            let sum = op
+                .branches
+                .iter()
+                .map(|branch| {
+                    self.at(branch.weight, 0) * self.value(branch.data, branch.norm, index, index % channels)
+                })
+                .sum();
+            self.store(op.output, index, sum);
+        }
+    }
+
+    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+        let channels = op.shape.c as usize;
+        for c in 0..channels {
+            let total = (c..op.output.len).step_by(channels).map(|i| self.raw(gradient.output, i)).sum();
+            self.put(gradient.total, c, total);
+        }
+        for (branch, gradients) in op.branches.iter().zip(&gradient.branches) {
+            let input = Operand { data: branch.data, shape: op.shape, norm: branch.norm };
+            let sums = Sums { total: gradient.total, products: gradients.products };
+            self.reduce_gradient(gradient.output, &input, sums);
+            let slope = self.at(gradients.weight, 0) + self.weight_slope(branch.norm, sums);
+            self.put(gradients.weight, 0, slope);
+            if let Some(target) = gradients.identity {
+                let weight = self.at(branch.weight, 0);
+                let slopes: Vec<_> =
+                    (0..op.output.len).map(|i| weight * self.raw(gradient.output, i)).collect();
+                self.deliver(target, &slopes);
+            }
+        }
+    }
+
+    /// `sum(g * y)` from the sums over `xhat`.
+    fn weight_slope(&self, norm: Option<Norm>, sums: Sums) -> S::Scalar {
+        let gamma = norm.and_then(|norm| norm.gamma);
+        let beta = norm.and_then(|norm| norm.beta);
+        (0..sums.products.len)
+            .map(|c| {
+                let products = self.at(sums.products, c);
+                gamma.map_or(products, |gamma| self.at(gamma, c) * products)
+                    + beta.map_or(zero(), |beta| self.at(beta, c) * self.at(sums.total, c))
+            })
+            .sum()
+    }
+
+    pub(super) fn softmax(&mut self, op: &Softmax) {
+        for row in (0..op.input.len).step_by(op.columns) {
+            let columns = row..row + op.columns;
+            let largest =
+                columns.clone().map(|i| self.at(op.input, i)).fold(S::Scalar::neg_infinity(), S::Scalar::max);
+            let sum: S::Scalar = columns.clone().map(|i| (self.at(op.input, i) - largest).exp()).sum();
+            for i in columns {
+                self.put(op.output, i, (self.at(op.input, i) - largest).exp() / sum);
+            }
+        }
+    }
+
+    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
+        for row in (0..op.input.len).step_by(op.columns) {
+            let columns = row..row + op.columns;
+            let inner: S::Scalar =
+                columns.clone().map(|i| self.at(op.output, i) * self.at(gradient.output, i)).sum();
+            for i in columns {
+                self.put(gradient.input, i, self.at(op.output, i) * (self.at(gradient.output, i) - inner));
+            }
+        }
+    }
+}

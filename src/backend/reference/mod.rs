@@ -1,0 +1,305 @@
+//! The executable specification: every kernel as plain loops, generic over the storage type.
+//!
+//! Nothing here is optimised. It is the text to read first and the truth that faster backends are
+//! compared with.
+
+mod batch_norm;
+mod convolution;
+mod loss;
+mod mixed;
+mod optimizer;
+mod pointwise;
+mod pool;
+mod separable;
+
+use num_traits::Float;
+
+use super::*;
+use crate::Result;
+
+/// A type activations are stored in, and the type its sums are computed in.
+pub trait Storage: Copy + Default + Send + Sync + 'static {
+    /// The accumulation type.
+    type Scalar: Scalar;
+    /// The stored value.
+    fn get(self) -> Self::Scalar;
+    /// The nearest storable value.
+    fn set(value: Self::Scalar) -> Self;
+}
+
+impl Storage for f32 {
+    type Scalar = f32;
+    fn get(self) -> f32 {
+        self
+    }
+    fn set(value: f32) -> f32 {
+        value
+    }
+}
+
+impl Storage for f64 {
+    type Scalar = f64;
+    fn get(self) -> f64 {
+        self
+    }
+    fn set(value: f64) -> f64 {
+        value
+    }
+}
+
+impl Storage for half::bf16 {
+    type Scalar = f32;
+    fn get(self) -> f32 {
+        self.to_f32()
+    }
+    fn set(value: f32) -> Self {
+        half::bf16::from_f32(value)
+    }
+}
+
+impl Storage for half::f16 {
+    type Scalar = f32;
+    fn get(self) -> f32 {
+        self.to_f32()
+    }
+    fn set(value: f32) -> Self {
+        half::f16::from_f32(value)
+    }
+}
+
+/// The reference backend: activations stored as `S`, sums in `S::Scalar`.
+#[derive(Default)]
+pub struct Reference<S: Storage> {
+    activations: Vec<S>,
+    state: Vec<S::Scalar>,
+    labels: Vec<u32>,
+}
+
+impl<S: Storage> Reference<S> {
+    /// A backend without memory.
+    pub fn new() -> Self {
+        Reference { activations: Vec::new(), state: Vec::new(), labels: Vec::new() }
+    }
+
+    /// Element `index` of a stored activation.
+    fn raw(&self, slot: Slot, index: usize) -> S::Scalar {
+        debug_assert!(index < slot.len);
+        self.activations[slot.offset + index].get()
+    }
+
+    /// Element `index` of channel `channel` as its readers see it.
+    fn value(&self, data: Slot, norm: Option<Norm>, index: usize, channel: usize) -> S::Scalar {
+        let x = self.raw(data, index);
+        match norm {
+            Some(norm) => self.at(norm.scale, channel) * x + self.at(norm.shift, channel),
+            None => x,
+        }
+    }
+
+    /// Element `index` behind the ReLU.
+    fn activated(&self, operand: &Operand, index: usize, channel: usize) -> S::Scalar {
+        self.value(operand.data, operand.norm, index, channel).max(zero())
+    }
+
+    /// Element `index` of the gradient of a raw value.
+    fn cotangent(&self, cotangent: &Cotangent, index: usize, channel: usize) -> S::Scalar {
+        let own = self.at(cotangent.slope, channel) * self.raw(cotangent.raw, index);
+        let terms =
+            cotangent.terms.iter().map(|term| self.at(term.factor, channel) * self.raw(term.gradient, index));
+        terms.sum::<S::Scalar>() + own + self.at(cotangent.offset, channel)
+    }
+
+    fn store(&mut self, slot: Slot, index: usize, value: S::Scalar) {
+        debug_assert!(index < slot.len);
+        self.activations[slot.offset + index] = S::set(value);
+    }
+
+    /// Assigns or adds a whole gradient.
+    fn deliver(&mut self, target: Target, values: &[S::Scalar]) {
+        for (index, &value) in values.iter().enumerate() {
+            let before = if target.accumulate { self.raw(target.slot, index) } else { zero() };
+            self.store(target.slot, index, before + value);
+        }
+    }
+
+    fn at(&self, span: Span, index: usize) -> S::Scalar {
+        debug_assert!(index < span.len);
+        self.state[span.offset + index]
+    }
+
+    fn put(&mut self, span: Span, index: usize, value: S::Scalar) {
+        debug_assert!(index < span.len);
+        self.state[span.offset + index] = value;
+    }
+
+    /// Mean and biased variance per channel of a stored activation.
+    fn measure(&mut self, slot: Slot, channels: usize, statistics: Span) {
+        let count = S::Scalar::of((slot.len / channels) as f64);
+        for channel in 0..channels {
+            let column = || (channel..slot.len).step_by(channels);
+            let mean = column().map(|i| self.raw(slot, i)).sum::<S::Scalar>() / count;
+            let variance = column().map(|i| (self.raw(slot, i) - mean).powi(2)).sum::<S::Scalar>() / count;
+            self.put(statistics, channel, mean);
+            self.put(statistics, channels + channel, variance);
+        }
+    }
+}
+
+/// Zero, short enough to use everywhere.
+fn zero<T: num_traits::Zero>() -> T {
+    T::zero()
+}
+
+/// Sides of a shape as indices.
+fn sides(shape: Shape) -> [usize; 4] {
+    [shape.n as usize, shape.h as usize, shape.w as usize, shape.c as usize]
+}
+
+/// The pixel of the input under tap `tap` of the window at `position`, where there is one.
+fn source(position: usize, stride: usize, tap: usize, padding: usize, side: usize) -> Option<usize> {
+    (position * stride + tap).checked_sub(padding).filter(|&at| at < side)
+}
+
+impl<S: Storage> Backend for Reference<S> {
+    type Scalar = S::Scalar;
+
+    fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
+        self.activations = vec![S::default(); activations];
+        self.state = vec![zero(); state];
+        Ok(())
+    }
+
+    fn activation_bytes(&self) -> usize {
+        size_of::<S>()
+    }
+
+    fn write_activations(&mut self, slot: Slot, values: &[S::Scalar]) {
+        for (stored, &value) in self.activations[slot.range()].iter_mut().zip(values) {
+            *stored = S::set(value);
+        }
+    }
+
+    fn read_activations(&self, slot: Slot, values: &mut [S::Scalar]) {
+        for (value, stored) in values.iter_mut().zip(&self.activations[slot.range()]) {
+            *value = stored.get();
+        }
+    }
+
+    fn write(&mut self, span: Span, values: &[S::Scalar]) {
+        self.state[span.range()].copy_from_slice(values);
+    }
+
+    fn read(&self, span: Span, values: &mut [S::Scalar]) {
+        values.copy_from_slice(&self.state[span.range()]);
+    }
+
+    fn write_labels(&mut self, labels: &[u32]) {
+        self.labels.clear();
+        self.labels.extend_from_slice(labels);
+    }
+
+    fn convolution_forward(&mut self, operator: &Convolution) {
+        self.convolve(operator);
+    }
+
+    fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient) {
+        self.convolve_backward(operator, gradient);
+    }
+
+    fn separable_forward(&mut self, operator: &Separable) {
+        self.separable(operator);
+    }
+
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool) {
+        self.separable_gradients(operator, gradient, weights);
+    }
+
+    fn pointwise_forward(&mut self, operator: &Pointwise) {
+        self.pointwise(operator);
+    }
+
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
+        self.pointwise_gradients(operator, gradient, weights);
+    }
+
+    fn pool_forward(&mut self, operator: &Pool) {
+        self.pool(operator);
+    }
+
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
+        self.pool_gradient(operator, gradient);
+    }
+
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
+        norms.iter().for_each(|norm| self.normalise(norm, mode));
+    }
+
+    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
+        self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
+    }
+
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+        gradients.iter().for_each(|gradient| self.normalise_backward(gradient));
+    }
+
+    fn mixed_forward(&mut self, operator: &Mixed) {
+        self.mix(operator);
+    }
+
+    fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
+        self.mix_backward(operator, gradient);
+    }
+
+    fn global_pool_forward(&mut self, operator: &GlobalPool) {
+        self.average_pixels(operator);
+    }
+
+    fn global_pool_backward(&mut self, operator: &GlobalPool, gradient: &GlobalPoolGradient) {
+        self.average_pixels_backward(operator, gradient);
+    }
+
+    fn linear_forward(&mut self, operator: &Linear) {
+        self.affine_map(operator);
+    }
+
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool) {
+        self.affine_map_backward(operator, gradient, weights);
+    }
+
+    fn cross_entropy(&mut self, operator: &CrossEntropy) {
+        self.loss(operator);
+    }
+
+    fn softmax_forward(&mut self, operator: &Softmax) {
+        self.softmax(operator);
+    }
+
+    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
+        self.softmax_gradient(operator, gradient);
+    }
+
+    fn fill(&mut self, span: Span, value: f64) {
+        self.state[span.range()].fill(S::Scalar::of(value));
+    }
+
+    fn copy(&mut self, target: Span, source: Span) {
+        self.state.copy_within(source.range(), target.offset);
+    }
+
+    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
+        self.add_scaled(target, factor, divisor, source);
+    }
+
+    fn norm(&mut self, source: Span, result: Span) {
+        let squares = self.state[source.range()].iter().map(|x| x.wide() * x.wide()).sum::<f64>();
+        self.put(result, 0, S::Scalar::of(squares.sqrt()));
+    }
+
+    fn gradient_descent(&mut self, step: &GradientDescent) {
+        self.descend(step);
+    }
+
+    fn adam(&mut self, step: &Adam) {
+        self.adam_step(step);
+    }
+}
