@@ -1,1 +1,21 @@
-//! The tape.
+//! The tape: a network is recorded once and replayed, forward and backward, for every batch.
+//!
+//! Shapes never change within a run, so everything is decided when the recording ends: the order of
+//! operators, where each value and gradient lies in memory, and who adds to which gradient first.
+//! A step then only calls kernels. Read [`tape`] first, then one operator, for example [`separable`].
+
+pub mod batch_norm;
+pub mod convolution;
+pub mod loss;
+pub mod memory;
+pub mod mixed;
+pub mod pointwise;
+pub mod pool;
+pub mod separable;
+pub mod tape;
+
+pub use batch_norm::NormParameters;
+pub use loss::Loss;
+pub use mixed::MixingWeights;
+pub use separable::SeparableParameters;
+pub use tape::{Operator, Phase, Recorder, Tape, Value, Weight};

@@ -1,0 +1,132 @@
+//! The mixed operation (DARTS, equation 2), summed over all edges of a node: one weighted sum over every
+//! branch of every incoming edge. And the softmax that turns alphas into mixing weights.
+//!
+//! All branches share the node's gradient, so a branch gets no gradient of its own: its batch norm's backward
+//! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums.
+
+use super::tape::{Operator, Phase, Recorder, Value, Values};
+use crate::backend::{
+    Backend, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax, SoftmaxGradient,
+    Span, Sums, Target,
+};
+use crate::{Error, Result};
+
+/// The mixing weights of all edges of a cell type: `[edges][operations]`.
+#[derive(Clone, Copy, Debug)]
+pub struct MixingWeights {
+    /// Softmax of the alphas.
+    pub value: Span,
+    /// The gradient of the loss by them, summed over the cells of the type.
+    pub gradient: Span,
+}
+
+struct MixStep {
+    operator: Mixed,
+    branches: Vec<Value>,
+    output: Value,
+    gradient: MixedGradient,
+}
+
+struct SoftmaxStep {
+    operator: Softmax,
+    gradient: SoftmaxGradient,
+}
+
+impl<B: Backend> Recorder<B> {
+    /// Softmax over rows of `columns` alphas.
+    pub fn softmax(&mut self, alphas: Span, alpha_gradient: Span, columns: usize) -> MixingWeights {
+        let weights = MixingWeights { value: self.span(alphas.len), gradient: self.accumulator(alphas.len) };
+        self.push(SoftmaxStep {
+            operator: Softmax { columns, input: alphas, output: weights.value },
+            gradient: SoftmaxGradient { output: weights.gradient, input: alpha_gradient },
+        });
+        weights
+    }
+
+    /// The weighted sum of `branches`, each with the index of its mixing weight.
+    pub fn mixed(&mut self, branches: &[(Value, usize)], weights: MixingWeights) -> Result<Value> {
+        let fail = |reason| Err(Error::Shape { operator: "mixed operation", reason });
+        let Some(&(first, _)) = branches.first() else { return fail("no branch".to_string()) };
+        let shape = self.shape(first);
+        if let Some(&(other, _)) = branches.iter().find(|(branch, _)| self.shape(*branch) != shape) {
+            return fail(format!("branches of shapes {shape} and {} cannot be added", self.shape(other)));
+        }
+        let channels = shape.c as usize;
+        let output = self.value(shape, None);
+        let node_gradient = self.values.get(output).gradient;
+        let total = self.span(channels);
+        let mut operator = Mixed {
+            branches: Vec::with_capacity(branches.len()),
+            output: self.operand(output).data,
+            shape,
+            workspace: self.span((branches.len() + 1) * channels),
+        };
+        let mut gradients = Vec::with_capacity(branches.len());
+        for &(branch, index) in branches {
+            let operand = self.operand(branch);
+            let weight = weights.value.part(index, 1);
+            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight });
+            let mut term = self.batch_norm_term(channels, Some(weight));
+            term.sums = Sums { total, products: term.sums.products };
+            match &mut self.record_of(branch).normalised {
+                Some(normalised) => normalised.mixed.push((term, node_gradient)),
+                None => self.consume(branch, false),
+            }
+            let weight = weights.gradient.part(index, 1);
+            gradients.push(MixedBranchGradient { products: term.sums.products, weight, identity: None });
+        }
+        self.push(MixStep {
+            operator,
+            branches: branches.iter().map(|(branch, _)| *branch).collect(),
+            output,
+            gradient: MixedGradient { output: node_gradient, total, branches: gradients },
+        });
+        Ok(output)
+    }
+}
+
+impl<B: Backend> Operator<B> for MixStep {
+    fn forward(&self, backend: &mut B, _: Mode) {
+        backend.mixed_forward(&self.operator);
+    }
+
+    fn backward(&self, backend: &mut B, _: bool) {
+        backend.mixed_backward(&self.operator, &self.gradient);
+    }
+
+    fn bind(&mut self, values: &Values) {
+        self.gradient.output = values.get(self.output).gradient;
+        for (&branch, gradient) in self.branches.iter().zip(&mut self.gradient.branches) {
+            if values.get(branch).normalised.is_none() {
+                gradient.identity = Some(values.target(branch));
+            }
+        }
+    }
+
+    fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {
+        self.operator.branches.iter_mut().for_each(|branch| visit(Phase::Both, &mut branch.data));
+        visit(Phase::Forward, &mut self.operator.output);
+        visit(Phase::Backward, &mut self.gradient.output);
+        for target in self.gradient.branches.iter_mut().filter_map(|branch| branch.identity.as_mut()) {
+            visit(Phase::Backward, &mut target.slot);
+        }
+    }
+
+    fn targets(&mut self, visit: &mut dyn FnMut(&mut Target)) {
+        self.gradient.branches.iter_mut().filter_map(|branch| branch.identity.as_mut()).for_each(visit);
+    }
+}
+
+impl<B: Backend> Operator<B> for SoftmaxStep {
+    fn forward(&self, backend: &mut B, _: Mode) {
+        backend.softmax_forward(&self.operator);
+    }
+
+    fn backward(&self, backend: &mut B, _: bool) {
+        backend.softmax_backward(&self.operator, &self.gradient);
+    }
+
+    fn bind(&mut self, _: &Values) {}
+    fn slots(&mut self, _: &mut dyn FnMut(Phase, &mut Slot)) {}
+    fn targets(&mut self, _: &mut dyn FnMut(&mut Target)) {}
+}

@@ -1,0 +1,71 @@
+//! 3x3 pooling. Maximum and average of a state, with their batch norms, are the same on every edge that
+//! leaves it, so they are computed once a state. Saves the input and both results.
+
+use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
+use super::tape::{Operator, Phase, Recorder, Value, Values};
+use crate::backend::{Backend, Mode, Pool, PoolGradient, Slot, Target};
+
+struct Step {
+    operator: Pool,
+    input: Value,
+    outputs: Outputs,
+    gradient: Option<PoolGradient>,
+}
+
+impl<B: Backend> Recorder<B> {
+    /// The maximum and the average of 3x3 neighbourhoods, in this order.
+    pub fn pool(&mut self, input: Value, stride: usize, norms: [NormParameters; 2]) -> [Value; 2] {
+        let shape = self.shape(input);
+        let output_shape = shape.strided(stride, shape.c as usize);
+        let [maximum, average] = norms.map(|norm| self.normalised_value(output_shape, norm));
+        let operator = Pool {
+            input: self.operand(input),
+            stride,
+            maximum: self.operand(maximum).data,
+            average: self.operand(average).data,
+            output_shape,
+            maximum_statistics: self.statistics(maximum),
+            average_statistics: self.statistics(average),
+        };
+        self.consume(input, false);
+        self.push(Step { operator, input, outputs: Outputs::new(vec![maximum, average]), gradient: None });
+        [maximum, average]
+    }
+}
+
+impl<B: Backend> Operator<B> for Step {
+    fn forward(&self, backend: &mut B, mode: Mode) {
+        backend.pool_forward(&self.operator);
+        self.outputs.forward(backend, mode);
+    }
+
+    fn backward(&self, backend: &mut B, _: bool) {
+        if let Some(gradient) = &self.gradient {
+            self.outputs.backward(backend);
+            backend.pool_backward(&self.operator, gradient);
+        }
+    }
+
+    fn bind(&mut self, values: &Values) {
+        let input = values.target(self.input);
+        if let Ok([maximum, average]) = <[_; 2]>::try_from(self.outputs.bind(values)) {
+            self.gradient = Some(PoolGradient { maximum, average, input });
+        }
+    }
+
+    fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {
+        visit(Phase::Both, &mut self.operator.input.data);
+        visit(Phase::Forward, &mut self.operator.maximum);
+        visit(Phase::Forward, &mut self.operator.average);
+        if let Some(gradient) = &mut self.gradient {
+            visit_cotangent(&mut gradient.maximum, visit);
+            visit_cotangent(&mut gradient.average, visit);
+            visit_target(&mut gradient.input, visit);
+        }
+        self.outputs.slots(visit);
+    }
+
+    fn targets(&mut self, visit: &mut dyn FnMut(&mut Target)) {
+        self.gradient.iter_mut().for_each(|gradient| visit(&mut gradient.input));
+    }
+}

@@ -1,0 +1,366 @@
+//! Recording and replaying.
+
+use super::batch_norm::Normalised;
+use super::memory::{Interval, place};
+use crate::backend::{Backend, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
+use crate::{Error, Result};
+
+/// A recorded activation: the handle that operators are connected by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value(pub(super) usize);
+
+/// A weight tensor and its gradient, parts of the two flat vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    /// The values.
+    pub value: Span,
+    /// The gradient of the loss by them.
+    pub gradient: Span,
+}
+
+/// When an operator touches a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In the forward replay.
+    Forward,
+    /// In the backward replay.
+    Backward,
+    /// In both: what it holds must survive from one to the other.
+    Both,
+}
+
+/// One recorded operator.
+pub trait Operator<B: Backend> {
+    /// Computes the outputs.
+    fn forward(&self, backend: &mut B, mode: Mode);
+    /// Computes the gradients of inputs and, where asked for, of weights.
+    fn backward(&self, backend: &mut B, weights: bool);
+    /// Learns, once the recording is complete, who reads the outputs.
+    fn bind(&mut self, values: &Values);
+    /// Shows every slot it touches, each field once.
+    fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot));
+    /// Shows every gradient it delivers, in the order in which it does so.
+    fn targets(&mut self, visit: &mut dyn FnMut(&mut Target));
+}
+
+/// What the tape knows of one value.
+#[derive(Clone, Debug)]
+pub struct ValueRecord {
+    /// Where and how it is read. Until the recording ends, the slot's offset is its number.
+    pub operand: Operand,
+    /// The gradient that consumers add to.
+    pub gradient: Slot,
+    /// Number of consumers that add to the gradient.
+    pub consumers: usize,
+    /// Whether one of them is a separable convolution, which can sum up for the batch norm on its way.
+    pub separable: bool,
+    /// The batch norm between the stored value and its readers.
+    pub normalised: Option<Normalised>,
+}
+
+/// All values of a recording.
+#[derive(Default)]
+pub struct Values(Vec<ValueRecord>);
+
+impl Values {
+    /// What is known of a value.
+    pub fn get(&self, value: Value) -> &ValueRecord {
+        &self.0[value.0]
+    }
+
+    /// Where consumers deliver the gradient of a value. Who is first becomes known when the recording ends.
+    pub fn target(&self, value: Value) -> Target {
+        Target { slot: self.get(value).gradient, accumulate: false }
+    }
+
+    /// Where a value's only consumer leaves the sums of its batch norm's backward, if that consumer can.
+    pub fn fused_sums(&self, value: Value) -> Option<Sums> {
+        let record = self.get(value);
+        let normalised = record.normalised.as_ref()?;
+        (record.consumers == 1 && record.separable).then_some(normalised.direct.sums)
+    }
+}
+
+/// A network while it is being recorded.
+pub struct Recorder<B: Backend> {
+    pub(super) values: Values,
+    operators: Vec<Box<dyn Operator<B>>>,
+    slots: usize,
+    state: usize,
+    accumulators: Vec<Span>,
+    kept: Vec<Value>,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+}
+
+impl<B: Backend> Default for Recorder<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> Recorder<B> {
+    /// An empty recording.
+    pub fn new() -> Self {
+        Recorder {
+            values: Values::default(),
+            operators: Vec::new(),
+            slots: 0,
+            state: 0,
+            accumulators: Vec::new(),
+            kept: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Reserves state memory: weights, optimiser moments, statistics. Starts at zero.
+    pub fn span(&mut self, len: usize) -> Span {
+        let span = Span { offset: self.state, len };
+        // Vectors start on a cache line.
+        self.state += len.next_multiple_of(16);
+        span
+    }
+
+    /// Declares an activation that is written from outside and stays until it is written again.
+    pub fn input(&mut self, shape: Shape) -> Value {
+        let value = self.value(shape, None);
+        self.inputs.push(value);
+        value
+    }
+
+    /// Keeps a value readable until the end of the backward replay.
+    pub fn keep(&mut self, value: Value) {
+        self.kept.push(value);
+    }
+
+    /// Declares that the gradient of a value is written from outside before each backward replay.
+    pub fn output(&mut self, value: Value) {
+        self.consume(value, false);
+        self.outputs.push(value);
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: Value) -> Shape {
+        self.values.get(value).operand.shape
+    }
+
+    /// How a value is read.
+    pub(super) fn operand(&self, value: Value) -> Operand {
+        self.values.get(value).operand
+    }
+
+    /// A new value, with the batch norm that its readers apply.
+    pub(super) fn value(&mut self, shape: Shape, normalised: Option<Normalised>) -> Value {
+        let norm: Option<Norm> = normalised.as_ref().map(|n| n.forward.norm);
+        let record = ValueRecord {
+            operand: Operand { data: self.slot(shape.len()), shape, norm },
+            gradient: self.slot(shape.len()),
+            consumers: 0,
+            separable: false,
+            normalised,
+        };
+        self.values.0.push(record);
+        Value(self.values.0.len() - 1)
+    }
+
+    /// A slot whose place is decided when the recording ends.
+    pub(super) fn slot(&mut self, len: usize) -> Slot {
+        self.slots += 1;
+        Slot { offset: self.slots - 1, len }
+    }
+
+    /// A span that is zeroed before each backward replay.
+    pub fn accumulator(&mut self, len: usize) -> Span {
+        let span = self.span(len);
+        self.accumulators.push(span);
+        span
+    }
+
+    /// Notes that an operator reads `value` and adds to its gradient.
+    pub(super) fn consume(&mut self, value: Value, separable: bool) {
+        let record = &mut self.values.0[value.0];
+        record.consumers += 1;
+        record.separable |= separable;
+    }
+
+    pub(super) fn record_of(&mut self, value: Value) -> &mut ValueRecord {
+        &mut self.values.0[value.0]
+    }
+
+    /// Appends an operator.
+    pub(super) fn push(&mut self, operator: impl Operator<B> + 'static) {
+        self.operators.push(Box::new(operator));
+    }
+
+    /// Ends the recording: decides who assigns each gradient, lays out the memory, and reserves it.
+    pub fn finish(mut self, mut backend: B) -> Result<Tape<B>> {
+        for operator in &mut self.operators {
+            operator.bind(&self.values);
+        }
+        self.decide_first_writers();
+        let (offsets, activations) = self.lay_out();
+        for operator in &mut self.operators {
+            operator.slots(&mut |_, slot| slot.offset = offsets[slot.offset]);
+        }
+        for record in &mut self.values.0 {
+            record.operand.data.offset = offsets[record.operand.data.offset];
+            record.gradient.offset = offsets[record.gradient.offset];
+        }
+        backend.reserve(activations, self.state)?;
+        Ok(Tape {
+            peak_bytes: activations * backend.activation_bytes() + self.state * size_of::<B::Scalar>(),
+            backend,
+            operators: self.operators,
+            values: self.values,
+            accumulators: self.accumulators,
+        })
+    }
+
+    /// In the backward replay the first consumer to deliver a gradient assigns, the others add.
+    fn decide_first_writers(&mut self) {
+        let mut written = vec![false; self.slots];
+        for &value in &self.outputs {
+            written[self.values.get(value).gradient.offset] = true;
+        }
+        for operator in self.operators.iter_mut().rev() {
+            operator.targets(&mut |target| {
+                target.accumulate = std::mem::replace(&mut written[target.slot.offset], true);
+            });
+        }
+    }
+
+    /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
+    /// then backward ones; slots whose lives do not meet share memory.
+    fn lay_out(&mut self) -> (Vec<usize>, usize) {
+        let count = self.operators.len();
+        let mut intervals = vec![Interval::default(); self.slots];
+        for (index, operator) in self.operators.iter_mut().enumerate() {
+            operator.slots(&mut |phase, slot| {
+                if phase != Phase::Backward {
+                    intervals[slot.offset].touch(index, slot.len);
+                }
+                if phase != Phase::Forward {
+                    intervals[slot.offset].touch(2 * count - 1 - index, slot.len);
+                }
+            });
+        }
+        for &value in self.kept.iter().chain(&self.inputs) {
+            let slot = self.values.get(value).operand.data;
+            intervals[slot.offset].touch(2 * count, slot.len);
+        }
+        for &value in &self.inputs {
+            let record = self.values.get(value);
+            intervals[record.operand.data.offset].touch(0, record.operand.data.len);
+            if record.consumers > 0 {
+                intervals[record.gradient.offset].touch(2 * count, record.gradient.len);
+            }
+        }
+        for &value in &self.outputs {
+            let slot = self.values.get(value).gradient;
+            intervals[slot.offset].touch(count, slot.len);
+        }
+        place(&intervals)
+    }
+}
+
+/// A recorded network on a device, ready to be replayed.
+pub struct Tape<B: Backend> {
+    backend: B,
+    operators: Vec<Box<dyn Operator<B>>>,
+    values: Values,
+    accumulators: Vec<Span>,
+    peak_bytes: usize,
+}
+
+impl<B: Backend> Tape<B> {
+    /// Computes every value from the inputs.
+    pub fn forward(&mut self, mode: Mode) {
+        for operator in &self.operators {
+            operator.forward(&mut self.backend, mode);
+        }
+    }
+
+    /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
+    /// with batch statistics.
+    pub fn backward(&mut self, weights: bool) {
+        for &span in &self.accumulators {
+            self.backend.fill(span, 0.0);
+        }
+        for operator in self.operators.iter().rev() {
+            operator.backward(&mut self.backend, weights);
+        }
+    }
+
+    /// The device.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// Bytes of device memory that a run takes.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak_bytes
+    }
+
+    /// Number of recorded operators.
+    pub fn operators(&self) -> usize {
+        self.operators.len()
+    }
+
+    /// Writes an input.
+    pub fn write_value(&mut self, value: Value, values: &[B::Scalar]) -> Result<()> {
+        let operand = self.values.get(value).operand;
+        if operand.data.len != values.len() {
+            let reason = format!("{} values for an input of shape {}", values.len(), operand.shape);
+            return Err(Error::Shape { operator: "input", reason });
+        }
+        self.backend.write_activations(operand.data, values);
+        Ok(())
+    }
+
+    /// Writes the gradient of an output.
+    pub fn write_gradient(&mut self, value: Value, values: &[B::Scalar]) -> Result<()> {
+        let record = self.values.get(value);
+        if record.gradient.len != values.len() {
+            let reason = format!("a gradient of {} values for shape {}", values.len(), record.operand.shape);
+            return Err(Error::Shape { operator: "output", reason });
+        }
+        self.backend.write_activations(record.gradient, values);
+        Ok(())
+    }
+
+    /// Reads a value as its consumers see it: with its batch norm.
+    pub fn read_value(&self, value: Value) -> Vec<B::Scalar> {
+        let operand = self.values.get(value).operand;
+        let mut values = vec![B::Scalar::default(); operand.data.len];
+        self.backend.read_activations(operand.data, &mut values);
+        if let Some(norm) = operand.norm {
+            let (scale, shift) = (self.read(norm.scale), self.read(norm.shift));
+            for (index, value) in values.iter_mut().enumerate() {
+                let channel = index % scale.len();
+                *value = scale[channel] * *value + shift[channel];
+            }
+        }
+        values
+    }
+
+    /// Reads the gradient of an input after a backward replay.
+    pub fn read_gradient(&self, value: Value) -> Vec<B::Scalar> {
+        let slot = self.values.get(value).gradient;
+        let mut values = vec![B::Scalar::default(); slot.len];
+        self.backend.read_activations(slot, &mut values);
+        values
+    }
+
+    /// Reads state into values that exist already.
+    pub fn read_into(&self, span: Span, values: &mut [B::Scalar]) {
+        self.backend.read(span, values);
+    }
+
+    /// Reads state.
+    pub fn read(&self, span: Span) -> Vec<B::Scalar> {
+        let mut values = vec![B::Scalar::default(); span.len];
+        self.backend.read(span, &mut values);
+        values
+    }
+}

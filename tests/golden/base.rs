@@ -1,0 +1,110 @@
+//! One forward and backward pass, and the alpha step in first and second order, at two settings of the alphas.
+
+use super::comparison::Comparisons;
+use super::network::Network;
+use super::set::Set;
+use darts::backend::{Backend, Mode};
+
+const NO_CLIP: f64 = f64::INFINITY;
+
+pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
+    let mut rows = Comparisons::default();
+    // One network serves all checks, each from the start; the second order also does what the first does.
+    let mut network = Network::new(set, backend, true, NO_CLIP);
+    for prefix in ["", "alt."] {
+        if !set.has(&format!("{prefix}init.alpha.normal")) {
+            println!("{}: no {prefix}init.alpha, skipped", set.name);
+            continue;
+        }
+        restart(&mut network, set, prefix);
+        forward_and_backward(&mut rows, &mut network, set, prefix);
+        restart(&mut network, set, prefix);
+        second_order(&mut rows, &mut network, set, prefix);
+    }
+    rows
+}
+
+fn restart<B: Backend>(network: &mut Network<B>, set: &Set, prefix: &str) {
+    network.bilevel.restart(0);
+    network.set_weights(set);
+    network.set_alphas(set, &format!("{prefix}init.alpha"));
+}
+
+fn forward_and_backward<B: Backend>(
+    rows: &mut Comparisons,
+    network: &mut Network<B>,
+    set: &Set,
+    prefix: &str,
+) {
+    let train = network.batch(set, "train", 0);
+    network.bilevel.differentiate(train.view(), Mode::Train, true).unwrap();
+    // The feature maps survive until their gradients are computed, so they are read from a forward replay alone.
+    let supernet = &network.bilevel.supernet;
+    let (stem, cells, logits) = (supernet.stem, supernet.cells.clone(), supernet.logits);
+    network.compare_alphas(rows, set, supernet.alpha_gradient, &format!("{prefix}grad.alpha"), false);
+    network.compare_weights(rows, set, supernet.spans.gradients, &format!("{prefix}grad.param"), false);
+    rows.add(
+        &format!("{prefix}fwd.loss"),
+        &format!("{prefix}fwd.loss"),
+        &[network.bilevel.result().loss],
+        &set.get(&format!("{prefix}fwd.loss")).values,
+    );
+    if prefix.is_empty() {
+        network.compare_running(rows, set, "fwd.buffer", false);
+        let result = network.bilevel.evaluate(train.view());
+        result.unwrap();
+        rows.add("eval.logits", "eval.logits", &network.value(logits), &set.get("eval.logits").values);
+    }
+    network.bilevel.tape.forward(Mode::TrainKeepRunning);
+    let name = format!("{prefix}fwd.stem");
+    rows.add_images(&name, &name, &network.value(stem), set.get(&name));
+    for (index, nodes) in cells.iter().enumerate() {
+        let name = format!("{prefix}fwd.cell.{index}");
+        let nodes: Vec<Vec<f64>> = nodes.iter().map(|&node| network.value(node)).collect();
+        let expected = set.get(&name);
+        let channels = expected.shape[1] / nodes.len();
+        let pixels = nodes[0].len() / channels;
+        let concatenated: Vec<f64> = (0..pixels)
+            .flat_map(|p| nodes.iter().flat_map(move |node| &node[p * channels..(p + 1) * channels]).copied())
+            .collect();
+        rows.add_images(&name, &name, &concatenated, expected);
+    }
+    let name = format!("{prefix}fwd.logits");
+    rows.add(&name, &name, &network.value(logits), &set.get(&name).values);
+}
+
+fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set: &Set, prefix: &str) {
+    let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
+    let supernet = &network.bilevel.supernet;
+    let (weights, alphas, alpha_gradient) =
+        (supernet.spans.weights, supernet.alphas, supernet.alpha_gradient);
+    let spans = network.bilevel.spans.second_order.unwrap();
+
+    network.bilevel.differentiate(valid.view(), Mode::Train, false).unwrap();
+    let name = format!("{prefix}fo.loss_valid");
+    rows.add(&name, &name, &[network.bilevel.result().loss], &set.get(&name).values);
+    network.compare_alphas(rows, set, alpha_gradient, &format!("{prefix}fo.alpha_grad"), false);
+    network.bilevel.update_alphas();
+    network.compare_alphas(rows, set, alphas, &format!("{prefix}fo.alpha_after"), false);
+
+    restart(network, set, prefix);
+    network.bilevel.look_ahead(spans, train.view(), network.lr).unwrap();
+    let name = format!("{prefix}so.loss_train");
+    rows.add(&name, &name, &[network.bilevel.result().loss], &set.get(&name).values);
+    if set.names().any(|name| name.starts_with(&format!("{prefix}so.theta."))) {
+        network.compare_weights(rows, set, weights, &format!("{prefix}so.theta"), false);
+    }
+
+    restart(network, set, prefix);
+    network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
+    let name = format!("{prefix}so.R");
+    rows.add(&name, &name, &network.read(spans.radius), &set.get(&name).values);
+    if set.names().any(|name| name.starts_with(&format!("{prefix}so.vector."))) {
+        network.compare_weights(rows, set, spans.vector, &format!("{prefix}so.vector"), false);
+    }
+    network.compare_alphas(rows, set, spans.alpha_gradient, &format!("{prefix}so.dalpha"), false);
+    network.compare_alphas(rows, set, spans.product, &format!("{prefix}so.hvp"), true);
+    network.compare_alphas(rows, set, alpha_gradient, &format!("{prefix}so.alpha_grad"), true);
+    network.compare_alphas(rows, set, alphas, &format!("{prefix}so.alpha_after"), true);
+    rows.adam_amplifies();
+}

@@ -1,0 +1,122 @@
+//! What was compared, and which bar it is held to.
+
+use super::set::{Set, Tensor};
+use std::collections::BTreeMap;
+
+/// How close a tensor must come.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Bar {
+    /// f64: 1e-9, and 1e-5 behind the finite difference.
+    Exact,
+    /// f32: four times PyTorch's own float32 error.
+    Noise,
+}
+
+const EXACT: f64 = 1e-9;
+const EXACT_BEHIND_FINITE_DIFFERENCE: f64 = 1e-5;
+const TIMES_NOISE: f64 = 4.0;
+/// Below this, a bar says nothing in f32: an error of one rounding of the largest value.
+const FLOOR: f64 = 2.0 * f32::EPSILON as f64;
+
+/// Tensors of one set beside what we computed.
+#[derive(Default)]
+pub struct Comparisons {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    group: String,
+    error: f64,
+    largest: f64,
+    behind_finite_difference: bool,
+    in_f32: bool,
+}
+
+impl Comparisons {
+    /// Compares a tensor; both in the same layout. Tensors of one `group` are judged against the largest value of
+    /// the group: some running means and gradients are zero but for rounding.
+    pub fn add(&mut self, name: &str, group: &str, ours: &[f64], expected: &[f64]) -> &mut Self {
+        assert_eq!(ours.len(), expected.len(), "{name}: number of elements");
+        let difference = |(a, b): (&f64, &f64)| if a.is_nan() { f64::INFINITY } else { (a - b).abs() };
+        self.rows.push(Row {
+            name: name.to_string(),
+            group: group.to_string(),
+            error: ours.iter().zip(expected).map(difference).fold(0.0, f64::max),
+            largest: expected.iter().fold(0.0, |largest, x| f64::max(largest, x.abs())),
+            behind_finite_difference: false,
+            in_f32: true,
+        });
+        self
+    }
+
+    /// Compares an image batch: ours NHWC, expected NCHW.
+    pub fn add_images(&mut self, name: &str, group: &str, ours: &[f64], expected: &Tensor) -> &mut Self {
+        self.add(name, group, ours, &expected.to_nhwc())
+    }
+
+    /// The last tensor has the finite difference behind it.
+    pub fn behind_finite_difference(&mut self, yes: bool) -> &mut Self {
+        self.rows.last_mut().unwrap().behind_finite_difference = yes;
+        self
+    }
+
+    /// The last two tensors, normal and reduce, can be compared in f64 only: Adam divides by the size of the gradient,
+    /// and where the second order's is nearly zero, rounding alone decides the step. Its gradient is compared.
+    pub fn adam_amplifies(&mut self) -> &mut Self {
+        let pair = self.rows.len() - 2;
+        self.rows[pair..].iter_mut().for_each(|row| row.in_f32 = false);
+        self
+    }
+
+    fn judged(&self, bar: Bar, set: &Set) -> Vec<(String, f64, f64)> {
+        let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
+        for row in &self.rows {
+            let group = largest.entry(&row.group).or_default();
+            *group = group.max(row.largest);
+        }
+        let rows = self.rows.iter().filter(|row| row.in_f32 || bar == Bar::Exact);
+        rows.map(|row| {
+            let limit = match bar {
+                Bar::Exact if row.behind_finite_difference => EXACT_BEHIND_FINITE_DIFFERENCE,
+                Bar::Exact => EXACT,
+                Bar::Noise => {
+                    let noise = set.noise(&row.name);
+                    let noise = noise.unwrap_or_else(|| panic!("{}: no noise for {}", set.name, row.name));
+                    (TIMES_NOISE * noise).max(FLOOR)
+                }
+            };
+            let error = row.error / largest[row.group.as_str()].max(f64::MIN_POSITIVE);
+            (row.name.clone(), if row.error == 0.0 { 0.0 } else { error }, limit)
+        })
+        .collect()
+    }
+
+    /// The worst tensor, in words.
+    pub fn summary(&self, bar: Bar, set: &Set) -> String {
+        let rows = self.judged(bar, set);
+        let worst =
+            rows.iter().max_by(|a, b| (a.1 / a.2).total_cmp(&(b.1 / b.2))).expect("something was compared");
+        let largest = rows.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        format!(
+            "{} tensors; nearest to its bar {} ({:.2e} of {:.2e}); largest error {} ({:.2e})",
+            rows.len(),
+            worst.0,
+            worst.1,
+            worst.2,
+            largest.0,
+            largest.1
+        )
+    }
+
+    /// The tensors that miss their bar.
+    pub fn failures(&self, bar: Bar, set: &Set) -> Vec<String> {
+        let missed =
+            self.judged(bar, set).into_iter().filter(|(_, error, limit)| error > limit || error.is_nan());
+        missed
+            .map(|(name, error, limit)| {
+                format!("{}: {name} is off by {error:.2e}, bar {limit:.2e}", set.name)
+            })
+            .collect()
+    }
+}

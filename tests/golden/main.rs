@@ -1,0 +1,65 @@
+//! Comparison with traces of the official PyTorch implementation (quark0/darts at f276dd3, PyTorch 2.15, float64).
+//!
+//! In f64 the reference backend must agree to 1e-9 (1e-5 where the finite difference of the second order enters,
+//! whose quotient amplifies rounding). In f32 a backend may be off by four times what PyTorch's own float32 is
+//! off from its float64 (`noise.json`).
+//!
+//! `DARTS_GOLDEN_DIR` names a further directory of sets in the same format; every `base_*` and `iters_*` file in it
+//! is checked in the same way.
+
+mod base;
+mod comparison;
+mod iterations;
+mod network;
+// mod operators;
+mod set;
+
+use comparison::{Bar, Comparisons};
+use darts::backend::Backend;
+use darts::backend::reference::Reference;
+use set::Set;
+use std::path::PathBuf;
+
+fn own_directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data")
+}
+
+/// The sets of the repository, then those of `DARTS_GOLDEN_DIR`, whose names begin with `kind`.
+fn sets(kind: &str) -> Vec<Set> {
+    let further = std::env::var_os("DARTS_GOLDEN_DIR").map(PathBuf::from);
+    let directories = std::iter::once(own_directory()).chain(further);
+    let sets: Vec<Set> = directories.flat_map(|directory| Set::all(&directory, kind)).collect();
+    assert!(!sets.is_empty(), "no set of kind {kind}");
+    sets
+}
+
+/// Runs `check` on every set of a kind and holds the result against a bar.
+fn run<B: Backend>(kind: &str, bar: Bar, backend: impl Fn() -> B, check: impl Fn(&Set, B) -> Comparisons) {
+    let mut failures = Vec::new();
+    for set in sets(kind) {
+        let comparisons = check(&set, backend());
+        println!("{}: {}", set.name, comparisons.summary(bar, &set));
+        failures.extend(comparisons.failures(bar, &set));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn base_in_f64() {
+    run("base", Bar::Exact, Reference::<f64>::new, base::check);
+}
+
+#[test]
+fn iterations_in_f64() {
+    run("iters", Bar::Exact, Reference::<f64>::new, iterations::check);
+}
+
+#[test]
+fn base_in_f32() {
+    run("base", Bar::Noise, Reference::<f32>::new, base::check);
+}
+
+#[test]
+fn iterations_in_f32() {
+    run("iters", Bar::Noise, Reference::<f32>::new, iterations::check);
+}

@@ -1,0 +1,152 @@
+//! A supernet set up from a golden set, and its parts in the official names and layouts.
+
+use super::comparison::Comparisons;
+use super::set::Set;
+use darts::autograd::Value;
+use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::search::{BatchView, Bilevel, BilevelSettings};
+use darts::space::SupernetShape;
+
+/// A network and a batch or two in its number type.
+pub struct Network<B: Backend> {
+    pub bilevel: Bilevel<B>,
+    pub lr: f64,
+    classes: usize,
+}
+
+/// Images and labels.
+pub struct Batch<T> {
+    images: Vec<T>,
+    labels: Vec<u32>,
+}
+
+impl<T> Batch<T> {
+    pub fn view(&self) -> BatchView<'_, T> {
+        BatchView { images: &self.images, labels: &self.labels }
+    }
+}
+
+impl<B: Backend> Network<B> {
+    /// The network at the start of a base set.
+    pub fn new(set: &Set, backend: B, second_order: bool, gradient_clip: f64) -> Self {
+        let side = set.number("hw") as usize;
+        let channels = set.get("data.train_x.0").shape[1];
+        let edges = set.get("init.alpha.normal").shape[0];
+        let nodes = (1..).find(|&nodes| darts::space::cell::edges(nodes) >= edges).unwrap();
+        assert_eq!(
+            darts::space::cell::edges(nodes),
+            edges,
+            "{}: edges of no whole number of nodes",
+            set.name
+        );
+        let classes = set.get("fwd.logits").shape[1];
+        let shape = SupernetShape {
+            images: Shape::new(set.number("N") as usize, side, side, channels),
+            classes,
+            init_channels: set.number("C") as usize,
+            cells: set.number("L") as usize,
+            nodes,
+        };
+        let settings = BilevelSettings {
+            second_order,
+            weight_momentum: 0.9,
+            weight_decay: 3e-4,
+            gradient_clip,
+            alpha_lr: 3e-4,
+            alpha_betas: (0.5, 0.999),
+            alpha_weight_decay: 1e-3,
+        };
+        assert_eq!(set.number("lr"), set.number("eta"));
+        let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();
+        let mut network = Network { bilevel, lr: set.number("lr"), classes };
+        network.set_weights(set);
+        network.set_alphas(set, "init.alpha");
+        network
+    }
+
+    pub fn set_weights(&mut self, set: &Set) {
+        let supernet = &self.bilevel.supernet;
+        let mut weights = vec![B::Scalar::default(); supernet.parameters.len()];
+        for parameter in supernet.parameters.iter() {
+            let tensor = set.get(&format!("init.param.{}", parameter.name));
+            assert_eq!(tensor.values.len(), parameter.part.len, "{}", parameter.name);
+            for i in 0..parameter.part.len {
+                weights[parameter.part.offset + i] =
+                    B::Scalar::of(tensor.values[parameter.layout.official(i)]);
+            }
+        }
+        let given = set.names().filter(|name| name.starts_with("init.param.")).count();
+        assert_eq!(given, supernet.parameters.iter().count(), "{}: number of weight tensors", set.name);
+        let span = supernet.spans.weights;
+        self.bilevel.tape.backend().write(span, &weights);
+    }
+
+    pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
+        let both = ["normal", "reduce"].map(|kind| set.get(&format!("{prefix}.{kind}")).values.clone());
+        let values: Vec<_> = both.concat().into_iter().map(B::Scalar::of).collect();
+        let span = self.bilevel.supernet.alphas;
+        self.bilevel.tape.backend().write(span, &values);
+    }
+
+    pub fn batch(&self, set: &Set, half: &str, index: usize) -> Batch<B::Scalar> {
+        let images = set.get(&format!("data.{half}_x.{index}")).to_nhwc();
+        let labels: Vec<u32> =
+            set.get(&format!("data.{half}_y.{index}")).values.iter().map(|&label| label as u32).collect();
+        assert!(labels.iter().all(|&label| (label as usize) < self.classes));
+        Batch { images: images.into_iter().map(B::Scalar::of).collect(), labels }
+    }
+
+    pub fn read(&self, span: Span) -> Vec<f64> {
+        self.bilevel.tape.read(span).into_iter().map(Scalar::wide).collect()
+    }
+
+    pub fn value(&self, value: Value) -> Vec<f64> {
+        self.bilevel.tape.read_value(value).into_iter().map(Scalar::wide).collect()
+    }
+
+    /// Compares a flat vector, tensor by tensor.
+    pub fn compare_weights(&self, rows: &mut Comparisons, set: &Set, span: Span, prefix: &str, behind: bool) {
+        let ours = self.read(span);
+        for parameter in self.bilevel.supernet.parameters.iter() {
+            let name = format!("{prefix}.{}", parameter.name);
+            let expected = &set.get(&name).values;
+            let expected: Vec<f64> =
+                (0..expected.len()).map(|i| expected[parameter.layout.official(i)]).collect();
+            let part = parameter.part.offset..parameter.part.offset + parameter.part.len;
+            let group = format!("{prefix}.{}", parameter.name.split('.').next().unwrap());
+            rows.add(&name, &group, &ours[part], &expected).behind_finite_difference(behind);
+        }
+    }
+
+    /// Compares a pair of alpha tensors.
+    pub fn compare_alphas(&self, rows: &mut Comparisons, set: &Set, span: Span, prefix: &str, behind: bool) {
+        let ours = self.read(span);
+        for (kind, ours) in ["normal", "reduce"].into_iter().zip(ours.chunks(ours.len() / 2)) {
+            let name = format!("{prefix}.{kind}");
+            rows.add(&name, prefix, ours, &set.get(&name).values).behind_finite_difference(behind);
+        }
+    }
+
+    /// Compares the running statistics of every batch norm, those of shared pools with each edge's.
+    pub fn compare_running(&self, rows: &mut Comparisons, set: &Set, prefix: &str, behind: bool) {
+        let ours = self.read(self.bilevel.supernet.spans.running);
+        let mut compared = 0;
+        for running in self.bilevel.supernet.parameters.running() {
+            let start = running.part.offset;
+            let [mean, variance] =
+                [start, start + running.channels].map(|at| &ours[at..at + running.channels]);
+            for name in &running.names {
+                let part = name.split('.').next().unwrap();
+                for (kind, ours) in [("running_mean", mean), ("running_var", variance)] {
+                    let name = format!("{prefix}.{name}.{kind}");
+                    let expected = &set.get(&name).values;
+                    rows.add(&name, &format!("{prefix}.{part}"), ours, expected)
+                        .behind_finite_difference(behind);
+                    compared += 1;
+                }
+            }
+        }
+        let given = set.names().filter(|name| name.starts_with(prefix) && name.contains("running_")).count();
+        assert_eq!(compared, given, "{}: number of running statistics", set.name);
+    }
+}
