@@ -33,9 +33,27 @@ struct Row {
     in_f32: bool,
 }
 
+impl Row {
+    /// The group of tensors that this one is judged in, and how far it may be off.
+    fn bar(&self, bar: Bar, set: &Set) -> (String, f64) {
+        match bar {
+            Bar::Exact if self.behind_finite_difference => {
+                (self.group.clone(), EXACT_BEHIND_FINITE_DIFFERENCE)
+            }
+            Bar::Exact => (self.group.clone(), EXACT),
+            Bar::Noise => {
+                let noise = set.noise(&self.name);
+                let (group, noise) =
+                    noise.unwrap_or_else(|| panic!("{}: no noise for {}", set.name, self.name));
+                (group, (TIMES_NOISE * noise).max(FLOOR))
+            }
+        }
+    }
+}
+
 impl Comparisons {
-    /// Compares a tensor; both in the same layout. Tensors of one `group` are judged against the largest value of
-    /// the group: some running means and gradients are zero but for rounding.
+    /// Compares a tensor; both in the same layout. In f64, tensors of one `group` are judged against the largest
+    /// value of the group: some running means and gradients are zero but for rounding.
     pub fn add(&mut self, name: &str, group: &str, ours: &[f64], expected: &[f64]) -> &mut Self {
         assert_eq!(ours.len(), expected.len(), "{name}: number of elements");
         let difference = |(a, b): (&f64, &f64)| if a.is_nan() { f64::INFINITY } else { (a - b).abs() };
@@ -61,6 +79,12 @@ impl Comparisons {
         self
     }
 
+    /// The last tensor can be compared in f64 only.
+    pub fn in_f64_only(&mut self) -> &mut Self {
+        self.rows.last_mut().unwrap().in_f32 = false;
+        self
+    }
+
     /// The last two tensors, normal and reduce, can be compared in f64 only: Adam divides by the size of the gradient,
     /// and where the second order's is nearly zero, rounding alone decides the step. Its gradient is compared.
     pub fn adam_amplifies(&mut self) -> &mut Self {
@@ -69,27 +93,21 @@ impl Comparisons {
         self
     }
 
+    /// Name, error relative to the largest value of the group, and limit of each tensor.
     fn judged(&self, bar: Bar, set: &Set) -> Vec<(String, f64, f64)> {
+        let rows = self.rows.iter().filter(|row| row.in_f32 || bar == Bar::Exact);
+        let rows: Vec<_> = rows.map(|row| (row, row.bar(bar, set))).collect();
         let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
-        for row in &self.rows {
-            let group = largest.entry(&row.group).or_default();
+        for (row, (group, _)) in &rows {
+            let group = largest.entry(group).or_default();
             *group = group.max(row.largest);
         }
-        let rows = self.rows.iter().filter(|row| row.in_f32 || bar == Bar::Exact);
-        rows.map(|row| {
-            let limit = match bar {
-                Bar::Exact if row.behind_finite_difference => EXACT_BEHIND_FINITE_DIFFERENCE,
-                Bar::Exact => EXACT,
-                Bar::Noise => {
-                    let noise = set.noise(&row.name);
-                    let noise = noise.unwrap_or_else(|| panic!("{}: no noise for {}", set.name, row.name));
-                    (TIMES_NOISE * noise).max(FLOOR)
-                }
-            };
-            let error = row.error / largest[row.group.as_str()].max(f64::MIN_POSITIVE);
-            (row.name.clone(), if row.error == 0.0 { 0.0 } else { error }, limit)
-        })
-        .collect()
+        rows.iter()
+            .map(|(row, (group, limit))| {
+                let relative = row.error / largest[group.as_str()].max(f64::MIN_POSITIVE);
+                (row.name.clone(), if row.error == 0.0 { 0.0 } else { relative }, *limit)
+            })
+            .collect()
     }
 
     /// The worst tensor, in words.

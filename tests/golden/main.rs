@@ -11,11 +11,10 @@ mod base;
 mod comparison;
 mod iterations;
 mod network;
-// mod operators;
+mod operators;
 mod set;
 
 use comparison::{Bar, Comparisons};
-use darts::backend::Backend;
 use darts::backend::reference::Reference;
 use set::Set;
 use std::path::PathBuf;
@@ -34,10 +33,10 @@ fn sets(kind: &str) -> Vec<Set> {
 }
 
 /// Runs `check` on every set of a kind and holds the result against a bar.
-fn run<B: Backend>(kind: &str, bar: Bar, backend: impl Fn() -> B, check: impl Fn(&Set, B) -> Comparisons) {
+fn run(kind: &str, bar: Bar, check: impl Fn(&Set) -> Comparisons) {
     let mut failures = Vec::new();
     for set in sets(kind) {
-        let comparisons = check(&set, backend());
+        let comparisons = check(&set);
         println!("{}: {}", set.name, comparisons.summary(bar, &set));
         failures.extend(comparisons.failures(bar, &set));
     }
@@ -46,20 +45,30 @@ fn run<B: Backend>(kind: &str, bar: Bar, backend: impl Fn() -> B, check: impl Fn
 
 #[test]
 fn base_in_f64() {
-    run("base", Bar::Exact, Reference::<f64>::new, base::check);
-}
-
-#[test]
-fn iterations_in_f64() {
-    run("iters", Bar::Exact, Reference::<f64>::new, iterations::check);
+    run("base", Bar::Exact, |set| base::check(set, Reference::<f64>::new()));
 }
 
 #[test]
 fn base_in_f32() {
-    run("base", Bar::Noise, Reference::<f32>::new, base::check);
+    run("base", Bar::Noise, |set| base::check(set, Reference::<f32>::new()));
+}
+
+#[test]
+fn iterations_in_f64() {
+    run("iters", Bar::Exact, |set| iterations::check(set, Reference::<f64>::new()));
 }
 
 #[test]
 fn iterations_in_f32() {
-    run("iters", Bar::Noise, Reference::<f32>::new, iterations::check);
+    run("iters", Bar::Noise, |set| iterations::check(set, Reference::<f32>::new()));
+}
+
+#[test]
+fn operators_in_f64() {
+    run("ops", Bar::Exact, |set| operators::check(set, Reference::<f64>::new));
+}
+
+#[test]
+fn operators_in_f32() {
+    run("ops", Bar::Noise, |set| operators::check(set, Reference::<f32>::new));
 }

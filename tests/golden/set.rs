@@ -12,6 +12,8 @@ pub struct Set {
     directory: PathBuf,
     tensors: HashMap<String, Tensor>,
     metadata: HashMap<String, String>,
+    /// PyTorch's float32 errors, the most fitting table first.
+    noise: Vec<serde_json::Value>,
 }
 
 /// A tensor in PyTorch's layout.
@@ -54,7 +56,13 @@ impl Set {
                 (name.to_string(), Tensor { shape: view.shape().to_vec(), values: values.collect() })
             })
             .collect();
-        Set { name: name.to_string(), directory: directory.to_path_buf(), tensors, metadata }
+        Set {
+            name: name.to_string(),
+            directory: directory.to_path_buf(),
+            tensors,
+            metadata,
+            noise: noise_tables(directory, name),
+        }
     }
 
     /// The set of the same directory that an iteration set starts from.
@@ -82,31 +90,28 @@ impl Set {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// PyTorch's own float32 error in the group that a tensor belongs to: of this set if it was recorded, else of
-    /// the repository's set that is most like it.
-    pub fn noise(&self, tensor: &str) -> Option<f64> {
-        let [own, repository] = [self.directory.clone(), super::own_directory()].map(|d| noise_table(&d));
-        let alike: Vec<String> =
-            self.name.rsplitn(2, '_').last().map(|kind| format!("{kind}_n4")).into_iter().collect();
-        let tables = [
-            own.as_ref().and_then(|t| t.get(&self.name)),
-            repository.as_ref().and_then(|t| t.get(&self.name)),
-        ]
-        .into_iter()
-        .chain(alike.iter().map(|name| repository.as_ref().and_then(|t| t.get(name))));
-        tables.flatten().find_map(|table| longest_prefix(table, tensor))
+    /// The group that a tensor belongs to and PyTorch's own float32 error there, relative to the group's largest
+    /// value: of this set if it was recorded, else of the repository's set that is most like it.
+    pub fn noise(&self, tensor: &str) -> Option<(String, f64)> {
+        self.noise.iter().find_map(|table| longest_prefix(table, tensor))
     }
 }
 
-fn noise_table(directory: &Path) -> Option<serde_json::Value> {
-    serde_json::from_slice(&std::fs::read(directory.join("noise.json")).ok()?).ok()
+fn noise_tables(directory: &Path, name: &str) -> Vec<serde_json::Value> {
+    let read = |directory: &Path| -> serde_json::Value {
+        let bytes = std::fs::read(directory.join("noise.json")).unwrap_or_else(|_| b"{}".to_vec());
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let (own, repository) = (read(directory), read(&super::own_directory()));
+    let alike = name.rsplit_once('_').map(|(kind, _)| format!("{kind}_n4")).unwrap_or_default();
+    [own.get(name), repository.get(name), repository.get(&alike)].into_iter().flatten().cloned().collect()
 }
 
-fn longest_prefix(table: &serde_json::Value, tensor: &str) -> Option<f64> {
+fn longest_prefix(table: &serde_json::Value, tensor: &str) -> Option<(String, f64)> {
     let groups = table.get("f32_vs_f64")?.as_object()?;
     let belongs = |group: &str| tensor == group || tensor.starts_with(&format!("{group}."));
     let group = groups.keys().filter(|group| belongs(group)).max_by_key(|group| group.len())?;
-    groups[group].get("rel")?.as_f64()
+    Some((group.clone(), groups[group].get("rel")?.as_f64()?))
 }
 
 impl Tensor {
