@@ -1,1 +1,15 @@
-//! Search space, supernet, genotype, derivation.
+//! The search space, from what an edge may hold to the network that a search ends in.
+//!
+//! Read in this order:
+//!
+//! 1. [`genotype`]: the candidate operations, cells as lists of edges, and what makes one valid;
+//!    [`literal`] is its textual form.
+//! 2. [`alphas`]: the architecture parameters, one row for each edge of a cell.
+//! 3. [`derivation`]: from alphas to a genotype.
+//! 4. [`published`]: genotypes from the literature, by name.
+
+pub mod alphas;
+pub mod derivation;
+pub mod genotype;
+pub mod literal;
+pub mod published;
