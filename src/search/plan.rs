@@ -38,6 +38,18 @@ pub enum Device {
     Auto,
 }
 
+impl Device {
+    /// The device that a search will run on, or why it cannot.
+    pub fn resolve(self) -> Result<Device> {
+        match self {
+            Device::Cpu | Device::Auto => Ok(Device::Cpu),
+            Device::Cuda => Err(Error::Device(
+                "this binary holds no CUDA kernels; use --device cpu instead of cuda".into(),
+            )),
+        }
+    }
+}
+
 /// Everything that determines a search. Its TOML keys are the long flags with `_` for `-`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -144,10 +156,19 @@ impl Plan {
     pub fn overlaid(&self, text: &str, path: &Path) -> Result<Self> {
         // Read as a plan first: these errors know their line.
         toml::from_str::<Plan>(text).map_err(|error| located(&error, text, path))?;
-        let internal = |error: String| Error::Plan(format!("{}: {error}", path.display()));
-        let mut table = toml::Table::try_from(self).map_err(|error| internal(error.to_string()))?;
-        table.extend(text.parse::<toml::Table>().map_err(|error| located(&error, text, path))?);
-        table.try_into().map_err(|error: toml::de::Error| internal(error.message().to_owned()))
+        self.with(text.parse().map_err(|error| located(&error, text, path))?)
+    }
+
+    /// This plan with the values of a table; not validated.
+    pub fn with(&self, values: toml::Table) -> Result<Self> {
+        let mut table = self.to_table()?;
+        table.extend(values);
+        table.try_into().map_err(|error: toml::de::Error| Error::Plan(error.message().replace('\n', " ")))
+    }
+
+    /// The plan as a table of its keys.
+    pub fn to_table(&self) -> Result<toml::Table> {
+        toml::Table::try_from(self).map_err(|error| Error::Plan(error.to_string()))
     }
 
     /// The plan as TOML; [`Plan::from_toml`] gives back the same plan, bit for bit.
@@ -252,6 +273,11 @@ fn located(error: &toml::de::Error, text: &str, path: &Path) -> Error {
         _ => String::new(),
     };
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    // The names of Rust's types say nothing to the author of a plan.
+    let message = message.replace("expected usize", "expected a whole number");
+    let message = message
+        .replace("expected u64", "expected a whole number")
+        .replace("expected f64", "expected a number");
     Error::Plan(format!("{}, line {number}{key}: {message}", path.display()))
 }
 
@@ -297,6 +323,7 @@ mod tests {
         );
         let refused = refusal("# comment\n\nepochs = \"many\"");
         assert!(refused.starts_with("plan: some.toml, line 3, key epochs: invalid type"), "{refused}");
+        assert!(refused.ends_with("expected a whole number"), "{refused}");
         assert!(refusal("epochs = -1").contains("line 1, key epochs: "));
         assert!(refusal("order = \"third\"").contains("line 1, key order: unknown variant `third`"));
         assert!(refusal("cells = ").contains("some.toml, line 1, key cells"));

@@ -144,8 +144,12 @@ impl Genotype {
     /// Reads the JSON form.
     pub fn from_json(text: &str) -> Result<Self> {
         check_length(text)?;
-        let raw: RawGenotype = serde_json::from_str(text)
-            .map_err(|error| Error::Genotype(format!("in its JSON form, {error}")))?;
+        let raw: RawGenotype = serde_json::from_str(text).map_err(|error| {
+            Error::Genotype(format!(
+                "in its JSON form, {}",
+                error.to_string().replace("usize", "a whole number")
+            ))
+        })?;
         raw.try_into()
     }
 
@@ -203,7 +207,7 @@ impl TryFrom<RawGenotype> for Genotype {
 fn checked_cell(cell: &str, raw: Vec<(String, usize)>, concat: Vec<usize>) -> Result<CellGenotype> {
     let refuse = |reason: String| Err(Error::Genotype(reason));
     let most = MAX_NODES * EDGES_PER_NODE;
-    if raw.is_empty() || raw.len() % EDGES_PER_NODE != 0 || raw.len() > most {
+    if raw.is_empty() || !raw.len().is_multiple_of(EDGES_PER_NODE) || raw.len() > most {
         let found = raw.len();
         return refuse(format!(
             "the {cell} cell has {found} edges; expected two for each node, so an even number from 2 to {most}"
