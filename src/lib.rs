@@ -2,7 +2,7 @@
 //!
 //! Each module uses only the ones before it; read them in this order:
 //!
-//! 1. [`error`] and [`random`]: the two things everything else leans on.
+//! 1. [`error`], [`random`] and [`files`]: what everything else leans on.
 //! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
 //! 4. [`nn`]: parameters and their initial values.
@@ -17,6 +17,7 @@ pub mod backend;
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod files;
 pub mod nn;
 pub mod random;
 pub mod report;

@@ -1,3 +1,5 @@
 //! The `darts` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    darts::cli::run(std::env::args_os())
+}

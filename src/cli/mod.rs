@@ -1,1 +1,84 @@
-//! The command line.
+//! The command line: raw flags become checked values before any work starts.
+//!
+//! Read `search` for how flags, a plan file and a preset become one plan, then `derive` and `show`.
+
+mod derive;
+mod output;
+mod search;
+mod show;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::Result;
+
+/// Searches neural network architectures by gradient descent.
+#[derive(Parser)]
+#[command(name = "darts", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  darts search                       search on the built-in digits, in minutes on a laptop
+  darts derive runs/2026-01-31-142500-digits-first
+  darts show darts-v2                draw the cells of a published genotype
+  darts COMMAND --help               everything about a command
+
+Exit codes: 0 success, 1 a run that failed, 2 wrong usage.";
+
+#[derive(Subcommand)]
+enum Command {
+    Search(Box<search::Arguments>),
+    Derive(derive::Arguments),
+    Show(show::Arguments),
+}
+
+/// Parses the arguments, runs the command and reports an error in one line; gives the exit code.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return not_parsed(&error),
+    };
+    match execute(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::report(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    match command {
+        Command::Search(arguments) => arguments.run(),
+        Command::Derive(arguments) => arguments.run(),
+        Command::Show(arguments) => arguments.run(),
+    }
+}
+
+/// Help and version are printed as they are; anything else becomes a sentence on one line.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Whoever closed the pipe has read enough.
+            let _ = error.print();
+        }
+        _ => output::report(&sentence(&error.to_string())),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Joins the lines of an error of clap, without its usage and its advice to ask for help.
+fn sentence(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let joined = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
+    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+}

@@ -1,0 +1,237 @@
+//! `darts search`: from flags, a plan file and a preset to one checked plan, and the search itself.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::output::print;
+use crate::data::Source;
+use crate::report::drawing::draw;
+use crate::report::progress::Progress;
+use crate::report::run_directory::{RUNS, RunDirectory};
+use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::search::plan::{Plan, Violation};
+use crate::space::alphas::Alphas;
+use crate::space::derivation::derive;
+use crate::{Error, Result, files, search};
+
+/// The longest plan file that is read, in bytes.
+const MAX_PLAN: usize = 64 * 1024;
+
+/// Search an architecture: train weights on one half of the images and alphas on the other.
+#[derive(clap::Args)]
+#[command(
+    after_help = EXAMPLES,
+)]
+pub struct Arguments {
+    /// Begin from these values: small searches the digits in minutes, paper is the search of the paper.
+    #[arg(long, value_name = "NAME", value_parser = ["small", "paper"], default_value = "small")]
+    preset: String,
+    /// Take values from this TOML file, such as the plan.toml of a run; its keys are the flags below with
+    /// _ for -.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// The run directory; new or empty [default: runs/DATE-TIME-DATA-ORDER].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    flags: PlanFlags,
+}
+
+const EXAMPLES: &str = "\
+Precedence: a flag, then the plan file, then the preset.
+
+Examples:
+  darts search
+  darts search --order second --epochs 30 --seed 7
+  darts search --preset paper --data cifar10:DIR --out runs/paper
+  darts search --plan runs/2026-01-31-142500-digits-first/plan.toml --seed 8";
+
+/// The flags that are keys of a plan.
+#[derive(clap::Args, Serialize)]
+#[command(next_help_heading = "Plan")]
+struct PlanFlags {
+    #[arg(long, value_name = "DATA", help = help("data",
+        "Data set: digits (built in), cifar10:DIR, mnist:DIR or fashion-mnist[:DIR]"))]
+    data: Option<String>,
+    #[arg(long, value_name = "ORDER", value_parser = ["first", "second"], hide_possible_values = true,
+        help = help("order",
+        "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
+         three times the cost"))]
+    order: Option<String>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("epochs", "Passes over the half that trains the weights"))]
+    epochs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("batch_size", "Images in a step, from each half"))]
+    batch_size: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("init_channels", "Channels of a node in the first cells; each reduction doubles them"))]
+    init_channels: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("cells", "Cells of the supernet; those at 1/3 and 2/3 of the depth reduce"))]
+    cells: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("nodes", "Nodes of a cell"))]
+    nodes: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true,
+        help = help("seed", "Seed of all random numbers; the same seed gives the same result"))]
+    seed: Option<u64>,
+    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
+        help = help("weight_lr", "Learning rate of the weights in the first epoch"))]
+    weight_lr: Option<f64>,
+    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
+        help = help("weight_lr_min", "Learning rate that the cosine schedule of the weights ends at"))]
+    weight_lr_min: Option<f64>,
+    #[arg(long, value_name = "FACTOR", value_parser = number, allow_negative_numbers = true,
+        help = help("weight_momentum", "Momentum of the weights, below 1"))]
+    weight_momentum: Option<f64>,
+    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
+        help = help("weight_decay", "Weight decay of the weights"))]
+    weight_decay: Option<f64>,
+    #[arg(long, value_name = "NORM", value_parser = number, allow_negative_numbers = true,
+        help = help("gradient_clip", "Largest norm of a weight gradient; a longer one is shortened to it"))]
+    gradient_clip: Option<f64>,
+    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
+        help = help("alpha_lr", "Learning rate of the alphas"))]
+    alpha_lr: Option<f64>,
+    #[arg(long, value_name = "FACTOR", value_parser = number, allow_negative_numbers = true,
+        help = help("alpha_beta1", "Decay of Adam's mean gradient of the alphas, below 1"))]
+    alpha_beta1: Option<f64>,
+    #[arg(long, value_name = "FACTOR", value_parser = number, allow_negative_numbers = true,
+        help = help("alpha_beta2", "Decay of Adam's mean squared gradient of the alphas, below 1"))]
+    alpha_beta2: Option<f64>,
+    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
+        help = help("alpha_weight_decay", "Weight decay of the alphas"))]
+    alpha_weight_decay: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("threads", "Threads of the CPU; 0 for all cores; the result does not depend on it"))]
+    threads: Option<usize>,
+    #[arg(long, value_name = "DEVICE", value_parser = ["cpu", "cuda", "auto"], hide_possible_values = true,
+        help = help("device", "Where to search: cpu, cuda, or auto for the best that is there"))]
+    device: Option<String>,
+}
+
+/// The help of a flag with its value in each preset, which only the plan knows.
+fn help(key: &str, meaning: &str) -> String {
+    let value = |plan: Plan| {
+        plan.to_table().ok().and_then(|table| Some(table.get(key)?.to_string().replace('"', "")))
+    };
+    match (value(Plan::default()), value(Plan::paper())) {
+        (Some(small), Some(paper)) if paper.is_empty() => format!("{meaning} [small: {small}]"),
+        (Some(small), Some(paper)) if small == paper => format!("{meaning} [default: {small}]"),
+        (Some(small), Some(paper)) => format!("{meaning} [small: {small}, paper: {paper}]"),
+        _ => meaning.to_owned(),
+    }
+}
+
+/// Reads a count.
+pub(super) fn whole_number(text: &str) -> std::result::Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number".to_owned())
+}
+
+/// Reads a seed; TOML has no whole numbers above 2^63 - 1.
+fn seed(text: &str) -> std::result::Result<u64, String> {
+    match text.parse() {
+        Ok(seed) if i64::try_from(seed).is_ok() => Ok(seed),
+        _ => Err(format!("expected a whole number from 0 to {}", i64::MAX)),
+    }
+}
+
+fn number(text: &str) -> std::result::Result<f64, String> {
+    text.parse().map_err(|_| "expected a number".to_owned())
+}
+
+impl Arguments {
+    /// Searches, stores the run and shows its outcome.
+    pub fn run(self) -> Result<()> {
+        let plan = self.plan()?;
+        plan.device.resolve()?;
+        let source: Source = plan.data.parse()?;
+        let dataset = source.load(plan.seed)?;
+        plan.check_against(dataset.train.count() / 2)?;
+        let mut directory = match &self.out {
+            Some(path) => RunDirectory::create_at(&plan, path)?,
+            None => RunDirectory::create(&plan, Path::new(RUNS))?,
+        };
+        let mut progress = Progress::new(plan.epochs);
+        // Stored before it is shown: whatever was seen can be found again.
+        let mut observers = Observers(vec![&mut directory, &mut progress]);
+        let searched = search::run::run(&plan, dataset, &mut observers);
+        drop(progress);
+        match searched {
+            Ok(alphas) => show_outcome(&alphas, directory.path()),
+            Err(error) => {
+                if directory.epochs() > 0 {
+                    let (epochs, run) = (directory.epochs(), directory.path().display());
+                    // Why the search failed matters more than a failure to print this.
+                    let _ = print(&format!("The search failed; epochs 1 to {epochs} are stored in {run}.\n"));
+                }
+                directory.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// One plan out of the flags, the plan file and the preset.
+    fn plan(&self) -> Result<Plan> {
+        let preset = if self.preset == "paper" { Plan::paper() } else { Plan::default() };
+        let file = match &self.plan {
+            Some(path) => files::read_text(path, MAX_PLAN)?,
+            None => String::new(),
+        };
+        let from_file = preset.overlaid(&file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
+        let flags = toml::Table::try_from(&self.flags).map_err(|error| Error::Usage(error.to_string()))?;
+        let plan = from_file.with(flags.clone())?;
+        match plan.violation() {
+            None => Ok(plan),
+            Some(violation) => Err(self.refusal(&violation, &flags, &file.parse().unwrap_or_default())),
+        }
+    }
+
+    /// The sentence about a value that cannot be, in terms of where it was given.
+    fn refusal(&self, violation: &Violation, flags: &toml::Table, file: &toml::Table) -> Error {
+        let Violation { key, value, expected } = violation;
+        match &self.plan {
+            _ if flags.contains_key(*key) => {
+                Error::Usage(format!("--{} is {value}; expected {expected}", key.replace('_', "-")))
+            }
+            Some(path) if file.contains_key(*key) => {
+                Error::Plan(format!("{}: {key} is {value}; expected {expected}", path.display()))
+            }
+            _ if *key == "data" => Error::Usage(format!(
+                "--preset {} leaves the data set to you: add --data, such as --data cifar10:DIR",
+                self.preset
+            )),
+            _ => Error::Plan(format!("{key} is {value}; expected {expected}")),
+        }
+    }
+}
+
+fn show_outcome(alphas: &Alphas, run: &Path) -> Result<()> {
+    let genotype = derive(alphas);
+    let run = run.display();
+    print(&format!(
+        "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
+         genotype.txt and alphas/.\n",
+        draw(&genotype),
+        genotype.to_json(),
+    ))
+}
+
+/// Several observers, told in order.
+struct Observers<'a>(Vec<&'a mut dyn Observer>);
+
+impl Observer for Observers<'_> {
+    fn started(&mut self, facts: &Facts) -> Result<()> {
+        self.0.iter_mut().try_for_each(|observer| observer.started(facts))
+    }
+
+    fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.0.iter_mut().try_for_each(|observer| observer.step(record))
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
+        self.0.iter_mut().try_for_each(|observer| observer.epoch(record, alphas))
+    }
+}

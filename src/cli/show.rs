@@ -1,0 +1,78 @@
+//! `darts show`: cells as drawings.
+
+use std::path::Path;
+
+use super::output::print;
+use crate::report::drawing::draw;
+use crate::report::run_directory::{error_in, load_genotype};
+use crate::space::genotype::{Genotype, MAX_TEXT};
+use crate::space::published::{self, Published};
+use crate::{Error, Result, files};
+
+/// Draw the cells of a genotype.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A published name, a run directory, a file with a genotype as JSON or as a Python literal, or such
+    /// a text itself.
+    #[arg(required_unless_present = "list", allow_hyphen_values = false)]
+    genotype: Option<String>,
+    /// List the published genotypes with their test error on CIFAR-10 and their source.
+    #[arg(long, conflicts_with = "genotype")]
+    list: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  darts show --list
+  darts show darts-v2
+  darts show runs/2026-01-31-142500-digits-first
+  darts show genotype.json
+  darts show \"Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)\"";
+
+impl Arguments {
+    /// Finds the genotype and draws it, or lists all.
+    pub fn run(self) -> Result<()> {
+        match self.genotype {
+            Some(given) => print(&drawn(&given)?),
+            None => print(&list()?),
+        }
+    }
+}
+
+fn drawn(given: &str) -> Result<String> {
+    if given.contains(['(', '{']) && !Path::new(given).exists() {
+        return Ok(draw(&Genotype::from_text(given)?));
+    }
+    let path = Path::new(given);
+    if path.is_dir() {
+        return Ok(draw(&load_genotype(path)?));
+    }
+    if path.exists() {
+        let text = files::read_text(path, MAX_TEXT)?;
+        return Ok(draw(&Genotype::from_text(&text).map_err(|error| error_in(path, error))?));
+    }
+    if given.contains(['/', '\\', '.']) {
+        return Err(Error::Genotype(format!(
+            "{given}: no such file or run directory; `darts show --list` lists the published names"
+        )));
+    }
+    let entry = published::find(given)?;
+    Ok(format!("{}\n\n{}", title(&entry), draw(&entry.genotype)))
+}
+
+fn title(entry: &Published) -> String {
+    let error = entry.test_error.map(|error| format!(", {error:.2} % test error on CIFAR-10"));
+    format!("{}{} ({})", entry.name, error.unwrap_or_default(), entry.source)
+}
+
+fn list() -> Result<String> {
+    let published = published::all()?;
+    let width = published.iter().map(|entry| entry.name.len()).max().unwrap_or_default();
+    let mut text = format!("{:width$}  CIFAR-10 error  source\n", "name");
+    for entry in &published {
+        let error = entry.test_error.map_or("-".to_owned(), |error| format!("{error:.2} %"));
+        text.push_str(&format!("{:width$}  {error:>14}  {}\n", entry.name, entry.source));
+    }
+    Ok(text)
+}

@@ -1,0 +1,304 @@
+//! What a search shows while it runs: a bar on a terminal, plain lines elsewhere.
+//!
+//! Nothing here can end a search. When the reader of the output goes away, the search goes on: its
+//! results are in the run directory.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::Result;
+use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::space::alphas::Alphas;
+use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, Operation};
+
+/// The longest silence between two lines where there is no bar.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Shows a search on the standard output, and its bar on the standard error.
+pub struct Progress {
+    lines: Box<dyn Write>,
+    bar: Option<ProgressBar>,
+    epochs: usize,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// A bar where the standard error is a terminal; only plain lines otherwise.
+    pub fn new(epochs: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(1);
+            let style = ProgressStyle::with_template("{bar:10}  {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self::to(Box::new(std::io::stdout()), bar, epochs)
+    }
+
+    fn to(lines: Box<dyn Write>, bar: Option<ProgressBar>, epochs: usize) -> Self {
+        Progress { lines, bar, epochs, last_line: Instant::now() }
+    }
+
+    fn print(&mut self, text: &str) {
+        self.last_line = Instant::now();
+        let lines = &mut self.lines;
+        let mut write = || writeln!(lines, "{text}").and_then(|()| lines.flush());
+        let written = match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
+        if written.is_err() {
+            self.lines = Box::new(std::io::sink());
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn started(&mut self, facts: &Facts) -> Result<()> {
+        let (weights, alphas) = (grouped(facts.weights), grouped(facts.alphas));
+        let (train, valid) = (grouped(facts.train_images), grouped(facts.valid_images));
+        let steps = grouped(facts.steps_per_epoch);
+        let memory = bytes(facts.peak_bytes);
+        let threads = counted(facts.threads, "thread");
+        self.print(&format!("supernet  {weights} weights, {alphas} alphas"));
+        self.print(&format!(
+            "images    {train} for the weights, {valid} for the alphas, {steps} steps an epoch"
+        ));
+        self.print(&format!("device    {}, {threads}, {memory} at most", facts.device));
+        self.print("epochs    loss and accuracy; then of the normal and the reduction cell: the mean entropy in nats,");
+        self.print("          the number of skip connections, and each node as operation and input + operation and input");
+        Ok(())
+    }
+
+    fn step(&mut self, record: &StepRecord) -> Result<()> {
+        let speed = format!("{:.0} images/s", record.images_per_second);
+        let left = remaining(record.seconds_left);
+        let (loss, accuracy) = (record.train_loss, 100.0 * record.train_accuracy);
+        if let Some(bar) = &self.bar {
+            bar.set_length((record.epochs * record.steps) as u64);
+            bar.set_position(((record.epoch - 1) * record.steps + record.step) as u64);
+            bar.set_message(format!(
+                "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
+                record.epoch, record.epochs
+            ));
+        } else if self.last_line.elapsed() >= SILENCE && record.step < record.steps {
+            self.print(&format!(
+                "epoch {}/{}  step {}/{}  loss {loss:.4}  accuracy {accuracy:.2} %  {speed}  {left} left",
+                record.epoch, record.epochs, record.step, record.steps
+            ));
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, _: &Alphas) -> Result<()> {
+        let width = self.epochs.to_string().len();
+        self.print(&format!(
+            "epoch {:>width$}/{}  train {}  valid {}  entropy {:.3} {:.3}  skips {}+{}  {:.0} images/s  {}",
+            record.epoch,
+            self.epochs,
+            outcome(record.train_loss, record.train_accuracy),
+            outcome(record.valid_loss, record.valid_accuracy),
+            record.entropy_normal,
+            record.entropy_reduce,
+            record.skip_connections,
+            record.skip_connections_reduce,
+            record.images_per_second,
+            duration(record.seconds),
+        ));
+        self.print(&format!("    normal  {}", compact(&record.genotype.normal)));
+        self.print(&format!("    reduce  {}", compact(&record.genotype.reduce)));
+        Ok(())
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn outcome(loss: f64, accuracy: f64) -> String {
+    format!("{loss:.4} {:.2} %", 100.0 * accuracy)
+}
+
+/// A cell on one line: the edges of each node as operation and input state.
+pub fn compact(cell: &CellGenotype) -> String {
+    let edge = |&(operation, input): &(Operation, usize)| format!("{} {input}", short(operation));
+    let node = |edges: &[(Operation, usize)]| edges.iter().map(edge).collect::<Vec<_>>().join(" + ");
+    cell.edges.chunks(EDGES_PER_NODE).map(node).collect::<Vec<_>>().join(" | ")
+}
+
+/// An operation in at most six letters.
+fn short(operation: Operation) -> &'static str {
+    match operation {
+        Operation::None => "none",
+        Operation::MaxPool3x3 => "max3",
+        Operation::AveragePool3x3 => "avg3",
+        Operation::SkipConnect => "skip",
+        Operation::SepConv3x3 => "sep3",
+        Operation::SepConv5x5 => "sep5",
+        Operation::DilConv3x3 => "dil3",
+        Operation::DilConv5x5 => "dil5",
+        Operation::SepConv7x7 => "sep7",
+        Operation::Conv7x1Conv1x7 => "conv7",
+    }
+}
+
+/// A duration as a person says it.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "an unknown time".to_owned();
+    }
+    if seconds < 9.95 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    let seconds = seconds.round() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// The time left; its seconds would only flicker where there are minutes.
+fn remaining(seconds: f64) -> String {
+    match seconds {
+        60.0..3600.0 => format!("{:.0} min", seconds / 60.0),
+        0.0..60.0 => format!("{seconds:.0} s"),
+        _ => duration(seconds),
+    }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A number with a comma between groups of three digits.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn bytes(number: usize) -> String {
+    let mebibytes = number as f64 / (1 << 20) as f64;
+    if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::alphas::ramp;
+    use crate::space::derivation::derive;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn show(lines: Box<dyn Write>) -> Result<()> {
+        let mut progress = Progress::to(lines, None, 15);
+        progress.started(&Facts {
+            weights: 1_930_618,
+            alphas: 224,
+            peak_bytes: 3 << 20,
+            device: "cpu".into(),
+            threads: 1,
+            train_images: 899,
+            valid_images: 898,
+            steps_per_epoch: 28,
+        })?;
+        progress.last_line -= SILENCE;
+        for step in [1, 2] {
+            progress.step(&StepRecord {
+                epoch: 1,
+                epochs: 15,
+                step,
+                steps: 28,
+                train_loss: 2.25,
+                train_accuracy: 0.125,
+                images_per_second: 411.6,
+                seconds_left: 200.0,
+            })?;
+        }
+        let alphas = ramp(4);
+        let record = EpochRecord {
+            epoch: 1,
+            train_loss: 1.84214,
+            train_accuracy: 0.382,
+            valid_loss: 1.612,
+            valid_accuracy: 0.44,
+            entropy_normal: 2.0794,
+            entropy_reduce: 2.0793,
+            skip_connections: 3,
+            skip_connections_reduce: 0,
+            weight_lr: 0.025,
+            images_per_second: 412.0,
+            seconds: 8.14,
+            genotype: derive(&alphas),
+        };
+        progress.epoch(&record, &alphas)
+    }
+
+    #[test]
+    fn lines_are_plain_and_few() {
+        let shared = Shared::default();
+        show(Box::new(shared.clone())).unwrap();
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "supernet  1,930,618 weights, 224 alphas");
+        assert_eq!(
+            lines[5],
+            "epoch 1/15  step 1/28  loss 2.2500  accuracy 12.50 %  412 images/s  3 min left"
+        );
+        assert!(
+            lines[6].starts_with("epoch  1/15  train 1.8421 38.20 %  valid 1.6120 44.00 %  entropy 2.079")
+        );
+        assert_eq!(lines.len(), 9);
+        assert!(!text.chars().any(|letter| letter.is_control() && letter != '\n'));
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_does_not_end_the_search() {
+        assert!(show(Box::new(Gone)).is_ok());
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(
+            ["1", "999", "1,000", "1,234,567"],
+            [1, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
+        );
+        assert_eq!(duration(9.96), "10 s");
+        assert_eq!(duration(7384.0), "2 h 03 min");
+        assert_eq!(duration(f64::NAN), "an unknown time");
+    }
+}

@@ -1,0 +1,90 @@
+//! What a search tells, while it runs, to whoever stores or shows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::space::alphas::Alphas;
+use crate::space::genotype::Genotype;
+
+/// What is known before the first step.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Weights of the supernet.
+    pub weights: usize,
+    /// Alphas of both cells.
+    pub alphas: usize,
+    /// The most memory that the search will hold, in bytes.
+    pub peak_bytes: usize,
+    /// The device, in words.
+    pub device: String,
+    /// Threads at work.
+    pub threads: usize,
+    /// Images that train the weights.
+    pub train_images: usize,
+    /// Images that train the alphas.
+    pub valid_images: usize,
+    /// Steps in an epoch.
+    pub steps_per_epoch: usize,
+}
+
+/// Where a search stands after a step.
+#[derive(Clone, Debug)]
+pub struct StepRecord {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// Epochs of the search.
+    pub epochs: usize,
+    /// The step in the epoch, counted from 1.
+    pub step: usize,
+    /// Steps in an epoch.
+    pub steps: usize,
+    /// The mean training loss of the epoch so far.
+    pub train_loss: f64,
+    /// The training accuracy of the epoch so far, as a fraction.
+    pub train_accuracy: f64,
+    /// Training images per second.
+    pub images_per_second: f64,
+    /// The expected time to the end of the search, in seconds.
+    pub seconds_left: f64,
+}
+
+/// The outcome of an epoch: a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// The mean training loss.
+    pub train_loss: f64,
+    /// The training accuracy, as a fraction.
+    pub train_accuracy: f64,
+    /// The mean validation loss.
+    pub valid_loss: f64,
+    /// The validation accuracy, as a fraction.
+    pub valid_accuracy: f64,
+    /// The mean entropy of the normal cell's softmax rows, in nats.
+    pub entropy_normal: f64,
+    /// The mean entropy of the reduction cell's softmax rows, in nats.
+    pub entropy_reduce: f64,
+    /// Edges of the derived normal cell that hold skip_connect.
+    pub skip_connections: usize,
+    /// Edges of the derived reduction cell that hold skip_connect.
+    pub skip_connections_reduce: usize,
+    /// The learning rate of the weights in this epoch.
+    pub weight_lr: f64,
+    /// Training images per second.
+    pub images_per_second: f64,
+    /// The duration of the epoch.
+    pub seconds: f64,
+    /// The genotype derived after this epoch.
+    pub genotype: Genotype,
+}
+
+/// Follows a search. An error from an observer ends the search.
+pub trait Observer {
+    /// Called once, before the first step.
+    fn started(&mut self, facts: &Facts) -> Result<()>;
+    /// Called after each step.
+    fn step(&mut self, record: &StepRecord) -> Result<()>;
+    /// Called after each epoch with the alphas as they are then.
+    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()>;
+}

@@ -1,0 +1,263 @@
+//! The command line as its users meet it: help, exit codes, and one clear line for each mistake.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use darts::space::derivation::{Alphas, derive};
+
+/// Runs the binary in a directory.
+fn darts(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_darts")).args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs the binary, which must fail with this code and one line that holds all these words.
+fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
+    let output = darts(directory, arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert!(message.starts_with("darts: ") && message.ends_with('\n'), "{message:?}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message}");
+    }
+    assert!(output.stdout.is_empty(), "{arguments:?} printed {}", text(&output.stdout));
+}
+
+/// Runs the binary, which must succeed with plain text; gives that text.
+fn printed(directory: &Path, arguments: &[&str]) -> String {
+    let output = darts(directory, arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let plain = |letter: char| letter == '\n' || !letter.is_control();
+    assert!(printed.chars().all(plain), "{arguments:?} printed control characters: {printed:?}");
+    printed
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Alphas that prefer one operation, the official number of which is given, on every edge.
+fn alphas(operation: usize) -> Alphas {
+    let mut rows = vec![0.0; 14 * 8];
+    rows.iter_mut().skip(operation).step_by(8).for_each(|alpha| *alpha = 1.0);
+    Alphas { nodes: 4, normal: rows.clone(), reduce: rows }
+}
+
+const LITERAL: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 2), \
+    ('avg_pool_3x3', 0)], normal_concat=range(2, 4), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), \
+    ('skip_connect', 2), ('sep_conv_5x5', 1)], reduce_concat=range(2, 4))";
+
+#[test]
+fn help_explains_and_gives_examples() {
+    let here = scratch();
+    for arguments in [vec!["--help"], vec!["search", "--help"], vec!["derive", "-h"], vec!["show", "--help"]]
+    {
+        let help = printed(here.path(), &arguments);
+        assert!(help.contains("Examples:\n  darts "), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+    let help = printed(here.path(), &["search", "--help"]);
+    for key in darts::search::plan::Plan::default().to_table().unwrap().keys() {
+        assert!(help.contains(&format!("--{} <", key.replace('_', "-"))), "no flag for the key {key}");
+    }
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(help.matches("[default: ").count() + help.matches("[small: ").count(), 21);
+    assert!(printed(here.path(), &["--version"]).starts_with("darts "));
+}
+
+#[test]
+fn no_command_is_wrong_usage() {
+    let output = darts(scratch().path(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("Usage: darts <COMMAND>"));
+}
+
+#[test]
+fn wrong_flags_are_named() {
+    let here = scratch();
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["serach"], &["serach", "search"]),
+        (&["search", "--epoch", "3"], &["--epoch", "'--epochs'"]),
+        (&["search", "--epochs", "many"], &["--epochs", "many", "a whole number"]),
+        (&["search", "--epochs", "-1"], &["--epochs", "-1", "a whole number"]),
+        (&["search", "--epochs", "0"], &["--epochs is 0", "from 1 to 100000"]),
+        (&["search", "--cells", "101"], &["--cells is 101", "from 1 to 100"]),
+        (&["search", "--order", "third"], &["--order", "third", "first, second"]),
+        (&["search", "--device", "tpu"], &["--device", "tpu", "cpu, cuda, auto"]),
+        (&["search", "--preset", "huge"], &["--preset", "huge", "small, paper"]),
+        (&["search", "--seed", "18446744073709551615"], &["--seed", "from 0 to 9223372036854775807"]),
+        (&["search", "--weight-lr", "fast"], &["--weight-lr", "fast", "a number"]),
+        (&["search", "--weight-lr", "nan"], &["--weight-lr is NaN", "from 0 to"]),
+        (&["search", "--alpha-beta1", "1"], &["--alpha-beta1 is 1", "below 1"]),
+        (
+            &["search", "--weight-lr", "1e-9"],
+            &["weight_lr_min is ", "at most weight_lr, which is 0.000000001"],
+        ),
+        (&["search", "--preset", "paper"], &["--preset paper", "add --data"]),
+        (&["search", "--data", "nothing"], &["--data", "nothing", "digits"]),
+    ];
+    for (arguments, words) in cases {
+        refused(here.path(), arguments, 2, words);
+    }
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_only_the_data_or_the_device_shows_is_refused_before_anything_is_stored() {
+    let here = scratch();
+    refused(
+        here.path(),
+        &["search", "--batch-size", "40000"],
+        2,
+        &["batch_size is 40000", "half of the data set"],
+    );
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_wrong_plan_is_refused_with_file_line_and_key() {
+    let here = scratch();
+    let cases: [(&str, &[&str]); 6] = [
+        ("cells = 3\nepoch = 5", &["wrong.toml, line 2, key epoch", "unknown field", "`epochs`"]),
+        ("\nepochs = \"many\"", &["wrong.toml, line 2, key epochs", "expected a whole number"]),
+        ("alpha_lr = \"x\"", &["wrong.toml, line 1, key alpha_lr", "expected a number"]),
+        ("order = \"third\"", &["wrong.toml, line 1, key order", "`first` or `second`"]),
+        ("cells = ", &["wrong.toml, line 1, key cells"]),
+        ("nodes = 17", &["wrong.toml", "nodes is 17", "from 1 to 16"]),
+    ];
+    for (plan, words) in cases {
+        std::fs::write(here.path().join("wrong.toml"), plan).unwrap();
+        refused(here.path(), &["search", "--plan", "wrong.toml"], 2, words);
+    }
+    refused(here.path(), &["search", "--plan", "absent.toml"], 1, &["absent.toml"]);
+}
+
+#[test]
+fn a_flag_goes_before_the_plan_and_the_plan_before_the_preset() {
+    let here = scratch();
+    std::fs::write(here.path().join("plan.toml"), "data = \"digits\"\ncells = 0\nbatch_size = 0").unwrap();
+    let preset = ["search", "--preset", "paper", "--plan", "plan.toml"];
+    refused(here.path(), &preset, 2, &["plan.toml: batch_size is 0"]);
+    let flag = ["search", "--preset", "paper", "--plan", "plan.toml", "--batch-size", "8"];
+    refused(here.path(), &flag, 2, &["plan.toml: cells is 0"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_is_refused_and_nothing_is_left_behind() {
+    let here = scratch();
+    std::fs::write(here.path().join("file"), "mine").unwrap();
+    let refusal = "cannot create this run directory";
+    refused(here.path(), &["search", "--out", "file"], 1, &["file: ", refusal, "a file is in its place"]);
+    refused(here.path(), &["search", "--out", "file/run"], 1, &["file/run: ", refusal]);
+    refused(here.path(), &["search", "--out", "."], 1, &[".: ", refusal, "not empty"]);
+    std::fs::write(here.path().join("runs"), "mine too").unwrap();
+    refused(here.path(), &["search"], 1, &["runs/", "digits-first", refusal]);
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn malformed_genotypes_are_refused_with_the_place() {
+    let here = scratch();
+    let long = format!("Genotype(normal=[{}", "('skip_connect', 0), ".repeat(4000));
+    let cases: [(String, &[&str]); 9] = [
+        (
+            LITERAL.replace("skip_connect", "jump"),
+            &["node 0 of the normal cell", "jump", "known are max_pool_3x3"],
+        ),
+        (
+            LITERAL.replace("('dil_conv_5x5', 2)", "('dil_conv_5x5', 5)"),
+            &["node 1 of the normal cell takes input 5, but only states 0 to 2 exist before it"],
+        ),
+        (LITERAL.replace("'sep_conv_3x3'", "'none'"), &["node 0 of the normal cell", "none"]),
+        (LITERAL.replace("('sep_conv_3x3', 0), ", ""), &["the normal cell has 3 edges", "two for each node"]),
+        (LITERAL.replace("normal_concat=range(2, 4)", "normal_concat=[2, 2]"), &["normal_concat", "twice"]),
+        (LITERAL.replace("normal_concat=range(2, 4)", "normal_concat=[2, 7]"), &["normal_concat", "state 7"]),
+        (LITERAL.replace("range(2, 4), reduce", "range(2, 4) reduce"), &["line 1, column", "expected ','"]),
+        (LITERAL.replace("'sep_conv_3x3', 0", "__import__('os'), 0"), &["line 1, column", "in quotes"]),
+        ("{\"normal\": []}".into(), &["JSON", "missing field"]),
+    ];
+    for (genotype, words) in cases {
+        refused(here.path(), &["show", &genotype], 2, words);
+        std::fs::write(here.path().join("some.txt"), &genotype).unwrap();
+        let mut words = words.to_vec();
+        words.push("some.txt");
+        refused(here.path(), &["show", "some.txt"], 2, &words);
+    }
+    refused(here.path(), &["show", &long], 2, &["bytes long", "at most 65536"]);
+    std::fs::write(here.path().join("long.txt"), &long).unwrap();
+    refused(here.path(), &["show", "long.txt"], 1, &["long.txt", "more than 65536 bytes"]);
+    refused(here.path(), &["show", "darts-v3"], 2, &["darts-v3", "did you mean darts-v1 or darts-v2"]);
+    refused(here.path(), &["show", "absent/run"], 2, &["absent/run", "no such file or run directory"]);
+    refused(here.path(), &["show"], 2, &["<GENOTYPE>"]);
+}
+
+#[test]
+fn a_genotype_is_shown_alike_from_every_source() {
+    let here = scratch();
+    let genotype: darts::space::genotype::Genotype = LITERAL.parse().unwrap();
+    let drawing = printed(here.path(), &["show", LITERAL]);
+    assert!(drawing.contains("k-2 ── sep_conv_3x3 ──┬─▶ node 0 ──┐"), "{drawing}");
+    assert_eq!(printed(here.path(), &["show", &genotype.to_json()]), drawing);
+    std::fs::write(here.path().join("cell.txt"), format!("MINE = {LITERAL}\n")).unwrap();
+    assert_eq!(printed(here.path(), &["show", "cell.txt"]), drawing);
+    std::fs::write(here.path().join("genotype.json"), genotype.to_json()).unwrap();
+    assert_eq!(printed(here.path(), &["show", "genotype.json"]), drawing);
+    assert_eq!(printed(here.path(), &["show", "."]), drawing);
+}
+
+#[test]
+fn published_genotypes_are_listed_and_shown() {
+    let here = scratch();
+    let list = printed(here.path(), &["show", "--list"]);
+    assert!(list.lines().count() > 50);
+    for line in list.lines().skip(1) {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(printed(here.path(), &["show", name]).starts_with(name));
+    }
+    assert_eq!(printed(here.path(), &["show", "DARTS_V2"]), printed(here.path(), &["show", "darts-v2"]));
+}
+
+#[test]
+fn a_run_gives_its_genotypes() {
+    let here = scratch();
+    let stored = here.path().join("run/alphas");
+    std::fs::create_dir_all(&stored).unwrap();
+    refused(here.path(), &["derive", "run"], 1, &["run/alphas", "no alphas"]);
+    for epoch in [1, 2, 10] {
+        alphas(epoch % 7 + 1).save(&stored.join(format!("epoch-{epoch:04}.safetensors")), epoch).unwrap();
+    }
+    std::fs::write(stored.join("notes.txt"), "not alphas").unwrap();
+    let literal = |operation| format!("{}\n", derive(&alphas(operation)));
+    assert_eq!(printed(here.path(), &["derive", "run"]), literal(4));
+    assert_eq!(printed(here.path(), &["derive", "run", "--epoch", "1"]), literal(2));
+    assert_eq!(printed(here.path(), &["derive", "run/alphas/epoch-0002.safetensors"]), literal(3));
+    let json = printed(here.path(), &["derive", "run", "--json"]);
+    assert_eq!(json, format!("{}\n", derive(&alphas(4)).to_json()));
+    refused(here.path(), &["derive", "run", "--epoch", "3"], 2, &["--epoch 3", "run", "epochs 1, 2 and 10"]);
+    let file = "run/alphas/epoch-0002.safetensors";
+    refused(here.path(), &["derive", file, "--epoch", "3"], 2, &["--epoch 3", file, "epoch 2"]);
+    refused(here.path(), &["derive", "absent"], 1, &["absent", "no such run directory"]);
+    refused(here.path(), &["derive", "run/alphas/notes.txt"], 1, &["notes.txt", "not a safetensors file"]);
+    refused(here.path(), &["derive"], 2, &["<RUN>"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    for arguments in [["show", "--list"], ["show", "darts-v2"], ["search", "--help"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_darts"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    }
+}

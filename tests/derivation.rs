@@ -1,0 +1,44 @@
+//! The derivation against every recorded case of the official implementation, ties included.
+
+use darts::space::derivation::{Alphas, derive};
+use darts::space::genotype::{Genotype, Operation};
+
+#[derive(serde::Deserialize)]
+struct Recording {
+    primitives: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    steps: usize,
+    kind: String,
+    alphas_normal: Vec<Vec<f32>>,
+    alphas_reduce: Vec<Vec<f32>>,
+    genotype: Genotype,
+}
+
+#[test]
+fn every_recorded_case_is_derived_exactly() {
+    let recording: Recording = serde_json::from_str(include_str!("golden/genotypes.json")).unwrap();
+    assert_eq!(recording.primitives, Operation::ALL.map(|operation| operation.name().to_owned()));
+    assert_eq!(recording.cases.len(), 48);
+    for (index, case) in recording.cases.iter().enumerate() {
+        let alphas = Alphas {
+            nodes: case.steps,
+            normal: case.alphas_normal.concat(),
+            reduce: case.alphas_reduce.concat(),
+        };
+        assert_eq!(alphas.normal.len(), alphas.edges() * 8, "case {index}");
+        assert_eq!(derive(&alphas), case.genotype, "case {index}, {} alphas", case.kind);
+    }
+}
+
+#[test]
+fn every_recorded_genotype_keeps_its_meaning_as_a_literal() {
+    let recording: Recording = serde_json::from_str(include_str!("golden/genotypes.json")).unwrap();
+    for case in recording.cases {
+        assert_eq!(case.genotype.to_string().parse::<Genotype>().unwrap(), case.genotype);
+        assert_eq!(Genotype::from_json(&case.genotype.to_json()).unwrap(), case.genotype);
+    }
+}
