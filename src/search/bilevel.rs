@@ -203,11 +203,29 @@ impl<B: Backend> Bilevel<B> {
         Ok(self.result())
     }
 
-    /// The loss of a batch in inference: with the running statistics.
-    pub fn evaluate(&mut self, batch: BatchView<B::Scalar>) -> Result<BatchResult> {
+    /// The result of the first `images` images of a batch in inference: with the running statistics.
+    pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
         self.load(batch)?;
         self.tape.forward(Mode::Inference);
-        Ok(self.result())
+        if images == batch.labels.len() {
+            return Ok(self.result());
+        }
+        // The last batch of a pass is filled up with images that do not count.
+        let logits = self.tape.read_value(self.supernet.logits);
+        let rows = logits.chunks(self.supernet.shape.classes).zip(batch.labels).take(images);
+        let mut sum = BatchResult::default();
+        for (row, &label) in rows {
+            let row: Vec<f64> = row.iter().map(|x| x.wide()).collect();
+            let label = label as usize;
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = row.iter().map(|x| (x - largest).exp()).sum();
+            let before = |i: usize| row[i] > row[label] || (row[i] == row[label] && i < label);
+            let rank = (0..row.len()).filter(|&i| before(i)).count();
+            sum.loss += (total.ln() + largest - row[label]) / images as f64;
+            sum.first += f64::from(rank < 1);
+            sum.five += f64::from(rank < 5);
+        }
+        Ok(sum)
     }
 
     /// Forward and backward; leaves the gradients of the alphas and, where asked for, of the weights.

@@ -7,7 +7,7 @@ use super::bilevel::{BatchResult, BatchView, Bilevel, BilevelSettings};
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
 use super::plan::{Order, Plan};
 use super::schedule::cosine;
-use crate::backend::cpu::Cpu;
+use crate::backend::reference::Reference;
 use crate::backend::{Backend, Shape};
 use crate::data::{Batch, Dataset, Loader, halves};
 use crate::random::Stream;
@@ -21,10 +21,10 @@ use crate::{Error, Result};
 /// # Errors
 /// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
-pub fn run(plan: &Plan, dataset: Dataset, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
+pub fn run(plan: &Plan, dataset: Dataset, observer: &mut dyn Observer) -> Result<Alphas> {
     plan.device.resolve()?;
-    let cpu = Cpu::new(plan.threads)?;
-    let (device, threads) = (cpu.description(), cpu.threads());
+    let cpu = Reference::<f32>::new();
+    let (device, threads) = (String::new(), 1);
     let mut search = Search::new(plan, dataset, cpu)?;
     observer.started(&search.facts(device, threads))?;
     search.epochs(observer)
@@ -82,7 +82,15 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         };
         let loader = |indices: &[u32], order| {
             let (images, indices) = (Arc::clone(&images), indices.to_vec());
-            Loader::new(images, normalisation.clone(), augmentation, indices, plan.batch_size, plan.seed, order)
+            Loader::new(
+                images,
+                normalisation.clone(),
+                augmentation,
+                indices,
+                plan.batch_size,
+                plan.seed,
+                order,
+            )
         };
         Ok(Search {
             train: loader(&weight_half, Stream::TrainOrder)?,
@@ -113,7 +121,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         }
     }
 
-    fn epochs(&mut self, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
+    fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Alphas> {
         self.start = Instant::now();
         for epoch in 1..=self.plan.epochs {
             self.epoch(epoch, observer)?;
@@ -121,7 +129,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         Ok(self.alphas())
     }
 
-    fn epoch(&mut self, epoch: usize, observer: &mut (dyn Observer + Send)) -> Result<()> {
+    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<()> {
         let start = Instant::now();
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         let weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
@@ -163,7 +171,14 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         observer.epoch(&record, &alphas)
     }
 
-    fn step_record(&self, epoch: usize, step: usize, steps: usize, train: &Sum, start: Instant) -> StepRecord {
+    fn step_record(
+        &self,
+        epoch: usize,
+        step: usize,
+        steps: usize,
+        train: &Sum,
+        start: Instant,
+    ) -> StepRecord {
         let done = ((epoch - 1) * steps + step) as f64;
         let all = (self.plan.epochs * steps) as f64;
         StepRecord {

@@ -30,9 +30,14 @@ pub struct Alphas {
     pub reduce: Vec<f32>,
 }
 
-/// The number of edges of a supernet cell.
-const fn edges_of(nodes: usize) -> usize {
+/// The number of edges of a cell: node i, counted from 0, has 2 + i.
+pub const fn edges_of(nodes: usize) -> usize {
     nodes * (nodes + 3) / 2
+}
+
+/// The row of the edge from a state to a node, both counted from 0.
+pub const fn edge(node: usize, state: usize) -> usize {
+    edges_of(node) + state
 }
 
 impl Alphas {

@@ -1,33 +1,13 @@
 //! A cell of the supernet: two preprocessed inputs, then nodes, each the sum of a mixed operation on every
 //! earlier state (DARTS, section 2.1 and figure 1).
 
+use super::alphas::{CANDIDATES, edge};
+use super::genotype::Operation;
 use crate::Result;
 use crate::autograd::{MixingWeights, Recorder, Value};
 use crate::backend::Backend;
 use crate::nn::parameters::NormParts;
 use crate::nn::{Parameters, PointwiseBlock, SeparableBlock, Spans};
-
-/// Number of candidate operations on an edge.
-pub const CANDIDATES: usize = 8;
-
-/// Places of the candidates in the official order; none, which adds nothing, is the first.
-const MAX_POOL: usize = 1;
-const AVERAGE_POOL: usize = 2;
-const SKIP_CONNECT: usize = 3;
-const SEP_CONV_3X3: usize = 4;
-const SEP_CONV_5X5: usize = 5;
-const DIL_CONV_3X3: usize = 6;
-const DIL_CONV_5X5: usize = 7;
-
-/// Number of edges of a cell: node i has 2 + i.
-pub fn edges(nodes: usize) -> usize {
-    (0..nodes).map(|node| 2 + node).sum()
-}
-
-/// The edge from a state to a node.
-pub fn edge(node: usize, state: usize) -> usize {
-    edges(node) + state
-}
 
 /// What a cell is made of.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +63,8 @@ impl Cell {
         }
         let pools = (0..shape.states_with_edges())
             .map(|state| {
-                [MAX_POOL, AVERAGE_POOL].map(|pool| declare_pool(parameters, prefix, shape, state, pool))
+                [Operation::MaxPool3x3, Operation::AveragePool3x3]
+                    .map(|pool| declare_pool(parameters, prefix, shape, state, pool))
             })
             .collect();
         Cell { shape, preprocess: [first, second], edges: declared, pools }
@@ -127,22 +108,23 @@ impl Cell {
         }
         let stride = self.shape.stride(state);
         let nodes: Vec<usize> = self.shape.nodes_after(state).collect();
-        let mut hand = |node: usize, operation: usize, value: Value| {
-            branches[node].push((value, edge(node, state) * CANDIDATES + operation));
+        let mut hand = |node: usize, operation: Operation, value: Value| {
+            branches[node].push((value, edge(node, state) * CANDIDATES + operation as usize));
         };
         let [maximum, average] = recorder.pool(value, stride, self.pools[state].map(|norm| spans.norm(norm)));
         for &node in &nodes {
-            hand(node, MAX_POOL, maximum);
-            hand(node, AVERAGE_POOL, average);
+            hand(node, Operation::MaxPool3x3, maximum);
+            hand(node, Operation::AveragePool3x3, average);
             let skip = match &self.edges[edge(node, state)].factorized_reduce {
                 Some(block) => block.record(recorder, spans, &[value])?,
                 None => value,
             };
-            hand(node, SKIP_CONNECT, skip);
+            hand(node, Operation::SkipConnect, skip);
         }
         let convolutions = self.record_convolutions(recorder, spans, value, stride, state, &nodes)?;
         for (&node, values) in nodes.iter().zip(convolutions.chunks(4)) {
-            let operations = [SEP_CONV_3X3, SEP_CONV_5X5, DIL_CONV_3X3, DIL_CONV_5X5];
+            let operations =
+                [Operation::SepConv3x3, Operation::SepConv5x5, Operation::DilConv3x3, Operation::DilConv5x5];
             values.iter().zip(operations).for_each(|(&value, operation)| hand(node, operation, value));
         }
         Ok(())
@@ -199,16 +181,17 @@ impl CellShape {
 impl EdgeBlocks {
     fn declare(parameters: &mut Parameters, prefix: &str, channels: usize, stride: usize) -> Self {
         let factorized_reduce = (stride == 2).then(|| {
-            let name = format!("{prefix}.{SKIP_CONNECT}");
+            let name = format!("{prefix}.{}", Operation::SkipConnect as usize);
             PointwiseBlock::halve_resolution(parameters, &name, [channels, channels], false)
         });
-        let mut block = |operation: usize, first: usize, kernel: usize, dilation: usize| {
-            let name = format!("{prefix}.{operation}.op");
+        let mut block = |operation: Operation, first: usize, kernel: usize, dilation: usize| {
+            let name = format!("{prefix}.{}.op", operation as usize);
             SeparableBlock::declare(parameters, &name, first, [kernel, dilation], channels, false)
         };
-        let separable = [(SEP_CONV_3X3, 3), (SEP_CONV_5X5, 5)]
+        let separable = [(Operation::SepConv3x3, 3), (Operation::SepConv5x5, 5)]
             .map(|(o, kernel)| [0, 4].map(|first| block(o, first, kernel, 1)));
-        let dilated = [(DIL_CONV_3X3, 3), (DIL_CONV_5X5, 5)].map(|(o, kernel)| block(o, 0, kernel, 2));
+        let dilated = [(Operation::DilConv3x3, 3), (Operation::DilConv5x5, 5)]
+            .map(|(o, kernel)| block(o, 0, kernel, 2));
         EdgeBlocks { factorized_reduce, separable, dilated }
     }
 }
@@ -219,8 +202,8 @@ fn declare_pool(
     prefix: &str,
     shape: CellShape,
     state: usize,
-    pool: usize,
+    pool: Operation,
 ) -> NormParts {
-    let name = |node| format!("{prefix}._ops.{}._ops.{pool}.1", edge(node, state));
+    let name = |node| format!("{prefix}._ops.{}._ops.{}.1", edge(node, state), pool as usize);
     parameters.norm(shape.nodes_after(state).map(name).collect(), shape.channels, false)
 }

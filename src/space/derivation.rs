@@ -80,8 +80,8 @@ fn mean_entropy_of(rows: &[f32]) -> f64 {
 pub struct SkipConnections {
     /// In the normal cell.
     pub normal: usize,
-    /// In both cells.
-    pub total: usize,
+    /// In the reduction cell.
+    pub reduce: usize,
 }
 
 /// Counts the edges that hold skip_connect.
@@ -89,8 +89,7 @@ pub fn skip_connections(genotype: &Genotype) -> SkipConnections {
     let count = |cell: &CellGenotype| {
         cell.edges.iter().filter(|(operation, _)| *operation == Operation::SkipConnect).count()
     };
-    let normal = count(&genotype.normal);
-    SkipConnections { normal, total: normal + count(&genotype.reduce) }
+    SkipConnections { normal: count(&genotype.normal), reduce: count(&genotype.reduce) }
 }
 
 #[cfg(test)]
@@ -113,7 +112,7 @@ mod tests {
         alphas.normal[3] = 1.0;
         alphas.reduce[3] = 1.0;
         alphas.reduce[11] = 1.0;
-        assert_eq!(skip_connections(&derive(&alphas)), SkipConnections { normal: 1, total: 3 });
+        assert_eq!(skip_connections(&derive(&alphas)), SkipConnections { normal: 1, reduce: 2 });
     }
 
     #[test]

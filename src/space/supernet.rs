@@ -1,6 +1,7 @@
 //! The supernet: a stem, a stack of cells that hold every candidate operation on every edge, and a classifier.
 
-use super::cell::{CANDIDATES, Cell, CellShape, edges};
+use super::alphas::{CANDIDATES, edges_of};
+use super::cell::{Cell, CellShape};
 use crate::autograd::{Loss, Recorder, Value};
 use crate::backend::{Backend, Shape, Span};
 use crate::nn::parameters::NormParts;
@@ -91,7 +92,7 @@ impl Supernet {
             gradients: recorder.span(parameters.len()),
             running: recorder.span(parameters.running_len()),
         };
-        let alphas = recorder.span(2 * edges(shape.nodes) * CANDIDATES);
+        let alphas = recorder.span(2 * edges_of(shape.nodes) * CANDIDATES);
         let alpha_gradient = recorder.span(alphas.len);
         let images = recorder.input(shape.images);
         let mixing = [0, 1].map(|kind| {

@@ -51,7 +51,7 @@ fn forward_and_backward<B: Backend>(
     );
     if prefix.is_empty() {
         network.compare_running(rows, set, "fwd.buffer", false);
-        let result = network.bilevel.evaluate(train.view());
+        let result = network.bilevel.evaluate(train.view(), train.images());
         result.unwrap();
         rows.add("eval.logits", "eval.logits", &network.value(logits), &set.get("eval.logits").values);
     }

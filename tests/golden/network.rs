@@ -6,6 +6,7 @@ use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
+use darts::space::alphas::edges_of;
 
 /// A network and a batch or two in its number type.
 pub struct Network<B: Backend> {
@@ -21,6 +22,10 @@ pub struct Batch<T> {
 }
 
 impl<T> Batch<T> {
+    pub fn images(&self) -> usize {
+        self.labels.len()
+    }
+
     pub fn view(&self) -> BatchView<'_, T> {
         BatchView { images: &self.images, labels: &self.labels }
     }
@@ -32,13 +37,8 @@ impl<B: Backend> Network<B> {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
         let edges = set.get("init.alpha.normal").shape[0];
-        let nodes = (1..).find(|&nodes| darts::space::cell::edges(nodes) >= edges).unwrap();
-        assert_eq!(
-            darts::space::cell::edges(nodes),
-            edges,
-            "{}: edges of no whole number of nodes",
-            set.name
-        );
+        let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
+        assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
         let classes = set.get("fwd.logits").shape[1];
         let shape = SupernetShape {
             images: Shape::new(set.number("N") as usize, side, side, channels),
