@@ -1,18 +1,18 @@
 //! The bilevel optimisation: a step of the alphas on a validation batch, then a step of the weights on a
 //! training batch (DARTS, section 2.3 and algorithm 1).
 //!
-//! First order takes the gradient of the validation loss by the alphas at the present weights w. Second order
-//! takes it at w' = w - xi * dw, one step of the weights ahead (equation 7), where it has a second part:
-//! `-xi * d2 L_train / (d alpha d w) * grad_w' L_valid`, found by a finite difference of the alpha gradient at
-//! w +- eps * grad_w' L_valid with eps = 0.01 / |grad_w' L_valid| (equation 8).
+//! First order takes the gradient of the validation loss by the alphas at the present weights; second order,
+//! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
+use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use crate::Result;
 use crate::autograd::{Recorder, Tape};
 use crate::backend::{Adam, Backend, GradientDescent, Mode, Scalar, Span};
 use crate::space::{Supernet, SupernetShape};
 
-/// The finite difference moves the weights by this Euclidean distance in each direction.
-const FINITE_DIFFERENCE_DISTANCE: f64 = 0.01;
+/// How far the official code moves the weights for the finite difference. It is too far for the true product,
+/// which a smaller distance in f64 approaches, and part of what its search is.
+pub const FINITE_DIFFERENCE: f64 = 0.01;
 /// Adam's epsilon (PyTorch's default).
 const ADAM_EPSILON: f64 = 1e-8;
 
@@ -33,6 +33,8 @@ pub struct BilevelSettings {
     pub alpha_betas: (f64, f64),
     /// Decay of the alphas.
     pub alpha_weight_decay: f64,
+    /// How far the second order's finite difference moves the weights: [`FINITE_DIFFERENCE`].
+    pub finite_difference: f64,
 }
 
 /// Images `[n][h][w][c]` and their classes.
@@ -70,25 +72,6 @@ pub struct BilevelSpans {
     pub second_order: Option<SecondOrderSpans>,
 }
 
-/// Vectors of the second order.
-#[derive(Clone, Copy, Debug)]
-pub struct SecondOrderSpans {
-    /// The weights while others stand in their place.
-    pub saved: Span,
-    /// `grad_w' L_valid`.
-    pub vector: Span,
-    /// `grad_alpha L_valid` at w'.
-    pub alpha_gradient: Span,
-    /// The finite-difference product of the mixed second derivative and `vector`.
-    pub product: Span,
-    /// Norm of `vector`.
-    pub norm: Span,
-    /// The factor of `vector` in the finite difference.
-    pub radius: Span,
-    /// The number 1.
-    one: Span,
-}
-
 /// A supernet, its weights and alphas, and the optimisers of both.
 pub struct Bilevel<B: Backend> {
     /// The supernet on its device.
@@ -107,15 +90,8 @@ impl<B: Backend> Bilevel<B> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
         let (weights, alphas) = (supernet.spans.weights.len, supernet.alphas.len);
-        let second_order = settings.second_order.then(|| SecondOrderSpans {
-            saved: recorder.span(weights),
-            vector: recorder.span(weights),
-            alpha_gradient: recorder.span(alphas),
-            product: recorder.span(alphas),
-            norm: recorder.span(1),
-            radius: recorder.span(1),
-            one: recorder.span(1),
-        });
+        let second_order =
+            settings.second_order.then(|| SecondOrderSpans::new(&mut recorder, weights, alphas));
         let spans = BilevelSpans {
             momentum: recorder.span(weights),
             first: recorder.span(alphas),
@@ -162,7 +138,10 @@ impl<B: Backend> Bilevel<B> {
     ) -> Result<()> {
         match self.spans.second_order {
             None => self.differentiate(valid, Mode::Train, false)?,
-            Some(spans) => self.second_order_gradient(spans, train, valid, weight_lr)?,
+            Some(spans) => {
+                let step = self.look_ahead(weight_lr);
+                spans.gradient(&mut self.problem(train, valid), step)?;
+            }
         }
         self.update_alphas();
         Ok(())
@@ -250,70 +229,52 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Leaves `grad_alpha L_valid(w') - xi * product` in the alpha gradient; the weights are as before.
-    fn second_order_gradient(
-        &mut self,
-        spans: SecondOrderSpans,
-        train: BatchView<B::Scalar>,
-        valid: BatchView<B::Scalar>,
-        xi: f64,
-    ) -> Result<()> {
-        let gradients = self.supernet.spans.gradients;
-        let alpha_gradient = self.supernet.alpha_gradient;
-        self.look_ahead(spans, train, xi)?;
-        self.differentiate(valid, Mode::TrainKeepRunning, true)?;
-        let backend = self.tape.backend();
-        backend.copy(spans.vector, gradients);
-        backend.copy(spans.alpha_gradient, alpha_gradient);
-        backend.norm(spans.vector, spans.norm);
-        self.finite_difference(spans, train)?;
-        let backend = self.tape.backend();
-        backend.copy(alpha_gradient, spans.alpha_gradient);
-        backend.scaled_add(alpha_gradient, -xi, None, spans.product);
-        Ok(())
+    /// The look-ahead step of the second order.
+    pub fn look_ahead(&self, xi: f64) -> LookAhead {
+        LookAhead {
+            xi,
+            momentum: self.settings.weight_momentum,
+            decay: self.settings.weight_decay,
+            distance: self.settings.finite_difference,
+        }
     }
 
-    /// `w' = w - xi * (momentum * buffer + gradient + decay * w)`: the next step of the weights, without
-    /// clipping. Saves w.
-    pub fn look_ahead(
-        &mut self,
-        spans: SecondOrderSpans,
-        train: BatchView<B::Scalar>,
-        xi: f64,
-    ) -> Result<()> {
-        self.tape.backend().copy(spans.saved, self.supernet.spans.weights);
-        self.differentiate(train, Mode::Train, true)?;
-        let (weights, gradients) = (self.supernet.spans.weights, self.supernet.spans.gradients);
-        let (momentum, decay) = (self.settings.weight_momentum, self.settings.weight_decay);
-        let buffer = self.spans.momentum;
-        let backend = self.tape.backend();
-        backend.scaled_add(weights, -xi * momentum, None, buffer);
-        backend.scaled_add(weights, -xi, None, gradients);
-        backend.scaled_add(weights, -xi * decay, None, spans.saved);
-        Ok(())
+    /// The two losses of the supernet on a pair of batches.
+    pub fn problem<'a>(
+        &'a mut self,
+        train: BatchView<'a, B::Scalar>,
+        valid: BatchView<'a, B::Scalar>,
+    ) -> SupernetProblem<'a, B> {
+        SupernetProblem { bilevel: self, train, valid }
+    }
+}
+
+/// The training and the validation loss of a supernet.
+pub struct SupernetProblem<'a, B: Backend> {
+    bilevel: &'a mut Bilevel<B>,
+    train: BatchView<'a, B::Scalar>,
+    valid: BatchView<'a, B::Scalar>,
+}
+
+impl<B: Backend> Problem for SupernetProblem<'_, B> {
+    type Device = B;
+
+    fn device(&mut self) -> &mut B {
+        self.bilevel.tape.backend()
     }
 
-    /// `product = (grad_alpha L_train(w + r * vector) - grad_alpha L_train(w - r * vector)) / 2r` with
-    /// `r = 0.01 / norm`.
-    fn finite_difference(&mut self, spans: SecondOrderSpans, train: BatchView<B::Scalar>) -> Result<()> {
-        let (weights, alpha_gradient) = (self.supernet.spans.weights, self.supernet.alpha_gradient);
-        let distance = FINITE_DIFFERENCE_DISTANCE;
-        let backend = self.tape.backend();
-        backend.fill(spans.one, 1.0);
-        backend.fill(spans.radius, 0.0);
-        backend.scaled_add(spans.radius, distance, Some(spans.norm), spans.one);
-        backend.copy(weights, spans.saved);
-        backend.scaled_add(weights, distance, Some(spans.norm), spans.vector);
-        self.differentiate(train, Mode::Train, false)?;
-        let backend = self.tape.backend();
-        backend.fill(spans.product, 0.0);
-        backend.scaled_add(spans.product, 0.5, Some(spans.radius), alpha_gradient);
-        backend.copy(weights, spans.saved);
-        backend.scaled_add(weights, -distance, Some(spans.norm), spans.vector);
-        self.differentiate(train, Mode::Train, false)?;
-        let backend = self.tape.backend();
-        backend.scaled_add(spans.product, -0.5, Some(spans.radius), alpha_gradient);
-        backend.copy(weights, spans.saved);
-        Ok(())
+    fn spans(&self) -> ProblemSpans {
+        let supernet = &self.bilevel.supernet;
+        ProblemSpans {
+            weights: supernet.spans.weights,
+            gradients: supernet.spans.gradients,
+            momentum: self.bilevel.spans.momentum,
+            alpha_gradient: supernet.alpha_gradient,
+        }
+    }
+
+    fn differentiate(&mut self, half: Half, mode: Mode, weights: bool) -> Result<()> {
+        let batch = if half == Half::Train { self.train } else { self.valid };
+        self.bilevel.differentiate(batch, mode, weights)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bilevel::{BatchResult, BatchView, Bilevel, BilevelSettings};
+use super::bilevel::{BatchResult, BatchView, Bilevel, BilevelSettings, FINITE_DIFFERENCE};
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
 use super::plan::{Order, Plan};
 use super::schedule::cosine;
@@ -224,6 +224,7 @@ fn settings(plan: &Plan) -> BilevelSettings {
         alpha_lr: plan.alpha_lr,
         alpha_betas: (plan.alpha_beta1, plan.alpha_beta2),
         alpha_weight_decay: plan.alpha_weight_decay,
+        finite_difference: FINITE_DIFFERENCE,
     }
 }
 

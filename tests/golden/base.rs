@@ -10,7 +10,7 @@ const NO_CLIP: f64 = f64::INFINITY;
 pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
     let mut rows = Comparisons::default();
     // One network serves all checks, each from the start; the second order also does what the first does.
-    let mut network = Network::new(set, backend, true, NO_CLIP);
+    let mut network = Network::new(set, backend, true, NO_CLIP, None);
     for prefix in ["", "alt."] {
         if !set.has(&format!("{prefix}init.alpha.normal")) {
             println!("{}: no {prefix}init.alpha, skipped", set.name);
@@ -88,7 +88,8 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
     network.compare_alphas(rows, set, alphas, &format!("{prefix}fo.alpha_after"), false);
 
     restart(network, set, prefix);
-    network.bilevel.look_ahead(spans, train.view(), network.lr).unwrap();
+    let step = network.bilevel.look_ahead(network.lr);
+    spans.look_ahead(&mut network.bilevel.problem(train.view(), valid.view()), step).unwrap();
     let name = format!("{prefix}so.loss_train");
     rows.add(&name, &name, &[network.bilevel.result().loss], &set.get(&name).values);
     if set.names().any(|name| name.starts_with(&format!("{prefix}so.theta."))) {
@@ -107,4 +108,19 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
     network.compare_alphas(rows, set, alpha_gradient, &format!("{prefix}so.alpha_grad"), true);
     network.compare_alphas(rows, set, alphas, &format!("{prefix}so.alpha_after"), true);
     rows.adam_amplifies();
+}
+
+/// With a shorter distance, the finite difference is the product of the second derivative, which the official code
+/// does not compute.
+pub fn check_exact_product<B: Backend>(set: &Set, backend: B) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = Network::new(set, backend, true, NO_CLIP, Some(1e-6));
+    for prefix in ["", "alt."].into_iter().filter(|prefix| set.has(&format!("{prefix}so.hvp_exact.normal"))) {
+        restart(&mut network, set, prefix);
+        let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
+        network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
+        let product = network.bilevel.spans.second_order.unwrap().product;
+        network.compare_alphas(&mut rows, set, product, &format!("{prefix}so.hvp_exact"), true);
+    }
+    rows
 }

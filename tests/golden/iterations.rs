@@ -9,7 +9,7 @@ pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
     let second_order = set.names().any(|name| name.ends_with(".hvp.normal"));
     let gradient_clip = if set.name.starts_with("iters_clip") { 0.5 } else { 5.0 };
     let base = set.base();
-    let mut network = Network::new(&base, backend, second_order, gradient_clip);
+    let mut network = Network::new(&base, backend, second_order, gradient_clip, None);
     let mut rows = Comparisons::default();
     for iteration in 1..=3 {
         if !set.has(&format!("it{iteration}.loss")) {

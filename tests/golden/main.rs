@@ -49,6 +49,11 @@ fn base_in_f64() {
 }
 
 #[test]
+fn exact_product_in_f64() {
+    run("base", Bar::Exact, |set| base::check_exact_product(set, Reference::<f64>::new()));
+}
+
+#[test]
 fn base_in_f32() {
     run("base", Bar::Noise, |set| base::check(set, Reference::<f32>::new()));
 }

@@ -4,6 +4,7 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::search::bilevel::FINITE_DIFFERENCE;
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use darts::space::alphas::edges_of;
@@ -33,7 +34,13 @@ impl<T> Batch<T> {
 
 impl<B: Backend> Network<B> {
     /// The network at the start of a base set.
-    pub fn new(set: &Set, backend: B, second_order: bool, gradient_clip: f64) -> Self {
+    pub fn new(
+        set: &Set,
+        backend: B,
+        second_order: bool,
+        gradient_clip: f64,
+        finite_difference: Option<f64>,
+    ) -> Self {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
         let edges = set.get("init.alpha.normal").shape[0];
@@ -55,6 +62,7 @@ impl<B: Backend> Network<B> {
             alpha_lr: 3e-4,
             alpha_betas: (0.5, 0.999),
             alpha_weight_decay: 1e-3,
+            finite_difference: finite_difference.unwrap_or(FINITE_DIFFERENCE),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();
