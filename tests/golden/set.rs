@@ -12,8 +12,8 @@ pub struct Set {
     directory: PathBuf,
     tensors: HashMap<String, Tensor>,
     metadata: HashMap<String, String>,
-    /// PyTorch's float32 errors, the most fitting table first.
-    noise: Vec<serde_json::Value>,
+    /// PyTorch's float32 errors: tables, the most fitting first; of several, the largest error counts.
+    noise: Vec<Vec<serde_json::Value>>,
 }
 
 /// A tensor in PyTorch's layout.
@@ -93,18 +93,25 @@ impl Set {
     /// The group that a tensor belongs to and PyTorch's own float32 error there, relative to the group's largest
     /// value: of this set if it was recorded, else of the repository's set that is most like it.
     pub fn noise(&self, tensor: &str) -> Option<(String, f64)> {
-        self.noise.iter().find_map(|table| longest_prefix(table, tensor))
+        let groups = self.noise.iter().map(|tables| {
+            let errors = tables.iter().filter_map(|table| longest_prefix(table, tensor));
+            errors.max_by(|a, b| a.1.total_cmp(&b.1))
+        });
+        groups.flatten().next()
     }
 }
 
-fn noise_tables(directory: &Path, name: &str) -> Vec<serde_json::Value> {
+/// The table of this very set, then those of the repository's sets of the same kind.
+fn noise_tables(directory: &Path, name: &str) -> Vec<Vec<serde_json::Value>> {
     let read = |directory: &Path| -> serde_json::Value {
         let bytes = std::fs::read(directory.join("noise.json")).unwrap_or_else(|_| b"{}".to_vec());
         serde_json::from_slice(&bytes).unwrap()
     };
     let (own, repository) = (read(directory), read(&super::own_directory()));
-    let alike = name.rsplit_once('_').map(|(kind, _)| format!("{kind}_n4")).unwrap_or_default();
-    [own.get(name), repository.get(name), repository.get(&alike)].into_iter().flatten().cloned().collect()
+    let kind = |name: &str| name.split("_n").next().unwrap_or_default().to_string();
+    let alike = repository.as_object().into_iter().flatten().filter(|(other, _)| kind(other) == kind(name));
+    let this = [own.get(name), repository.get(name)].into_iter().flatten().cloned();
+    this.map(|table| vec![table]).chain([alike.map(|(_, table)| table.clone()).collect()]).collect()
 }
 
 fn longest_prefix(table: &serde_json::Value, tensor: &str) -> Option<(String, f64)> {
