@@ -1,0 +1,251 @@
+//! Dense convolution of the stem: one product of matrices for each row of outputs and of taps.
+//!
+//! In a zero-padded image the taps of a row of the window are contiguous, so neighbouring outputs are
+//! overlapping rows of one matrix, and nothing is rearranged.
+
+use std::ops::Range;
+
+use super::gemm::Gemm;
+use super::memory::{Area, Carver, Memory, piece};
+use super::separable_backward::combine_matrix;
+use super::simd::{Kernel, Vector};
+use super::statistics::{self, Measure, Units};
+use super::stream::{Activate, FormCotangent};
+use super::{Convolution, ConvolutionGradient, Cpu};
+
+#[derive(Clone, Copy)]
+struct Geometry {
+    in_h: usize,
+    in_w: usize,
+    in_channels: usize,
+    out_h: usize,
+    out_w: usize,
+    out_channels: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    /// Elements of a row of the padded image, and its rows.
+    row: usize,
+    rows: usize,
+    units: Units,
+}
+
+impl Geometry {
+    fn new(op: &Convolution) -> Self {
+        let (input, output) = (op.input.shape, op.output_shape);
+        // As far as the windows reach, and at least the image.
+        let reach = |outputs: u32, inputs: u32| {
+            let windows = (outputs as usize - 1) * op.stride + op.kernel;
+            windows.max(op.padding + inputs as usize)
+        };
+        Geometry {
+            in_h: input.h as usize,
+            in_w: input.w as usize,
+            in_channels: input.c as usize,
+            out_h: output.h as usize,
+            out_w: output.w as usize,
+            out_channels: output.c as usize,
+            kernel: op.kernel,
+            stride: op.stride,
+            padding: op.padding,
+            row: reach(output.w, input.w) * input.c as usize,
+            rows: reach(output.h, input.h),
+            units: Units::new(input.n as usize, input.image_pixels()),
+        }
+    }
+
+    fn out_pixels(&self) -> usize {
+        self.out_h * self.out_w
+    }
+
+    /// Weights of one output channel under a row of taps.
+    fn taps(&self) -> usize {
+        self.kernel * self.in_channels
+    }
+
+    /// Copies an image into the inside of its padded copy.
+    fn pad(&self, op: &Convolution, memory: Memory, image: usize, target: Area) -> Activate {
+        let len = self.in_h * self.in_w * self.in_channels;
+        Activate {
+            source: memory.slot(op.input.data).part(image * len, len),
+            source_row: self.in_w * self.in_channels,
+            target: target.from(self.padding * (self.row + self.in_channels)),
+            target_row: self.row,
+            target_pitch: self.in_channels,
+            rows: self.in_h,
+            columns: self.in_w,
+            channels: self.in_channels,
+            affine: None,
+            relu: false,
+        }
+    }
+
+    /// The inputs under row `tap` of the windows of a row of outputs.
+    fn inputs(&self, padded: Area, row: usize, tap: usize) -> Area {
+        padded.from((row * self.stride + tap) * self.row)
+    }
+}
+
+impl Cpu {
+    pub(super) fn convolve(&mut self, op: &Convolution) {
+        let geometry = Geometry::new(op);
+        let (units, channels) = (geometry.units, geometry.out_channels);
+        let sums = self.sums.at_least(units.count() * 2 * channels);
+        let scratch_len = piece(geometry.rows * geometry.row) + piece(channels);
+        let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
+        let (memory, instructions) = (self.memory(), self.instructions);
+        self.team.each(units.count(), &|member, unit| {
+            let forward = Forward {
+                op,
+                geometry,
+                images: units.images(unit),
+                memory,
+                scratch: scratch.part(member * scratch_len, scratch_len),
+                sums: sums.from(unit * 2 * channels),
+            };
+            // SAFETY: the set is available; members have scratch, units have images and sums of their own.
+            unsafe { instructions.run(forward) };
+        });
+        let result = memory.span(op.statistics);
+        // SAFETY: each unit left `[2][channels]`.
+        unsafe { statistics::combine(sums, 2 * channels, units, geometry.out_pixels(), result, channels) };
+    }
+
+    pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+        let geometry = Geometry::new(op);
+        let units = geometry.units;
+        let len = piece(op.weights.len);
+        let partials = self.partials.at_least(units.count() * len);
+        let scratch_len = piece(geometry.rows * geometry.row) + piece(geometry.out_w * geometry.out_channels);
+        let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
+        let (memory, instructions) = (self.memory(), self.instructions);
+        self.team.each(units.count(), &|member, unit| {
+            let backward = Backward {
+                op,
+                gradient,
+                geometry,
+                images: units.images(unit),
+                memory,
+                scratch: scratch.part(member * scratch_len, scratch_len),
+                partials: partials.part(unit * len, len),
+            };
+            // SAFETY: the set is available; members have scratch, units have images and sums of their own.
+            unsafe { instructions.run(backward) };
+        });
+        let result = memory.span(gradient.weights);
+        // SAFETY: each unit left all weights.
+        unsafe { combine_matrix(partials, units.count(), len, result, op.weights.len) };
+    }
+}
+
+/// A work unit of the forward pass.
+struct Forward<'a> {
+    op: &'a Convolution,
+    geometry: Geometry,
+    images: Range<usize>,
+    memory: Memory,
+    scratch: Area,
+    sums: Area<f64>,
+}
+
+impl Kernel for Forward<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let geometry = &self.geometry;
+        let (channels, taps) = (geometry.out_channels, geometry.taps());
+        let mut carver = Carver::new(self.scratch);
+        let padded = carver.take(geometry.rows * geometry.row);
+        let pivot = carver.take(channels);
+        let weights = self.memory.span(self.op.weights);
+        // SAFETY: images lie in the slots; the padded image reaches as far as the windows.
+        unsafe {
+            padded.slice_mut(0, geometry.rows * geometry.row).fill(0.0);
+            for index in self.images.clone() {
+                V::call(geometry.pad(self.op, self.memory, index, padded));
+                let len = geometry.out_pixels() * channels;
+                let output = self.memory.slot(self.op.output).part(index * len, len);
+                for row in 0..geometry.out_h {
+                    for tap in 0..geometry.kernel {
+                        V::call(Gemm {
+                            rows: geometry.out_w,
+                            columns: channels,
+                            inner: taps,
+                            a: geometry.inputs(padded, row, tap),
+                            a_row: geometry.stride * geometry.in_channels,
+                            a_column: 1,
+                            b: weights.from(tap * taps * channels),
+                            b_row: channels,
+                            c: output.from(row * geometry.out_w * channels),
+                            c_row: channels,
+                            accumulate: tap > 0,
+                        });
+                    }
+                }
+                V::call(Measure {
+                    data: output,
+                    pixels: geometry.out_pixels(),
+                    channels,
+                    pivot,
+                    sums: self.sums,
+                    first: index == self.images.start,
+                });
+            }
+            statistics::finish(pivot, self.sums, channels, self.images.len() * geometry.out_pixels());
+        }
+    }
+}
+
+/// A work unit of the backward pass.
+struct Backward<'a> {
+    op: &'a Convolution,
+    gradient: &'a ConvolutionGradient,
+    geometry: Geometry,
+    images: Range<usize>,
+    memory: Memory,
+    scratch: Area,
+    partials: Area,
+}
+
+impl Kernel for Backward<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let geometry = &self.geometry;
+        let (channels, taps) = (geometry.out_channels, geometry.taps());
+        let mut carver = Carver::new(self.scratch);
+        let padded = carver.take(geometry.rows * geometry.row);
+        let cotangent = carver.take(geometry.out_w * channels);
+        // SAFETY: images lie in the slots; the padded image reaches as far as the windows.
+        unsafe {
+            padded.slice_mut(0, geometry.rows * geometry.row).fill(0.0);
+            self.partials.slice_mut(0, self.op.weights.len).fill(0.0);
+            for index in self.images.clone() {
+                V::call(geometry.pad(self.op, self.memory, index, padded));
+                for row in 0..geometry.out_h {
+                    V::call(FormCotangent {
+                        cotangent: &self.gradient.cotangent,
+                        memory: self.memory,
+                        pixel: index * geometry.out_pixels() + row * geometry.out_w,
+                        pixels: geometry.out_w,
+                        channels,
+                        target: cotangent,
+                    });
+                    for tap in 0..geometry.kernel {
+                        V::call(Gemm {
+                            rows: taps,
+                            columns: channels,
+                            inner: geometry.out_w,
+                            a: geometry.inputs(padded, row, tap),
+                            a_row: 1,
+                            a_column: geometry.stride * geometry.in_channels,
+                            b: cotangent,
+                            b_row: channels,
+                            c: self.partials.from(tap * taps * channels),
+                            c_row: channels,
+                            accumulate: true,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}

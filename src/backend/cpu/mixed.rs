@@ -1,0 +1,266 @@
+//! The weighted sum over the branches of a node, and the softmax that gives its weights.
+//!
+//! Both directions stream: a chunk of the node stays in the first-level cache while the branches pass.
+
+use std::ops::Range;
+
+use super::memory::{Area, Memory};
+use super::simd::{Kernel, Vector};
+use super::statistics::Units;
+use super::stream::{self, Block, Reduce, Reduction, standard, target_area};
+use super::{Cpu, Mixed, MixedGradient, Norm, Softmax, SoftmaxGradient};
+
+/// Elements of a chunk of the node in the forward pass.
+const FORWARD_CHUNK: usize = 2048;
+/// Elements of a chunk of the node's gradient in the backward pass.
+const BACKWARD_CHUNK: usize = 4096;
+
+/// Cuts a run of pixels into chunks of about this many elements.
+fn chunks(pixels: Range<usize>, channels: usize, elements: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = (elements / channels).max(1);
+    pixels.clone().step_by(step).map(move |first| first..(first + step).min(pixels.end))
+}
+
+/// The pixels of a unit.
+fn pixels(op: &Mixed, units: Units, unit: usize) -> Range<usize> {
+    let (images, pixels) = (units.images(unit), op.shape.image_pixels());
+    images.start * pixels..images.end * pixels
+}
+
+impl Cpu {
+    pub(super) fn mix(&mut self, op: &Mixed) {
+        let (memory, instructions) = (self.memory(), self.instructions);
+        let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
+        // SAFETY: the workspace holds `[branches + 1][channels]`.
+        unsafe { coefficients(op, memory) };
+        self.team.each(units.count(), &|_, unit| {
+            // SAFETY: the set is available; units have pixels of their own.
+            unsafe { instructions.run(Forward { op, pixels: pixels(op, units, unit), memory }) };
+        });
+    }
+
+    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+        let (channels, branches) = (op.shape.c as usize, op.branches.len());
+        let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
+        let step = (branches + 2) * channels;
+        let sums = self.sums.at_least(units.count() * step);
+        let (memory, instructions) = (self.memory(), self.instructions);
+        self.team.each(units.count(), &|_, unit| {
+            let (pixels, sums) = (pixels(op, units, unit), sums.part(unit * step, step));
+            // SAFETY: the set is available; units have pixels and sums of their own.
+            unsafe { instructions.run(Backward { op, gradient, pixels, memory, sums }) };
+        });
+        // SAFETY: each unit left `[branches + 1][channels]`.
+        unsafe {
+            stream::combine(sums, units.count(), step, memory.span(gradient.total), channels);
+            for (index, branch) in gradient.branches.iter().enumerate() {
+                let (from, to) = (sums.from((index + 1) * channels), memory.span(branch.products));
+                stream::combine(from, units.count(), step, to, channels);
+                let slope = weight_slope(memory, op.branches[index].norm, gradient.total, branch.products);
+                let weight = memory.span(branch.weight);
+                weight.set(0, (f64::from(weight.get(0)) + slope) as f32);
+            }
+        }
+    }
+
+    pub(super) fn softmax(&mut self, op: &Softmax) {
+        let memory = self.memory();
+        for row in (0..op.input.len).step_by(op.columns) {
+            // SAFETY: rows lie in the spans, which are disjoint.
+            let (x, y) = unsafe {
+                let input = memory.span(op.input).slice(row, op.columns);
+                (input, memory.span(op.output).slice_mut(row, op.columns))
+            };
+            let largest = f64::from(x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let power = |x: f32| (f64::from(x) - largest).exp();
+            let sum: f64 = x.iter().map(|&x| power(x)).sum();
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = (power(x) / sum) as f32);
+        }
+    }
+
+    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
+        let memory = self.memory();
+        for row in (0..op.input.len).step_by(op.columns) {
+            let inner: f64 = (row..row + op.columns)
+                // SAFETY: rows lie in the spans.
+                .map(|i| unsafe {
+                    f64::from(memory.span(op.output).get(i)) * f64::from(memory.span(gradient.output).get(i))
+                })
+                .sum();
+            for i in row..row + op.columns {
+                // SAFETY: rows lie in the spans.
+                unsafe {
+                    let y = f64::from(memory.span(op.output).get(i));
+                    let slope = f64::from(memory.span(gradient.output).get(i));
+                    memory.span(gradient.input).set(i, (y * (slope - inner)) as f32);
+                }
+            }
+        }
+    }
+}
+
+/// Fills the workspace: `weight * scale` of each branch, then the sum of `weight * shift`.
+unsafe fn coefficients(op: &Mixed, memory: Memory) {
+    let (channels, workspace) = (op.shape.c as usize, memory.span(op.workspace));
+    for c in 0..channels {
+        let mut shift = 0.0;
+        for (index, branch) in op.branches.iter().enumerate() {
+            // SAFETY: the caller's promise; norms hold a number a channel.
+            unsafe {
+                let weight = memory.span(branch.weight).get(0);
+                let scale = branch.norm.map_or(1.0, |norm| memory.span(norm.scale).get(c));
+                let own = branch.norm.map_or(0.0, |norm| memory.span(norm.shift).get(c));
+                workspace.set(index * channels + c, weight * scale);
+                shift += f64::from(weight) * f64::from(own);
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { workspace.set(op.branches.len() * channels + c, shift as f32) };
+    }
+}
+
+/// `sum(g * y)` from the sums over xhat.
+unsafe fn weight_slope(memory: Memory, norm: Option<Norm>, total: super::Span, products: super::Span) -> f64 {
+    let learned = |span: Option<super::Span>, c, absent| {
+        // SAFETY: gamma and beta hold a number a channel.
+        span.map_or(absent, |span| f64::from(unsafe { memory.span(span).get(c) }))
+    };
+    (0..products.len)
+        .map(|c| {
+            let gamma = learned(norm.and_then(|norm| norm.gamma), c, 1.0);
+            let beta = learned(norm.and_then(|norm| norm.beta), c, 0.0);
+            // SAFETY: both spans hold a number a channel.
+            let (total, products) = unsafe { (memory.span(total).get(c), memory.span(products).get(c)) };
+            gamma * f64::from(products) + beta * f64::from(total)
+        })
+        .sum()
+}
+
+/// A work unit of the forward pass.
+struct Forward<'a> {
+    op: &'a Mixed,
+    pixels: Range<usize>,
+    memory: Memory,
+}
+
+impl Kernel for Forward<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (channels, count) = (self.op.shape.c as usize, self.op.branches.len());
+        for chunk in chunks(self.pixels.clone(), channels, FORWARD_CHUNK) {
+            let mut branch = 0;
+            // SAFETY: the pixels of the chunk lie in all slots.
+            unsafe {
+                if count == 0 {
+                    self.add::<V, 0>(chunk.clone(), 0);
+                }
+                while branch < count {
+                    let left = count - branch;
+                    match left {
+                        1 => self.add::<V, 1>(chunk.clone(), branch),
+                        2 => self.add::<V, 2>(chunk.clone(), branch),
+                        3 => self.add::<V, 3>(chunk.clone(), branch),
+                        _ => self.add::<V, 4>(chunk.clone(), branch),
+                    }
+                    branch += left.min(4);
+                }
+            }
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// Adds N branches to a chunk of the node, the first of them to the shift.
+    #[inline(always)]
+    unsafe fn add<V: Vector, const N: usize>(&self, chunk: Range<usize>, first: usize) {
+        let (channels, start) = (self.op.shape.c as usize, chunk.start * self.op.shape.c as usize);
+        let workspace = self.memory.span(self.op.workspace);
+        let output = self.memory.slot(self.op.output).from(start);
+        let flat = Block::<V>::flat(channels, channels);
+        let mut inputs = [output; N];
+        for k in 0..N {
+            inputs[k] = self.memory.slot(self.op.branches[first + k].data).from(start);
+        }
+        for index in 0..Block::<V>::number(channels) {
+            let block = Block::<V>::new(index, chunk.len(), channels, flat);
+            // SAFETY: the pixels of the chunk lie in all slots; masks end at the last channel.
+            unsafe {
+                let mut factors = [V::zero(); N];
+                for k in 0..N {
+                    factors[k] = block.coefficients(workspace.from((first + k) * channels));
+                }
+                let shift = block.coefficients(workspace.from(self.op.branches.len() * channels));
+                for i in 0..block.count {
+                    let (at, mask) = (block.at(i, channels), block.mask(i));
+                    let mut sum = if first == 0 { shift } else { V::load_masked(output, at, mask) };
+                    for k in 0..N {
+                        sum = V::load_masked(inputs[k], at, mask).mul_add(factors[k], sum);
+                    }
+                    sum.store_masked(output, at, mask);
+                }
+            }
+        }
+    }
+}
+
+/// A work unit of the backward pass.
+struct Backward<'a> {
+    op: &'a Mixed,
+    gradient: &'a MixedGradient,
+    pixels: Range<usize>,
+    memory: Memory,
+    /// `[branches + 2][channels]`: total, products, and a place for what is not wanted.
+    sums: Area<f64>,
+}
+
+impl Kernel for Backward<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (channels, memory) = (self.op.shape.c as usize, self.memory);
+        let spare = self.sums.from((self.op.branches.len() + 1) * channels);
+        // SAFETY: the pixels of chunks lie in all slots; no other unit has them.
+        unsafe {
+            self.sums.slice_mut(0, (self.op.branches.len() + 2) * channels).fill(0.0);
+            for chunk in chunks(self.pixels.clone(), channels, BACKWARD_CHUNK) {
+                let (start, len) = (chunk.start * channels, chunk.len() * channels);
+                let g = memory.slot(self.gradient.output).part(start, len);
+                let reduce = |raw, norm, total, products| Reduce {
+                    gradient: g,
+                    pixels: chunk.len(),
+                    channels,
+                    sums: Reduction { raw, norm, total, products },
+                };
+                if self.op.branches.is_empty() {
+                    V::call(reduce(g, None, self.sums, spare));
+                }
+                for (index, branch) in self.op.branches.iter().enumerate() {
+                    let raw = memory.slot(branch.data).part(start, len);
+                    let total = if index == 0 { self.sums } else { spare };
+                    let products = self.sums.from((index + 1) * channels);
+                    V::call(reduce(raw, standard(memory, branch.norm), total, products));
+                    if let Some(target) = self.gradient.branches[index].identity {
+                        let weight = memory.span(branch.weight).get(0);
+                        let to = target_area(memory, target, start, len);
+                        scale::<V>(g, weight, to, len, target.accumulate);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `target = weight * g`, or added to it.
+#[inline(always)]
+unsafe fn scale<V: Vector>(g: Area, weight: f32, target: Area, len: usize, accumulate: bool) {
+    let weight = V::splat(weight);
+    let mut at = 0;
+    while at < len {
+        let mask = V::mask((len - at).min(V::LANES));
+        // SAFETY: the caller's promise: both areas hold `len` elements.
+        unsafe {
+            let before = if accumulate { V::load_masked(target, at, mask) } else { V::zero() };
+            V::load_masked(g, at, mask).mul_add(weight, before).store_masked(target, at, mask);
+        }
+        at += V::LANES;
+    }
+}

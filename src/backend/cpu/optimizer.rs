@@ -1,0 +1,190 @@
+//! Optimisers and vector arithmetic over flat parameter vectors, in fixed chunks.
+//!
+//! The loops are plain; the compiler vectorises them inside the kernels' entry.
+
+use std::ops::Range;
+
+use super::memory::{Area, Memory};
+use super::simd::{Kernel, Vector};
+use super::{Adam, Cpu, GradientDescent, Span};
+
+/// Elements of a chunk: of fixed size, because the norm's partial sums follow it.
+const CHUNK: usize = 8192;
+
+/// Number of chunks of a vector.
+fn chunks(len: usize) -> usize {
+    len.div_ceil(CHUNK)
+}
+
+/// The elements of a chunk.
+fn chunk(len: usize, index: usize) -> Range<usize> {
+    index * CHUNK..len.min((index + 1) * CHUNK)
+}
+
+/// The part of a vector.
+///
+/// # Safety
+/// Nobody writes it while the slice lives.
+unsafe fn read<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a [f32] {
+    // SAFETY: the caller's promise; bounds are checked by `span` and `slice`.
+    unsafe { memory.span(span).slice(range.start, range.len()) }
+}
+
+/// The part of a vector, for writing.
+///
+/// # Safety
+/// Nobody else touches it while the slice lives.
+unsafe fn write<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a mut [f32] {
+    // SAFETY: the caller's promise; bounds are checked by `span` and `slice`.
+    unsafe { memory.span(span).slice_mut(range.start, range.len()) }
+}
+
+impl Cpu {
+    pub(super) fn add_scaled(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
+        let (memory, instructions) = (self.memory(), self.instructions);
+        // SAFETY: a divisor is one number.
+        let divisor = divisor.map_or(1.0, |span| f64::from(unsafe { memory.span(span).get(0) }));
+        let factor = (factor / divisor) as f32;
+        self.team.each(chunks(target.len), &|_, index| {
+            let range = chunk(target.len, index);
+            // SAFETY: the set is available; chunks are disjoint, and so are the vectors.
+            unsafe { instructions.run(AddScaled { target, factor, source, range, memory }) };
+        });
+    }
+
+    pub(super) fn euclidean_norm(&mut self, source: Span, result: Span) {
+        let (memory, instructions) = (self.memory(), self.instructions);
+        let sums = self.sums.at_least(chunks(source.len));
+        self.team.each(chunks(source.len), &|_, index| {
+            let (range, result) = (chunk(source.len, index), sums.from(index));
+            // SAFETY: the set is available; each chunk has a sum of its own.
+            unsafe { instructions.run(Squares { source, range, memory, result }) };
+        });
+        // SAFETY: there is a sum for each chunk, and the result is one number.
+        unsafe {
+            let squares: f64 = sums.slice(0, chunks(source.len)).iter().sum();
+            memory.span(result).set(0, squares.sqrt() as f32);
+        }
+    }
+
+    pub(super) fn descend(&mut self, op: &GradientDescent) {
+        let (memory, instructions) = (self.memory(), self.instructions);
+        let clip = op.clip.map_or(1.0, |(norm, limit)| {
+            // SAFETY: the norm is one number.
+            (limit / (f64::from(unsafe { memory.span(norm).get(0) }) + 1e-6)).min(1.0)
+        });
+        self.team.each(chunks(op.weights.len), &|_, index| {
+            let range = chunk(op.weights.len, index);
+            // SAFETY: the set is available; chunks are disjoint, and so are the vectors.
+            unsafe { instructions.run(Descend { op, clip: clip as f32, range, memory }) };
+        });
+    }
+
+    pub(super) fn adam_step(&mut self, op: &Adam) {
+        let (memory, instructions) = (self.memory(), self.instructions);
+        self.team.each(chunks(op.parameters.len), &|_, index| {
+            let range = chunk(op.parameters.len, index);
+            // SAFETY: the set is available; chunks are disjoint, and so are the vectors.
+            unsafe { instructions.run(AdamStep { op, range, memory }) };
+        });
+    }
+}
+
+struct AddScaled {
+    target: Span,
+    factor: f32,
+    source: Span,
+    range: Range<usize>,
+    memory: Memory,
+}
+
+impl Kernel for AddScaled {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let AddScaled { target, factor, source, range, memory } = self;
+        // SAFETY: the vectors are disjoint and no other thread has this range.
+        let (target, source) = unsafe { (write(memory, target, &range), read(memory, source, &range)) };
+        target.iter_mut().zip(source).for_each(|(target, source)| *target += factor * source);
+    }
+}
+
+struct Squares {
+    source: Span,
+    range: Range<usize>,
+    memory: Memory,
+    result: Area<f64>,
+}
+
+impl Kernel for Squares {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        const PARTS: usize = 32;
+        let mut parts = [0f64; PARTS];
+        let mut add = |values: &[f32]| {
+            for (part, &value) in parts.iter_mut().zip(values) {
+                *part += f64::from(value) * f64::from(value);
+            }
+        };
+        // SAFETY: nobody writes the vector meanwhile; the result is this chunk's own.
+        unsafe {
+            let whole = read(self.memory, self.source, &self.range).chunks_exact(PARTS);
+            let rest = whole.remainder();
+            whole.for_each(&mut add);
+            add(rest);
+            self.result.set(0, parts.iter().sum());
+        }
+    }
+}
+
+struct Descend<'a> {
+    op: &'a GradientDescent,
+    clip: f32,
+    range: Range<usize>,
+    memory: Memory,
+}
+
+impl Kernel for Descend<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Descend { op, clip, range, memory } = self;
+        let [rate, momentum, decay] = [op.rate, op.momentum, op.decay].map(|x| x as f32);
+        // SAFETY: the vectors are disjoint and no other thread has this range.
+        let (weights, gradient, buffer) = unsafe {
+            let gradient = read(memory, op.gradient, &range);
+            (write(memory, op.weights, &range), gradient, write(memory, op.momentum_buffer, &range))
+        };
+        for ((weight, &gradient), buffer) in weights.iter_mut().zip(gradient).zip(buffer) {
+            *buffer = momentum * *buffer + (clip * gradient + decay * *weight);
+            *weight -= rate * *buffer;
+        }
+    }
+}
+
+struct AdamStep<'a> {
+    op: &'a Adam,
+    range: Range<usize>,
+    memory: Memory,
+}
+
+impl Kernel for AdamStep<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let AdamStep { op, range, memory } = self;
+        let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
+        let [beta1, beta2, decay, epsilon] = [op.betas.0, op.betas.1, op.decay, op.epsilon].map(|x| x as f32);
+        let rate = (op.rate / correction(op.betas.0)) as f32;
+        let root = correction(op.betas.1).sqrt() as f32;
+        // SAFETY: the vectors are disjoint and no other thread has this range.
+        let (parameters, gradient, first, second) = unsafe {
+            let (first, second) = (write(memory, op.first, &range), write(memory, op.second, &range));
+            (write(memory, op.parameters, &range), read(memory, op.gradient, &range), first, second)
+        };
+        let moments = first.iter_mut().zip(second);
+        for ((parameter, &gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments) {
+            let gradient = gradient + decay * *parameter;
+            *first = beta1 * *first + (1.0 - beta1) * gradient;
+            *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
+            *parameter -= rate * *first / (second.sqrt() / root + epsilon);
+        }
+    }
+}
