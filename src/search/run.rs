@@ -7,7 +7,7 @@ use super::bilevel::{BatchResult, BatchView, Bilevel, BilevelSettings, FINITE_DI
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
 use super::plan::{Order, Plan};
 use super::schedule::cosine;
-use crate::backend::reference::Reference;
+use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, Shape};
 use crate::data::{Batch, Dataset, Loader, halves};
 use crate::random::Stream;
@@ -23,8 +23,8 @@ use crate::{Error, Result};
 /// whatever the observer could not do.
 pub fn run(plan: &Plan, dataset: Dataset, observer: &mut dyn Observer) -> Result<Alphas> {
     plan.device.resolve()?;
-    let cpu = Reference::<f32>::new();
-    let (device, threads) = (String::new(), 1);
+    let cpu = Cpu::new(plan.threads)?;
+    let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
     let mut search = Search::new(plan, dataset, cpu)?;
     observer.started(&search.facts(device, threads))?;
     search.epochs(observer)

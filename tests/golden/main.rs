@@ -15,6 +15,7 @@ mod operators;
 mod set;
 
 use comparison::{Bar, Comparisons};
+use darts::backend::cpu::Cpu;
 use darts::backend::reference::Reference;
 use set::Set;
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ fn exact_product_in_f64() {
 
 #[test]
 fn base_in_f32() {
-    run("base", Bar::Noise, |set| base::check(set, Reference::<f32>::new()));
+    run("base", Bar::Noise, |set| base::check(set, Cpu::new(0).unwrap()));
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn iterations_in_f64() {
 
 #[test]
 fn iterations_in_f32() {
-    run("iters", Bar::Noise, |set| iterations::check(set, Reference::<f32>::new()));
+    run("iters", Bar::Noise, |set| iterations::check(set, Cpu::new(0).unwrap()));
 }
 
 #[test]
@@ -75,5 +76,5 @@ fn operators_in_f64() {
 
 #[test]
 fn operators_in_f32() {
-    run("ops", Bar::Noise, |set| operators::check(set, Reference::<f32>::new));
+    run("ops", Bar::Noise, |set| operators::check(set, || Cpu::new(0).unwrap()));
 }

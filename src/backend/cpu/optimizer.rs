@@ -172,6 +172,8 @@ impl Kernel for AdamStep<'_> {
         let AdamStep { op, range, memory } = self;
         let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
         let [beta1, beta2, decay, epsilon] = [op.betas.0, op.betas.1, op.decay, op.epsilon].map(|x| x as f32);
+        // 1 - beta is rounded once: in f32, 1 - 0.999f32 is off by 1e-5.
+        let [rest1, rest2] = [1.0 - op.betas.0, 1.0 - op.betas.1].map(|x| x as f32);
         let rate = (op.rate / correction(op.betas.0)) as f32;
         let root = correction(op.betas.1).sqrt() as f32;
         // SAFETY: the vectors are disjoint and no other thread has this range.
@@ -182,8 +184,8 @@ impl Kernel for AdamStep<'_> {
         let moments = first.iter_mut().zip(second);
         for ((parameter, &gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments) {
             let gradient = gradient + decay * *parameter;
-            *first = beta1 * *first + (1.0 - beta1) * gradient;
-            *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
+            *first = beta1 * *first + rest1 * gradient;
+            *second = beta2 * *second + rest2 * gradient * gradient;
             *parameter -= rate * *first / (second.sqrt() / root + epsilon);
         }
     }
