@@ -5,9 +5,11 @@
 //! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
+use super::plan::{Order, Plan};
 use crate::Result;
 use crate::autograd::{Recorder, Tape};
 use crate::backend::{Adam, Backend, GradientDescent, Mode, Scalar, Span};
+use crate::data::Batch;
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,
@@ -37,6 +39,21 @@ pub struct BilevelSettings {
     pub finite_difference: f64,
 }
 
+impl From<&Plan> for BilevelSettings {
+    fn from(plan: &Plan) -> Self {
+        BilevelSettings {
+            second_order: plan.order == Order::Second,
+            weight_momentum: plan.weight_momentum,
+            weight_decay: plan.weight_decay,
+            gradient_clip: plan.gradient_clip,
+            alpha_lr: plan.alpha_lr,
+            alpha_betas: (plan.alpha_beta1, plan.alpha_beta2),
+            alpha_weight_decay: plan.alpha_weight_decay,
+            finite_difference: FINITE_DIFFERENCE,
+        }
+    }
+}
+
 /// Images `[n][h][w][c]` and their classes.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchView<'a, T> {
@@ -44,6 +61,12 @@ pub struct BatchView<'a, T> {
     pub images: &'a [T],
     /// Classes.
     pub labels: &'a [u32],
+}
+
+impl<'a> From<&'a Batch> for BatchView<'a, f32> {
+    fn from(batch: &'a Batch) -> Self {
+        BatchView { images: &batch.images, labels: &batch.labels }
+    }
 }
 
 /// The loss of a batch and how many of its images were guessed.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bilevel::{BatchResult, BatchView, Bilevel, BilevelSettings, FINITE_DIFFERENCE};
+use super::bilevel::{BatchResult, Bilevel};
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
-use super::plan::{Order, Plan};
+use super::plan::Plan;
 use super::schedule::cosine;
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, Shape};
-use crate::data::{Batch, Dataset, Loader, halves};
+use crate::data::{Dataset, Loader, halves};
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
@@ -101,7 +101,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
                 alpha_half,
                 plan.batch_size,
             )?,
-            bilevel: Bilevel::new(backend, shape, settings(plan), plan.seed)?,
+            bilevel: Bilevel::new(backend, shape, plan.into(), plan.seed)?,
             plan,
             images_per_half,
             start: Instant::now(),
@@ -142,7 +142,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
             else {
                 break;
             };
-            let result = self.bilevel.step(view(train_batch), view(valid_batch), weight_lr)?;
+            let result = self.bilevel.step(train_batch.into(), valid_batch.into(), weight_lr)?;
             check_finite(result.loss, &format!("the training loss of step {step} of epoch {epoch}"))?;
             train.add(result, self.plan.batch_size);
             observer.step(&self.step_record(epoch, step, steps, &train, start))?;
@@ -198,7 +198,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         let mut sum = Sum::default();
         self.evaluation.start(0);
         while let Some(batch) = self.evaluation.next_batch() {
-            let result = self.bilevel.evaluate(view(batch), batch.real)?;
+            let result = self.bilevel.evaluate(batch.into(), batch.real)?;
             sum.add(result, batch.real);
         }
         Ok(sum)
@@ -208,23 +208,6 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
         let (normal, reduce) = values.split_at(values.len() / 2);
         Alphas { nodes: self.plan.nodes, normal: normal.to_vec(), reduce: reduce.to_vec() }
-    }
-}
-
-fn view(batch: &Batch) -> BatchView<'_, f32> {
-    BatchView { images: &batch.images, labels: &batch.labels }
-}
-
-fn settings(plan: &Plan) -> BilevelSettings {
-    BilevelSettings {
-        second_order: plan.order == Order::Second,
-        weight_momentum: plan.weight_momentum,
-        weight_decay: plan.weight_decay,
-        gradient_clip: plan.gradient_clip,
-        alpha_lr: plan.alpha_lr,
-        alpha_betas: (plan.alpha_beta1, plan.alpha_beta2),
-        alpha_weight_decay: plan.alpha_weight_decay,
-        finite_difference: FINITE_DIFFERENCE,
     }
 }
 

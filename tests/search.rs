@@ -1,0 +1,124 @@
+//! The search itself: the same bytes for a seed whatever the number of threads, and what a run tells.
+
+use darts::backend::cpu::Cpu;
+use darts::backend::{Backend, Shape};
+use darts::data::{Loader, Source, halves};
+use darts::random::Stream;
+use darts::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use darts::search::plan::{Order, Plan};
+use darts::search::run::run;
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::SupernetShape;
+use darts::space::alphas::Alphas;
+use std::sync::Arc;
+
+const BATCH: usize = 16;
+
+/// Alphas, weights and running statistics after some steps on the digits.
+fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] {
+    let dataset = Source::Digits.load(seed).unwrap();
+    let (weight_half, alpha_half) = halves(dataset.train.count(), seed);
+    let (normalisation, augmentation) = (dataset.normalisation(), dataset.augmentation);
+    let images = Arc::new(dataset.train);
+    let mut loaders =
+        [(weight_half, Stream::TrainOrder), (alpha_half, Stream::ValidOrder)].map(|(indices, order)| {
+            let images = Arc::clone(&images);
+            Loader::new(images, normalisation.clone(), augmentation, indices, BATCH, seed, order).unwrap()
+        });
+    loaders.iter_mut().for_each(|loader| loader.start(1));
+    let shape = SupernetShape {
+        images: Shape::new(BATCH, 8, 8, 1),
+        classes: 10,
+        init_channels: 4,
+        cells: 3,
+        nodes: 3,
+    };
+    let settings = BilevelSettings::from(&Plan { order, alpha_lr: 3e-3, ..Plan::paper() });
+    let mut bilevel = Bilevel::new(Cpu::new(threads).unwrap(), shape, settings, seed).unwrap();
+    let [train, valid] = &mut loaders;
+    for _ in 0..steps {
+        let (train, valid) = (train.next_batch().unwrap(), valid.next_batch().unwrap());
+        bilevel.step(train.into(), valid.into(), 0.025).unwrap();
+    }
+    let spans = [bilevel.supernet.alphas, bilevel.supernet.spans.weights, bilevel.supernet.spans.running];
+    spans.map(|span| {
+        let mut values = vec![0f32; span.len];
+        bilevel.tape.backend().read(span, &mut values);
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    })
+}
+
+#[test]
+fn a_seed_gives_the_same_bytes_on_any_number_of_threads() {
+    let one = train(1, 20, Order::First, 7);
+    assert!(one == train(2, 20, Order::First, 7), "two threads");
+    assert!(one == train(3, 20, Order::First, 7), "three threads");
+    assert!(one[0] != train(2, 20, Order::First, 8)[0], "another seed must give other alphas");
+    let second = train(1, 5, Order::Second, 7);
+    assert!(second == train(2, 5, Order::Second, 7), "second order");
+    assert!(second[0] != train(1, 5, Order::First, 7)[0], "the second order must differ from the first");
+}
+
+/// Remembers what a search tells.
+#[derive(Default)]
+struct Memory {
+    facts: Option<Facts>,
+    steps: Vec<StepRecord>,
+    epochs: Vec<(EpochRecord, Alphas)>,
+}
+
+impl Observer for Memory {
+    fn started(&mut self, facts: &Facts) -> darts::Result<()> {
+        self.facts = Some(facts.clone());
+        Ok(())
+    }
+
+    fn step(&mut self, record: &StepRecord) -> darts::Result<()> {
+        self.steps.push(record.clone());
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> darts::Result<()> {
+        self.epochs.push((record.clone(), alphas.clone()));
+        Ok(())
+    }
+}
+
+fn small_plan() -> Plan {
+    Plan { epochs: 3, init_channels: 4, nodes: 2, batch_size: 32, threads: 2, ..Plan::default() }
+}
+
+#[test]
+fn a_search_learns_the_digits_and_tells_of_it() {
+    let plan = small_plan();
+    let mut memory = Memory::default();
+    let alphas = run(&plan, Source::Digits.load(plan.seed).unwrap(), &mut memory).unwrap();
+    let facts = memory.facts.unwrap();
+    assert_eq!((facts.steps_per_epoch, facts.threads), (facts.train_images / 32, 2));
+    assert!(facts.peak_bytes > facts.weights * 4);
+    assert_eq!(memory.steps.len(), 3 * facts.steps_per_epoch);
+    assert_eq!(memory.epochs.len(), 3);
+    let (last, last_alphas) = memory.epochs.last().unwrap();
+    assert_eq!(*last_alphas, alphas);
+    assert!(last.valid_accuracy > 0.9, "validation accuracy {}", last.valid_accuracy);
+    assert!(last.train_loss < memory.epochs[0].0.train_loss);
+    assert!(memory.steps.last().unwrap().seconds_left.abs() < 1e-9);
+}
+
+#[test]
+fn a_diverging_search_stops_at_the_step_and_keeps_what_it_told() {
+    let plan = Plan { weight_lr: 1e20, weight_lr_min: 0.0, gradient_clip: 1e30, ..small_plan() };
+    let mut memory = Memory::default();
+    let error = run(&plan, Source::Digits.load(1).unwrap(), &mut memory).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    let text = error.to_string();
+    assert!(text.contains("step") && text.contains("epoch 1") && !text.contains('\n'), "{text}");
+}
+
+#[test]
+fn a_batch_larger_than_half_of_the_images_is_refused() {
+    let plan = Plan { batch_size: 1000, ..small_plan() };
+    let error = run(&plan, Source::Digits.load(1).unwrap(), &mut Memory::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("1000"), "{error}");
+}
