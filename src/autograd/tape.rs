@@ -30,7 +30,7 @@ pub enum Phase {
 }
 
 /// One recorded operator.
-pub trait Operator<B: Backend> {
+pub trait Operator<B: Backend>: Send {
     /// Computes the outputs.
     fn forward(&self, backend: &mut B, mode: Mode);
     /// Computes the gradients of inputs and, where asked for, of weights.

@@ -220,7 +220,7 @@ fn show_outcome(alphas: &Alphas, run: &Path) -> Result<()> {
 }
 
 /// Several observers, told in order.
-struct Observers<'a>(Vec<&'a mut dyn Observer>);
+struct Observers<'a>(Vec<&'a mut (dyn Observer + Send)>);
 
 impl Observer for Observers<'_> {
     fn started(&mut self, facts: &Facts) -> Result<()> {

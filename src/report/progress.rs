@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// Shows a search on the standard output, and its bar on the standard error.
 pub struct Progress {
-    lines: Box<dyn Write>,
+    lines: Box<dyn Write + Send>,
     bar: Option<ProgressBar>,
     epochs: usize,
     last_line: Instant,
@@ -36,7 +36,7 @@ impl Progress {
         Self::to(Box::new(std::io::stdout()), bar, epochs)
     }
 
-    fn to(lines: Box<dyn Write>, bar: Option<ProgressBar>, epochs: usize) -> Self {
+    fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize) -> Self {
         Progress { lines, bar, epochs, last_line: Instant::now() }
     }
 
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    fn show(lines: Box<dyn Write>) -> Result<()> {
+    fn show(lines: Box<dyn Write + Send>) -> Result<()> {
         let mut progress = Progress::to(lines, None, 15);
         progress.started(&Facts {
             weights: 1_930_618,

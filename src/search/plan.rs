@@ -103,6 +103,7 @@ impl Default for Plan {
             batch_size: 32,
             init_channels: 8,
             cells: 3,
+            alpha_lr: 0.01,
             ..Plan::paper()
         }
     }

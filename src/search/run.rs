@@ -21,13 +21,14 @@ use crate::{Error, Result};
 /// # Errors
 /// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
-pub fn run(plan: &Plan, dataset: Dataset, observer: &mut dyn Observer) -> Result<Alphas> {
+pub fn run(plan: &Plan, dataset: Dataset, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
     plan.device.resolve()?;
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
+    let pool = cpu.thread_pool();
     let mut search = Search::new(plan, dataset, cpu)?;
     observer.started(&search.facts(device, threads))?;
-    search.epochs(observer)
+    pool.install(|| search.epochs(observer))
 }
 
 /// The results of several batches.
@@ -121,7 +122,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         }
     }
 
-    fn epochs(&mut self, observer: &mut dyn Observer) -> Result<Alphas> {
+    fn epochs(&mut self, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
         self.start = Instant::now();
         for epoch in 1..=self.plan.epochs {
             self.epoch(epoch, observer)?;
@@ -129,7 +130,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         Ok(self.alphas())
     }
 
-    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<()> {
+    fn epoch(&mut self, epoch: usize, observer: &mut (dyn Observer + Send)) -> Result<()> {
         let start = Instant::now();
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         let weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
