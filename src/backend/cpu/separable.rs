@@ -232,7 +232,7 @@ impl Forward<'_> {
     fn scratch_len(geometry: &Geometry, branches: usize) -> usize {
         piece(geometry.padded_len(geometry.in_h, geometry.in_w))
             + piece(geometry.tile_len(geometry.pitch))
-            + branches * piece(geometry.out_channels)
+            + piece(branches * piece(geometry.out_channels))
     }
 }
 
