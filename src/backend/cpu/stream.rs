@@ -325,23 +325,34 @@ impl Kernel for Reduce {
         let flat = Block::<V>::flat(self.channels, self.channels);
         for index in 0..Block::<V>::number(self.channels) {
             let block = Block::<V>::new(index, self.pixels, self.channels, flat);
-            let (mut totals, mut products) = ([V::zero(); 4], [V::zero(); 4]);
+            const U: usize = 4;
+            let (mut totals, mut products) = ([V::zero(); U], [V::zero(); U]);
             // SAFETY: all pixels lie in both areas, every channel in the sums.
             unsafe {
                 let (mean, deviation) = match self.sums.norm {
                     Some((mean, deviation)) => (block.coefficients(mean), block.coefficients(deviation)),
                     None => (V::zero(), V::splat(1.0)),
                 };
-                for i in 0..block.count {
+                let mut i = 0;
+                while i + U < block.count {
+                    for u in 0..U {
+                        let at = block.at(i + u, self.channels);
+                        let g = V::load_masked(self.gradient, at, block.mask(0));
+                        let x = V::load_masked(self.sums.raw, at, block.mask(0));
+                        totals[u] = totals[u].add(g);
+                        products[u] = g.mul_add(x.sub(mean), products[u]);
+                    }
+                    i += U;
+                }
+                while i < block.count {
                     let (at, mask) = (block.at(i, self.channels), block.mask(i));
                     let g = V::load_masked(self.gradient, at, mask);
                     let x = V::load_masked(self.sums.raw, at, mask);
-                    totals.rotate_left(1);
-                    products.rotate_left(1);
                     totals[0] = totals[0].add(g);
                     products[0] = g.mul_add(x.sub(mean), products[0]);
+                    i += 1;
                 }
-                let sum = |parts: [V; 4]| parts[0].add(parts[1]).add(parts[2].add(parts[3]));
+                let sum = |parts: [V; U]| parts[0].add(parts[1]).add(parts[2].add(parts[3]));
                 let products = sum(products).mul(deviation);
                 let into = |area: Area<f64>| area.slice_mut(0, self.channels);
                 sum(totals).add_to(into(self.sums.total), block.first, block.lanes());
