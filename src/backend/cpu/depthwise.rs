@@ -61,6 +61,35 @@ pub struct Depthwise {
     pub blocks: usize,
     /// Whether the result is added.
     pub accumulate: bool,
+    /// What the cache should hold next; it is fetched while this computes.
+    pub ahead: [Ahead; 2],
+}
+
+/// Memory that will be read or written soon.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    /// From here on.
+    pub area: Area,
+    /// Elements.
+    pub len: usize,
+}
+
+impl Ahead {
+    /// Nothing.
+    pub fn nothing(area: Area) -> Self {
+        Ahead { area, len: 0 }
+    }
+
+    /// Fetches the next `lines` lines.
+    #[inline(always)]
+    fn fetch<V: Vector>(&mut self, lines: usize) {
+        let lines = lines.min(self.len / 16);
+        for line in 0..lines {
+            V::prefetch(self.area, line * 16);
+        }
+        self.area = self.area.from(lines * 16);
+        self.len -= lines * 16;
+    }
 }
 
 impl Kernel for Depthwise {
@@ -97,6 +126,9 @@ fn interleaved(plane: Plane, phases: usize) -> Plane {
 impl Depthwise {
     #[inline(always)]
     unsafe fn blocks<V: Vector, const K: usize, const SLIDING: bool>(&self, phases: usize) {
+        let mut ahead = self.ahead;
+        let lines = |ahead: &Ahead| (ahead.len / 16).div_ceil((self.blocks * self.rows * phases).max(1));
+        let shares = [lines(&ahead[0]), lines(&ahead[1])];
         for block in 0..self.blocks {
             for row in 0..self.rows {
                 for phase in 0..phases.min(self.columns) {
@@ -105,6 +137,8 @@ impl Depthwise {
                     let output = Plane { area: self.output.at(row, phase, first), ..self.output };
                     let (input, output) = (interleaved(input, phases), interleaved(output, phases));
                     let columns = (self.columns - phase).div_ceil(phases);
+                    ahead[0].fetch::<V>(shares[0]);
+                    ahead[1].fetch::<V>(shares[1]);
                     // SAFETY: every vector of the row is in one of the phases.
                     unsafe { self.row::<V, K, SLIDING>(input, output, columns, first) };
                 }

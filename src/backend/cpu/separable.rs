@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::depthwise::{Depthwise, Plane, Taps};
+use super::depthwise::{Ahead, Depthwise, Plane, Taps};
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
@@ -296,6 +296,7 @@ pub fn depthwise_tile(
     image: Area,
     tile: Area,
     rows: Range<usize>,
+    ahead: [Ahead; 2],
 ) -> Depthwise {
     Depthwise {
         input: window_plane(geometry, branch, image, rows.start),
@@ -309,6 +310,7 @@ pub fn depthwise_tile(
         columns: geometry.vectors(geometry.out_w),
         blocks: geometry.blocks,
         accumulate: false,
+        ahead,
     }
 }
 
@@ -337,6 +339,21 @@ pub fn window(geometry: &Geometry, branch: &SeparableBranch, weights: Area) -> T
 }
 
 impl Forward<'_> {
+    /// The part of the next image that a tile of rows of a branch should fetch.
+    #[inline(always)]
+    fn next_input(&self, index: usize, number: usize, rows: &Range<usize>) -> Ahead {
+        let geometry = &self.geometry;
+        let data = self.memory.slot(self.source.input.data);
+        let len = geometry.in_h * geometry.in_w * geometry.channels;
+        let all = self.source.branches.len() * geometry.out_h;
+        let part = |row: usize| len * (number * geometry.out_h + row) / all;
+        if index + 1 == self.images.end {
+            return Ahead::nothing(data);
+        }
+        let (start, end) = (part(rows.start), part(rows.end));
+        Ahead { area: data.from((index + 1) * len + start), len: end - start }
+    }
+
     /// One branch of one image.
     #[inline(always)]
     unsafe fn branch<V: Vector>(
@@ -359,7 +376,9 @@ impl Forward<'_> {
             let output = self.memory.slot(branch.output).part(first_pixel * channels, pixels * channels);
             // SAFETY: rows end at `out_h`; the image is padded as the window needs, the tile holds the rows.
             unsafe {
-                V::call(depthwise_tile(geometry, branch, weights, image, tile, rows.clone()));
+                let ahead =
+                    [Ahead { area: output, len: pixels * channels }, self.next_input(index, number, &rows)];
+                V::call(depthwise_tile(geometry, branch, weights, image, tile, rows.clone(), ahead));
                 V::call(Gemm {
                     rows: pixels,
                     columns: channels,

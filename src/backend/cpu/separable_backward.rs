@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::depthwise::{Depthwise, DepthwiseGradient, Plane, Taps};
+use super::depthwise::{Ahead, Depthwise, DepthwiseGradient, Plane, Taps};
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::separable::*;
@@ -252,7 +252,16 @@ impl Backward<'_> {
             });
             if let Some(partials) = self.partials {
                 let weights = prepared.from(layout.branch);
-                V::call(depthwise_tile(geometry, branch, weights, pieces.image, pieces.tile, rows.clone()));
+                let ahead = self.next_cotangent(index, number, &rows);
+                V::call(depthwise_tile(
+                    geometry,
+                    branch,
+                    weights,
+                    pieces.image,
+                    pieces.tile,
+                    rows.clone(),
+                    ahead,
+                ));
                 V::call(Gemm {
                     rows: channels,
                     columns: out_channels,
@@ -290,6 +299,21 @@ impl Backward<'_> {
                 V::call(self.depthwise_gradient(branch, pieces.image, partials, slopes, rows));
             }
         }
+    }
+
+    /// What the cotangent of the tile below these rows reads.
+    #[inline(always)]
+    fn next_cotangent(&self, index: usize, number: usize, rows: &Range<usize>) -> [Ahead; 2] {
+        let geometry = &self.geometry;
+        let cotangent = &self.gradient.branches[number].cotangent;
+        let count = geometry.tile_rows.min(geometry.out_h - rows.end);
+        let pixel = index * geometry.out_pixels() + rows.end * geometry.out_w;
+        let next = |slot| Ahead {
+            area: self.memory.slot(slot).from(pixel * geometry.out_channels),
+            len: count * geometry.out_w * geometry.out_channels,
+        };
+        let gradient = cotangent.terms.first().map_or(cotangent.raw, |term| term.gradient);
+        [next(cotangent.raw), next(gradient)]
     }
 
     /// The gradient of the depthwise weights over a tile whose slopes begin at `slopes`.
@@ -360,6 +384,7 @@ impl Backward<'_> {
                     columns: geometry.vectors((geometry.in_w - x).div_ceil(stride)),
                     blocks: geometry.blocks,
                     accumulate: number > 0,
+                    ahead: [Ahead::nothing(pieces.slopes); 2],
                 };
                 // SAFETY: slopes are padded as the widest window needs; the total holds all inputs.
                 unsafe { V::call(gather) };
