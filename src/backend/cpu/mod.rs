@@ -29,6 +29,7 @@ mod simd_x86;
 mod statistics;
 mod stream;
 mod team;
+mod weights;
 
 pub use simd::Instructions;
 

@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
-use super::separable_backward::{combine_matrix, transpose};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormCotangent, affine, target_area};
+use super::weights::{combine_matrix, transpose};
 use super::{Cpu, Operand, Pointwise, PointwiseGradient};
 
 /// Elements of a strip that leave room in the first-level cache.

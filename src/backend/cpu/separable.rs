@@ -13,6 +13,7 @@ use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, affine};
+use super::weights::spread_weights;
 use super::{Cpu, Separable, SeparableBranch, SeparableSource};
 
 /// Elements of a tile: what leaves room for its neighbours in the first-level cache.
@@ -148,26 +149,6 @@ pub fn count_branches(op: &Separable) -> (usize, usize) {
 pub fn most_taps(op: &Separable) -> usize {
     let branches = op.sources.iter().flat_map(|source| &source.branches);
     branches.map(|branch| branch.kernel * branch.kernel).max().unwrap_or(0)
-}
-
-/// Copies depthwise weights so that a vector of them fits a vector of values; `flipped` for the input
-/// gradient.
-///
-/// # Safety
-/// `target` holds `[taps][weight_step]`, `weights` `[taps][channels]`.
-pub unsafe fn spread_weights(geometry: &Geometry, taps: usize, weights: Area, target: Area, flipped: bool) {
-    let step = geometry.weight_step();
-    for tap in 0..taps {
-        let from = if flipped { taps - 1 - tap } else { tap };
-        for lane in 0..step {
-            // SAFETY: the caller's promise; channels are below `channels`.
-            unsafe {
-                let channel = geometry.channel_of(lane);
-                let value = channel.map_or(0.0, |c| weights.get(from * geometry.channels + c));
-                target.set(tap * step + lane, value);
-            }
-        }
-    }
 }
 
 impl Cpu {

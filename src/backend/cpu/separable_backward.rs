@@ -14,6 +14,7 @@ use super::memory::{Area, Carver, Memory, piece};
 use super::separable::*;
 use super::simd::{Kernel, Vector};
 use super::stream::{self, Deliver, FormCotangent, Reduction, standard, target_area};
+use super::weights::{combine_matrix, spread_weights, transpose};
 use super::{Cpu, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient};
 
 /// Where the weights of branches and the partial gradients of units lie, in elements.
@@ -117,19 +118,6 @@ unsafe fn prepare(
         spread_weights(geometry, taps, depthwise, to, true);
         spread_weights(geometry, taps, depthwise, to.from(layout.branch), false);
         transpose(pointwise, rows, columns, to.from(layout.depthwise));
-    }
-}
-
-/// `target[column][row] = source[row][column]`.
-///
-/// # Safety
-/// Both hold `rows * columns` elements.
-pub unsafe fn transpose(source: Area, rows: usize, columns: usize, target: Area) {
-    for row in 0..rows {
-        for column in 0..columns {
-            // SAFETY: the caller's promise.
-            unsafe { target.set(column * rows + row, source.get(row * columns + column)) };
-        }
     }
 }
 
@@ -498,29 +486,5 @@ impl Kernel for Combine<'_> {
             let partials = self.partials.from(self.layout.depthwise);
             combine_matrix(partials, self.units, self.layout.unit, self.pointwise, len);
         }
-    }
-}
-
-/// `result = sum over units`, in f64, a block of elements at a time.
-///
-/// # Safety
-/// `partials` holds `units` runs of `len` elements, `step` apart; `result` holds `len`.
-#[inline(always)]
-pub unsafe fn combine_matrix(partials: Area, units: usize, step: usize, result: Area, len: usize) {
-    const BLOCK: usize = 64;
-    let mut first = 0;
-    while first < len {
-        let count = BLOCK.min(len - first);
-        let mut sums = [0f64; BLOCK];
-        // SAFETY: the caller's promise.
-        unsafe {
-            for unit in 0..units {
-                let values = partials.slice(unit * step + first, count);
-                sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
-            }
-            let result = result.slice_mut(first, count);
-            result.iter_mut().zip(&sums).for_each(|(result, &sum)| *result = sum as f32);
-        }
-        first += count;
     }
 }

@@ -59,6 +59,16 @@ impl<V: Vector> Block<V> {
         if index + 1 == self.count { self.last } else { self.mask }
     }
 
+    /// The first block asks for the other channels of its pixel too, so that memory is read in order.
+    #[inline(always)]
+    pub fn fetch_rest(&self, area: Area, at: usize) {
+        if self.first == 0 && self.channels > V::LANES {
+            for first in (V::LANES..self.channels).step_by(16) {
+                V::prefetch(area, at + first);
+            }
+        }
+    }
+
     /// Lanes that a sum over all vectors fills.
     #[inline(always)]
     pub fn lanes(&self) -> usize {
@@ -145,6 +155,7 @@ impl Kernel for Activate {
                     let target = self.target.from(row * self.target_row);
                     for i in 0..block.count {
                         let mask = block.mask(i);
+                        block.fetch_rest(source, block.at(i, self.channels));
                         let x = V::load_masked(source, block.at(i, self.channels), mask);
                         // In this order what is not a number stays so.
                         let y = floor.max(x.mul_add(scale, shift));
@@ -212,8 +223,10 @@ impl FormCotangent<'_> {
             };
             for i in 0..block.count {
                 let (at, mask) = (block.at(i, self.channels), block.mask(i));
+                block.fetch_rest(gradient, at);
                 let g = V::load_masked(gradient, at, mask);
                 let before = if start {
+                    block.fetch_rest(raw, at);
                     V::load_masked(raw, at, mask).mul_add(slope, offset)
                 } else {
                     V::load_masked(self.target, at, mask)
@@ -337,6 +350,7 @@ impl Kernel for Reduce {
                 while i + U < block.count {
                     for u in 0..U {
                         let at = block.at(i + u, self.channels);
+                        block.fetch_rest(self.sums.raw, at);
                         let g = V::load_masked(self.gradient, at, block.mask(0));
                         let x = V::load_masked(self.sums.raw, at, block.mask(0));
                         totals[u] = totals[u].add(g);
