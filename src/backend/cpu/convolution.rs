@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
-use super::separable_backward::combine_matrix;
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, FormCotangent};
+use super::weights::combine_matrix;
 use super::{Convolution, ConvolutionGradient, Cpu};
 
 #[derive(Clone, Copy)]

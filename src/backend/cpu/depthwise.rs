@@ -61,46 +61,113 @@ pub struct Depthwise {
     pub blocks: usize,
     /// Whether the result is added.
     pub accumulate: bool,
+    /// What the cache should hold next; it is fetched while this computes.
+    pub ahead: [Ahead; 2],
+}
+
+/// Memory that will be read or written soon.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    /// From here on.
+    pub area: Area,
+    /// Elements.
+    pub len: usize,
+}
+
+impl Ahead {
+    /// Nothing.
+    pub fn nothing(area: Area) -> Self {
+        Ahead { area, len: 0 }
+    }
+
+    /// Fetches the next `lines` lines.
+    #[inline(always)]
+    fn fetch<V: Vector>(&mut self, lines: usize) {
+        let lines = lines.min(self.len / 16);
+        for line in 0..lines {
+            V::prefetch(self.area, line * 16);
+        }
+        self.area = self.area.from(lines * 16);
+        self.len -= lines * 16;
+    }
 }
 
 impl Kernel for Depthwise {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let sliding = V::REGISTERS >= 32 && self.taps.column_step == self.input.column_step;
+        let phases = phases::<V>(&self.taps, &self.input);
         // SAFETY: passed on: the areas cover all outputs and their taps.
         unsafe {
-            match (self.taps.columns, sliding) {
-                (3, true) => self.blocks::<V, 3, true>(),
-                (3, false) => self.blocks::<V, 3, false>(),
-                (5, true) => self.blocks::<V, 5, true>(),
-                (5, false) => self.blocks::<V, 5, false>(),
-                _ => self.blocks::<V, 1, false>(),
+            match (self.taps.columns, phases) {
+                (3, Some(phases)) => self.blocks::<V, 3, true>(phases),
+                (3, None) => self.blocks::<V, 3, false>(1),
+                (5, Some(phases)) => self.blocks::<V, 5, true>(phases),
+                (5, None) => self.blocks::<V, 5, false>(1),
+                _ => self.blocks::<V, 1, false>(1),
             }
         }
     }
 }
 
+/// Where taps are as far apart as every d-th vector of a row, the row falls into d interleaved rows in
+/// each of which neighbours share what they read. Worth it where the registers hold it all.
+#[inline(always)]
+fn phases<V: Vector>(taps: &Taps, input: &Plane) -> Option<usize> {
+    let whole = V::REGISTERS >= 32 && taps.column_step.is_multiple_of(input.column_step);
+    whole.then(|| taps.column_step / input.column_step)
+}
+
+/// Every `phases`-th vector of a row.
+#[inline(always)]
+fn interleaved(plane: Plane, phases: usize) -> Plane {
+    Plane { column_step: plane.column_step * phases, ..plane }
+}
+
 impl Depthwise {
     #[inline(always)]
-    unsafe fn blocks<V: Vector, const K: usize, const SLIDING: bool>(&self) {
+    unsafe fn blocks<V: Vector, const K: usize, const SLIDING: bool>(&self, phases: usize) {
+        let mut ahead = self.ahead;
+        let lines = |ahead: &Ahead| (ahead.len / 16).div_ceil((self.blocks * self.rows * phases).max(1));
+        let shares = [lines(&ahead[0]), lines(&ahead[1])];
         for block in 0..self.blocks {
             for row in 0..self.rows {
-                let mut column = 0;
-                // SAFETY: column + T <= columns.
-                unsafe {
-                    while self.columns - column >= 8 {
-                        self.tile::<V, 8, K, SLIDING>(row, column, block * V::LANES);
-                        column += 8;
-                    }
-                    while self.columns - column >= 4 {
-                        self.tile::<V, 4, K, SLIDING>(row, column, block * V::LANES);
-                        column += 4;
-                    }
-                    while self.columns > column {
-                        self.tile::<V, 1, K, SLIDING>(row, column, block * V::LANES);
-                        column += 1;
-                    }
+                for phase in 0..phases.min(self.columns) {
+                    let first = block * V::LANES;
+                    let input = Plane { area: self.input.at(row, phase, first), ..self.input };
+                    let output = Plane { area: self.output.at(row, phase, first), ..self.output };
+                    let (input, output) = (interleaved(input, phases), interleaved(output, phases));
+                    let columns = (self.columns - phase).div_ceil(phases);
+                    ahead[0].fetch::<V>(shares[0]);
+                    ahead[1].fetch::<V>(shares[1]);
+                    // SAFETY: every vector of the row is in one of the phases.
+                    unsafe { self.row::<V, K, SLIDING>(input, output, columns, first) };
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row<V: Vector, const K: usize, const SLIDING: bool>(
+        &self,
+        input: Plane,
+        output: Plane,
+        columns: usize,
+        first: usize,
+    ) {
+        let mut column = 0;
+        // SAFETY: column + T <= columns.
+        unsafe {
+            while columns - column >= 8 {
+                self.tile::<V, 8, K, SLIDING>(input, output, column, first);
+                column += 8;
+            }
+            while columns - column >= 4 {
+                self.tile::<V, 4, K, SLIDING>(input, output, column, first);
+                column += 4;
+            }
+            while columns > column {
+                self.tile::<V, 1, K, SLIDING>(input, output, column, first);
+                column += 1;
             }
         }
     }
@@ -110,12 +177,13 @@ impl Depthwise {
     #[inline(always)]
     unsafe fn tile<V: Vector, const T: usize, const K: usize, const SLIDING: bool>(
         &self,
-        row: usize,
+        input: Plane,
+        output: Plane,
         column: usize,
         first: usize,
     ) {
-        let (input, output) = (self.input.at(row, column, first), self.output.at(row, column, first));
-        let (step, output_step) = (self.input.column_step, self.output.column_step);
+        let (step, output_step) = (input.column_step, output.column_step);
+        let (input, output) = (input.at(0, column, 0), output.at(0, column, 0));
         let mut sums = [V::zero(); T];
         // SAFETY: the areas cover T outputs from `column`, their taps, and the weights of `first`.
         unsafe {
@@ -202,18 +270,20 @@ pub struct DepthwiseGradient {
 impl Kernel for DepthwiseGradient {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
+        let phases = phases::<V>(&self.taps, &self.input);
         for block in 0..self.blocks {
+            let first = block * V::LANES;
             for i in 0..self.taps.rows {
-                let mut j = 0;
                 // SAFETY: passed on: the areas cover all outputs and their taps.
                 unsafe {
-                    match self.taps.columns {
-                        3 => self.row_of_taps::<V, 4, 3>(block * V::LANES, i, 0),
-                        5 => self.row_of_taps::<V, 2, 5>(block * V::LANES, i, 0),
-                        columns => {
-                            while j < columns {
-                                self.row_of_taps::<V, 4, 1>(block * V::LANES, i, j);
-                                j += 1;
+                    match (self.taps.columns, phases) {
+                        (3, Some(phases)) => self.taps::<V, 4, 3, true>(first, i, 0, phases),
+                        (3, None) => self.taps::<V, 4, 3, false>(first, i, 0, 1),
+                        (5, Some(phases)) => self.taps::<V, 4, 5, true>(first, i, 0, phases),
+                        (5, None) => self.taps::<V, 2, 5, false>(first, i, 0, 1),
+                        (columns, _) => {
+                            for j in 0..columns {
+                                self.taps::<V, 4, 1, false>(first, i, j, 1);
                             }
                         }
                     }
@@ -224,41 +294,27 @@ impl Kernel for DepthwiseGradient {
 }
 
 impl DepthwiseGradient {
-    /// K taps from (i, j), over all outputs, U at a time, each of which has sums of its own.
+    /// K taps from (i, j) over all outputs, U at a time, each of which has sums of its own. SLIDING: see
+    /// [`phases`].
     #[inline(always)]
-    unsafe fn row_of_taps<V: Vector, const U: usize, const K: usize>(
+    unsafe fn taps<V: Vector, const U: usize, const K: usize, const SLIDING: bool>(
         &self,
         first: usize,
         i: usize,
         j: usize,
+        phases: usize,
     ) {
         let taps = &self.taps;
         let offset = i * taps.row_step + j * taps.column_step + first;
         let mut sums = [[V::zero(); K]; U];
-        let last = V::mask(self.last_lanes);
         // SAFETY: outputs below rows x columns and their taps lie in the areas.
         unsafe {
             for row in 0..self.rows {
-                let mut column = 0;
-                while self.columns - column > U {
-                    let input = self.input.at(row, column, offset);
-                    let slopes = self.slopes.at(row, column, first);
-                    for u in 0..U {
-                        let slope = V::load(slopes, u * self.slopes.column_step);
-                        self.add_taps(&mut sums[u], slope, input.from(u * self.input.column_step));
-                    }
-                    column += U;
-                }
-                while column < self.columns {
-                    let input = self.input.at(row, column, offset);
-                    let slopes = self.slopes.at(row, column, first);
-                    let slope = if column + 1 == self.columns {
-                        V::load_masked(slopes, 0, last)
-                    } else {
-                        V::load(slopes, 0)
-                    };
-                    self.add_taps(&mut sums[0], slope, input);
-                    column += 1;
+                for phase in 0..phases.min(self.columns) {
+                    let input = Plane { area: self.input.at(row, phase, offset), ..self.input };
+                    let slopes = Plane { area: self.slopes.at(row, phase, first), ..self.slopes };
+                    let (input, slopes) = (interleaved(input, phases), interleaved(slopes, phases));
+                    self.row::<V, U, K, SLIDING>(&mut sums, input, slopes, (phase, phases));
                 }
             }
             for k in 0..K {
@@ -272,12 +328,56 @@ impl DepthwiseGradient {
         }
     }
 
+    /// The vectors `phase`, `phase + phases`, ... of a row.
     #[inline(always)]
-    unsafe fn add_taps<V: Vector, const K: usize>(&self, sums: &mut [V; K], slope: V, input: Area) {
-        for k in 0..K {
-            // SAFETY: the caller's promise: the taps of an output lie in the area.
-            let x = unsafe { V::load(input, k * self.taps.column_step) };
-            sums[k] = x.mul_add(slope, sums[k]);
+    unsafe fn row<V: Vector, const U: usize, const K: usize, const SLIDING: bool>(
+        &self,
+        sums: &mut [[V; K]; U],
+        input: Plane,
+        slopes: Plane,
+        (phase, phases): (usize, usize),
+    ) {
+        let columns = (self.columns - phase).div_ceil(phases);
+        let ragged = self.last_lanes < V::LANES && (self.columns - 1 - phase).is_multiple_of(phases);
+        let last = V::mask(if ragged { self.last_lanes } else { V::LANES });
+        let whole = if ragged { columns - 1 } else { columns };
+        let mut column = 0;
+        // SAFETY: the caller's promise; column + U <= columns.
+        unsafe {
+            while column + U <= whole {
+                let (x, g) = (input.at(0, column, 0), slopes.at(0, column, 0));
+                let mut inputs = [V::zero(); 16];
+                if SLIDING {
+                    for q in 0..U + K - 1 {
+                        inputs[q] = V::load(x, q * input.column_step);
+                    }
+                }
+                for u in 0..U {
+                    let slope = V::load(g, u * slopes.column_step);
+                    for k in 0..K {
+                        let x = if SLIDING {
+                            inputs[u + k]
+                        } else {
+                            V::load(x, u * input.column_step + k * self.taps.column_step)
+                        };
+                        sums[u][k] = x.mul_add(slope, sums[u][k]);
+                    }
+                }
+                column += U;
+            }
+            while column < columns {
+                let slope = if column + 1 == columns {
+                    V::load_masked(slopes.at(0, column, 0), 0, last)
+                } else {
+                    V::load(slopes.at(0, column, 0), 0)
+                };
+                let x = input.at(0, column, 0);
+                for k in 0..K {
+                    let x = V::load(x, k * self.taps.column_step);
+                    sums[0][k] = x.mul_add(slope, sums[0][k]);
+                }
+                column += 1;
+            }
         }
     }
 }

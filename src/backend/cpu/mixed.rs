@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
-use super::stream::{self, Block, Reduce, Reduction, standard, target_area};
+use super::stream::{self, Block, target_area};
 use super::{Cpu, Mixed, MixedGradient, Norm, Softmax, SoftmaxGradient};
 
 /// Elements of a chunk of the node in the forward pass.
@@ -42,7 +42,7 @@ impl Cpu {
     pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let (channels, branches) = (op.shape.c as usize, op.branches.len());
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
-        let step = (branches + 2) * channels;
+        let step = (branches + 1) * channels;
         let sums = self.sums.at_least(units.count() * step);
         let (memory, instructions) = (self.memory(), self.instructions);
         self.team.each(units.count(), &|_, unit| {
@@ -194,6 +194,7 @@ impl Forward<'_> {
                     let (at, mask) = (block.at(i, channels), block.mask(i));
                     let mut sum = if first == 0 { shift } else { V::load_masked(output, at, mask) };
                     for k in 0..N {
+                        block.fetch_rest(inputs[k], at);
                         sum = V::load_masked(inputs[k], at, mask).mul_add(factors[k], sum);
                     }
                     sum.store_masked(output, at, mask);
@@ -209,7 +210,7 @@ struct Backward<'a> {
     gradient: &'a MixedGradient,
     pixels: Range<usize>,
     memory: Memory,
-    /// `[branches + 2][channels]`: total, products, and a place for what is not wanted.
+    /// `[branches + 1][channels]`: total and products.
     sums: Area<f64>,
 }
 
@@ -217,32 +218,80 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let (channels, memory) = (self.op.shape.c as usize, self.memory);
-        let spare = self.sums.from((self.op.branches.len() + 1) * channels);
+        let count = self.op.branches.len();
         // SAFETY: the pixels of chunks lie in all slots; no other unit has them.
         unsafe {
-            self.sums.slice_mut(0, (self.op.branches.len() + 2) * channels).fill(0.0);
+            self.sums.slice_mut(0, (count + 1) * channels).fill(0.0);
             for chunk in chunks(self.pixels.clone(), channels, BACKWARD_CHUNK) {
+                let mut branch = 0;
+                if count == 0 {
+                    self.reduce::<V, 0>(&chunk, 0);
+                }
+                while branch < count {
+                    let left = count - branch;
+                    match left {
+                        1 => self.reduce::<V, 1>(&chunk, branch),
+                        2 => self.reduce::<V, 2>(&chunk, branch),
+                        3 => self.reduce::<V, 3>(&chunk, branch),
+                        _ => self.reduce::<V, 4>(&chunk, branch),
+                    }
+                    branch += left.min(4);
+                }
                 let (start, len) = (chunk.start * channels, chunk.len() * channels);
                 let g = memory.slot(self.gradient.output).part(start, len);
-                let reduce = |raw, norm, total, products| Reduce {
-                    gradient: g,
-                    pixels: chunk.len(),
-                    channels,
-                    sums: Reduction { raw, norm, total, products },
-                };
-                if self.op.branches.is_empty() {
-                    V::call(reduce(g, None, self.sums, spare));
-                }
-                for (index, branch) in self.op.branches.iter().enumerate() {
-                    let raw = memory.slot(branch.data).part(start, len);
-                    let total = if index == 0 { self.sums } else { spare };
-                    let products = self.sums.from((index + 1) * channels);
-                    V::call(reduce(raw, standard(memory, branch.norm), total, products));
-                    if let Some(target) = self.gradient.branches[index].identity {
+                for (branch, gradient) in self.op.branches.iter().zip(&self.gradient.branches) {
+                    if let Some(target) = gradient.identity {
                         let weight = memory.span(branch.weight).get(0);
                         let to = target_area(memory, target, start, len);
                         scale::<V>(g, weight, to, len, target.accumulate);
                     }
+                }
+            }
+        }
+    }
+}
+
+impl Backward<'_> {
+    /// The products of N branches over a chunk; with the first of them also the total.
+    #[inline(always)]
+    unsafe fn reduce<V: Vector, const N: usize>(&self, chunk: &Range<usize>, first: usize) {
+        let (channels, memory) = (self.op.shape.c as usize, self.memory);
+        let start = chunk.start * channels;
+        let g = memory.slot(self.gradient.output).from(start);
+        let flat = Block::<V>::flat(channels, channels);
+        let mut raw = [g; N];
+        for k in 0..N {
+            raw[k] = memory.slot(self.op.branches[first + k].data).from(start);
+        }
+        for index in 0..Block::<V>::number(channels) {
+            let block = Block::<V>::new(index, chunk.len(), channels, flat);
+            let (mut total, mut products) = (V::zero(), [V::zero(); N]);
+            let (mut mean, mut deviation) = ([V::zero(); N], [V::splat(1.0); N]);
+            // SAFETY: the pixels of the chunk lie in all slots; masks end at the last channel.
+            unsafe {
+                for k in 0..N {
+                    if let Some(norm) = self.op.branches[first + k].norm {
+                        mean[k] = block.coefficients(memory.span(norm.mean));
+                        deviation[k] = block.coefficients(memory.span(norm.inverse_deviation));
+                    }
+                }
+                for i in 0..block.count {
+                    let (at, mask) = (block.at(i, channels), block.mask(i));
+                    let slope = V::load_masked(g, at, mask);
+                    total = total.add(slope);
+                    for k in 0..N {
+                        block.fetch_rest(raw[k], at);
+                        let x = V::load_masked(raw[k], at, mask);
+                        products[k] = slope.mul_add(x.sub(mean[k]), products[k]);
+                    }
+                }
+                let into = |row: usize| self.sums.slice_mut(row * channels, channels);
+                if first == 0 {
+                    total.add_to(into(0), block.first, block.lanes());
+                }
+                for k in 0..N {
+                    let product = products[k].mul(deviation[k]);
+                    product.add_to(into(first + k + 1), block.first, block.lanes());
                 }
             }
         }

@@ -8,6 +8,9 @@
 //! geometry alone and their partial sums are combined in their order. They differ between instruction
 //! sets by rounding. No call allocates once scratch memory has grown to what the largest operator needs.
 
+// Arrays of vectors are registers: loops over them are unrolled, and read best with an index.
+#![allow(clippy::needless_range_loop)]
+
 mod batch_norm;
 mod convolution;
 mod depthwise;
@@ -26,6 +29,7 @@ mod simd_x86;
 mod statistics;
 mod stream;
 mod team;
+mod weights;
 
 pub use simd::Instructions;
 

@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
-use super::separable_backward::{combine_matrix, transpose};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormCotangent, affine, target_area};
+use super::weights::{combine_matrix, transpose};
 use super::{Cpu, Operand, Pointwise, PointwiseGradient};
 
 /// Elements of a strip that leave room in the first-level cache.
@@ -108,15 +108,22 @@ impl Geometry {
     }
 }
 
-/// Activates a strip of one input into scratch, pixels contiguous.
-fn activate(memory: Memory, input: &Operand, first_pixel: usize, pixels: usize, target: Area) -> Activate {
+/// Activates a strip of one input into scratch, pixels `pitch` apart.
+fn activate(
+    memory: Memory,
+    input: &Operand,
+    first_pixel: usize,
+    pixels: usize,
+    target: Area,
+    pitch: usize,
+) -> Activate {
     let channels = input.shape.c as usize;
     Activate {
         source: memory.slot(input.data).part(first_pixel * channels, pixels * channels),
         source_row: 0,
         target,
         target_row: 0,
-        target_pitch: channels,
+        target_pitch: pitch,
         rows: 1,
         columns: pixels,
         channels,
@@ -130,7 +137,7 @@ impl Cpu {
         let geometry = Geometry::new(op);
         let (units, channels) = (geometry.units, geometry.out_channels);
         let sums = self.sums.at_least(units.count() * 2 * channels);
-        let scratch_len = piece(geometry.strip * geometry.widest) + piece(channels);
+        let scratch_len = piece(geometry.strip * geometry.in_channels) + piece(channels);
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
         let (memory, instructions) = (self.memory(), self.instructions);
         self.team.each(units.count(), &|member, unit| {
@@ -210,7 +217,7 @@ impl Kernel for Forward<'_> {
         let geometry = &self.geometry;
         let channels = geometry.out_channels;
         let mut carver = Carver::new(self.scratch);
-        let activated = carver.take(geometry.strip * geometry.widest);
+        let activated = carver.take(geometry.strip * geometry.in_channels);
         let pivot = carver.take(channels);
         // SAFETY: images lie in the slots; scratch covers what was carved.
         unsafe {
@@ -243,28 +250,29 @@ impl Forward<'_> {
         let geometry = &self.geometry;
         let (first, columns) = geometry.half(strip.matrix);
         let weights = self.memory.span(self.op.weights[strip.matrix]);
+        let all = geometry.in_channels;
         let mut before = 0;
-        for input in &self.op.inputs {
-            let channels = input.shape.c as usize;
-            let pixel = index * geometry.in_pixels + strip.input;
-            // SAFETY: strips lie in their images, and fit the scratch.
-            unsafe {
-                V::call(activate(self.memory, input, pixel, strip.inputs, activated));
-                V::call(Gemm {
-                    rows: strip.outputs,
-                    columns,
-                    inner: channels,
-                    a: activated.from(strip.matrix * channels),
-                    a_row: geometry.stride * channels,
-                    a_column: 1,
-                    b: weights.from(before * columns),
-                    b_row: columns,
-                    c: output.from(strip.output * geometry.out_channels + first),
-                    c_row: geometry.out_channels,
-                    accumulate: before > 0,
-                });
+        // SAFETY: strips lie in their images, and fit the scratch.
+        unsafe {
+            for input in &self.op.inputs {
+                let pixel = index * geometry.in_pixels + strip.input;
+                let target = activated.from(before);
+                V::call(activate(self.memory, input, pixel, strip.inputs, target, all));
+                before += input.shape.c as usize;
             }
-            before += channels;
+            V::call(Gemm {
+                rows: strip.outputs,
+                columns,
+                inner: all,
+                a: activated.from(strip.matrix * all),
+                a_row: geometry.stride * all,
+                a_column: 1,
+                b: weights,
+                b_row: columns,
+                c: output.from(strip.output * geometry.out_channels + first),
+                c_row: geometry.out_channels,
+                accumulate: false,
+            });
         }
     }
 }
@@ -333,7 +341,7 @@ impl Backward<'_> {
             let len = strip.inputs * channels;
             // SAFETY: strips lie in their images, and fit the scratch; no other unit has the image.
             unsafe {
-                V::call(activate(self.memory, input, pixel, strip.inputs, activated));
+                V::call(activate(self.memory, input, pixel, strip.inputs, activated, channels));
                 if let Some(partials) = self.partials {
                     V::call(Gemm {
                         rows: channels,

@@ -7,12 +7,13 @@
 
 use std::ops::Range;
 
-use super::depthwise::{Depthwise, Plane, Taps};
+use super::depthwise::{Ahead, Depthwise, Plane, Taps};
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, affine};
+use super::weights::spread_weights;
 use super::{Cpu, Separable, SeparableBranch, SeparableSource};
 
 /// Elements of a tile: what leaves room for its neighbours in the first-level cache.
@@ -150,26 +151,6 @@ pub fn most_taps(op: &Separable) -> usize {
     branches.map(|branch| branch.kernel * branch.kernel).max().unwrap_or(0)
 }
 
-/// Copies depthwise weights so that a vector of them fits a vector of values; `flipped` for the input
-/// gradient.
-///
-/// # Safety
-/// `target` holds `[taps][weight_step]`, `weights` `[taps][channels]`.
-pub unsafe fn spread_weights(geometry: &Geometry, taps: usize, weights: Area, target: Area, flipped: bool) {
-    let step = geometry.weight_step();
-    for tap in 0..taps {
-        let from = if flipped { taps - 1 - tap } else { tap };
-        for lane in 0..step {
-            // SAFETY: the caller's promise; channels are below `channels`.
-            unsafe {
-                let channel = geometry.channel_of(lane);
-                let value = channel.map_or(0.0, |c| weights.get(from * geometry.channels + c));
-                target.set(tap * step + lane, value);
-            }
-        }
-    }
-}
-
 impl Cpu {
     pub(super) fn separable(&mut self, op: &Separable) {
         let geometry = Geometry::new(op, self.instructions.lanes());
@@ -232,7 +213,7 @@ impl Forward<'_> {
     fn scratch_len(geometry: &Geometry, branches: usize) -> usize {
         piece(geometry.padded_len(geometry.in_h, geometry.in_w))
             + piece(geometry.tile_len(geometry.pitch))
-            + branches * piece(geometry.out_channels)
+            + piece(branches * piece(geometry.out_channels))
     }
 }
 
@@ -296,6 +277,7 @@ pub fn depthwise_tile(
     image: Area,
     tile: Area,
     rows: Range<usize>,
+    ahead: [Ahead; 2],
 ) -> Depthwise {
     Depthwise {
         input: window_plane(geometry, branch, image, rows.start),
@@ -309,6 +291,7 @@ pub fn depthwise_tile(
         columns: geometry.vectors(geometry.out_w),
         blocks: geometry.blocks,
         accumulate: false,
+        ahead,
     }
 }
 
@@ -337,6 +320,21 @@ pub fn window(geometry: &Geometry, branch: &SeparableBranch, weights: Area) -> T
 }
 
 impl Forward<'_> {
+    /// The part of the next image that a tile of rows of a branch should fetch.
+    #[inline(always)]
+    fn next_input(&self, index: usize, number: usize, rows: &Range<usize>) -> Ahead {
+        let geometry = &self.geometry;
+        let data = self.memory.slot(self.source.input.data);
+        let len = geometry.in_h * geometry.in_w * geometry.channels;
+        let all = self.source.branches.len() * geometry.out_h;
+        let part = |row: usize| len * (number * geometry.out_h + row) / all;
+        if index + 1 == self.images.end {
+            return Ahead::nothing(data);
+        }
+        let (start, end) = (part(rows.start), part(rows.end));
+        Ahead { area: data.from((index + 1) * len + start), len: end - start }
+    }
+
     /// One branch of one image.
     #[inline(always)]
     unsafe fn branch<V: Vector>(
@@ -359,7 +357,9 @@ impl Forward<'_> {
             let output = self.memory.slot(branch.output).part(first_pixel * channels, pixels * channels);
             // SAFETY: rows end at `out_h`; the image is padded as the window needs, the tile holds the rows.
             unsafe {
-                V::call(depthwise_tile(geometry, branch, weights, image, tile, rows.clone()));
+                let ahead =
+                    [Ahead { area: output, len: pixels * channels }, self.next_input(index, number, &rows)];
+                V::call(depthwise_tile(geometry, branch, weights, image, tile, rows.clone(), ahead));
                 V::call(Gemm {
                     rows: pixels,
                     columns: channels,

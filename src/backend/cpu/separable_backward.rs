@@ -8,12 +8,13 @@
 
 use std::ops::Range;
 
-use super::depthwise::{Depthwise, DepthwiseGradient, Plane, Taps};
+use super::depthwise::{Ahead, Depthwise, DepthwiseGradient, Plane, Taps};
 use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::separable::*;
 use super::simd::{Kernel, Vector};
 use super::stream::{self, Deliver, FormCotangent, Reduction, standard, target_area};
+use super::weights::{combine_matrix, spread_weights, transpose};
 use super::{Cpu, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient};
 
 /// Where the weights of branches and the partial gradients of units lie, in elements.
@@ -117,19 +118,6 @@ unsafe fn prepare(
         spread_weights(geometry, taps, depthwise, to, true);
         spread_weights(geometry, taps, depthwise, to.from(layout.branch), false);
         transpose(pointwise, rows, columns, to.from(layout.depthwise));
-    }
-}
-
-/// `target[column][row] = source[row][column]`.
-///
-/// # Safety
-/// Both hold `rows * columns` elements.
-pub unsafe fn transpose(source: Area, rows: usize, columns: usize, target: Area) {
-    for row in 0..rows {
-        for column in 0..columns {
-            // SAFETY: the caller's promise.
-            unsafe { target.set(column * rows + row, source.get(row * columns + column)) };
-        }
     }
 }
 
@@ -252,7 +240,16 @@ impl Backward<'_> {
             });
             if let Some(partials) = self.partials {
                 let weights = prepared.from(layout.branch);
-                V::call(depthwise_tile(geometry, branch, weights, pieces.image, pieces.tile, rows.clone()));
+                let ahead = self.next_cotangent(index, number, &rows);
+                V::call(depthwise_tile(
+                    geometry,
+                    branch,
+                    weights,
+                    pieces.image,
+                    pieces.tile,
+                    rows.clone(),
+                    ahead,
+                ));
                 V::call(Gemm {
                     rows: channels,
                     columns: out_channels,
@@ -290,6 +287,21 @@ impl Backward<'_> {
                 V::call(self.depthwise_gradient(branch, pieces.image, partials, slopes, rows));
             }
         }
+    }
+
+    /// What the cotangent of the tile below these rows reads.
+    #[inline(always)]
+    fn next_cotangent(&self, index: usize, number: usize, rows: &Range<usize>) -> [Ahead; 2] {
+        let geometry = &self.geometry;
+        let cotangent = &self.gradient.branches[number].cotangent;
+        let count = geometry.tile_rows.min(geometry.out_h - rows.end);
+        let pixel = index * geometry.out_pixels() + rows.end * geometry.out_w;
+        let next = |slot| Ahead {
+            area: self.memory.slot(slot).from(pixel * geometry.out_channels),
+            len: count * geometry.out_w * geometry.out_channels,
+        };
+        let gradient = cotangent.terms.first().map_or(cotangent.raw, |term| term.gradient);
+        [next(cotangent.raw), next(gradient)]
     }
 
     /// The gradient of the depthwise weights over a tile whose slopes begin at `slopes`.
@@ -360,6 +372,7 @@ impl Backward<'_> {
                     columns: geometry.vectors((geometry.in_w - x).div_ceil(stride)),
                     blocks: geometry.blocks,
                     accumulate: number > 0,
+                    ahead: [Ahead::nothing(pieces.slopes); 2],
                 };
                 // SAFETY: slopes are padded as the widest window needs; the total holds all inputs.
                 unsafe { V::call(gather) };
@@ -473,29 +486,5 @@ impl Kernel for Combine<'_> {
             let partials = self.partials.from(self.layout.depthwise);
             combine_matrix(partials, self.units, self.layout.unit, self.pointwise, len);
         }
-    }
-}
-
-/// `result = sum over units`, in f64, a block of elements at a time.
-///
-/// # Safety
-/// `partials` holds `units` runs of `len` elements, `step` apart; `result` holds `len`.
-#[inline(always)]
-pub unsafe fn combine_matrix(partials: Area, units: usize, step: usize, result: Area, len: usize) {
-    const BLOCK: usize = 64;
-    let mut first = 0;
-    while first < len {
-        let count = BLOCK.min(len - first);
-        let mut sums = [0f64; BLOCK];
-        // SAFETY: the caller's promise.
-        unsafe {
-            for unit in 0..units {
-                let values = partials.slice(unit * step + first, count);
-                sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
-            }
-            let result = result.slice_mut(first, count);
-            result.iter_mut().zip(&sums).for_each(|(result, &sum)| *result = sum as f32);
-        }
-        first += count;
     }
 }

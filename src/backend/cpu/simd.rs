@@ -142,6 +142,8 @@ pub trait Vector: Copy {
     fn where_equal(self, left: Self, right: Self) -> Self;
     /// `new` where `left > right`, else `self`.
     fn replace_where_greater(self, left: Self, right: Self, new: Self) -> Self;
+    /// Asks for the line of the cache that holds element `at`, if there is one, for later.
+    fn prefetch(area: Area, at: usize);
     /// Runs a kernel as a function of its own.
     ///
     /// # Safety
@@ -263,6 +265,8 @@ impl Vector for Portable {
             },
         ))
     }
+    #[inline(always)]
+    fn prefetch(_: Area, _: usize) {}
     #[inline(never)]
     unsafe fn call<K: Kernel>(kernel: K) {
         // SAFETY: the caller's promise.

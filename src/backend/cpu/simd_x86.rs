@@ -44,6 +44,11 @@ macro_rules! intrinsics {
             Self(unsafe { $mul_add(self.0, factor.0, term.0) })
         }
         #[inline(always)]
+        fn prefetch(area: Area, at: usize) {
+            // SAFETY: a prefetch of any address is harmless.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(area.address(at).cast()) };
+        }
+        #[inline(always)]
         fn max(self, other: Self) -> Self {
             // SAFETY: as for `splat`.
             Self(unsafe { $max(self.0, other.0) })

@@ -59,6 +59,16 @@ impl<V: Vector> Block<V> {
         if index + 1 == self.count { self.last } else { self.mask }
     }
 
+    /// The first block asks for the other channels of its pixel too, so that memory is read in order.
+    #[inline(always)]
+    pub fn fetch_rest(&self, area: Area, at: usize) {
+        if self.first == 0 && self.channels > V::LANES {
+            for first in (V::LANES..self.channels).step_by(16) {
+                V::prefetch(area, at + first);
+            }
+        }
+    }
+
     /// Lanes that a sum over all vectors fills.
     #[inline(always)]
     pub fn lanes(&self) -> usize {
@@ -145,6 +155,7 @@ impl Kernel for Activate {
                     let target = self.target.from(row * self.target_row);
                     for i in 0..block.count {
                         let mask = block.mask(i);
+                        block.fetch_rest(source, block.at(i, self.channels));
                         let x = V::load_masked(source, block.at(i, self.channels), mask);
                         // In this order what is not a number stays so.
                         let y = floor.max(x.mul_add(scale, shift));
@@ -212,8 +223,10 @@ impl FormCotangent<'_> {
             };
             for i in 0..block.count {
                 let (at, mask) = (block.at(i, self.channels), block.mask(i));
+                block.fetch_rest(gradient, at);
                 let g = V::load_masked(gradient, at, mask);
                 let before = if start {
+                    block.fetch_rest(raw, at);
                     V::load_masked(raw, at, mask).mul_add(slope, offset)
                 } else {
                     V::load_masked(self.target, at, mask)
@@ -325,23 +338,35 @@ impl Kernel for Reduce {
         let flat = Block::<V>::flat(self.channels, self.channels);
         for index in 0..Block::<V>::number(self.channels) {
             let block = Block::<V>::new(index, self.pixels, self.channels, flat);
-            let (mut totals, mut products) = ([V::zero(); 4], [V::zero(); 4]);
+            const U: usize = 4;
+            let (mut totals, mut products) = ([V::zero(); U], [V::zero(); U]);
             // SAFETY: all pixels lie in both areas, every channel in the sums.
             unsafe {
                 let (mean, deviation) = match self.sums.norm {
                     Some((mean, deviation)) => (block.coefficients(mean), block.coefficients(deviation)),
                     None => (V::zero(), V::splat(1.0)),
                 };
-                for i in 0..block.count {
+                let mut i = 0;
+                while i + U < block.count {
+                    for u in 0..U {
+                        let at = block.at(i + u, self.channels);
+                        block.fetch_rest(self.sums.raw, at);
+                        let g = V::load_masked(self.gradient, at, block.mask(0));
+                        let x = V::load_masked(self.sums.raw, at, block.mask(0));
+                        totals[u] = totals[u].add(g);
+                        products[u] = g.mul_add(x.sub(mean), products[u]);
+                    }
+                    i += U;
+                }
+                while i < block.count {
                     let (at, mask) = (block.at(i, self.channels), block.mask(i));
                     let g = V::load_masked(self.gradient, at, mask);
                     let x = V::load_masked(self.sums.raw, at, mask);
-                    totals.rotate_left(1);
-                    products.rotate_left(1);
                     totals[0] = totals[0].add(g);
                     products[0] = g.mul_add(x.sub(mean), products[0]);
+                    i += 1;
                 }
-                let sum = |parts: [V; 4]| parts[0].add(parts[1]).add(parts[2].add(parts[3]));
+                let sum = |parts: [V; U]| parts[0].add(parts[1]).add(parts[2].add(parts[3]));
                 let products = sum(products).mul(deviation);
                 let into = |area: Area<f64>| area.slice_mut(0, self.channels);
                 sum(totals).add_to(into(self.sums.total), block.first, block.lanes());

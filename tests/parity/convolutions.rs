@@ -1,0 +1,252 @@
+//! What slides windows over images or mixes their channels.
+
+use darts::backend::*;
+use rand::RngExt;
+
+use crate::common::{Call, Case};
+use crate::{check, size};
+
+fn convolution(case: &mut Case) -> Convolution {
+    let (kernel, stride) = (case.choose(&[1, 3, 3, 5]), case.choose(&[1, 2]));
+    let channels = case.choose(&[1, 2, 3, 3, 4, 17]);
+    let out_channels = case.channels();
+    let shape = case.shape(channels, 400_000 / (kernel * kernel * out_channels));
+    let output_shape = shape.strided(stride, out_channels);
+    let terms = kernel * kernel * channels;
+    let input = Operand { data: case.slot(shape.len()), shape, norm: None };
+    let weights = case.span(terms * out_channels, 1.0 / (terms as f64).sqrt());
+    let floor = output_shape.pixels();
+    Convolution {
+        input,
+        kernel,
+        stride,
+        padding: (kernel - 1) / 2,
+        weights,
+        output: case.result_slot("output", output_shape.len(), terms),
+        output_shape,
+        statistics: case.result_span("statistics", 2 * out_channels, terms + floor, 1.0),
+    }
+}
+
+#[test]
+fn convolution_forward() {
+    check(1, |case| Call::ConvolutionForward(convolution(case)));
+}
+
+#[test]
+fn convolution_backward() {
+    check(2, |case| {
+        let operator = convolution(case);
+        case.forget_results();
+        let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
+        let gradient = ConvolutionGradient {
+            cotangent: case.cotangent(shape.len(), shape.c as usize),
+            weights: case.result_span("weights", operator.weights.len, pixels, size(pixels)),
+        };
+        Call::ConvolutionBackward(operator, gradient)
+    });
+}
+
+fn separable(case: &mut Case, sources: usize) -> Separable {
+    let stride = case.choose(&[1, 1, 2]);
+    let (channels, out_channels) = (case.channels(), case.channels());
+    let shape = case.shape(channels, (1_500_000 / out_channels).min(60_000));
+    let output_shape = shape.strided(stride, out_channels);
+    let sources = (0..sources)
+        .map(|_| SeparableSource {
+            input: case.operand(shape),
+            branches: (0..case.random.random_range(1..4))
+                .map(|_| separable_branch(case, channels, output_shape))
+                .collect(),
+        })
+        .collect();
+    Separable { sources, stride, output_shape }
+}
+
+fn separable_branch(case: &mut Case, channels: usize, output_shape: Shape) -> SeparableBranch {
+    let (kernel, dilation) = (case.choose(&[1, 3, 3, 5, 5, 7]), case.choose(&[1, 1, 2, 3]));
+    let (taps, out_channels) = (kernel * kernel, output_shape.c as usize);
+    let terms = taps + channels;
+    SeparableBranch {
+        kernel,
+        dilation,
+        depthwise: case.span(taps * channels, 1.0 / size(taps)),
+        pointwise: case.span(channels * out_channels, 1.0 / size(channels)),
+        output: case.result_slot("output", output_shape.len(), terms),
+        statistics: case.result_span("statistics", 2 * out_channels, terms + output_shape.pixels(), 1.0),
+    }
+}
+
+#[test]
+fn separable_forward() {
+    check(3, |case| {
+        let sources = case.random.random_range(1..4);
+        Call::SeparableForward(separable(case, sources))
+    });
+}
+
+#[test]
+fn separable_backward() {
+    check(4, |case| {
+        let sources = case.random.random_range(1..4);
+        let operator = separable(case, sources);
+        case.forget_results();
+        let weights = !case.one_in(4);
+        let sources =
+            operator.sources.iter().map(|source| source_gradient(case, &operator, source, weights)).collect();
+        Call::SeparableBackward(operator, SeparableGradient { sources }, weights)
+    });
+}
+
+fn source_gradient(
+    case: &mut Case,
+    operator: &Separable,
+    source: &SeparableSource,
+    weights: bool,
+) -> SeparableSourceGradient {
+    let (shape, output_shape) = (source.input.shape, operator.output_shape);
+    let (channels, out_channels) = (shape.c as usize, output_shape.c as usize);
+    let taps: usize = source.branches.iter().map(|branch| branch.kernel * branch.kernel).sum();
+    let (terms, pixels) = (taps + out_channels, output_shape.pixels());
+    let result = |case: &mut Case, name, len, terms: usize| match weights {
+        true => case.result_span(name, len, terms, size(pixels)),
+        false => case.span(len, 1.0),
+    };
+    let sum = |case: &mut Case, name| {
+        case.result_span(name, channels, terms + shape.pixels(), size(shape.pixels()))
+    };
+    let has_sums = case.one_in(2);
+    SeparableSourceGradient {
+        input: case.target("input", shape.len(), terms),
+        sums: has_sums.then(|| Sums { total: sum(case, "total"), products: sum(case, "products") }),
+        branches: source
+            .branches
+            .iter()
+            .map(|branch| SeparableBranchGradient {
+                cotangent: case.cotangent(output_shape.len(), out_channels),
+                depthwise: result(case, "depthwise", branch.depthwise.len, pixels + out_channels),
+                pointwise: result(case, "pointwise", branch.pointwise.len, pixels + taps),
+            })
+            .collect(),
+    }
+}
+
+fn pointwise(case: &mut Case) -> Pointwise {
+    let stride = case.choose(&[1, 2]);
+    let first = case.channels();
+    let out_channels = case.channels().max(2);
+    let shape = case.shape(first, (1_500_000 / out_channels).min(60_000));
+    let inputs: Vec<_> = (0..case.random.random_range(1..4))
+        .map(|index| {
+            let channels = if index == 0 { first } else { case.choose(&[1, 3, 8, 16, 33]) };
+            case.operand(Shape { c: channels as u32, ..shape })
+        })
+        .collect();
+    let terms: usize = inputs.iter().map(|input| input.shape.c as usize).sum();
+    let output_shape = shape.strided(stride, out_channels);
+    let columns = if stride == 1 {
+        vec![out_channels]
+    } else {
+        vec![out_channels / 2, out_channels - out_channels / 2]
+    };
+    Pointwise {
+        inputs,
+        weights: columns.iter().map(|columns| case.span(terms * columns, 1.0 / size(terms))).collect(),
+        output: case.result_slot("output", output_shape.len(), terms),
+        output_shape,
+        statistics: case.result_span("statistics", 2 * out_channels, terms + output_shape.pixels(), 1.0),
+    }
+}
+
+#[test]
+fn pointwise_forward() {
+    check(5, |case| Call::PointwiseForward(pointwise(case)));
+}
+
+#[test]
+fn pointwise_backward() {
+    check(6, |case| {
+        let operator = pointwise(case);
+        case.forget_results();
+        let weights = !case.one_in(4);
+        let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
+        let gradient = PointwiseGradient {
+            cotangent: case.cotangent(shape.len(), shape.c as usize),
+            weights: operator
+                .weights
+                .iter()
+                .map(|span| match weights {
+                    true => case.result_span("weights", span.len, pixels, size(pixels)),
+                    false => case.span(span.len, 1.0),
+                })
+                .collect(),
+            inputs: operator
+                .inputs
+                .iter()
+                .map(|input| case.target("input", input.shape.len(), shape.c as usize))
+                .collect(),
+        };
+        Call::PointwiseBackward(operator, gradient, weights)
+    });
+}
+
+fn pool(case: &mut Case) -> Pool {
+    let stride = case.choose(&[1, 2]);
+    let channels = case.channels();
+    let shape = case.shape(channels, 40_000);
+    let output_shape = shape.strided(stride, channels);
+    let terms = 9 + output_shape.pixels();
+    Pool {
+        input: case.operand(shape),
+        stride,
+        maximum: case.result_slot("maximum", output_shape.len(), 1),
+        average: case.result_slot("average", output_shape.len(), 9),
+        output_shape,
+        maximum_statistics: case.result_span("maximum statistics", 2 * channels, terms, 1.0),
+        average_statistics: case.result_span("average statistics", 2 * channels, terms, 1.0),
+    }
+}
+
+#[test]
+fn pool_forward() {
+    check(7, |case| Call::PoolForward(pool(case)));
+}
+
+#[test]
+fn pool_backward() {
+    check(8, |case| {
+        let operator = pool(case);
+        case.forget_results();
+        let shape = operator.output_shape;
+        let gradient = PoolGradient {
+            maximum: case.cotangent(shape.len(), shape.c as usize),
+            average: case.cotangent(shape.len(), shape.c as usize),
+            input: case.target("input", operator.input.shape.len(), 18),
+        };
+        Call::PoolBackward(operator, gradient)
+    });
+}
+
+/// An image that is constant but for tiny differences far from zero: its variance must survive.
+#[test]
+fn variances_do_not_cancel() {
+    check(26, |case| {
+        let shape = Shape::new(3, 16, 16, 16);
+        let values: Vec<_> = (0..shape.len()).map(|_| 1000.0 + case.normal() as f32).collect();
+        let mut identity = vec![0.0; 256];
+        (0..16).for_each(|c| identity[c * 17] = 1.0);
+        Call::PointwiseForward(Pointwise {
+            inputs: vec![Operand { data: case.slot_of(&values), shape, norm: None }],
+            weights: vec![case.span_of(&identity)],
+            output: case.result_slot("output", shape.len(), 1),
+            output_shape: shape,
+            statistics: {
+                let span = case.workspace(32);
+                let variance = span.part(16, 16);
+                case.expect("mean", span.part(0, 16), 768, 1000.0);
+                case.expect("variance", variance, 768, 1.0);
+                span
+            },
+        })
+    });
+}
