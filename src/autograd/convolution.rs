@@ -25,7 +25,7 @@ impl<B: Backend> Recorder<B> {
     ) -> Result<Value> {
         let shape = self.shape(input);
         let expected = kernel * kernel * shape.c as usize * channels;
-        if weights.value.len != expected || kernel % 2 == 0 {
+        if weights.value.len != expected || kernel.is_multiple_of(2) {
             let reason = format!(
                 "{} weights for a {kernel}x{kernel} window over {shape} with {channels} results; {expected} and an \
                  odd window expected",

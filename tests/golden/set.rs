@@ -91,9 +91,14 @@ impl Set {
     }
 
     /// The group that a tensor belongs to and PyTorch's own float32 error there, relative to the group's largest
-    /// value: of this set if it was recorded, else of the repository's set that is most like it.
+    /// value: of this set if it was recorded, else the largest of the repository's sets of the same kind.
+    ///
+    /// From its second iteration on, the second order can be compared only roughly in float32: whether rounding
+    /// carries a value across a kink is chance. PyTorch's did in one of two sets, and was then off by 17%. So every
+    /// set gets the larger error there.
     pub fn noise(&self, tensor: &str) -> Option<(String, f64)> {
-        let groups = self.noise.iter().map(|tables| {
+        let chance = self.name.starts_with("iters_second") && !tensor.starts_with("it1.");
+        let groups = self.noise.iter().skip(if chance { self.noise.len() - 1 } else { 0 }).map(|tables| {
             let errors = tables.iter().filter_map(|table| longest_prefix(table, tensor));
             errors.max_by(|a, b| a.1.total_cmp(&b.1))
         });
