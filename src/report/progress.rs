@@ -65,7 +65,7 @@ impl Observer for Progress {
         self.print(&format!(
             "images    {train} for the weights, {valid} for the alphas, {steps} steps an epoch"
         ));
-        self.print(&format!("device    {}, {threads}, {memory} at most", facts.device));
+        self.print(&format!("device    {}, {threads}, {memory} of tensors", facts.device));
         self.print("epochs    loss and accuracy; then of the normal and the reduction cell: the mean entropy in nats,");
         self.print("          the number of skip connections, and each node as operation and input + operation and input");
         Ok(())

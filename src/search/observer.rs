@@ -13,7 +13,7 @@ pub struct Facts {
     pub weights: usize,
     /// Alphas of both cells.
     pub alphas: usize,
-    /// The most memory that the search will hold, in bytes.
+    /// The memory of all tensors, in bytes; known before the first step, and constant.
     pub peak_bytes: usize,
     /// The device, in words.
     pub device: String,

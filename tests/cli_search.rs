@@ -1,0 +1,145 @@
+//! `darts search` as its users meet it: what it prints and stores, that a plan repeats a run, and what it refuses.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SMALL: [&str; 7] =
+    ["search", "--epochs=2", "--init-channels=2", "--nodes=2", "--batch-size=64", "--device=cpu", "--out"];
+
+fn darts(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_darts")).args(arguments).current_dir(directory).output().unwrap()
+}
+
+/// Runs the binary, which must succeed; gives what it printed.
+fn printed(directory: &Path, arguments: &[&str]) -> String {
+    let output = darts(directory, arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the binary, which must fail with this code and one line that holds all these words.
+fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
+    let output = darts(directory, arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message}");
+    }
+}
+
+fn small<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    SMALL.iter().copied().chain([out]).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn a_run_is_told_and_stored_and_its_plan_repeats_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let told = printed(here, &small("first", &["--seed=5"]));
+    assert!(
+        told.chars().all(|letter| letter == '\n' || !letter.is_control()),
+        "control characters when piped"
+    );
+    for expected in
+        ["epoch 1/2", "epoch 2/2", "valid", "entropy", "skips", "images/s", "Normal cell", "of tensors"]
+    {
+        assert!(told.contains(expected), "no {expected:?} in {told}");
+    }
+    let literal = told.lines().find(|line| line.starts_with("Genotype(normal=[(")).expect("a literal");
+    assert_eq!(fs::read_to_string(here.join("first/genotype.txt")).unwrap().trim(), literal);
+    assert_eq!(printed(here, &["derive", "first"]).trim().lines().last(), Some(literal));
+    let metrics = fs::read_to_string(here.join("first/metrics.jsonl")).unwrap();
+    let records: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 2);
+    for key in ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "entropy_normal", "genotype"]
+    {
+        assert!(records.iter().all(|record| record.get(key).is_some()), "no {key}");
+    }
+
+    printed(here, &["search", "--plan", "first/plan.toml", "--out", "second", "--threads=1"]);
+    for file in ["genotype.json", "alphas/epoch-0001.safetensors", "alphas/epoch-0002.safetensors"] {
+        let [one, other] = ["first", "second"].map(|run| fs::read(here.join(run).join(file)).unwrap());
+        assert!(one == other, "{file} differs");
+    }
+    printed(here, &small("third", &["--seed=6"]));
+    let [one, other] =
+        ["first", "third"].map(|run| fs::read(here.join(run).join("alphas/epoch-0002.safetensors")).unwrap());
+    assert!(one != other, "another seed must give other alphas");
+}
+
+#[test]
+fn a_run_without_an_out_directory_is_named_after_its_time_and_data() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    printed(
+        here,
+        &["search", "--epochs=1", "--init-channels=1", "--nodes=1", "--cells=1", "--batch-size=64"],
+    );
+    let runs: Vec<_> = fs::read_dir(here.join("runs")).unwrap().map(|run| run.unwrap().file_name()).collect();
+    assert_eq!(runs.len(), 1);
+    let name = runs[0].to_str().unwrap();
+    assert!(name.starts_with("20") && name.ends_with("-digits-first"), "{name}");
+}
+
+#[test]
+fn a_search_in_second_order_on_images_of_odd_size() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    write_mnist(&here.join("data"), 40, 9, 7);
+    let size = ["--init-channels=2", "--nodes=2", "--batch-size=5", "--epochs=1", "--out=run"];
+    let told = printed(here, &[&["search", "--data=mnist:data", "--order=second"], &size[..]].concat());
+    assert!(told.contains("Genotype(normal="), "{told}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_search_and_says_at_which_step() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let rates = ["--weight-lr=1e6", "--gradient-clip=1e6"];
+    refused(here, &small("run", &rates), 1, &["loss", "step", "epoch 1", "--weight-lr"]);
+    assert!(!here.join("run").exists(), "a run without a record must not stay");
+}
+
+#[test]
+fn data_files_that_cannot_be_are_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let cifar = here.join("cifar");
+    fs::create_dir(&cifar).unwrap();
+    let search = |data: &'static str| ["search", "--data", data, "--out", "run", "--epochs=1"];
+    refused(here, &search("cifar10:nowhere"), 1, &["nowhere", "data_batch_1.bin"]);
+    fs::write(cifar.join("data_batch_1.bin"), vec![0; 3073 * 10 - 1]).unwrap();
+    fs::write(cifar.join("test_batch.bin"), vec![0; 3073]).unwrap();
+    refused(here, &search("cifar10:cifar"), 1, &["data_batch_1.bin", "3073"]);
+    let mut records = vec![0; 3073 * 10];
+    records[3073 * 4] = 10;
+    fs::write(cifar.join("data_batch_1.bin"), records).unwrap();
+    refused(here, &search("cifar10:cifar"), 1, &["data_batch_1.bin", "label", "10"]);
+    write_mnist(&here.join("mnist"), 10, 8, 8);
+    let images = here.join("mnist/train-images-idx3-ubyte");
+    let bytes = fs::read(&images).unwrap();
+    fs::write(&images, &bytes[..bytes.len() - 1]).unwrap();
+    refused(here, &search("mnist:mnist"), 1, &["train-images-idx3-ubyte"]);
+    fs::write(&images, &bytes).unwrap();
+    refused(here, &search("mnist:mnist"), 2, &["batch", "32", "5"]);
+    refused(here, &search("photos"), 2, &["--data", "photos"]);
+    assert!(!here.join("run").exists(), "nothing may be stored");
+}
+
+/// Images of random bytes in IDX files.
+fn write_mnist(directory: &Path, count: usize, height: usize, width: usize) {
+    fs::create_dir(directory).unwrap();
+    let number = |n: usize| (n as u32).to_be_bytes();
+    let header = |magic: usize, sizes: &[usize]| [&[magic], sizes].concat().into_iter().flat_map(number);
+    for part in ["train", "t10k"] {
+        let pixels = (0..count * height * width).map(|i| (i * 7919 % 251) as u8);
+        let images: Vec<u8> = header(0x803, &[count, height, width]).chain(pixels).collect();
+        let labels: Vec<u8> = header(0x801, &[count]).chain((0..count).map(|i| i as u8 % 10)).collect();
+        fs::write(directory.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+        fs::write(directory.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
