@@ -50,6 +50,10 @@ impl<B: Backend> Recorder<B> {
 }
 
 impl<B: Backend> Operator<B> for Step {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
     fn forward(&self, backend: &mut B, mode: Mode) {
         backend.convolution_forward(&self.operator);
         self.outputs.forward(backend, mode);

@@ -105,6 +105,10 @@ impl<B: Backend> Recorder<B> {
 }
 
 impl<B: Backend> Operator<B> for GlobalPoolStep {
+    fn name(&self) -> &'static str {
+        "global pool"
+    }
+
     fn forward(&self, backend: &mut B, _: Mode) {
         backend.global_pool_forward(&self.operator);
     }
@@ -131,6 +135,10 @@ impl<B: Backend> Operator<B> for GlobalPoolStep {
 }
 
 impl<B: Backend> Operator<B> for LinearStep {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
     fn forward(&self, backend: &mut B, _: Mode) {
         backend.linear_forward(&self.operator);
     }
@@ -156,6 +164,10 @@ impl<B: Backend> Operator<B> for LinearStep {
 }
 
 impl<B: Backend> Operator<B> for LossStep {
+    fn name(&self) -> &'static str {
+        "cross entropy"
+    }
+
     /// Also leaves the gradient of the loss, which costs nothing more.
     fn forward(&self, backend: &mut B, _: Mode) {
         backend.cross_entropy(&self.operator);

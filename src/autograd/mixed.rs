@@ -86,6 +86,10 @@ impl<B: Backend> Recorder<B> {
 }
 
 impl<B: Backend> Operator<B> for MixStep {
+    fn name(&self) -> &'static str {
+        "mixed"
+    }
+
     fn forward(&self, backend: &mut B, _: Mode) {
         backend.mixed_forward(&self.operator);
     }
@@ -118,6 +122,10 @@ impl<B: Backend> Operator<B> for MixStep {
 }
 
 impl<B: Backend> Operator<B> for SoftmaxStep {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
     fn forward(&self, backend: &mut B, _: Mode) {
         backend.softmax_forward(&self.operator);
     }

@@ -65,6 +65,10 @@ fn check(shapes: &[Shape], weights: &[Weight], channels: usize) -> Result<()> {
 }
 
 impl<B: Backend> Operator<B> for Step {
+    fn name(&self) -> &'static str {
+        "pointwise"
+    }
+
     fn forward(&self, backend: &mut B, mode: Mode) {
         backend.pointwise_forward(&self.operator);
         self.outputs.forward(backend, mode);

@@ -34,6 +34,10 @@ impl<B: Backend> Recorder<B> {
 }
 
 impl<B: Backend> Operator<B> for Step {
+    fn name(&self) -> &'static str {
+        "pool"
+    }
+
     fn forward(&self, backend: &mut B, mode: Mode) {
         backend.pool_forward(&self.operator);
         self.outputs.forward(backend, mode);

@@ -98,6 +98,10 @@ fn check(branch: &SeparableParameters, inputs: usize, outputs: usize) -> Result<
 }
 
 impl<B: Backend> Operator<B> for Step {
+    fn name(&self) -> &'static str {
+        "separable"
+    }
+
     fn forward(&self, backend: &mut B, mode: Mode) {
         backend.separable_forward(&self.operator);
         self.outputs.forward(backend, mode);

@@ -1,5 +1,7 @@
 //! Recording and replaying.
 
+use std::time::{Duration, Instant};
+
 use super::batch_norm::Normalised;
 use super::memory::{Interval, place};
 use crate::backend::{Backend, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
@@ -31,6 +33,8 @@ pub enum Phase {
 
 /// One recorded operator.
 pub trait Operator<B: Backend>: Send {
+    /// What it is called in a list of times.
+    fn name(&self) -> &'static str;
     /// Computes the outputs.
     fn forward(&self, backend: &mut B, mode: Mode);
     /// Computes the gradients of inputs and, where asked for, of weights.
@@ -264,6 +268,17 @@ impl<B: Backend> Recorder<B> {
     }
 }
 
+/// How long an operator took.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorTime {
+    /// Its name.
+    pub name: &'static str,
+    /// Its part of the forward replay.
+    pub forward: Duration,
+    /// Its part of the backward replay.
+    pub backward: Duration,
+}
+
 /// A recorded network on a device, ready to be replayed.
 pub struct Tape<B: Backend> {
     backend: B,
@@ -290,6 +305,27 @@ impl<B: Backend> Tape<B> {
         for operator in self.operators.iter().rev() {
             operator.backward(&mut self.backend, weights);
         }
+    }
+
+    /// Replays forward and backward once and takes the time of each operator, in the order of the recording.
+    /// A device that works on after a call returns needs its own profiler.
+    pub fn time(&mut self, mode: Mode, weights: bool) -> Vec<OperatorTime> {
+        let mut times = Vec::with_capacity(self.operators.len());
+        for operator in &self.operators {
+            let start = Instant::now();
+            operator.forward(&mut self.backend, mode);
+            let forward = start.elapsed();
+            times.push(OperatorTime { name: operator.name(), forward, backward: Duration::ZERO });
+        }
+        for &span in &self.accumulators {
+            self.backend.fill(span, 0.0);
+        }
+        for (operator, time) in self.operators.iter().zip(&mut times).rev() {
+            let start = Instant::now();
+            operator.backward(&mut self.backend, weights);
+            time.backward = start.elapsed();
+        }
+        times
     }
 
     /// The device.

@@ -10,9 +10,11 @@
 //! lies where, so no kernel allocates.
 
 pub mod cpu;
+pub mod operands;
 pub mod operators;
 pub mod reference;
 
+pub use operands::*;
 pub use operators::*;
 
 use crate::Result;

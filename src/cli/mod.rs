@@ -24,7 +24,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  darts search                       search on the built-in digits, in minutes on a laptop
+  darts search                       search on the built-in digits, in half a minute on a laptop
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
   darts COMMAND --help               everything about a command

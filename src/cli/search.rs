@@ -24,7 +24,7 @@ const MAX_PLAN: usize = 64 * 1024;
     after_help = EXAMPLES,
 )]
 pub struct Arguments {
-    /// Begin from these values: small searches the digits in minutes, paper is the search of the paper.
+    /// Begin from these values: small searches the digits in half a minute, paper is the search of the paper.
     #[arg(long, value_name = "NAME", value_parser = ["small", "paper"], default_value = "small")]
     preset: String,
     /// Take values from this TOML file, such as the plan.toml of a run; its keys are the flags below with

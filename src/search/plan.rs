@@ -95,11 +95,11 @@ pub struct Plan {
 }
 
 impl Default for Plan {
-    /// The small plan: a search on the digits that takes minutes on a laptop.
+    /// The small plan: a search on the digits that takes half a minute on a laptop.
     fn default() -> Self {
         Plan {
             data: "digits".to_owned(),
-            epochs: 15,
+            epochs: 12,
             batch_size: 32,
             init_channels: 8,
             cells: 3,
