@@ -1,15 +1,13 @@
 //! Memory as kernels see it: runs of numbers that several threads write in disjoint parts.
 
+use memmap2::MmapMut;
+
 use super::{Slot, Span};
+use crate::{Error, Result};
 
-/// A line of the cache, so that a vector of sixteen channels never straddles two.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code)] [u8; 64]);
-
-/// Zeroed, cache-line aligned numbers that keep their place until they must grow.
+/// Zeroed, page-aligned numbers that keep their place until they must grow.
 pub struct Buffer<T> {
-    lines: Vec<Line>,
+    pages: Option<MmapMut>,
     len: usize,
     kind: std::marker::PhantomData<T>,
 }
@@ -22,19 +20,31 @@ impl Plain for f64 {}
 impl<T: Plain> Buffer<T> {
     /// No memory.
     pub fn new() -> Self {
-        Buffer { lines: Vec::new(), len: 0, kind: std::marker::PhantomData }
+        Buffer { pages: None, len: 0, kind: std::marker::PhantomData }
     }
 
     /// Fresh zeros.
-    pub fn zeroed(len: usize) -> Self {
-        let lines = (len * size_of::<T>()).div_ceil(64);
-        Buffer { lines: vec![Line([0; 64]); lines], len, kind: std::marker::PhantomData }
+    ///
+    /// # Errors
+    /// The system has no such memory.
+    pub fn zeroed(len: usize) -> Result<Self> {
+        if len == 0 {
+            return Ok(Self::new());
+        }
+        let bytes = len * size_of::<T>();
+        let pages = MmapMut::map_anon(bytes);
+        let pages = pages.map_err(|error| Error::Device(format!("no {bytes} bytes of memory: {error}")))?;
+        // Gigabytes in pages of 4 KiB miss the translation cache all the time. Where large pages are not to be
+        // had, small ones serve.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Ok(Buffer { pages: Some(pages), len, kind: std::marker::PhantomData })
     }
 
     /// At least `len` numbers, whose values are of no interest; allocates only on first use.
     pub fn at_least(&mut self, len: usize) -> Area<T> {
         if self.len < len {
-            *self = Self::zeroed(len);
+            *self = Self::zeroed(len).unwrap_or_else(|error| panic!("scratch memory: {error}"));
         }
         self.area()
     }
@@ -42,22 +52,26 @@ impl<T: Plain> Buffer<T> {
     /// All of it.
     pub fn area(&mut self) -> Area<T> {
         Area {
-            start: self.lines.as_mut_ptr().cast(),
+            start: self.start(),
             #[cfg(debug_assertions)]
             len: self.len,
         }
     }
 
+    fn start(&self) -> *mut T {
+        self.pages.as_ref().map_or(std::ptr::dangling_mut(), |pages| pages.as_ptr().cast_mut().cast())
+    }
+
     /// All of it, for reading.
     pub fn as_slice(&self) -> &[T] {
-        // SAFETY: `len` numbers lie in `lines`, zeroed at least; no area writes while `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        // SAFETY: the pages hold `len` numbers, zeroed at least; no area writes while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(self.start(), self.len) }
     }
 
     /// All of it, for writing.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: `len` numbers lie in `lines`, zeroed at least, and `self` is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        // SAFETY: the pages hold `len` numbers, zeroed at least, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.len) }
     }
 }
 

@@ -109,8 +109,8 @@ impl Backend for Cpu {
 
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
         self.activations = Buffer::new();
-        self.activations = Buffer::zeroed(activations);
-        self.state = Buffer::zeroed(state);
+        self.activations = Buffer::zeroed(activations)?;
+        self.state = Buffer::zeroed(state)?;
         Ok(())
     }
 
