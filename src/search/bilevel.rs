@@ -141,6 +141,11 @@ impl<B: Backend> Bilevel<B> {
         }
     }
 
+    /// Says how many steps of the alphas came before, which Adam's corrections depend on.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
     /// One iteration: a step of the alphas, then one of the weights. Returns the training batch's result.
     pub fn step(
         &mut self,

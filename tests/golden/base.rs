@@ -7,27 +7,22 @@ use darts::backend::{Backend, Mode};
 
 const NO_CLIP: f64 = f64::INFINITY;
 
-pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
+pub fn check<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
     let mut rows = Comparisons::default();
     // One network serves all checks, each from the start; the second order also does what the first does.
     let mut network = Network::new(set, backend, true, NO_CLIP, None);
+    network.neighbour = neighbour;
     for prefix in ["", "alt."] {
         if !set.has(&format!("{prefix}init.alpha.normal")) {
             println!("{}: no {prefix}init.alpha, skipped", set.name);
             continue;
         }
-        restart(&mut network, set, prefix);
+        network.restart(set, prefix);
         forward_and_backward(&mut rows, &mut network, set, prefix);
-        restart(&mut network, set, prefix);
+        network.restart(set, prefix);
         second_order(&mut rows, &mut network, set, prefix);
     }
     rows
-}
-
-fn restart<B: Backend>(network: &mut Network<B>, set: &Set, prefix: &str) {
-    network.bilevel.restart(0);
-    network.set_weights(set);
-    network.set_alphas(set, &format!("{prefix}init.alpha"));
 }
 
 fn forward_and_backward<B: Backend>(
@@ -87,7 +82,7 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
     network.bilevel.update_alphas();
     network.compare_alphas(rows, set, alphas, &format!("{prefix}fo.alpha_after"), false);
 
-    restart(network, set, prefix);
+    network.restart(set, prefix);
     let step = network.bilevel.look_ahead(network.lr);
     spans.look_ahead(&mut network.bilevel.problem(train.view(), valid.view()), step).unwrap();
     let name = format!("{prefix}so.loss_train");
@@ -96,7 +91,7 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
         network.compare_weights(rows, set, weights, &format!("{prefix}so.theta"), false);
     }
 
-    restart(network, set, prefix);
+    network.restart(set, prefix);
     network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
     let name = format!("{prefix}so.R");
     rows.add(&name, &name, &network.read(spans.radius), &set.get(&name).values);
@@ -116,7 +111,7 @@ pub fn check_exact_product<B: Backend>(set: &Set, backend: B) -> Comparisons {
     let mut rows = Comparisons::default();
     let mut network = Network::new(set, backend, true, NO_CLIP, Some(1e-6));
     for prefix in ["", "alt."].into_iter().filter(|prefix| set.has(&format!("{prefix}so.hvp_exact.normal"))) {
-        restart(&mut network, set, prefix);
+        network.restart(set, prefix);
         let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
         network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
         let product = network.bilevel.spans.second_order.unwrap().product;

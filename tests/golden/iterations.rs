@@ -1,24 +1,67 @@
 //! Three full search iterations: a step of the alphas, then one of the weights.
 
-use super::comparison::Comparisons;
+use super::comparison::{Comparisons, from_some_neighbour};
 use super::network::Network;
 use super::set::Set;
 use darts::backend::Backend;
 
+/// All iterations, one after the other.
 pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
-    let second_order = set.names().any(|name| name.ends_with(".hvp.normal"));
-    let gradient_clip = if set.name.starts_with("iters_clip") { 0.5 } else { 5.0 };
-    let base = set.base();
-    let mut network = Network::new(&base, backend, second_order, gradient_clip, None);
+    let mut iterations = Iterations::new(set, backend);
     let mut rows = Comparisons::default();
-    for iteration in 1..=3 {
-        if !set.has(&format!("it{iteration}.loss")) {
-            assert!(iteration > 1, "{}: no iteration", set.name);
-            break;
-        }
-        compare_iteration(&mut rows, &mut network, set, &base, iteration, second_order);
+    for iteration in iterations.recorded() {
+        iterations.compare(&mut rows, iteration);
     }
     rows
+}
+
+/// Each iteration from the recorded end of the one before: so that in f32 no rounding is amplified by what follows.
+pub fn check_each<B: Backend>(set: &Set, backend: B) -> Comparisons {
+    let mut iterations = Iterations::new(set, backend);
+    let mut rows = Comparisons::default();
+    for iteration in iterations.recorded() {
+        rows.extend(from_some_neighbour(set, |neighbour| {
+            iterations.restart(iteration, neighbour);
+            let mut rows = Comparisons::default();
+            iterations.compare(&mut rows, iteration);
+            rows
+        }));
+    }
+    rows
+}
+
+struct Iterations<'a, B: Backend> {
+    set: &'a Set,
+    base: Set,
+    network: Network<B>,
+    second_order: bool,
+}
+
+impl<'a, B: Backend> Iterations<'a, B> {
+    fn new(set: &'a Set, backend: B) -> Self {
+        let second_order = set.names().any(|name| name.ends_with(".hvp.normal"));
+        let gradient_clip = if set.name.starts_with("iters_clip") { 0.5 } else { 5.0 };
+        let base = set.base();
+        let network = Network::new(&base, backend, second_order, gradient_clip, None);
+        Iterations { set, base, network, second_order }
+    }
+
+    fn recorded(&self) -> std::ops::Range<usize> {
+        let count = (1..).take_while(|iteration| self.set.has(&format!("it{iteration}.loss"))).count();
+        1..count + 1
+    }
+
+    fn restart(&mut self, iteration: usize, neighbour: u64) {
+        self.network.neighbour = neighbour;
+        self.network.restart(&self.base, "");
+        if iteration > 1 {
+            self.network.restore(self.set, iteration - 1);
+        }
+    }
+
+    fn compare(&mut self, rows: &mut Comparisons, iteration: usize) {
+        compare_iteration(rows, &mut self.network, self.set, &self.base, iteration, self.second_order);
+    }
 }
 
 fn compare_iteration<B: Backend>(

@@ -14,39 +14,50 @@ mod network;
 mod operators;
 mod set;
 
-use comparison::{Bar, Comparisons};
-use darts::backend::cpu::Cpu;
+use comparison::{Bar, Comparisons, from_some_neighbour};
+use darts::backend::cpu::{Cpu, Instructions};
 use darts::backend::reference::Reference;
-use set::Set;
+use set::{OWN_DIRECTORY, Set};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-
-fn own_directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data")
-}
 
 /// The sets of the repository, then those of `DARTS_GOLDEN_DIR`, whose names begin with `kind`.
 fn sets(kind: &str) -> Vec<Set> {
     let further = std::env::var_os("DARTS_GOLDEN_DIR").map(PathBuf::from);
-    let directories = std::iter::once(own_directory()).chain(further);
+    let directories = std::iter::once(PathBuf::from(OWN_DIRECTORY)).chain(further);
     let sets: Vec<Set> = directories.flat_map(|directory| Set::all(&directory, kind)).collect();
     assert!(!sets.is_empty(), "no set of kind {kind}");
     sets
 }
 
-/// Runs `check` on every set of a kind and holds the result against a bar.
+/// Runs `check` on every set of a kind and holds the results against a bar. A set that cannot be checked does not
+/// keep the others from being checked.
 fn run(kind: &str, bar: Bar, check: impl Fn(&Set) -> Comparisons) {
     let mut failures = Vec::new();
     for set in sets(kind) {
-        let comparisons = check(&set);
-        println!("{}: {}", set.name, comparisons.summary(bar, &set));
-        failures.extend(comparisons.failures(bar, &set));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let comparisons = check(&set);
+            println!("{}: {}", set.name, comparisons.summary(bar, &set));
+            comparisons.failures(bar, &set)
+        }));
+        failures.extend(
+            outcome.unwrap_or_else(|_| vec![format!("{}: could not be checked, see above", set.name)]),
+        );
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Runs `check` on the CPU backend with each instruction set that the machine has.
+fn run_on_cpu(kind: &str, check: impl Fn(&Set, &dyn Fn() -> Cpu) -> Comparisons) {
+    for instructions in Instructions::ALL.into_iter().filter(|instructions| instructions.available()) {
+        println!("{}", instructions.name());
+        run(kind, Bar::Noise, |set| check(set, &|| Cpu::with_instructions(0, instructions).unwrap()));
+    }
+}
+
 #[test]
 fn base_in_f64() {
-    run("base", Bar::Exact, |set| base::check(set, Reference::<f64>::new()));
+    run("base", Bar::Exact, |set| base::check(set, Reference::<f64>::new(), 0));
 }
 
 #[test]
@@ -56,7 +67,9 @@ fn exact_product_in_f64() {
 
 #[test]
 fn base_in_f32() {
-    run("base", Bar::Noise, |set| base::check(set, Cpu::new(0).unwrap()));
+    run_on_cpu("base", |set: &Set, cpu: &dyn Fn() -> Cpu| {
+        from_some_neighbour(set, |neighbour| base::check(set, cpu(), neighbour))
+    });
 }
 
 #[test]
@@ -66,7 +79,7 @@ fn iterations_in_f64() {
 
 #[test]
 fn iterations_in_f32() {
-    run("iters", Bar::Noise, |set| iterations::check(set, Cpu::new(0).unwrap()));
+    run_on_cpu("iters", |set: &Set, cpu: &dyn Fn() -> Cpu| iterations::check_each(set, cpu()));
 }
 
 #[test]
@@ -76,5 +89,5 @@ fn operators_in_f64() {
 
 #[test]
 fn operators_in_f32() {
-    run("ops", Bar::Noise, |set| operators::check(set, || Cpu::new(0).unwrap()));
+    run_on_cpu("ops", |set: &Set, cpu: &dyn Fn() -> Cpu| operators::check(set, cpu));
 }

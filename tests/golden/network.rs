@@ -4,16 +4,20 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::random::{Stream, generator};
 use darts::search::bilevel::FINITE_DIFFERENCE;
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use darts::space::alphas::edges_of;
+use rand::RngExt;
 
 /// A network and a batch or two in its number type.
 pub struct Network<B: Backend> {
     pub bilevel: Bilevel<B>,
     pub lr: f64,
     classes: usize,
+    /// Which neighbour of the recorded weights to start from; 0 for themselves.
+    pub neighbour: u64,
 }
 
 /// Images and labels.
@@ -66,34 +70,88 @@ impl<B: Backend> Network<B> {
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();
-        let mut network = Network { bilevel, lr: set.number("lr"), classes };
+        let mut network = Network { bilevel, lr: set.number("lr"), classes, neighbour: 0 };
         network.set_weights(set);
         network.set_alphas(set, "init.alpha");
         network
     }
 
+    /// Sets everything to the start, with the alphas of `prefix`.
+    pub fn restart(&mut self, set: &Set, prefix: &str) {
+        self.bilevel.restart(0);
+        self.set_weights(set);
+        self.set_alphas(set, &format!("{prefix}init.alpha"));
+    }
+
+    /// Sets the weights to those of the start.
     pub fn set_weights(&mut self, set: &Set) {
+        let given = set.names().filter(|name| name.starts_with("init.param.")).count();
+        assert_eq!(
+            given,
+            self.bilevel.supernet.parameters.iter().count(),
+            "{}: number of weight tensors",
+            set.name
+        );
+        self.write_weights(set, self.bilevel.supernet.spans.weights, "init.param");
+        self.move_to_neighbour();
+    }
+
+    /// Sets everything to the recorded end of an iteration.
+    pub fn restore(&mut self, set: &Set, iteration: usize) {
+        let (spans, supernet) = (self.bilevel.spans, &self.bilevel.supernet);
+        let (weights, alphas) = (supernet.spans.weights, supernet.alphas);
+        self.write_weights(set, weights, &format!("it{iteration}.param"));
+        self.write_weights(set, spans.momentum, &format!("it{iteration}.momentum"));
+        for (span, part) in [(alphas, "alpha"), (spans.first, "adam_m"), (spans.second, "adam_v")] {
+            self.write_alphas(set, span, &format!("it{iteration}.{part}"));
+        }
+        let mut running = vec![B::Scalar::default(); self.bilevel.supernet.spans.running.len];
+        for entry in self.bilevel.supernet.parameters.running() {
+            for (half, kind) in ["running_mean", "running_var"].into_iter().enumerate() {
+                let values = &set.get(&format!("it{iteration}.buffer.{}.{kind}", entry.names[0])).values;
+                let start = entry.part.offset + half * entry.channels;
+                running[start..start + entry.channels].copy_from_slice(&cast::<B::Scalar>(values));
+            }
+        }
+        let span = self.bilevel.supernet.spans.running;
+        self.bilevel.tape.backend().write(span, &running);
+        self.bilevel.set_steps(iteration as u64);
+        self.move_to_neighbour();
+    }
+
+    /// Nudges each weight by a rounding of f32, up, down or not at all.
+    fn move_to_neighbour(&mut self) {
+        if self.neighbour == 0 {
+            return;
+        }
+        let mut random = generator(self.neighbour, Stream::Test, 0);
+        let span = self.bilevel.supernet.spans.weights;
+        let nudge = |x: f64| x * (1.0 + f64::from(random.random_range(-1i32..=1)) * f64::from(f32::EPSILON));
+        let values: Vec<f64> = self.read(span).into_iter().map(nudge).collect();
+        self.bilevel.tape.backend().write(span, &cast(&values));
+    }
+
+    fn write_weights(&mut self, set: &Set, span: Span, prefix: &str) {
         let supernet = &self.bilevel.supernet;
-        let mut weights = vec![B::Scalar::default(); supernet.parameters.len()];
+        let mut values = vec![B::Scalar::default(); supernet.parameters.len()];
         for parameter in supernet.parameters.iter() {
-            let tensor = set.get(&format!("init.param.{}", parameter.name));
+            let tensor = set.get(&format!("{prefix}.{}", parameter.name));
             assert_eq!(tensor.values.len(), parameter.part.len, "{}", parameter.name);
             for i in 0..parameter.part.len {
-                weights[parameter.part.offset + i] =
+                values[parameter.part.offset + i] =
                     B::Scalar::of(tensor.values[parameter.layout.official(i)]);
             }
         }
-        let given = set.names().filter(|name| name.starts_with("init.param.")).count();
-        assert_eq!(given, supernet.parameters.iter().count(), "{}: number of weight tensors", set.name);
-        let span = supernet.spans.weights;
-        self.bilevel.tape.backend().write(span, &weights);
+        self.bilevel.tape.backend().write(span, &values);
+    }
+
+    fn write_alphas(&mut self, set: &Set, span: Span, prefix: &str) {
+        let both = ["normal", "reduce"].map(|kind| set.get(&format!("{prefix}.{kind}")).values.clone());
+        self.bilevel.tape.backend().write(span, &cast(&both.concat()));
     }
 
     pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
-        let both = ["normal", "reduce"].map(|kind| set.get(&format!("{prefix}.{kind}")).values.clone());
-        let values: Vec<_> = both.concat().into_iter().map(B::Scalar::of).collect();
-        let span = self.bilevel.supernet.alphas;
-        self.bilevel.tape.backend().write(span, &values);
+        self.write_alphas(set, self.bilevel.supernet.alphas, prefix);
     }
 
     pub fn batch(&self, set: &Set, half: &str, index: usize) -> Batch<B::Scalar> {
@@ -157,4 +215,8 @@ impl<B: Backend> Network<B> {
         let given = set.names().filter(|name| name.starts_with(prefix) && name.contains("running_")).count();
         assert_eq!(compared, given, "{}: number of running statistics", set.name);
     }
+}
+
+fn cast<T: Scalar>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&x| T::of(x)).collect()
 }
