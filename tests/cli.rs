@@ -86,7 +86,7 @@ fn wrong_flags_are_named() {
         (&["search", "--epochs", "many"], &["--epochs", "many", "a whole number"]),
         (&["search", "--epochs", "-1"], &["--epochs", "-1", "a whole number"]),
         (&["search", "--epochs", "0"], &["--epochs is 0", "from 1 to 100000"]),
-        (&["search", "--cells", "101"], &["--cells is 101", "from 1 to 100"]),
+        (&["search", "--cells", "101"], &["--cells is 101", "from 3 to 100"]),
         (&["search", "--order", "third"], &["--order", "third", "first, second"]),
         (&["search", "--device", "tpu"], &["--device", "tpu", "cpu, cuda, auto"]),
         (&["search", "--preset", "huge"], &["--preset", "huge", "small, paper"]),
@@ -96,7 +96,7 @@ fn wrong_flags_are_named() {
         (&["search", "--alpha-beta1", "1"], &["--alpha-beta1 is 1", "below 1"]),
         (
             &["search", "--weight-lr", "1e-9"],
-            &["weight_lr_min is ", "at most weight_lr, which is 0.000000001"],
+            &["--weight-lr is 0.000000001", "at least weight_lr_min, which is "],
         ),
         (&["search", "--preset", "paper"], &["--preset paper", "add --data"]),
         (&["search", "--data", "nothing"], &["--data", "nothing", "digits"]),
@@ -114,7 +114,7 @@ fn what_only_the_data_or_the_device_shows_is_refused_before_anything_is_stored()
         here.path(),
         &["search", "--batch-size", "40000"],
         2,
-        &["batch_size is 40000", "half of the data set"],
+        &["--batch-size is 40000", "at most 719, half of the images of digits"],
     );
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
 }
@@ -122,7 +122,12 @@ fn what_only_the_data_or_the_device_shows_is_refused_before_anything_is_stored()
 #[test]
 fn a_wrong_plan_is_refused_with_file_line_and_key() {
     let here = scratch();
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 11] = [
+        ("batch_size = 40000", &["wrong.toml", "batch_size is 40000", "at most 719"]),
+        ("weight_lr = 0.0001", &["wrong.toml", "weight_lr is 0.0001", "at least weight_lr_min"]),
+        ("data = \"digit\"", &["wrong.toml", "digit", "digits"]),
+        ("cells = 0", &["wrong.toml", "cells is 0", "from 3 to 100"]),
+        ("cells = 100\nnodes = 16", &["wrong.toml", "cells is 100", "with 16 nodes"]),
         ("cells = 3\nepoch = 5", &["wrong.toml, line 2, key epoch", "unknown field", "`epochs`"]),
         ("\nepochs = \"many\"", &["wrong.toml, line 2, key epochs", "expected a whole number"]),
         ("alpha_lr = \"x\"", &["wrong.toml, line 1, key alpha_lr", "expected a number"]),

@@ -75,10 +75,7 @@ fn a_run_is_told_and_stored_and_its_plan_repeats_it() {
 fn a_run_without_an_out_directory_is_named_after_its_time_and_data() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
-    printed(
-        here,
-        &["search", "--epochs=1", "--init-channels=1", "--nodes=1", "--cells=1", "--batch-size=64"],
-    );
+    printed(here, &["search", "--epochs=1", "--init-channels=1", "--nodes=1", "--batch-size=64"]);
     let runs: Vec<_> = fs::read_dir(here.join("runs")).unwrap().map(|run| run.unwrap().file_name()).collect();
     assert_eq!(runs.len(), 1);
     let name = runs[0].to_str().unwrap();
@@ -125,7 +122,9 @@ fn data_files_that_cannot_be_are_named() {
     fs::write(&images, &bytes[..bytes.len() - 1]).unwrap();
     refused(here, &search("mnist:mnist"), 1, &["train-images-idx3-ubyte"]);
     fs::write(&images, &bytes).unwrap();
-    refused(here, &search("mnist:mnist"), 2, &["batch", "32", "5"]);
+    refused(here, &search("mnist:mnist"), 2, &["batch_size is 32", "at most 5"]);
+    fs::write(cifar.join("data_batch_1.bin"), vec![0; 3073 * 10_000]).unwrap();
+    refused(here, &search("cifar10:cifar"), 1, &["cifar", "data_batch_5.bin", "10,000"]);
     refused(here, &search("photos"), 2, &["--data", "photos"]);
     assert!(!here.join("run").exists(), "nothing may be stored");
 }

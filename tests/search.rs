@@ -4,6 +4,7 @@ use darts::backend::cpu::Cpu;
 use darts::backend::{Backend, Shape};
 use darts::data::{Loader, Source, halves};
 use darts::random::Stream;
+use darts::report::run_directory::{RunDirectory, load_alphas, load_genotype};
 use darts::search::observer::{EpochRecord, Facts, Observer, StepRecord};
 use darts::search::plan::{Order, Plan};
 use darts::search::run::run;
@@ -113,6 +114,37 @@ fn a_diverging_search_stops_at_the_step_and_keeps_what_it_told() {
     assert_eq!(error.exit_code(), 1);
     let text = error.to_string();
     assert!(text.contains("step") && text.contains("epoch 1") && !text.contains('\n'), "{text}");
+}
+
+/// A decay that multiplies the weights by -24 in each step: the first epochs are sound, then the loss is no number.
+#[test]
+fn a_search_that_diverges_later_keeps_every_record_before() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("run");
+    let plan = Plan {
+        batch_size: 719,
+        epochs: 40,
+        weight_lr: 0.025,
+        weight_lr_min: 0.025,
+        weight_momentum: 0.0,
+        weight_decay: 1e3,
+        ..small_plan()
+    };
+    let mut directory = RunDirectory::create_at(&plan, &path).unwrap();
+    let error = run(&plan, Source::Digits.load(plan.seed).unwrap(), &mut directory).unwrap_err();
+    let kept = directory.epochs();
+    directory.abandon();
+    assert!((1..40).contains(&kept), "{kept} epochs, then {error}");
+    assert!(
+        error.to_string().contains(&format!("epoch {}", kept + 1))
+            || error.to_string().contains("after epoch")
+    );
+    let metrics = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
+    let records: Vec<EpochRecord> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), kept);
+    let (_, last) = load_alphas(&path, None).unwrap();
+    assert_eq!(last, kept);
+    assert_eq!(load_genotype(&path).unwrap(), records.last().unwrap().genotype);
 }
 
 #[test]

@@ -145,23 +145,23 @@ fn number(text: &str) -> std::result::Result<f64, String> {
 impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
-        let plan = self.plan()?;
+        let given = self.given()?;
+        let plan = self.plan(&given)?;
         plan.device.resolve()?;
-        let source: Source = plan.data.parse()?;
-        let dataset = source.load(plan.seed)?;
-        plan.check_against(dataset.train.count() / 2)?;
-        let mut directory = match &self.out {
-            Some(path) => RunDirectory::create_at(&plan, path)?,
-            None => RunDirectory::create(&plan, Path::new(RUNS))?,
-        };
+        let dataset = self.source(&given, &plan)?.load(plan.seed)?;
+        if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
+            return Err(self.refusal(violation, &given, &plan));
+        }
+        let mut store = Store { plan: &plan, out: self.out.as_deref(), directory: None };
         let mut progress = Progress::new(plan.epochs);
         // Stored before it is shown: whatever was seen can be found again.
-        let mut observers = Observers(vec![&mut directory, &mut progress]);
+        let mut observers = Observers(vec![&mut store, &mut progress]);
         let searched = search::run::run(&plan, dataset, &mut observers);
         drop(progress);
-        match searched {
-            Ok(alphas) => show_outcome(&alphas, directory.path()),
-            Err(error) => {
+        match (searched, store.directory) {
+            (Ok(alphas), Some(directory)) => show_outcome(&alphas, directory.path()),
+            (Ok(_), None) => Ok(()),
+            (Err(error), Some(directory)) => {
                 if directory.epochs() > 0 {
                     let (epochs, run) = (directory.epochs(), directory.path().display());
                     // Why the search failed matters more than a failure to print this.
@@ -170,41 +170,101 @@ impl Arguments {
                 directory.abandon();
                 Err(error)
             }
+            (Err(error), None) => Err(error),
         }
     }
 
-    /// One plan out of the flags, the plan file and the preset.
-    fn plan(&self) -> Result<Plan> {
-        let preset = if self.preset == "paper" { Plan::paper() } else { Plan::default() };
+    /// What the user wrote, in flags and in the plan file.
+    fn given(&self) -> Result<Given> {
         let file = match &self.plan {
             Some(path) => files::read_text(path, MAX_PLAN)?,
             None => String::new(),
         };
-        let from_file = preset.overlaid(&file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
         let flags = toml::Table::try_from(&self.flags).map_err(|error| Error::Usage(error.to_string()))?;
-        let plan = from_file.with(flags.clone())?;
+        Ok(Given { flags, table: file.parse().unwrap_or_default(), file })
+    }
+
+    /// One plan out of the flags, the plan file and the preset.
+    fn plan(&self, given: &Given) -> Result<Plan> {
+        let preset = if self.preset == "paper" { Plan::paper() } else { Plan::default() };
+        let from_file = preset.overlaid(&given.file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
+        let plan = from_file.with(given.flags.clone())?;
         match plan.violation() {
             None => Ok(plan),
-            Some(violation) => Err(self.refusal(&violation, &flags, &file.parse().unwrap_or_default())),
+            Some(violation) => Err(self.refusal(violation, given, &plan)),
         }
     }
 
+    fn source(&self, given: &Given, plan: &Plan) -> Result<Source> {
+        plan.data.parse().map_err(|error| match (error, &self.plan) {
+            (Error::Usage(text), Some(path)) if !given.flags.contains_key("data") => {
+                Error::Plan(format!("{}: {}", path.display(), text.replace("--data", "data")))
+            }
+            (error, _) => error,
+        })
+    }
+
     /// The sentence about a value that cannot be, in terms of where it was given.
-    fn refusal(&self, violation: &Violation, flags: &toml::Table, file: &toml::Table) -> Error {
-        let Violation { key, value, expected } = violation;
+    fn refusal(&self, mut violation: Violation, given: &Given, plan: &Plan) -> Error {
+        let wrote = |key: &str| given.flags.contains_key(key) || given.table.contains_key(key);
+        // Of two values that contradict each other, the one that the user wrote is to blame.
+        if violation.key == "weight_lr_min" && !wrote("weight_lr_min") && wrote("weight_lr") {
+            violation = Violation {
+                key: "weight_lr",
+                value: plan.weight_lr.to_string(),
+                expected: format!("at least weight_lr_min, which is {}", plan.weight_lr_min),
+            };
+        }
+        let Violation { key, value, expected } = &violation;
         match &self.plan {
-            _ if flags.contains_key(*key) => {
+            _ if given.flags.contains_key(*key) => {
                 Error::Usage(format!("--{} is {value}; expected {expected}", key.replace('_', "-")))
             }
-            Some(path) if file.contains_key(*key) => {
+            Some(path) if given.table.contains_key(*key) => {
                 Error::Plan(format!("{}: {key} is {value}; expected {expected}", path.display()))
             }
             _ if *key == "data" => Error::Usage(format!(
                 "--preset {} leaves the data set to you: add --data, such as --data cifar10:DIR",
                 self.preset
             )),
-            _ => Error::Plan(format!("{key} is {value}; expected {expected}")),
+            _ => violation.into(),
         }
+    }
+}
+
+/// What the user wrote.
+struct Given {
+    flags: toml::Table,
+    /// The text of the plan file.
+    file: String,
+    /// Its keys, as far as it can be read.
+    table: toml::Table,
+}
+
+/// Creates the run directory when the search starts: what fails before leaves nothing behind.
+struct Store<'a> {
+    plan: &'a Plan,
+    out: Option<&'a Path>,
+    directory: Option<RunDirectory>,
+}
+
+impl Observer for Store<'_> {
+    fn started(&mut self, facts: &Facts) -> Result<()> {
+        let mut directory = match self.out {
+            Some(path) => RunDirectory::create_at(self.plan, path)?,
+            None => RunDirectory::create(self.plan, Path::new(RUNS))?,
+        };
+        directory.started(facts)?;
+        self.directory = Some(directory);
+        Ok(())
+    }
+
+    fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.directory.as_mut().map_or(Ok(()), |directory| directory.step(record))
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
+        self.directory.as_mut().map_or(Ok(()), |directory| directory.epoch(record, alphas))
     }
 }
 

@@ -1,8 +1,8 @@
 //! CIFAR-10 (Krizhevsky, 2009) in its official binary format: records of one label byte and three planes of
 //! 32 x 32 bytes, red, green and blue.
 //!
-//! The official files hold 10,000 records each; any whole number is accepted, so that a subset made with
-//! `head -c` is a data set too.
+//! The official files hold 10,000 records each. A directory in which any file is of that size must hold all six so;
+//! otherwise any whole number of records is a file, so that a subset made with `head -c` is a data set too.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -16,6 +16,8 @@ const CHANNELS: usize = 3;
 const RECORD: usize = 1 + CHANNELS * PLANE;
 const CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+/// Records of an official file, and the most that a file may hold.
+const OFFICIAL: usize = 10_000;
 /// The customary constants of the 50,000 training images, in units of 255 byte values.
 const MEAN: [f32; CHANNELS] = [0.49139968, 0.48215827, 0.44653124];
 const DEVIATION: [f32; CHANNELS] = [0.24703233, 0.24348505, 0.26158768];
@@ -42,6 +44,7 @@ pub fn load(directory: &Path) -> Result<Dataset> {
     let bytes = read(&directory.join(name))?.ok_or_else(|| missing(directory, name, ""))?;
     let mut test = empty();
     append(&mut test, &bytes, &directory.join(name))?;
+    check_complete(directory, &train, &test)?;
     Ok(Dataset {
         name: "cifar10".into(),
         classes: CLASSES.len(),
@@ -52,6 +55,21 @@ pub fn load(directory: &Path) -> Result<Dataset> {
         deviation: DEVIATION.map(|value| value * 255.0).to_vec(),
         augmentation: Augmentation { crop_padding: 4, flip: true, cutout: None },
     })
+}
+
+/// Refuses the official set when part of it is missing.
+fn check_complete(directory: &Path, train: &Images, test: &Images) -> Result<()> {
+    let official = test.count() == OFFICIAL || train.count() >= OFFICIAL;
+    if !official || (test.count(), train.count()) == (OFFICIAL, 5 * OFFICIAL) {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} training and {} test images; expected 10,000 in each of data_batch_1.bin to data_batch_5.bin and in \
+         test_batch.bin",
+        train.count(),
+        test.count()
+    );
+    Err(Error::Data { path: directory.to_path_buf(), reason })
 }
 
 fn empty() -> Images {
@@ -65,10 +83,10 @@ fn missing(directory: &Path, name: &str, though: &str) -> Error {
 
 /// The bytes of a file, or none when there is no such file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
+    match crate::files::read_bounded(path, OFFICIAL * RECORD) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(path, error)),
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -82,7 +82,7 @@ impl RunDirectory {
         std::fs::create_dir(&alphas).map_err(|source| Error::io(alphas, source))?;
         let metrics = path.join("metrics.jsonl");
         OpenOptions::new()
-            .create(true)
+            .create_new(true)
             .append(true)
             .open(&metrics)
             .map_err(|source| Error::io(metrics, source))
@@ -124,7 +124,13 @@ impl Observer for RunDirectory {
         let unwritten = |source| Error::io(self.path.join("metrics.jsonl"), source);
         let mut line = serde_json::to_string(record).map_err(|error| unwritten(error.into()))?;
         line.push('\n');
-        self.metrics.write_all(line.as_bytes()).and_then(|()| self.metrics.sync_data()).map_err(unwritten)?;
+        let before = self.metrics.metadata().map_err(unwritten)?.len();
+        let written = self.metrics.write_all(line.as_bytes()).and_then(|()| self.metrics.sync_data());
+        if let Err(error) = written {
+            // Half a line would spoil the records before it.
+            let _ = self.metrics.set_len(before);
+            return Err(unwritten(error));
+        }
         self.epochs += 1;
         Ok(())
     }

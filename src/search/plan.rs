@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::space::alphas::edges_of;
 use crate::{Error, Result};
 
 /// The order of the approximation of the alpha gradient.
@@ -49,6 +50,9 @@ impl Device {
         }
     }
 }
+
+/// The most edges of a supernet, eighteen times those of the paper's.
+const MOST_EDGES: usize = 2000;
 
 /// Everything that determines a search. Its TOML keys are the long flags with `_` for `-`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,12 +183,7 @@ impl Plan {
 
     /// Refuses a plan that cannot be run, naming the key, its value and what is allowed.
     pub fn validate(&self) -> Result<()> {
-        match self.violation() {
-            None => Ok(()),
-            Some(Violation { key, value, expected }) => {
-                Err(Error::Plan(format!("{key} is {value}; expected {expected}")))
-            }
-        }
+        self.violation().map_or(Ok(()), |violation| Err(violation.into()))
     }
 
     /// The first value that the plan must not hold.
@@ -193,15 +192,21 @@ impl Plan {
             ("epochs", self.epochs, 1, 100_000),
             ("batch_size", self.batch_size, 1, 65_536),
             ("init_channels", self.init_channels, 1, 1024),
-            ("cells", self.cells, 1, 100),
+            ("cells", self.cells, 3, 100),
             ("nodes", self.nodes, 1, 16),
             ("threads", self.threads, 0, 1024),
         ];
+        // With one or two cells both kinds of reduction fall together and no cell is a normal one.
         for (key, value, least, most) in counts {
             if !(least..=most).contains(&value) {
                 let expected = format!("a whole number from {least} to {most}");
                 return Some(Violation { key, value: value.to_string(), expected });
             }
+        }
+        let edges = self.cells * edges_of(self.nodes);
+        if edges > MOST_EDGES {
+            let expected = format!("at most {} with {} nodes", MOST_EDGES / edges_of(self.nodes), self.nodes);
+            return Some(Violation { key: "cells", value: self.cells.to_string(), expected });
         }
         if self.data.trim().is_empty() {
             let expected = "the name of a data set, such as digits".to_owned();
@@ -251,15 +256,24 @@ impl Plan {
         })
     }
 
-    /// Refuses a batch that one half of the data set, so many images, cannot fill.
+    /// The batch, where one half of the data set, so many images, cannot fill it.
+    pub fn violation_by_data(&self, images_per_half: usize) -> Option<Violation> {
+        (self.batch_size > images_per_half).then(|| Violation {
+            key: "batch_size",
+            value: self.batch_size.to_string(),
+            expected: format!("at most {images_per_half}, half of the images of {}", self.data),
+        })
+    }
+
+    /// Refuses a batch that one half of the data set cannot fill.
     pub fn check_against(&self, images_per_half: usize) -> Result<()> {
-        if self.batch_size <= images_per_half {
-            return Ok(());
-        }
-        Err(Error::Plan(format!(
-            "batch_size is {}, but half of the data set {} has only {images_per_half} images",
-            self.batch_size, self.data
-        )))
+        self.violation_by_data(images_per_half).map_or(Ok(()), |violation| Err(violation.into()))
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(Violation { key, value, expected }: Violation) -> Self {
+        Error::Plan(format!("{key} is {value}; expected {expected}"))
     }
 }
 
@@ -334,7 +348,7 @@ mod tests {
     #[test]
     fn impossible_values_are_refused_with_what_is_allowed() {
         assert_eq!(refusal("epochs = 0"), "plan: epochs is 0; expected a whole number from 1 to 100000");
-        assert!(refusal("cells = 101").contains("cells is 101; expected a whole number from 1 to 100"));
+        assert!(refusal("cells = 101").contains("cells is 101; expected a whole number from 3 to 100"));
         assert!(refusal("nodes = 17").contains("from 1 to 16"));
         assert!(refusal("weight_lr = nan").contains("weight_lr is NaN"));
         assert!(refusal("alpha_lr = -inf").contains("alpha_lr is -inf"));

@@ -109,6 +109,7 @@ impl Backend for Cpu {
 
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
         self.activations = Buffer::new();
+        memory::check_available((activations + state) * size_of::<f32>())?;
         self.activations = Buffer::zeroed(activations)?;
         self.state = Buffer::zeroed(state)?;
         Ok(())

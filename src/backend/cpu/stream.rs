@@ -192,7 +192,7 @@ impl Kernel for FormCotangent<'_> {
             let block = Block::<V>::new(index, self.pixels, self.channels, flat);
             // SAFETY: the slots hold all pixels of the result, the target those of this run.
             unsafe {
-                // Two terms at a time, the first pair together with the raw value.
+                // The first term together with the raw value, then the others.
                 let (first, rest) = self.cotangent.terms.split_at(self.cotangent.terms.len().min(1));
                 self.add_term(&block, first.first(), true);
                 for term in rest {

@@ -96,9 +96,10 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    /// Element `index` behind the ReLU.
+    /// Element `index` behind the ReLU, which lets pass what is no number.
     fn activated(&self, operand: &Operand, index: usize, channel: usize) -> S::Scalar {
-        self.value(operand.data, operand.norm, index, channel).max(zero())
+        let value = self.value(operand.data, operand.norm, index, channel);
+        if value < zero() { zero() } else { value }
     }
 
     /// Element `index` of the gradient of a raw value.
