@@ -1,0 +1,14 @@
+//! What is known of a GPU, whether or not this binary holds kernels.
+
+/// A GPU.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// The name that its maker gave it.
+    pub name: String,
+    /// Compute capability.
+    pub capability: (u32, u32),
+    /// Bytes of memory.
+    pub memory: usize,
+    /// The code that this binary holds for it, in words, if any.
+    pub code: Option<&'static str>,
+}
