@@ -2,8 +2,9 @@
 //
 // combine_sums:    destination[i] = sum_k scratch[source + k * step + i], assigned; a table of such sums in one grid.
 //                  Grid (ceil(longest / 256), entries), 256 threads, one a result, coalesced.
-// combine_moments: mean and biased variance of all rows from each block's mean and squared deviations:
-//                  mean = sum(n_b mean_b) / n, variance = sum(m2_b + n_b (mean_b - mean)^2) / n, assigned.
+// combine_moments: mean and biased variance of all rows from each block's m, sum of deviations d_b and of their squares
+//                  s_b (common.cuh): mean_b = m + d_b / n_b, mean = sum(n_b mean_b) / n,
+//                  variance = sum(s_b - d_b^2 / n_b + n_b (mean_b - mean)^2) / n, assigned.
 //                  Grid (ceil(channels / 32), entries), block (32, 8): 8 slices of the blocks, combined in order.
 // Sums are f64: they are short, and blocks of thousands of terms meet here.
 // Bytes per result: the partials once, which is the least possible for two stages.
@@ -57,15 +58,20 @@ extern "C" __global__ void __launch_bounds__(256) combine_moments(const __grid_c
     const u32 blocks = (entry.rows + entry.rows_per_block - 1) / entry.rows_per_block;
     const float* partial = memory.scratch + entry.partial;
     const auto count = [&](u32 block) { return double(min(entry.rows_per_block, entry.rows - block * entry.rows_per_block)); };
+    const auto mean_of = [&](u32 block) {
+        const float* at = partial + block * 3 * channels + c;
+        return double(at[0]) + double(at[channels]) / count(block);
+    };
     double sum = 0.0;
     if (c < channels)
-        for (u32 b = threadIdx.y; b < blocks; b += 8) sum += count(b) * double(partial[b * 2 * channels + c]);
+        for (u32 b = threadIdx.y; b < blocks; b += 8) sum += count(b) * mean_of(b);
     const double mean = slices_sum(sum) / double(entry.rows);
     double squares = 0.0;
     if (c < channels)
         for (u32 b = threadIdx.y; b < blocks; b += 8) {
-            const double deviation = double(partial[b * 2 * channels + c]) - mean;
-            squares += double(partial[(b * 2 + 1) * channels + c]) + count(b) * deviation * deviation;
+            const double deviations = double(partial[(b * 3 + 1) * channels + c]), distance = mean_of(b) - mean;
+            squares += double(partial[(b * 3 + 2) * channels + c]) - deviations * deviations / count(b) +
+                       count(b) * distance * distance;
         }
     squares = slices_sum(squares);
     if (threadIdx.y == 0 && c < channels) {

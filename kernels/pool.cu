@@ -62,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(256) pool_forward(const __grid_cons
             averages += average;
         }
     // Each thread reads again what it wrote itself.
-    const u32 offset = blockIdx.x * 2 * channels;
+    const u32 offset = blockIdx.x * 3 * channels;
     leave_moments(maxima, first, last, c, channels, memory.scratch + op.maximum_partial + offset,
                   [&](u32 row) { return load(memory, op.maximum + row * channels + c); });
     leave_moments(averages, first, last, c, channels, memory.scratch + op.average_partial + offset,

@@ -100,7 +100,7 @@ __device__ inline float sum_rows(Tile<COLUMNS>& tile, u32 rows, const float (&ac
 }
 
 // A product whose result is stored with `pitch` channels a pixel, beginning at `first`, and its moments per tile of
-// rows: partial[tile][2][pitch].
+// rows, as leave_moments() leaves them: partial[tile][3][pitch].
 template <u32 COLUMNS, class A, class B>
 __device__ inline void product_with_moments(const Memory& memory, u32 rows, u32 depth, const Factor& factor, u32 pitch,
                                             A a, B b) {
@@ -118,15 +118,18 @@ __device__ inline void product_with_moments(const Memory& memory, u32 rows, u32 
     const float sum = sum_rows<COLUMNS>(tile, rows, acc, [](float value, u32) { return value; });
     if (threadIdx.x < COLUMNS) tile.means[threadIdx.x] = sum / float(count);
     __syncthreads();
+    const float deviations = sum_rows<COLUMNS>(
+        tile, rows, acc, [&](float value, u32 column) { return value - tile.means[column]; });
     const float squares = sum_rows<COLUMNS>(tile, rows, acc, [&](float value, u32 column) {
         const float deviation = value - tile.means[column];
         return deviation * deviation;
     });
     const u32 column = blockIdx.y * COLUMNS + threadIdx.x;
     if (threadIdx.x < COLUMNS && column < columns) {
-        float* partial = memory.scratch + factor.partial + blockIdx.x * 2 * pitch + factor.first + column;
+        float* partial = memory.scratch + factor.partial + blockIdx.x * 3 * pitch + factor.first + column;
         partial[0] = tile.means[threadIdx.x];
-        partial[pitch] = squares;
+        partial[pitch] = deviations;
+        partial[2 * pitch] = squares;
     }
 }
 

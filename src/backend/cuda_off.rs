@@ -21,6 +21,11 @@ pub fn open() -> Result<Cuda> {
     Err(absent())
 }
 
+/// The GPU that [`open`] opens, or why it cannot.
+pub fn first() -> Result<Gpu> {
+    Err(absent())
+}
+
 /// Every GPU, or why there is none.
 pub fn devices() -> Result<Vec<Gpu>> {
     Err(absent())

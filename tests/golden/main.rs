@@ -16,6 +16,7 @@ mod set;
 
 use comparison::{Bar, Comparisons};
 use darts::backend::cpu::Cpu;
+use darts::backend::cuda::{self, Cuda};
 use darts::backend::reference::Reference;
 use set::Set;
 use std::path::PathBuf;
@@ -42,6 +43,11 @@ fn run(kind: &str, bar: Bar, check: impl Fn(&Set) -> Comparisons) {
         failures.extend(comparisons.failures(bar, &set));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The GPU, on which a test runs where there is one; else the reason is printed.
+fn gpu() -> Option<Cuda> {
+    cuda::open().inspect_err(|reason| println!("skipped: {reason}")).ok()
 }
 
 #[test]
@@ -77,4 +83,25 @@ fn operators_in_f64() {
 #[test]
 fn operators_in_f32() {
     run("ops", Bar::Noise, |set| operators::check(set, || Cpu::new(0).unwrap()));
+}
+
+#[test]
+fn base_on_the_gpu() {
+    if gpu().is_some() {
+        run("base", Bar::Noise, |set| base::check(set, gpu().unwrap()));
+    }
+}
+
+#[test]
+fn iterations_on_the_gpu() {
+    if gpu().is_some() {
+        run("iters", Bar::Noise, |set| iterations::check(set, gpu().unwrap()));
+    }
+}
+
+#[test]
+fn operators_on_the_gpu() {
+    if gpu().is_some() {
+        run("ops", Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+    }
 }

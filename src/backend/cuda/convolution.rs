@@ -46,7 +46,7 @@ impl Cuda {
         let [width, height] = tile(columns);
         let mut scratch = Scratch::default();
         let mut parameters = parameters(op);
-        parameters.factor.partial = scratch.take(rows.div_ceil(height) * 2 * columns);
+        parameters.factor.partial = scratch.take(rows.div_ceil(height) * 3 * columns);
         self.memory.scratch(&self.context, &scratch);
         let kernel = by_width(width, Kernel::convolution_forward_16, Kernel::convolution_forward_64);
         self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), 1], [256, 1], &parameters);

@@ -50,6 +50,11 @@ pub fn open() -> Result<Cuda> {
     Ok(Cuda { memory, context, launches: 0 })
 }
 
+/// The GPU that [`open`] opens, or why it cannot.
+pub fn first() -> Result<gpu::Gpu> {
+    gpu::first_usable(devices()?)
+}
+
 /// Kernels that a backend has launched so far.
 pub fn launches(cuda: &Cuda) -> u64 {
     cuda.launches

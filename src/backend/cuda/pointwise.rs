@@ -78,7 +78,7 @@ impl Cuda {
         let mut parameters = parameters(op);
         let [width, height] = tile(parameters.widest());
         let mut scratch = Scratch::default();
-        let partial = scratch.take(rows.div_ceil(height) * 2 * columns);
+        let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
         parameters.factors.iter_mut().for_each(|factor| factor.partial = partial);
         self.memory.scratch(&self.context, &scratch);
         let kernel = by_width(width, Kernel::pointwise_forward_16, Kernel::pointwise_forward_64);

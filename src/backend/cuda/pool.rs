@@ -45,7 +45,7 @@ impl Cuda {
         let channels = op.output_shape.c as usize;
         let chunks = Chunks::of(op.output_shape.pixels());
         let mut scratch = Scratch::default();
-        let mut partial = || scratch.take(chunks.count() * 2 * channels);
+        let mut partial = || scratch.take(chunks.count() * 3 * channels);
         let (maximum_partial, average_partial) = (partial(), partial());
         self.memory.scratch(&self.context, &scratch);
         let parameters = Parameters {

@@ -138,7 +138,7 @@ impl Cuda {
         let mut scratch = Scratch::default();
         let mut moments = [Moments::zeroed(); MAX_FACTORS];
         for (index, (_, _, branch)) in branches(op, parts).enumerate() {
-            let partial = scratch.take(rows.div_ceil(height) * 2 * columns);
+            let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
             table.factors[index].partial = partial;
             moments[index] = Moments {
                 partial,
