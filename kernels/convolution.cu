@@ -36,17 +36,17 @@ __device__ inline void forward(const Memory& memory, const Convolution& op) {
         [&](u32 k, u32 column) { return memory.state[op.factor.weights + k * op.factor.columns + column]; });
 }
 
-extern "C" __global__ void __launch_bounds__(256) convolution_forward_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) convolution_forward_16(const __grid_constant__ Memory memory,
                                                                          const __grid_constant__ Convolution op) {
     forward<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) convolution_forward_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) convolution_forward_64(const __grid_constant__ Memory memory,
                                                                          const __grid_constant__ Convolution op) {
     forward<64>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) convolution_weights(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) convolution_weights(const __grid_constant__ Memory memory,
                                                                       const __grid_constant__ Convolution op) {
     const u32 rows = op.output.n * op.output.h * op.output.w, columns = op.factor.columns;
     outer<64>(

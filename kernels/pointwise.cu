@@ -56,12 +56,12 @@ __device__ inline void forward(const Memory& memory, const Pointwise& op) {
         [&](u32 c, u32 column) { return memory.state[factor.weights + c * factor.columns + column]; });
 }
 
-extern "C" __global__ void __launch_bounds__(256) pointwise_forward_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_forward_16(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Pointwise op) {
     forward<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) pointwise_forward_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_forward_64(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Pointwise op) {
     forward<64>(memory, op);
 }
@@ -95,12 +95,12 @@ __device__ inline void input_gradient(const Memory& memory, const Pointwise& op)
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256) pointwise_input_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_input_16(const __grid_constant__ Memory memory,
                                                                      const __grid_constant__ Pointwise op) {
     input_gradient<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) pointwise_input_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_input_64(const __grid_constant__ Memory memory,
                                                                      const __grid_constant__ Pointwise op) {
     input_gradient<64>(memory, op);
 }
@@ -117,12 +117,12 @@ __device__ inline void weight_gradient(const Memory& memory, const Pointwise& op
         });
 }
 
-extern "C" __global__ void __launch_bounds__(256) pointwise_weights_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_weights_16(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Pointwise op) {
     weight_gradient<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) pointwise_weights_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_weights_64(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Pointwise op) {
     weight_gradient<64>(memory, op);
 }

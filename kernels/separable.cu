@@ -47,12 +47,12 @@ __device__ inline void forward(const Memory& memory, const Separable& op) {
         [&](u32 c, u32 o) { return memory.state[factor.weights + c * op.output.c + o]; });
 }
 
-extern "C" __global__ void __launch_bounds__(256) separable_forward_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) separable_forward_16(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Separable op) {
     forward<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) separable_forward_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) separable_forward_64(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Separable op) {
     forward<64>(memory, op);
 }
@@ -73,12 +73,12 @@ __device__ inline void depthwise_gradient(const Memory& memory, const Separable&
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256) separable_depthwise_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) separable_depthwise_16(const __grid_constant__ Memory memory,
                                                                          const __grid_constant__ Separable op) {
     depthwise_gradient<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) separable_depthwise_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) separable_depthwise_64(const __grid_constant__ Memory memory,
                                                                          const __grid_constant__ Separable op) {
     depthwise_gradient<64>(memory, op);
 }
@@ -93,12 +93,12 @@ __device__ inline void weight_gradient(const Memory& memory, const Separable& op
         [&](u32 row, u32 o) { return cotangent_of(memory, cotangent, row * op.output.c + o, o); });
 }
 
-extern "C" __global__ void __launch_bounds__(256) separable_weights_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) separable_weights_16(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Separable op) {
     weight_gradient<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256) separable_weights_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) separable_weights_64(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Separable op) {
     weight_gradient<64>(memory, op);
 }

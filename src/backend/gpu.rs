@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
-
 /// A GPU.
 #[derive(Clone, Debug)]
 pub struct Gpu {
@@ -22,15 +20,4 @@ impl fmt::Display for Gpu {
         let (major, minor) = self.capability;
         write!(f, "{}, compute capability {major}.{minor}", self.name)
     }
-}
-
-/// The first of these GPUs, where the binary can use it.
-pub(super) fn first_usable(gpus: Vec<Gpu>) -> Result<Gpu> {
-    let none = "the CUDA driver finds no GPU; use --device cpu";
-    let gpu = gpus.into_iter().next().ok_or_else(|| Error::Device(none.into()))?;
-    if gpu.code.is_none() {
-        let advice = "this binary holds no code for it; build it with its capability in DARTS_CUDA_ARCHS";
-        return Err(Error::Device(format!("{gpu}: {advice}")));
-    }
-    Ok(gpu)
 }

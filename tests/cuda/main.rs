@@ -9,6 +9,7 @@ mod common;
 #[path = "../parity/convolutions.rs"]
 mod convolutions;
 mod emulator;
+mod launches;
 #[path = "../parity/norms.rs"]
 mod norms;
 #[path = "../parity/vectors.rs"]

@@ -5,8 +5,8 @@ use cudarc::driver::result::{self, device};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 
 use super::context::{driver_present, failure};
-use crate::Result;
 use crate::backend::gpu::Gpu;
+use crate::{Error, Result};
 
 /// Compute capabilities, times ten, that the binary holds machine code for.
 fn architectures() -> impl Iterator<Item = u32> {
@@ -28,6 +28,17 @@ pub fn devices() -> Result<Vec<Gpu>> {
     driver_present()?;
     let count = CudaContext::device_count().map_err(|error| failure("no GPU", error))?;
     (0..count).map(|ordinal| describe(ordinal).map_err(|error| failure("no GPU", error))).collect()
+}
+
+/// The GPU that [`open`](super::open) opens, or why it cannot.
+pub fn first() -> Result<Gpu> {
+    let none = "the CUDA driver finds no GPU; use --device cpu";
+    let gpu = devices()?.into_iter().next().ok_or_else(|| Error::Device(none.into()))?;
+    if gpu.code.is_none() {
+        let advice = "this binary holds no code for it; build it with its capability in DARTS_CUDA_ARCHS";
+        return Err(Error::Device(format!("{gpu}: {advice}")));
+    }
+    Ok(gpu)
 }
 
 fn describe(ordinal: i32) -> std::result::Result<Gpu, result::DriverError> {

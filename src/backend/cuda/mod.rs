@@ -20,7 +20,7 @@ mod pointwise;
 mod pool;
 mod separable;
 
-pub use devices::devices;
+pub use devices::{devices, first};
 
 use bytemuck::Pod;
 
@@ -48,11 +48,6 @@ pub fn open() -> Result<Cuda> {
     let context = Context::open(0)?;
     let memory = Memory::new(&context)?;
     Ok(Cuda { memory, context, launches: 0 })
-}
-
-/// The GPU that [`open`] opens, or why it cannot.
-pub fn first() -> Result<gpu::Gpu> {
-    gpu::first_usable(devices()?)
 }
 
 /// Kernels that a backend has launched so far.
