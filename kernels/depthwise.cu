@@ -50,7 +50,7 @@ __device__ inline float gathered(const Memory& memory, const Depthwise& op, cons
     return sum;
 }
 
-extern "C" __global__ void __launch_bounds__(256) depthwise_input(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) depthwise_input(const __grid_constant__ Memory memory,
                                                                   const __grid_constant__ Depthwise op) {
     const Source& source = op.sources[blockIdx.z];
     const u32 index = blockIdx.x * THREADS + threadIdx.x, channels = op.input.c;

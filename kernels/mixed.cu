@@ -6,7 +6,8 @@
 //   softmax_forward, softmax_backward: rows of alphas; y and dx = y * (dy - sum(y * dy)); assigned.
 //
 // Launch: forward grid (chunks of rows, tiles of channels), block (16 or 32 channels, rows); coefficients of the tile
-// are made once a block, in shared memory. Weights one warp a branch; identities a thread an element; softmax a
+// are made once a block, in shared memory. Weights one warp a branch, at most 128 in all, so a multiprocessor that runs few
+// blocks at a time is a third full: there is no more work. Identities a thread an element; softmax a
 // thread a row.
 // Bytes per element of forward: each branch read once, the node written once, the least possible.
 //
