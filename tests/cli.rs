@@ -55,8 +55,13 @@ const LITERAL: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1)
 #[test]
 fn help_explains_and_gives_examples() {
     let here = scratch();
-    for arguments in [vec!["--help"], vec!["search", "--help"], vec!["derive", "-h"], vec!["show", "--help"]]
-    {
+    for arguments in [
+        vec!["--help"],
+        vec!["search", "--help"],
+        vec!["derive", "-h"],
+        vec!["show", "--help"],
+        vec!["devices", "--help"],
+    ] {
         let help = printed(here.path(), &arguments);
         assert!(help.contains("Examples:\n  darts "), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
@@ -265,4 +270,25 @@ fn a_reader_that_goes_away_is_no_error() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn devices_lists_the_processor_and_the_gpus_or_why_there_are_none() {
+    let here = scratch();
+    let list = printed(here.path(), &["devices"]);
+    assert!(list.starts_with("CPU  ") && list.contains(" thread"), "{list}");
+    match darts::backend::cuda::devices() {
+        Ok(gpus) => gpus.iter().for_each(|gpu| assert!(list.contains(&gpu.name), "{list}")),
+        Err(reason) => assert!(list.contains(&reason.to_string()), "{list}"),
+    }
+}
+
+#[test]
+fn a_search_on_a_gpu_that_is_not_there_is_refused_before_anything_is_stored() {
+    if let Ok(gpu) = darts::backend::cuda::first() {
+        return println!("skipped: there is a GPU: {gpu}");
+    }
+    let here = scratch();
+    refused(here.path(), &["search", "--device", "cuda"], 1, &["device: ", "CUDA", "--device cpu"]);
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Backend`] names every computation the engine may ask of a device, and its comments are the
 //! specification. [`reference`] follows them with plain loops in f32 or f64 and is the text to read
-//! first; [`cpu`] is vectorised and threaded.
+//! first; [`cpu`] is vectorised and threaded; [`cuda`] launches the kernels of `kernels/` on an NVIDIA GPU.
 //!
 //! A device holds two memories. *Activations* (images, feature maps and their gradients, NHWC,
 //! contiguous) are addressed by [`Slot`]s; *state* (weights, alphas, statistics, per-channel
@@ -10,6 +10,13 @@
 //! lies where, so no kernel allocates.
 
 pub mod cpu;
+// CUDA on or off: two modules with one interface; build.rs decides by whether there is an nvcc.
+#[cfg(darts_cuda)]
+pub mod cuda;
+#[cfg(not(darts_cuda))]
+#[path = "cuda_off.rs"]
+pub mod cuda;
+pub mod gpu;
 pub mod operands;
 pub mod operators;
 pub mod reference;

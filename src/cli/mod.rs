@@ -1,8 +1,9 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
-//! Read `search` for how flags, a plan file and a preset become one plan, then `derive` and `show`.
+//! Read `search` for how flags, a plan file and a preset become one plan, then `derive`, `show` and `devices`.
 
 mod derive;
+mod devices;
 mod output;
 mod search;
 mod show;
@@ -27,6 +28,7 @@ Examples:
   darts search                       search on the built-in digits, in half a minute on a laptop
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
+  darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
 Exit codes: 0 success, 1 a run that failed, 2 wrong usage.";
@@ -36,6 +38,7 @@ enum Command {
     Search(Box<search::Arguments>),
     Derive(derive::Arguments),
     Show(show::Arguments),
+    Devices(devices::Arguments),
 }
 
 /// Parses the arguments, runs the command and reports an error in one line; gives the exit code.
@@ -58,6 +61,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Search(arguments) => arguments.run(),
         Command::Derive(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
+        Command::Devices(arguments) => arguments.run(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::cuda;
 use crate::space::alphas::edges_of;
 use crate::{Error, Result};
 
@@ -43,10 +44,9 @@ impl Device {
     /// The device that a search will run on, or why it cannot.
     pub fn resolve(self) -> Result<Device> {
         match self {
-            Device::Cpu | Device::Auto => Ok(Device::Cpu),
-            Device::Cuda => Err(Error::Device(
-                "this binary holds no CUDA kernels; use --device cpu instead of cuda".into(),
-            )),
+            Device::Cpu => Ok(Device::Cpu),
+            Device::Auto => Ok(cuda::first().map_or(Device::Cpu, |_| Device::Cuda)),
+            Device::Cuda => cuda::first().map(|_| Device::Cuda),
         }
     }
 }

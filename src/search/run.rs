@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::bilevel::{BatchResult, Bilevel};
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
-use super::plan::Plan;
+use super::plan::{Device, Plan};
 use super::schedule::cosine;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Shape};
+use crate::backend::{Backend, Shape, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::random::Stream;
 use crate::space::SupernetShape;
@@ -22,7 +22,13 @@ use crate::{Error, Result};
 /// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
 pub fn run(plan: &Plan, dataset: Dataset, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
-    plan.device.resolve()?;
+    if plan.device.resolve()? == Device::Cuda {
+        let (gpu, backend) = (cuda::first()?, cuda::open()?);
+        let mut search = Search::new(plan, dataset, backend)?;
+        // One thread queues the work of the GPU.
+        observer.started(&search.facts(gpu.to_string(), 1))?;
+        return search.epochs(observer);
+    }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
     let pool = cpu.thread_pool();

@@ -16,6 +16,7 @@ mod set;
 
 use comparison::{Bar, Comparisons, from_some_neighbour};
 use darts::backend::cpu::{Cpu, Instructions};
+use darts::backend::cuda::{self, Cuda};
 use darts::backend::reference::Reference;
 use set::{OWN_DIRECTORY, Set};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +56,11 @@ fn run_on_cpu(kind: &str, check: impl Fn(&Set, &dyn Fn() -> Cpu) -> Comparisons)
     }
 }
 
+/// The GPU, on which a test runs where there is one; else the reason is printed.
+fn gpu() -> Option<Cuda> {
+    cuda::open().inspect_err(|reason| println!("skipped: {reason}")).ok()
+}
+
 #[test]
 fn base_in_f64() {
     run("base", Bar::Exact, |set| base::check(set, Reference::<f64>::new(), 0));
@@ -90,4 +96,27 @@ fn operators_in_f64() {
 #[test]
 fn operators_in_f32() {
     run_on_cpu("ops", |set: &Set, cpu: &dyn Fn() -> Cpu| operators::check(set, cpu));
+}
+
+#[test]
+fn base_on_the_gpu() {
+    if gpu().is_some() {
+        run("base", Bar::Noise, |set| {
+            from_some_neighbour(set, |neighbour| base::check(set, gpu().unwrap(), neighbour))
+        });
+    }
+}
+
+#[test]
+fn iterations_on_the_gpu() {
+    if gpu().is_some() {
+        run("iters", Bar::Noise, |set| iterations::check_each(set, gpu().unwrap()));
+    }
+}
+
+#[test]
+fn operators_on_the_gpu() {
+    if gpu().is_some() {
+        run("ops", Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+    }
 }

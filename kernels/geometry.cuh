@@ -1,0 +1,70 @@
+// What the host tells a kernel, by value: mirrors of src/backend/cuda/geometry.rs, field by field. Both sides assert
+// the sizes. Every place is an index into one of the device's flat memories, so a table of many operands is small
+// and a launch needs no pointer from the heap.
+#pragma once
+
+using u32 = unsigned int;
+
+// The index of what is not there.
+constexpr u32 ABSENT = 0xffffffffu;
+// Terms of a cotangent: a state of a cell of 16 nodes flows into all of them, and once directly.
+constexpr u32 MAX_TERMS = 17;
+// Inputs of a 1x1 convolution: the nodes of a cell.
+constexpr u32 MAX_INPUTS = 17;
+// Matrix products of one launch.
+constexpr u32 MAX_FACTORS = 18;
+// Branches of a node.
+constexpr u32 MAX_BRANCHES = 128;
+// Branches that pass over a gradient together.
+constexpr u32 GROUP = 8;
+// Width and height of the largest window.
+constexpr u32 MAX_WINDOW = 7;
+
+// The device's memories.
+struct Memory {
+    float* activations;
+    float* state;
+    float* scratch;
+    const u32* labels;
+};
+static_assert(sizeof(Memory) == 32);
+
+// Images, rows, columns, channels: NHWC, contiguous.
+struct Shape {
+    u32 n, h, w, c;
+};
+static_assert(sizeof(Shape) == 16);
+
+// An activation as its readers see it: scale[c] * x + shift[c], or x where scale is absent.
+struct Reader {
+    u32 data, scale, shift;
+};
+static_assert(sizeof(Reader) == 12);
+
+// The gradient of a raw value in front of a batch norm: sum_t factor_t[c] * gradient_t + slope[c] * raw + offset[c].
+struct Cotangent {
+    u32 count, raw, slope, offset;
+    u32 gradient[MAX_TERMS], factor[MAX_TERMS];
+};
+static_assert(sizeof(Cotangent) == 152);
+
+// Where an input gradient goes, and whether it is added to what is there.
+struct Target {
+    u32 data, accumulate;
+};
+static_assert(sizeof(Target) == 8);
+
+// One matrix product of a launch: a branch of a separable convolution or a weight matrix of a 1x1 convolution.
+struct Factor {
+    Reader input;
+    u32 kernel, dilation, depthwise;
+    // Matrix [depth][columns]; its results begin at column `first`.
+    u32 weights, columns, first;
+    // Pixels that the input is shifted by.
+    u32 shift;
+    // The result in the activations.
+    u32 output;
+    // Partial sums, or gradients of the depthwise result, in the scratch memory.
+    u32 partial;
+};
+static_assert(sizeof(Factor) == 48);

@@ -1,0 +1,209 @@
+//! The device, its stream and its kernels, each resolved once.
+//!
+//! All calls go to one stream, so they run in the order in which they are made.
+
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{CudaContext, CudaStream};
+
+use super::geometry::MemoryPlace;
+use crate::{Error, Result};
+
+/// Takes the PTX even where there is machine code for the device.
+const FORCE_PTX: &str = "DARTS_CUDA_FORCE_PTX";
+/// Bytes of parameters that every driver takes.
+const MAX_PARAMETERS: usize = 4096;
+
+/// The images of a kernel file. Drivers want them aligned.
+#[repr(C, align(16))]
+struct Aligned<T: ?Sized>(T);
+
+struct Image {
+    stem: &'static str,
+    fatbin: &'static Aligned<[u8]>,
+    ptx: &'static str,
+    kernels: &'static [&'static str],
+}
+
+macro_rules! kernels {
+    ($($stem:literal: $($kernel:ident)*;)*) => {
+        /// A kernel, named as in `kernels/`.
+        #[allow(non_camel_case_types)]
+        #[derive(Clone, Copy, Debug)]
+        pub enum Kernel { $($($kernel,)*)* }
+
+        const IMAGES: &[Image] = &[$(Image {
+            stem: $stem,
+            fatbin: {
+                static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $stem, ".fatbin")));
+                FATBIN
+            },
+            ptx: include_str!(concat!(env!("OUT_DIR"), "/", $stem, ".ptx")),
+            kernels: &[$(stringify!($kernel),)*],
+        },)*];
+    };
+}
+
+kernels! {
+    "batch_norm": batch_norm_forward batch_norm_backward channel_sums;
+    "combine": combine_sums combine_moments;
+    "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
+    "depthwise": depthwise_input depthwise_weights;
+    "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
+    "mixed": mixed_forward mixed_weights mixed_identity softmax_forward softmax_backward;
+    "optimizer": fill scaled_add norm_partials norm_result gradient_descent adam;
+    "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
+        pointwise_weights_16 pointwise_weights_64;
+    "pool": pool_forward pool_windows pool_input;
+    "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
+        separable_weights_16 separable_weights_64;
+}
+
+/// A device that is ready to compute.
+pub struct Context {
+    // Functions belong to modules, and those to the context: dropped in this order.
+    functions: Vec<sys::CUfunction>,
+    modules: Vec<sys::CUmodule>,
+    stream: Arc<CudaStream>,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: handles of the driver may be used from any thread on which the context is current, and every method makes
+// it so; `&mut` keeps launches in one thread at a time.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// Opens a device and loads all kernels.
+    pub fn open(ordinal: usize) -> Result<Self> {
+        driver_present()?;
+        let context = CudaContext::new(ordinal).map_err(|e| failure("cannot use the GPU", e))?;
+        // SAFETY: there is one stream, so nothing needs the events by which cudarc orders several.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(|e| failure("cannot use the GPU", e))?;
+        let mut opened = Context { functions: Vec::new(), modules: Vec::new(), stream, context };
+        for image in IMAGES {
+            opened.load(image)?;
+        }
+        Ok(opened)
+    }
+
+    /// The stream of all work.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
+    fn load(&mut self, image: &Image) -> Result<()> {
+        let what = || format!("cannot load the kernels of {}.cu", image.stem);
+        let forced = std::env::var_os(FORCE_PTX).is_some_and(|value| value != "0" && !value.is_empty());
+        let module = match forced {
+            true => load_ptx(image),
+            // SAFETY: nvcc wrote the image, which is static, aligned and carries its own length.
+            false => unsafe { result::module::load_data(image.fatbin.0.as_ptr().cast()) }
+                .or_else(|_| load_ptx(image)),
+        }
+        .map_err(|error| failure(&what(), error))?;
+        self.modules.push(module);
+        for name in image.kernels {
+            let text = CString::new(*name).map_err(|_| Error::Device(what()))?;
+            // SAFETY: the module was just loaded and lives as long as `self`.
+            let function = unsafe { result::module::get_function(module, text) };
+            self.functions.push(function.map_err(|error| failure(&format!("{} ({name})", what()), error))?);
+        }
+        Ok(())
+    }
+
+    /// Queues a kernel on `grid` blocks of `block` threads. An empty grid is no work.
+    ///
+    /// # Safety
+    /// `parameters` is what the kernel declares, and all that it makes the kernel touch lies in `memory`.
+    ///
+    /// # Panics
+    /// Where the driver refuses: earlier work failed, and nothing on the device can be trusted.
+    pub unsafe fn launch<P: Pod>(
+        &self,
+        kernel: Kernel,
+        grid: [usize; 3],
+        block: [u32; 2],
+        memory: &MemoryPlace,
+        parameters: &P,
+    ) {
+        const { assert!(size_of::<P>() + size_of::<MemoryPlace>() <= MAX_PARAMETERS) };
+        if grid.contains(&0) {
+            return;
+        }
+        let [x, y, z] = grid.map(|side| u32::try_from(side).expect("a grid has fewer than 2^32 blocks"));
+        let pointer = |from: *const c_void| from.cast_mut();
+        let mut arguments =
+            [pointer(std::ptr::from_ref(memory).cast()), pointer(std::ptr::from_ref(parameters).cast())];
+        let current = self.context.bind_to_thread();
+        // SAFETY: the function belongs to a loaded module, the driver copies the arguments during the call, and the
+        // caller vouches for what the kernel does with them.
+        let launched = current.and_then(|()| unsafe {
+            result::launch_kernel(
+                self.functions[kernel as usize],
+                (x, y, z),
+                (block[0], block[1], 1),
+                0,
+                self.stream.cu_stream(),
+                &mut arguments,
+            )
+        });
+        launched.unwrap_or_else(|error| {
+            panic!("{}", failure(&format!("the GPU cannot run {kernel:?} on {grid:?} blocks"), error))
+        });
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Whatever fails here fails at the end of all use; there is no one left to tell.
+        let _ = self.context.bind_to_thread();
+        let _ = self.stream.synchronize();
+        for module in self.modules.drain(..) {
+            // SAFETY: no work is left, and the functions go with `self`.
+            let _ = unsafe { result::module::unload(module) };
+        }
+    }
+}
+
+fn load_ptx(image: &Image) -> std::result::Result<sys::CUmodule, DriverError> {
+    let text = CString::new(image.ptx).map_err(|_| DriverError(CUresult::CUDA_ERROR_INVALID_PTX))?;
+    // SAFETY: the text is nvcc's, and ends with NUL.
+    unsafe { result::module::load_data(text.as_ptr().cast()) }
+}
+
+/// Whether a driver can be loaded: cudarc panics where there is none.
+pub fn driver_present() -> Result<()> {
+    // SAFETY: loads the library of the driver and runs its initialisers, as every use of it does.
+    if unsafe { sys::is_culib_present() } {
+        return Ok(());
+    }
+    Err(Error::Device(
+        "no CUDA driver (libcuda.so.1) can be loaded; install NVIDIA's driver, or use --device cpu".into(),
+    ))
+}
+
+/// A failure of the driver as a sentence that says what to do.
+pub fn failure(what: &str, error: DriverError) -> Error {
+    let advice = match error.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => "it is out of memory; use a smaller --batch-size",
+        CUresult::CUDA_ERROR_NO_DEVICE => "there is none that the driver can use; use --device cpu",
+        CUresult::CUDA_ERROR_STUB_LIBRARY
+        | CUresult::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH
+        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => "the driver is too old; install a newer one",
+        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => {
+            "this binary holds no code for it; build it with its compute capability in DARTS_CUDA_ARCHS"
+        }
+        _ => return Error::Device(format!("{what}: {error}")),
+    };
+    Error::Device(format!("{what}: {advice}"))
+}

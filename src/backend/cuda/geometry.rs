@@ -1,0 +1,146 @@
+//! What a kernel is told, by value: mirrors of `kernels/geometry.cuh`, field by field. Both sides assert the sizes.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::super::{Cotangent, Operand, Shape, Slot, Span, Target};
+
+/// The place of what is not there.
+pub const ABSENT: u32 = u32::MAX;
+/// Terms of a cotangent.
+pub const MAX_TERMS: usize = 17;
+/// Inputs of a 1x1 convolution.
+pub const MAX_INPUTS: usize = 17;
+/// Matrix products of one launch.
+pub const MAX_FACTORS: usize = 18;
+/// Branches of a node.
+pub const MAX_BRANCHES: usize = 128;
+/// Branches that pass over a gradient together.
+pub const GROUP: usize = 8;
+/// Side of the largest window.
+pub const MAX_WINDOW: usize = 7;
+
+/// The device's memories, as addresses.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct MemoryPlace {
+    pub activations: u64,
+    pub state: u64,
+    pub scratch: u64,
+    pub labels: u64,
+}
+const _: () = assert!(size_of::<MemoryPlace>() == 32);
+const _: () = assert!(size_of::<Shape>() == 16);
+
+/// An index as kernels count: `reserve` has checked that every place has one.
+pub fn small(index: usize) -> u32 {
+    u32::try_from(index).expect("a place in device memory fits 32 bits, as reserve checked")
+}
+
+/// Something with a place in one of the memories.
+pub trait Placed {
+    /// Its first element.
+    fn place(self) -> u32;
+}
+
+impl Placed for Slot {
+    fn place(self) -> u32 {
+        small(self.offset)
+    }
+}
+
+impl Placed for Span {
+    fn place(self) -> u32 {
+        small(self.offset)
+    }
+}
+
+impl<T: Placed> Placed for Option<T> {
+    fn place(self) -> u32 {
+        self.map_or(ABSENT, Placed::place)
+    }
+}
+
+/// An activation as its readers see it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Reader {
+    pub data: u32,
+    pub scale: u32,
+    pub shift: u32,
+}
+const _: () = assert!(size_of::<Reader>() == 12);
+
+impl From<&Operand> for Reader {
+    fn from(operand: &Operand) -> Self {
+        let norm = operand.norm;
+        Reader {
+            data: operand.data.place(),
+            scale: norm.map(|norm| norm.scale).place(),
+            shift: norm.map(|norm| norm.shift).place(),
+        }
+    }
+}
+
+/// The gradient of a raw value in front of a batch norm.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct CotangentPlace {
+    count: u32,
+    raw: u32,
+    slope: u32,
+    offset: u32,
+    gradient: [u32; MAX_TERMS],
+    factor: [u32; MAX_TERMS],
+}
+const _: () = assert!(size_of::<CotangentPlace>() == 152);
+
+impl From<&Cotangent> for CotangentPlace {
+    fn from(cotangent: &Cotangent) -> Self {
+        let count = cotangent.terms.len();
+        assert!(count <= MAX_TERMS, "a value flows into {count} places; the CUDA kernels take {MAX_TERMS}");
+        let mut place = CotangentPlace {
+            count: small(count),
+            raw: cotangent.raw.place(),
+            slope: cotangent.slope.place(),
+            offset: cotangent.offset.place(),
+            ..CotangentPlace::zeroed()
+        };
+        for (index, term) in cotangent.terms.iter().enumerate() {
+            place.gradient[index] = term.gradient.place();
+            place.factor[index] = term.factor.place();
+        }
+        place
+    }
+}
+
+/// Where an input gradient goes.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct TargetPlace {
+    pub data: u32,
+    pub accumulate: u32,
+}
+const _: () = assert!(size_of::<TargetPlace>() == 8);
+
+impl From<Target> for TargetPlace {
+    fn from(target: Target) -> Self {
+        TargetPlace { data: target.slot.place(), accumulate: u32::from(target.accumulate) }
+    }
+}
+
+/// One matrix product of a launch.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Factor {
+    pub input: Reader,
+    pub kernel: u32,
+    pub dilation: u32,
+    pub depthwise: u32,
+    pub weights: u32,
+    pub columns: u32,
+    pub first: u32,
+    pub shift: u32,
+    pub output: u32,
+    pub partial: u32,
+}
+const _: () = assert!(size_of::<Factor>() == 48);

@@ -1,0 +1,242 @@
+//! The CUDA backend: the kernels of `kernels/`, launched through cudarc.
+//!
+//! Read [`geometry`] (what a kernel is told), [`context`] (device, stream, kernels) and [`memory`] first; then the
+//! operators, each in its file, beside the kernel of the same name.
+//!
+//! The two device memories are flat buffers; a kernel gets their addresses and a table of places by value. Results do
+//! not depend on the order in which blocks run: partial sums are added in the order of the rows. Calls queue work and
+//! return; reading waits. A call allocates only where its scratch exceeds that of all before it.
+
+mod batch_norm;
+mod context;
+mod convolution;
+mod devices;
+mod geometry;
+mod loss;
+mod memory;
+mod mixed;
+mod optimizer;
+mod pointwise;
+mod pool;
+mod separable;
+
+pub use devices::{devices, first};
+
+use bytemuck::Pod;
+
+use super::*;
+use context::{Context, Kernel};
+use geometry::small;
+use memory::Memory;
+
+/// Whether this binary holds CUDA kernels.
+pub const BUILT: bool = true;
+
+/// Threads of most blocks.
+const THREADS: usize = 256;
+
+/// The backend that computes on an NVIDIA GPU, in f32.
+pub struct Cuda {
+    // Memory goes before the context that it belongs to.
+    memory: Memory,
+    context: Context,
+    launches: u64,
+}
+
+/// Opens the first GPU.
+pub fn open() -> Result<Cuda> {
+    let context = Context::open(0)?;
+    let memory = Memory::new(&context)?;
+    Ok(Cuda { memory, context, launches: 0 })
+}
+
+/// Kernels that a backend has launched so far.
+pub fn launches(cuda: &Cuda) -> u64 {
+    cuda.launches
+}
+
+impl Cuda {
+    /// Queues a kernel; the places in `parameters` are those of operands, which the tape laid out within the memories,
+    /// and of scratch that [`Memory::scratch`] gave.
+    fn launch<P: Pod>(&mut self, kernel: Kernel, grid: [usize; 3], block: [u32; 2], parameters: &P) {
+        self.launches += 1;
+        // SAFETY: parameters mirror what the kernel declares (sizes are asserted on both sides); operands lie in the
+        // memories by the contract of `Backend`, and kernels check their threads against the shapes.
+        unsafe { self.context.launch(kernel, grid, block, &self.memory.place(), parameters) };
+    }
+
+    /// A thread for each of `len` results.
+    fn launch_each<P: Pod>(&mut self, kernel: Kernel, len: usize, times: usize, parameters: &P) {
+        self.launch(kernel, [len.div_ceil(THREADS), times, 1], [THREADS as u32, 1], parameters);
+    }
+}
+
+/// How rows are cut into chunks whose partial sums are combined: by their number alone, never by the device.
+#[derive(Clone, Copy)]
+struct Chunks {
+    rows: usize,
+    each: usize,
+}
+
+impl Chunks {
+    /// At most 256 chunks of at least 64 rows.
+    fn of(rows: usize) -> Self {
+        Chunks { rows, each: rows.div_ceil(256).max(64) }
+    }
+
+    fn count(self) -> usize {
+        self.rows.div_ceil(self.each)
+    }
+}
+
+/// Block and number of blocks over channels, where threads of a warp are neighbouring channels.
+fn channel_block(channels: usize) -> ([u32; 2], usize) {
+    if channels <= 16 { ([16, 16], 1) } else { ([32, 8], channels.div_ceil(32)) }
+}
+
+/// Width and height of a matrix product's tile for this many columns.
+fn tile(columns: usize) -> [usize; 2] {
+    let width = if columns <= 16 { 16 } else { 64 };
+    [width, 4096 / width]
+}
+
+/// The kernel of the tile's width.
+fn by_width(width: usize, narrow: Kernel, wide: Kernel) -> Kernel {
+    if width == 16 { narrow } else { wide }
+}
+
+impl Backend for Cuda {
+    type Scalar = f32;
+
+    fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
+        self.memory.reserve(&self.context, activations, state)
+    }
+
+    fn activation_bytes(&self) -> usize {
+        size_of::<f32>()
+    }
+
+    fn write_activations(&mut self, slot: Slot, values: &[f32]) {
+        self.memory.write_activations(&self.context, slot, values);
+    }
+
+    fn read_activations(&self, slot: Slot, values: &mut [f32]) {
+        self.memory.read_activations(&self.context, slot, values);
+    }
+
+    fn write(&mut self, span: Span, values: &[f32]) {
+        self.memory.write(&self.context, span, values);
+    }
+
+    fn read(&self, span: Span, values: &mut [f32]) {
+        self.memory.read(&self.context, span, values);
+    }
+
+    fn write_labels(&mut self, labels: &[u32]) {
+        self.memory.write_labels(&self.context, labels);
+    }
+
+    fn convolution_forward(&mut self, operator: &Convolution) {
+        self.convolve(operator);
+    }
+
+    fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient) {
+        self.convolve_backward(operator, gradient);
+    }
+
+    fn separable_forward(&mut self, operator: &Separable) {
+        self.separable(operator);
+    }
+
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool) {
+        self.separable_gradients(operator, gradient, weights);
+    }
+
+    fn pointwise_forward(&mut self, operator: &Pointwise) {
+        self.pointwise(operator);
+    }
+
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
+        self.pointwise_gradients(operator, gradient, weights);
+    }
+
+    fn pool_forward(&mut self, operator: &Pool) {
+        self.pool(operator);
+    }
+
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
+        self.pool_gradient(operator, gradient);
+    }
+
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
+        self.normalise(norms, mode);
+    }
+
+    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
+        self.reduce_gradients(std::iter::once(reduce.clone()));
+    }
+
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+        self.normalise_backward(gradients);
+    }
+
+    fn mixed_forward(&mut self, operator: &Mixed) {
+        self.mix(operator);
+    }
+
+    fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
+        self.mix_backward(operator, gradient);
+    }
+
+    fn global_pool_forward(&mut self, operator: &GlobalPool) {
+        self.average_pixels(operator);
+    }
+
+    fn global_pool_backward(&mut self, operator: &GlobalPool, gradient: &GlobalPoolGradient) {
+        self.average_pixels_backward(operator, gradient);
+    }
+
+    fn linear_forward(&mut self, operator: &Linear) {
+        self.affine_map(operator);
+    }
+
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool) {
+        self.affine_map_backward(operator, gradient, weights);
+    }
+
+    fn cross_entropy(&mut self, operator: &CrossEntropy) {
+        self.loss(operator);
+    }
+
+    fn softmax_forward(&mut self, operator: &Softmax) {
+        self.softmax(operator);
+    }
+
+    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
+        self.softmax_gradient(operator, gradient);
+    }
+
+    fn fill(&mut self, span: Span, value: f64) {
+        self.set(span, value);
+    }
+
+    fn copy(&mut self, target: Span, source: Span) {
+        self.memory.copy(&self.context, target, source);
+    }
+
+    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
+        self.add_scaled(target, factor, divisor, source);
+    }
+
+    fn norm(&mut self, source: Span, result: Span) {
+        self.euclidean_norm(source, result);
+    }
+
+    fn gradient_descent(&mut self, step: &GradientDescent) {
+        self.descend(step);
+    }
+
+    fn adam(&mut self, step: &Adam) {
+        self.adam_step(step);
+    }
+}

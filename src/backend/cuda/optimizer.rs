@@ -1,0 +1,133 @@
+//! Flat vectors: `kernels/optimizer.cu`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::geometry::{ABSENT, Placed, small};
+use super::memory::Scratch;
+use super::{Adam, Cuda, GradientDescent, Kernel, Span};
+
+/// The most blocks that stride over a vector.
+const BLOCKS: usize = 1024;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Vectors {
+    len: u32,
+    target: u32,
+    source: u32,
+    divisor: u32,
+    factor: f64,
+}
+const _: () = assert!(size_of::<Vectors>() == 24);
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Descent {
+    len: u32,
+    weights: u32,
+    gradient: u32,
+    momentum_buffer: u32,
+    norm: u32,
+    rate: f32,
+    momentum: f32,
+    decay: f32,
+    limit: f64,
+}
+const _: () = assert!(size_of::<Descent>() == 40);
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct AdamPlace {
+    len: u32,
+    parameters: u32,
+    gradient: u32,
+    first: u32,
+    second: u32,
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    decay: f32,
+    epsilon: f32,
+    rate: f32,
+    root: f32,
+}
+const _: () = assert!(size_of::<AdamPlace>() == 52);
+
+fn blocks(len: usize) -> usize {
+    len.div_ceil(256).min(BLOCKS)
+}
+
+impl Cuda {
+    fn launch_vector<P: Pod>(&mut self, kernel: Kernel, len: usize, parameters: &P) {
+        self.launch(kernel, [blocks(len), 1, 1], [256, 1], parameters);
+    }
+
+    pub(super) fn set(&mut self, span: Span, value: f64) {
+        let table =
+            Vectors { len: small(span.len), target: span.place(), factor: value, ..Vectors::zeroed() };
+        self.launch_vector(Kernel::fill, span.len, &table);
+    }
+
+    pub(super) fn add_scaled(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
+        let table = Vectors {
+            len: small(target.len),
+            target: target.place(),
+            source: source.place(),
+            divisor: divisor.place(),
+            factor,
+        };
+        self.launch_vector(Kernel::scaled_add, target.len, &table);
+    }
+
+    pub(super) fn euclidean_norm(&mut self, source: Span, result: Span) {
+        let mut scratch = Scratch::default();
+        scratch.take(2 * BLOCKS);
+        self.memory.scratch(&self.context, &scratch);
+        let mut table = Vectors {
+            len: small(source.len),
+            target: result.place(),
+            source: source.place(),
+            divisor: ABSENT,
+            factor: 0.0,
+        };
+        self.launch_vector(Kernel::norm_partials, source.len, &table);
+        table.len = small(blocks(source.len));
+        self.launch(Kernel::norm_result, [1, 1, 1], [256, 1], &table);
+    }
+
+    pub(super) fn descend(&mut self, op: &GradientDescent) {
+        let table = Descent {
+            len: small(op.weights.len),
+            weights: op.weights.place(),
+            gradient: op.gradient.place(),
+            momentum_buffer: op.momentum_buffer.place(),
+            norm: op.clip.map(|(norm, _)| norm).place(),
+            rate: op.rate as f32,
+            momentum: op.momentum as f32,
+            decay: op.decay as f32,
+            limit: op.clip.map_or(0.0, |(_, limit)| limit),
+        };
+        self.launch_vector(Kernel::gradient_descent, op.weights.len, &table);
+    }
+
+    pub(super) fn adam_step(&mut self, op: &Adam) {
+        let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
+        let table = AdamPlace {
+            len: small(op.parameters.len),
+            parameters: op.parameters.place(),
+            gradient: op.gradient.place(),
+            first: op.first.place(),
+            second: op.second.place(),
+            beta1: op.betas.0 as f32,
+            beta2: op.betas.1 as f32,
+            rest1: (1.0 - op.betas.0) as f32,
+            rest2: (1.0 - op.betas.1) as f32,
+            decay: op.decay as f32,
+            epsilon: op.epsilon as f32,
+            rate: (op.rate / correction(op.betas.0)) as f32,
+            root: correction(op.betas.1).sqrt() as f32,
+        };
+        self.launch_vector(Kernel::adam, op.parameters.len, &table);
+    }
+}

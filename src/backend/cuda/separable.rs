@@ -1,0 +1,279 @@
+//! Depthwise separable convolutions: `kernels/separable.cu` and `kernels/depthwise.cu`.
+//!
+//! A launch serves up to [`MAX_FACTORS`] branches, whatever sources they belong to. A source with more of them is cut:
+//! each part adds its share of the input gradient.
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::batch_norm::{GROUPS, Moments, Sum};
+use super::geometry::{CotangentPlace, Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace};
+use super::memory::Scratch;
+use super::{BatchNormReduce, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target};
+use super::{Chunks, Cuda, Kernel, Shape, by_width, channel_block, small, tile};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Products {
+    input: Shape,
+    output: Shape,
+    stride: u32,
+    rows_per_split: u32,
+    factors: [Factor; MAX_FACTORS],
+    cotangents: [CotangentPlace; MAX_FACTORS],
+}
+const _: () = assert!(size_of::<Products>() == 40 + 200 * 18);
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct BranchPlace {
+    gradient: u32,
+    kernel: u32,
+    dilation: u32,
+    weights: u32,
+    source: u32,
+    partial: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct SourcePlace {
+    input: Reader,
+    target: TargetPlace,
+    first: u32,
+    count: u32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Depthwise {
+    input: Shape,
+    output: Shape,
+    stride: u32,
+    rows_per_chunk: u32,
+    branches: [BranchPlace; MAX_FACTORS],
+    sources: [SourcePlace; MAX_FACTORS],
+}
+const _: () = assert!(size_of::<Depthwise>() == 40 + 18 * (24 + 28));
+
+/// Branches of one source that a launch serves.
+#[derive(Clone)]
+struct Part {
+    source: usize,
+    branches: Range<usize>,
+}
+
+/// Cuts all branches into launches; no allocation, so that a step makes none.
+fn each_launch(op: &Separable, mut visit: impl FnMut(&[Part])) {
+    let mut parts: [Part; MAX_FACTORS] = std::array::from_fn(|_| Part { source: 0, branches: 0..0 });
+    let (mut count, mut branches) = (0, 0);
+    for (source, entry) in op.sources.iter().enumerate() {
+        let mut first = 0;
+        while first < entry.branches.len() {
+            if branches == MAX_FACTORS {
+                visit(&parts[..count]);
+                (count, branches) = (0, 0);
+            }
+            let last = entry.branches.len().min(first + MAX_FACTORS - branches);
+            parts[count] = Part { source, branches: first..last };
+            (count, branches, first) = (count + 1, branches + last - first, last);
+        }
+    }
+    if count > 0 {
+        visit(&parts[..count]);
+    }
+}
+
+/// Every branch of a launch: its source, its number there, itself.
+fn branches<'a>(
+    op: &'a Separable,
+    parts: &'a [Part],
+) -> impl Iterator<Item = (usize, usize, &'a SeparableBranch)> {
+    parts.iter().flat_map(move |part| {
+        part.branches.clone().map(move |index| (part.source, index, &op.sources[part.source].branches[index]))
+    })
+}
+
+fn factor(source: &SeparableSource, branch: &SeparableBranch, columns: u32) -> Factor {
+    assert!(
+        branch.kernel <= MAX_WINDOW,
+        "a {0}x{0} window; the CUDA kernels take {MAX_WINDOW}x{MAX_WINDOW}",
+        branch.kernel
+    );
+    Factor {
+        input: Reader::from(&source.input),
+        kernel: small(branch.kernel),
+        dilation: small(branch.dilation),
+        depthwise: branch.depthwise.place(),
+        weights: branch.pointwise.place(),
+        columns,
+        output: branch.output.place(),
+        ..Factor::zeroed()
+    }
+}
+
+/// The launch's table without scratch and cotangents, and the number of branches.
+fn products(op: &Separable, parts: &[Part]) -> (Products, usize) {
+    let input = op.sources.first().map_or(op.output_shape, |source| source.input.shape);
+    let mut table =
+        Products { input, output: op.output_shape, stride: small(op.stride), ..Products::zeroed() };
+    let mut count = 0;
+    for (source, _, branch) in branches(op, parts) {
+        table.factors[count] = factor(&op.sources[source], branch, op.output_shape.c);
+        count += 1;
+    }
+    (table, count)
+}
+
+impl Cuda {
+    pub(super) fn separable(&mut self, op: &Separable) {
+        each_launch(op, |parts| self.separable_products(op, parts));
+    }
+
+    fn separable_products(&mut self, op: &Separable, parts: &[Part]) {
+        let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
+        let [width, height] = tile(columns);
+        let (mut table, count) = products(op, parts);
+        let mut scratch = Scratch::default();
+        let mut moments = [Moments::zeroed(); MAX_FACTORS];
+        for (index, (_, _, branch)) in branches(op, parts).enumerate() {
+            let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
+            table.factors[index].partial = partial;
+            moments[index] = Moments {
+                partial,
+                rows: small(rows),
+                rows_per_block: small(height),
+                channels: small(columns),
+                statistics: branch.statistics.place(),
+            };
+        }
+        self.memory.scratch(&self.context, &scratch);
+        let kernel = by_width(width, Kernel::separable_forward_16, Kernel::separable_forward_64);
+        self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), count], [256, 1], &table);
+        self.combine_moments(&moments[..count]);
+    }
+
+    pub(super) fn separable_gradients(
+        &mut self,
+        op: &Separable,
+        gradient: &SeparableGradient,
+        weights: bool,
+    ) {
+        each_launch(op, |parts| self.part_gradients(op, gradient, weights, parts));
+        for (sources, gradients) in op.sources.chunks(GROUPS).zip(gradient.sources.chunks(GROUPS)) {
+            let reduces = sources.iter().zip(gradients).filter_map(|(source, gradient)| {
+                let sums = gradient.sums?;
+                Some(BatchNormReduce { gradient: gradient.input.slot, input: source.input, sums })
+            });
+            self.reduce_gradients(reduces);
+        }
+    }
+
+    /// Gradients of the branches of one launch.
+    fn part_gradients(
+        &mut self,
+        op: &Separable,
+        gradient: &SeparableGradient,
+        weights: bool,
+        parts: &[Part],
+    ) {
+        let (rows, channels) = (op.output_shape.pixels(), op.sources[0].input.shape.c as usize);
+        let [width, height] = tile(channels);
+        let (mut table, count) = products(op, parts);
+        let (mut depthwise, mut scratch) = depthwise_table(op, gradient, parts);
+        for (index, (source, number, _)) in branches(op, parts).enumerate() {
+            table.factors[index].partial = depthwise.branches[index].gradient;
+            table.cotangents[index] =
+                CotangentPlace::from(&gradient.sources[source].branches[number].cotangent);
+        }
+        // All scratch is taken before the first kernel: growing drops what it holds.
+        let chunks = Chunks::of(rows);
+        let mut pointwise = [0; MAX_FACTORS];
+        if weights {
+            for (index, (_, _, branch)) in branches(op, parts).enumerate() {
+                pointwise[index] = scratch.take(chunks.count() * branch.pointwise.len);
+                depthwise.branches[index].partial = scratch.take(chunks.count() * branch.depthwise.len);
+            }
+        }
+        self.memory.scratch(&self.context, &scratch);
+        let kernel = by_width(width, Kernel::separable_depthwise_16, Kernel::separable_depthwise_64);
+        self.launch(kernel, [rows.div_ceil(height), channels.div_ceil(width), count], [256, 1], &table);
+        let blocks = table.input.len().div_ceil(256);
+        self.launch(Kernel::depthwise_input, [blocks, 1, parts.len()], [256, 1], &depthwise);
+        if weights {
+            table.factors.iter_mut().zip(pointwise).for_each(|(factor, place)| factor.partial = place);
+            (table.rows_per_split, depthwise.rows_per_chunk) = (small(chunks.each), small(chunks.each));
+            self.weight_gradients(chunks, count, &table, &depthwise);
+            self.combine_weights(op, gradient, parts, (&table, &depthwise));
+        }
+    }
+
+    /// Partial gradients of pointwise and depthwise weights.
+    fn weight_gradients(&mut self, chunks: Chunks, count: usize, table: &Products, depthwise: &Depthwise) {
+        let (channels, columns) = (table.input.c as usize, table.output.c as usize);
+        let side = if channels.max(columns) <= 16 { 16 } else { 64 };
+        let kernel = by_width(side, Kernel::separable_weights_16, Kernel::separable_weights_64);
+        let tiles = channels.div_ceil(side) * columns.div_ceil(side);
+        self.launch(kernel, [chunks.count(), tiles, count], [256, 1], table);
+        let (block, across) = channel_block(channels);
+        let grid = [chunks.count(), across, count * MAX_WINDOW];
+        self.launch(Kernel::depthwise_weights, grid, block, depthwise);
+    }
+
+    /// Adds the chunks' partial gradients.
+    fn combine_weights(
+        &mut self,
+        op: &Separable,
+        gradient: &SeparableGradient,
+        parts: &[Part],
+        (table, depthwise): (&Products, &Depthwise),
+    ) {
+        let count = Chunks::of(op.output_shape.pixels()).count();
+        let mut sums = [Sum::zeroed(); 2 * MAX_FACTORS];
+        let mut used = 0;
+        for (index, (source, number, _)) in branches(op, parts).enumerate() {
+            let gradient = &gradient.sources[source].branches[number];
+            sums[used] = Sum::all(table.factors[index].partial, count, gradient.pointwise);
+            sums[used + 1] = Sum::all(depthwise.branches[index].partial, count, gradient.depthwise);
+            used += 2;
+        }
+        self.combine_sums(&sums[..used]);
+    }
+}
+
+/// The table of a launch, and the scratch that holds the gradients of its depthwise results.
+fn depthwise_table(op: &Separable, gradient: &SeparableGradient, parts: &[Part]) -> (Depthwise, Scratch) {
+    let input = op.sources[0].input.shape;
+    let mut scratch = Scratch::default();
+    let mut table =
+        Depthwise { input, output: op.output_shape, stride: small(op.stride), ..Depthwise::zeroed() };
+    for (index, (source, _, branch)) in branches(op, parts).enumerate() {
+        table.branches[index] = BranchPlace {
+            gradient: scratch.take(op.output_shape.pixels() * input.c as usize),
+            kernel: small(branch.kernel),
+            dilation: small(branch.dilation),
+            weights: branch.depthwise.place(),
+            source: small(parts.iter().position(|part| part.source == source).unwrap_or_default()),
+            partial: 0,
+        };
+    }
+    depthwise_sources(&mut table, op, gradient, parts);
+    (table, scratch)
+}
+
+/// The sources of a launch, each with its branches; a source's second part adds to what its first left.
+fn depthwise_sources(table: &mut Depthwise, op: &Separable, gradient: &SeparableGradient, parts: &[Part]) {
+    let mut first = 0;
+    for (place, part) in table.sources.iter_mut().zip(parts) {
+        let Target { slot, accumulate } = gradient.sources[part.source].input;
+        let count = part.branches.len();
+        *place = SourcePlace {
+            input: Reader::from(&op.sources[part.source].input),
+            target: TargetPlace::from(Target { slot, accumulate: accumulate || part.branches.start > 0 }),
+            first: small(first),
+            count: small(count),
+        };
+        first += count;
+    }
+}

@@ -1,0 +1,19 @@
+//! Where an emulator of the CUDA driver is found.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The folder of the emulated driver, built where need be, or why there is none.
+pub fn library() -> Result<String, String> {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/cuda-emulator");
+    let directory = std::env::var_os("DARTS_CUDA_EMULATOR").map_or_else(beside, PathBuf::from);
+    let build = directory.join("build");
+    if !build.exists() {
+        return Err(format!("no emulator of the CUDA driver in {}", directory.display()));
+    }
+    let output = Command::new(&build).output().map_err(|error| format!("{}: {error}", build.display()))?;
+    if !output.status.success() {
+        return Err(format!("{} failed: {}", build.display(), String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

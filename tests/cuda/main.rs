@@ -1,0 +1,59 @@
+//! The CUDA backend against the reference, in the cases of the CPU backend's parity tests.
+//!
+//! They run where a CUDA driver can be loaded: on a GPU, or under an emulator of the driver. Where there is no driver but
+//! an emulator beside the repository (`../shared/cuda-emulator`, or `DARTS_CUDA_EMULATOR`), one test runs all others
+//! under it, with guarded memory and with threads in both orders.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../parity/convolutions.rs"]
+mod convolutions;
+mod emulator;
+mod launches;
+#[path = "../parity/norms.rs"]
+mod norms;
+#[path = "../parity/vectors.rs"]
+mod vectors;
+
+use common::{Call, Case};
+use darts::backend::cuda::{self, Cuda};
+
+/// Fewer than for the CPU: an emulator is slow.
+const CASES: u64 = 8;
+
+/// The GPU; none, with the reason printed, where there is none.
+fn backends() -> Vec<Cuda> {
+    match cuda::open() {
+        Ok(backend) => vec![backend],
+        Err(reason) => {
+            println!("skipped: {reason}");
+            Vec::new()
+        }
+    }
+}
+
+/// Compares the calls that `build` makes of random cases with the reference, and prints a digest of the results, from
+/// which [`emulator`] learns whether two runs gave the same bytes.
+fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
+    let mut backends = backends();
+    if backends.is_empty() {
+        return;
+    }
+    // FNV-1a.
+    let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
+    for index in 0..CASES {
+        let mut case = Case::new(seed, index);
+        let call = build(&mut case);
+        case.compare(&format!("case {index}"), &call, &mut backends);
+        let outcome = case.outcome(&mut backends[0], &call);
+        for value in outcome.activations.iter().chain(&outcome.state) {
+            digest = (digest ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    println!("digest {seed} {digest:016x}");
+}
+
+/// How large a sum over this many terms of about 1 is.
+fn size(terms: usize) -> f64 {
+    (terms as f64).sqrt()
+}
