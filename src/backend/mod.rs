@@ -1,7 +1,7 @@
 //! What a device can compute: the kernel catalogue.
 //!
 //! [`Backend`] names every computation the engine may ask of a device, and its comments are the
-//! specification. [`reference`] follows them with plain loops in f32 or f64 and is the text to read
+//! specification. [`mod@reference`] follows them with plain loops in f32 or f64 and is the text to read
 //! first; [`cpu`] is vectorised and threaded; [`cuda`] launches the kernels of `kernels/` on an NVIDIA GPU.
 //!
 //! A device holds two memories. *Activations* (images, feature maps and their gradients, NHWC,

@@ -218,7 +218,7 @@ pub struct BatchNormTerm {
     pub sums: Sums,
     /// The mixing weight by which the value enters, one element; 1 where absent.
     pub weight: Option<Span>,
-    /// `[c]`, of the [`Term`].
+    /// `[c]`, of the [`Term`](super::Term).
     pub factor: Span,
 }
 

@@ -1,7 +1,7 @@
 //! The vectorised, threaded backend.
 //!
-//! Read [`simd`] (vectors and how kernels are compiled for them), [`memory`] (what kernels see of it),
-//! [`team`] (threads), [`statistics`] (the fixed work units) and [`stream`] (what happens to a value on
+//! Read `simd` (vectors and how kernels are compiled for them), `memory` (what kernels see of it),
+//! `team` (threads), `statistics` (the fixed work units) and `stream` (what happens to a value on
 //! its way to and from scratch) first; then the operators, each in its file.
 //!
 //! Results are the same, byte for byte, whatever the number of threads: work units depend on the
