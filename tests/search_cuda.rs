@@ -22,7 +22,7 @@ fn driver() -> Result<String, String> {
 
 fn search(library: &str, directory: &Path, device: &str, order: &str) -> String {
     let size =
-        ["--init-channels", "2", "--cells", "2", "--nodes", "2", "--batch-size", "128", "--epochs", "2"];
+        ["--init-channels", "2", "--cells", "3", "--nodes", "2", "--batch-size", "128", "--epochs", "2"];
     let output = Command::new(env!("CARGO_BIN_EXE_darts"))
         .args(["search", "--seed", "3", "--device", device, "--order", order, "--out", device])
         .args(size)
