@@ -1,7 +1,8 @@
 //! Compiles the CUDA kernels, where there is an nvcc, into the files that the crate embeds.
 //!
-//! For each kernel file a fatbin (machine code for each architecture, PTX of the lowest) and the PTX alone, for those
-//! who force it. Without nvcc the crate builds for the CPU. Environment:
+//! For each kernel file and storage type of activations a fatbin (machine code for each architecture, and PTX) and one of
+//! the PTX alone, for those who force it. PTX is that of the lowest architecture and of the first whose tensor cores
+//! take bf16, if it is among them. Without nvcc the crate builds for the CPU. Environment:
 //! - `NVCC`: the compiler; else `$CUDA_HOME/bin/nvcc`, `$CUDA_PATH/bin/nvcc`, `nvcc` of the `PATH`;
 //! - `DARTS_CUDA_ARCHS`: compute capabilities such as `80,90`;
 //! - `DARTS_REQUIRE_CUDA=1`: a build without nvcc is an error.
@@ -10,20 +11,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One module each; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 10] = [
-    "batch_norm",
-    "combine",
-    "convolution",
-    "depthwise",
-    "loss",
-    "mixed",
-    "optimizer",
-    "pointwise",
-    "pool",
-    "separable",
-];
+/// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
+const KERNELS: [&str; 8] =
+    ["batch_norm", "convolution", "depthwise", "loss", "mixed", "pointwise", "pool", "separable"];
+/// A single module each: they do not touch activations.
+const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];
+/// What activations are stored as: part of a file's name, and what its compilation defines.
+const STORAGES: [(&str, Option<&str>); 3] =
+    [("f32", None), ("bf16", Some("DARTS_STORAGE_BF16")), ("f16", Some("DARTS_STORAGE_F16"))];
 const HEADERS: [&str; 3] = ["common", "geometry", "product"];
+/// The first architecture whose tensor cores take bf16.
+const TENSOR_CORES: u32 = 80;
 /// From Turing to Hopper.
 const ARCHITECTURES: &str = "75,80,86,89,90";
 const VARIABLES: [&str; 6] =
@@ -33,7 +31,8 @@ fn main() -> ExitCode {
     println!("cargo:rustc-check-cfg=cfg(darts_cuda)");
     println!("cargo:rerun-if-changed=build.rs");
     VARIABLES.iter().for_each(|variable| println!("cargo:rerun-if-env-changed={variable}"));
-    KERNELS.iter().for_each(|stem| println!("cargo:rerun-if-changed=kernels/{stem}.cu"));
+    let stems = KERNELS.iter().chain(&STATE_KERNELS);
+    stems.for_each(|stem| println!("cargo:rerun-if-changed=kernels/{stem}.cu"));
     HEADERS.iter().for_each(|stem| println!("cargo:rerun-if-changed=kernels/{stem}.cuh"));
     match build() {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,15 +94,45 @@ fn architectures() -> Result<Vec<u32>, String> {
     Ok(list)
 }
 
+/// One run of the compiler.
+struct Task {
+    stem: &'static str,
+    output: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// All that is to be compiled for these architectures.
+fn tasks(architectures: &[u32], out: &Path) -> Vec<Task> {
+    let machine = architectures.iter().map(|arch| format!("-gencode=arch=compute_{arch},code=sm_{arch}"));
+    let lowest = architectures[0];
+    let portable = architectures.iter().filter(|&&arch| arch == lowest || arch == TENSOR_CORES);
+    let ptx: Vec<_> =
+        portable.map(|arch| format!("-gencode=arch=compute_{arch},code=compute_{arch}")).collect();
+    let all: Vec<_> = machine.chain(ptx.iter().cloned()).collect();
+    let mut tasks = Vec::new();
+    let mut add = |stem: &'static str, name: String, define: Option<&str>| {
+        for (targets, end) in [(&all, "fatbin"), (&ptx, "ptx.fatbin")] {
+            let mut arguments: Vec<_> = define.iter().map(|name| format!("-D{name}")).collect();
+            arguments.extend_from_slice(targets);
+            tasks.push(Task { stem, output: out.join(format!("{name}.{end}")), arguments });
+        }
+    };
+    for stem in KERNELS {
+        STORAGES.iter().for_each(|(storage, define)| add(stem, format!("{stem}.{storage}"), *define));
+    }
+    STATE_KERNELS.into_iter().for_each(|stem| add(stem, stem.to_owned(), None));
+    tasks
+}
+
 /// Runs up to NUM_JOBS compilers at once and gives what the failed ones said.
 fn compile_all(nvcc: &Path, architectures: &[u32], out: &Path) -> Result<(), String> {
     let jobs = variable("NUM_JOBS").and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
-    let tasks: Vec<(&str, bool)> = KERNELS.iter().flat_map(|stem| [(*stem, true), (*stem, false)]).collect();
+    let tasks = tasks(architectures, out);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut failures = Vec::new();
-        while let Some(&(stem, fatbin)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            failures.extend(compile(nvcc, stem, fatbin, architectures, out).err());
+        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failures.extend(compile(nvcc, task).err());
         }
         failures
     };
@@ -115,25 +144,33 @@ fn compile_all(nvcc: &Path, architectures: &[u32], out: &Path) -> Result<(), Str
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
-fn compile(nvcc: &Path, stem: &str, fatbin: bool, architectures: &[u32], out: &Path) -> Result<(), String> {
-    let source = format!("kernels/{stem}.cu");
-    let lowest = architectures[0];
+/// Compiles one file, unless its last compilation had the same arguments and nothing has changed since.
+fn compile(nvcc: &Path, task: &Task) -> Result<(), String> {
+    let source = format!("kernels/{}.cu", task.stem);
     let mut command = Command::new(nvcc);
-    command.args(["-std=c++17", "-O3", "--Werror", "all-warnings"]).arg(&source).arg("-o");
-    if fatbin {
-        // Uncompressed, so that whoever reads only PTX finds it.
-        command.arg(out.join(format!("{stem}.fatbin"))).args(["-fatbin", "--no-compress"]);
-        for arch in architectures {
-            command.arg(format!("-gencode=arch=compute_{arch},code=sm_{arch}"));
-        }
-        command.arg(format!("-gencode=arch=compute_{lowest},code=compute_{lowest}"));
-    } else {
-        command.arg(out.join(format!("{stem}.ptx"))).arg("-ptx").arg(format!("-arch=compute_{lowest}"));
-    }
-    let output = command.output().map_err(|error| format!("{}: {error}", nvcc.display()))?;
-    if output.status.success() {
+    // Uncompressed, so that whoever reads only PTX finds it.
+    command.args(["-std=c++17", "-O3", "--Werror", "all-warnings", "-fatbin", "--no-compress"]);
+    command.args(&task.arguments).arg(&source).arg("-o").arg(&task.output);
+    let (said, stamp) = (format!("{command:?}"), task.output.with_extension("arguments"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|last| last == said) && is_newer(&stamp, &source) {
         return Ok(());
     }
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Err(format!("nvcc cannot compile {source}:\n{}{}", said(&output.stdout), said(&output.stderr)))
+    let output = command.output().map_err(|error| format!("{}: {error}", nvcc.display()))?;
+    if !output.status.success() {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        return Err(format!(
+            "nvcc cannot compile {source}:\n{}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        ));
+    }
+    std::fs::write(&stamp, said).map_err(|error| format!("{}: {error}", stamp.display()))
+}
+
+/// Whether a file was written after a source and all headers.
+fn is_newer(file: &Path, source: &str) -> bool {
+    let time = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified());
+    let headers = HEADERS.iter().map(|stem| format!("kernels/{stem}.cuh"));
+    let mut sources = headers.chain([source.to_owned()]);
+    time(file).is_ok_and(|file| sources.all(|path| time(Path::new(&path)).is_ok_and(|time| time < file)))
 }

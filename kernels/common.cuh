@@ -4,9 +4,42 @@
 
 #include "geometry.cuh"
 
-// Activations are stored as f32; these two are the only places that know.
-__device__ inline float load(const Memory& memory, u32 index) { return memory.activations[index]; }
-__device__ inline void store(const Memory& memory, u32 index, float value) { memory.activations[index] = value; }
+// Between the storage type and f32, to the nearest value. Nothing else knows how activations are stored.
+#if defined(DARTS_STORAGE_BF16)
+__device__ inline float wide(Storage value) { return __bfloat162float(value); }
+__device__ inline Storage narrow(float value) { return __float2bfloat16_rn(value); }
+#elif defined(DARTS_STORAGE_F16)
+__device__ inline float wide(Storage value) { return __half2float(value); }
+__device__ inline Storage narrow(float value) { return __float2half_rn(value); }
+#else
+__device__ inline float wide(Storage value) { return value; }
+__device__ inline Storage narrow(float value) { return value; }
+#endif
+
+__device__ inline float load(const Memory& memory, u32 index) { return wide(memory.activations[index]); }
+__device__ inline void store(const Memory& memory, u32 index, float value) { memory.activations[index] = narrow(value); }
+
+// Activations that one 16-byte access moves.
+constexpr u32 PACK = 16 / sizeof(Storage);
+
+struct alignas(16) Pack {
+    Storage values[PACK];
+};
+static_assert(sizeof(Pack) == 16);
+
+// PACK activations from a multiple of PACK on.
+__device__ inline void load_pack(const Memory& memory, u32 index, float (&values)[PACK]) {
+    const Pack pack = *reinterpret_cast<const Pack*>(memory.activations + index);
+#pragma unroll
+    for (u32 i = 0; i < PACK; ++i) values[i] = wide(pack.values[i]);
+}
+
+__device__ inline void store_pack(const Memory& memory, u32 index, const float (&values)[PACK]) {
+    Pack pack;
+#pragma unroll
+    for (u32 i = 0; i < PACK; ++i) pack.values[i] = narrow(values[i]);
+    *reinterpret_cast<Pack*>(memory.activations + index) = pack;
+}
 
 __device__ inline float value_of(const Memory& memory, const Reader& reader, u32 index, u32 channel) {
     const float x = load(memory, reader.data + index);

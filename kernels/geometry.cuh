@@ -5,6 +5,17 @@
 
 using u32 = unsigned int;
 
+// Activations are stored in the type that a file is compiled for; sums, weights and coefficients are f32 throughout.
+#if defined(DARTS_STORAGE_BF16)
+#include <cuda_bf16.h>
+using Storage = __nv_bfloat16;
+#elif defined(DARTS_STORAGE_F16)
+#include <cuda_fp16.h>
+using Storage = __half;
+#else
+using Storage = float;
+#endif
+
 // The index of what is not there.
 constexpr u32 ABSENT = 0xffffffffu;
 // Terms of a cotangent: a state of a cell of 16 nodes flows into all of them, and once directly.
@@ -22,7 +33,7 @@ constexpr u32 MAX_WINDOW = 7;
 
 // The device's memories.
 struct Memory {
-    float* activations;
+    Storage* activations;
     float* state;
     float* scratch;
     const u32* labels;

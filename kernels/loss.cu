@@ -105,18 +105,18 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy(const __grid_con
     float loss = 0.0f;
     u32 first = 0, five = 0;
     for (u32 row = threadIdx.y; row < op.rows; row += THREADS) {
-        const float* x = memory.activations + op.logits + row * op.classes;
+        const auto x = [&](u32 i) { return load(memory, op.logits + row * op.classes + i); };
         const u32 label = memory.labels[row];
-        float largest = x[0], sum = 0.0f;
-        for (u32 i = 1; i < op.classes; ++i) largest = fmaxf(largest, x[i]);
-        for (u32 i = 0; i < op.classes; ++i) sum += expf(x[i] - largest);
+        float largest = x(0), sum = 0.0f;
+        for (u32 i = 1; i < op.classes; ++i) largest = fmaxf(largest, x(i));
+        for (u32 i = 0; i < op.classes; ++i) sum += expf(x(i) - largest);
         u32 rank = 0;
         for (u32 i = 0; i < op.classes; ++i) {
             const float target = i == label ? 1.0f : 0.0f;
-            store(memory, op.gradient + row * op.classes + i, (expf(x[i] - largest) / sum - target) / float(op.rows));
-            rank += x[i] > x[label] || (x[i] == x[label] && i < label) ? 1 : 0;
+            store(memory, op.gradient + row * op.classes + i, (expf(x(i) - largest) / sum - target) / float(op.rows));
+            rank += x(i) > x(label) || (x(i) == x(label) && i < label) ? 1 : 0;
         }
-        loss += logf(sum) + largest - x[label];
+        loss += logf(sum) + largest - x(label);
         first += rank < 1 ? 1 : 0;
         five += rank < 5 ? 1 : 0;
     }

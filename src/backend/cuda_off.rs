@@ -1,6 +1,6 @@
 //! What stands in for the CUDA backend in a build without nvcc: the same interface, and a sentence that says what to do.
 
-use super::gpu::Gpu;
+use super::gpu::{Gpu, Precision};
 use crate::{Error, Result};
 
 /// Whether this binary holds CUDA kernels.
@@ -16,8 +16,8 @@ fn absent() -> Error {
     )
 }
 
-/// Opens the first GPU.
-pub fn open() -> Result<Cuda> {
+/// Opens the first GPU, for activations of this precision.
+pub fn open(_: Precision) -> Result<Cuda> {
     Err(absent())
 }
 

@@ -8,9 +8,11 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+use darts::backend::gpu::Precision;
 use darts::backend::reference::Reference;
 use darts::backend::*;
 use darts::random::{Stream, generator};
+use half::{bf16, f16};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -322,18 +324,45 @@ impl Case {
         Outcome { activations, state }
     }
 
-    /// Compares backends of f32 with the reference in f32 and f64, everywhere in both memories.
+    /// This case with every activation as a backend stores it.
+    fn stored(&self, precision: Precision) -> Case {
+        let round = |&value: &f32| match precision {
+            Precision::F32 => value,
+            Precision::Bf16 => bf16::from_f32(value).to_f32(),
+            Precision::F16 => f16::from_f32(value).to_f32(),
+        };
+        Case {
+            random: self.random.clone(),
+            activations: self.activations.iter().map(round).collect(),
+            state: self.state.clone(),
+            labels: self.labels.clone(),
+            expected: self.expected.clone(),
+        }
+    }
+
+    /// Compares backends with the reference in the same storage type and in f64, everywhere in both memories.
     ///
-    /// A sum of n terms of random signs is wrong by about `epsilon * sqrt(n)` of the largest sum around;
-    /// four times that is allowed between a backend and f64, eight times between two f32. What no one
-    /// declared as a result must be what it was.
-    pub fn compare<B: Backend<Scalar = f32>>(&self, what: &str, call: &Call, backends: &mut [B]) {
-        let exact = self.outcome(&mut Reference::<f64>::new(), call);
-        let plain = self.outcome(&mut Reference::<f32>::new(), call);
+    /// A sum of n terms of random signs is wrong by about `epsilon * sqrt(n)` of the largest sum around, with
+    /// the epsilon of the type that terms are stored in; four times that is allowed between a backend and f64,
+    /// eight times between two that round. What no one declared as a result must be what it was.
+    pub fn compare<B: Backend<Scalar = f32>>(
+        &self,
+        what: &str,
+        call: &Call,
+        precision: Precision,
+        backends: &mut [B],
+    ) {
+        let case = self.stored(precision);
+        let exact = case.outcome(&mut Reference::<f64>::new(), call);
+        let (plain, epsilon) = match precision {
+            Precision::F32 => (case.outcome(&mut Reference::<f32>::new(), call), f32::EPSILON),
+            Precision::Bf16 => (case.outcome(&mut Reference::<bf16>::new(), call), bf16::EPSILON.to_f32()),
+            Precision::F16 => (case.outcome(&mut Reference::<f16>::new(), call), f16::EPSILON.to_f32()),
+        };
         for (index, backend) in backends.iter_mut().enumerate() {
-            let what = format!("{what}, backend {index}");
-            let found = self.outcome(backend, call);
-            for expected in &self.expected {
+            let what = format!("{what}, {precision:?}, backend {index}");
+            let found = case.outcome(backend, call);
+            for expected in &case.expected {
                 let range = match expected.place {
                     Place::Activations(slot) => slot.range(),
                     Place::State(span) => span.range(),
@@ -347,12 +376,12 @@ impl Case {
                 let exact = if activations { &exact.activations } else { &exact.state };
                 let exact = &exact[range.clone()];
                 let largest = exact.iter().fold(expected.floor, |largest, x| largest.max(x.abs()));
-                let noise = f64::from(f32::EPSILON) * (expected.terms.max(1) as f64).sqrt() * largest;
+                let noise = f64::from(epsilon) * (expected.terms.max(1) as f64).sqrt() * largest;
                 let where_ = format!("{what}: {}", expected.name);
                 assert_close(&format!("{where_}, f64"), &pick(&found), exact, 4.0 * noise);
-                assert_close(&format!("{where_}, f32"), &pick(&found), &pick(&plain), 8.0 * noise);
+                assert_close(&format!("{where_}, reference"), &pick(&found), &pick(&plain), 8.0 * noise);
             }
-            self.assert_rest_untouched(&what, &found);
+            case.assert_rest_untouched(&what, &found);
         }
     }
 

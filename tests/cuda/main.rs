@@ -17,37 +17,31 @@ mod vectors;
 
 use common::{Call, Case};
 use darts::backend::cuda::{self, Cuda};
+use darts::backend::gpu::Precision;
 
 /// Fewer than for the CPU: an emulator is slow.
 const CASES: u64 = 8;
 
-/// The GPU; none, with the reason printed, where there is none.
-fn backends() -> Vec<Cuda> {
-    match cuda::open() {
-        Ok(backend) => vec![backend],
-        Err(reason) => {
-            println!("skipped: {reason}");
-            Vec::new()
-        }
-    }
+/// The GPU, for activations of this precision; none, with the reason printed, where there is none.
+fn backend(precision: Precision) -> Option<Cuda> {
+    cuda::open(precision).inspect_err(|reason| println!("skipped: {reason}")).ok()
 }
 
-/// Compares the calls that `build` makes of random cases with the reference, and prints a digest of the results, from
-/// which [`emulator`] learns whether two runs gave the same bytes.
+/// Compares the calls that `build` makes of random cases with the reference, in every storage type, and prints a digest
+/// of the results, from which [`emulator`] learns whether two runs gave the same bytes.
 fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
-    let mut backends = backends();
-    if backends.is_empty() {
-        return;
-    }
     // FNV-1a.
     let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
-    for index in 0..CASES {
-        let mut case = Case::new(seed, index);
-        let call = build(&mut case);
-        case.compare(&format!("case {index}"), &call, &mut backends);
-        let outcome = case.outcome(&mut backends[0], &call);
-        for value in outcome.activations.iter().chain(&outcome.state) {
-            digest = (digest ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+        let Some(mut backend) = backend(precision) else { return };
+        for index in 0..CASES {
+            let mut case = Case::new(seed, index);
+            let call = build(&mut case);
+            case.compare(&format!("case {index}"), &call, precision, std::slice::from_mut(&mut backend));
+            let outcome = case.outcome(&mut backend, &call);
+            for value in outcome.activations.iter().chain(&outcome.state) {
+                digest = (digest ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
+            }
         }
     }
     println!("digest {seed} {digest:016x}");

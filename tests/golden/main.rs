@@ -17,6 +17,7 @@ mod set;
 use comparison::{Bar, Comparisons, from_some_neighbour};
 use darts::backend::cpu::{Cpu, Instructions};
 use darts::backend::cuda::{self, Cuda};
+use darts::backend::gpu::Precision;
 use darts::backend::reference::Reference;
 use set::{OWN_DIRECTORY, Set};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +59,7 @@ fn run_on_cpu(kind: &str, check: impl Fn(&Set, &dyn Fn() -> Cpu) -> Comparisons)
 
 /// The GPU, on which a test runs where there is one; else the reason is printed.
 fn gpu() -> Option<Cuda> {
-    cuda::open().inspect_err(|reason| println!("skipped: {reason}")).ok()
+    cuda::open(Precision::F32).inspect_err(|reason| println!("skipped: {reason}")).ok()
 }
 
 #[test]

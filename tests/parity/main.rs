@@ -9,6 +9,7 @@ mod vectors;
 
 use common::{Call, Case};
 use darts::backend::cpu::{Cpu, Instructions};
+use darts::backend::gpu::Precision;
 
 const CASES: u64 = 30;
 
@@ -26,7 +27,7 @@ fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
     for index in 0..CASES {
         let mut case = Case::new(seed, index);
         let call = build(&mut case);
-        case.compare(&format!("case {index}"), &call, &mut backends);
+        case.compare(&format!("case {index}"), &call, Precision::F32, &mut backends);
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let outcomes: Vec<_> = teams
             .iter_mut()

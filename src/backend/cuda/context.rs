@@ -11,6 +11,7 @@ use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{CudaContext, CudaStream};
 
 use super::geometry::MemoryPlace;
+use crate::backend::gpu::Precision;
 use crate::{Error, Result};
 
 /// Takes the PTX even where there is machine code for the device.
@@ -22,45 +23,75 @@ const MAX_PARAMETERS: usize = 4096;
 #[repr(C, align(16))]
 struct Aligned<T: ?Sized>(T);
 
+/// A module: its images for all devices, those of PTX alone, and the kernels it holds.
 struct Image {
     stem: &'static str,
     fatbin: &'static Aligned<[u8]>,
-    ptx: &'static str,
+    ptx: &'static Aligned<[u8]>,
     kernels: &'static [&'static str],
 }
 
+macro_rules! embedded {
+    ($($name:tt)*) => {{
+        static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $($name)*)));
+        BYTES
+    }};
+}
+
+macro_rules! images {
+    ($end:literal: $($stem:literal: $($kernel:ident)*;)*) => {
+        &[$(Image {
+            stem: $stem,
+            fatbin: embedded!($stem, $end, ".fatbin"),
+            ptx: embedded!($stem, $end, ".ptx.fatbin"),
+            kernels: &[$(stringify!($kernel),)*],
+        },)*]
+    };
+}
+
 macro_rules! kernels {
-    ($($stem:literal: $($kernel:ident)*;)*) => {
+    (
+        activations: { $($stem:literal: $($kernel:ident)*;)* }
+        state: { $($state_stem:literal: $($state_kernel:ident)*;)* }
+    ) => {
         /// A kernel, named as in `kernels/`.
         #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, Debug)]
-        pub enum Kernel { $($($kernel,)*)* }
+        pub enum Kernel { $($($kernel,)*)* $($($state_kernel,)*)* }
 
-        const IMAGES: &[Image] = &[$(Image {
-            stem: $stem,
-            fatbin: {
-                static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $stem, ".fatbin")));
-                FATBIN
-            },
-            ptx: include_str!(concat!(env!("OUT_DIR"), "/", $stem, ".ptx")),
-            kernels: &[$(stringify!($kernel),)*],
-        },)*];
+        /// The modules in the order of [`Kernel`]: those of the storage type, then those that all share.
+        fn images(precision: Precision) -> impl Iterator<Item = &'static Image> {
+            const F32: &[Image] = images!(".f32": $($stem: $($kernel)*;)*);
+            const BF16: &[Image] = images!(".bf16": $($stem: $($kernel)*;)*);
+            const F16: &[Image] = images!(".f16": $($stem: $($kernel)*;)*);
+            const STATE: &[Image] = images!("": $($state_stem: $($state_kernel)*;)*);
+            let stored = match precision {
+                Precision::F32 => F32,
+                Precision::Bf16 => BF16,
+                Precision::F16 => F16,
+            };
+            stored.iter().chain(STATE)
+        }
     };
 }
 
 kernels! {
-    "batch_norm": batch_norm_forward batch_norm_backward channel_sums;
-    "combine": combine_sums combine_moments;
-    "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
-    "depthwise": depthwise_input depthwise_weights;
-    "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
-    "mixed": mixed_forward mixed_weights mixed_identity softmax_forward softmax_backward;
-    "optimizer": fill scaled_add norm_partials norm_result gradient_descent adam;
-    "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
-        pointwise_weights_16 pointwise_weights_64;
-    "pool": pool_forward pool_windows pool_input;
-    "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
-        separable_weights_16 separable_weights_64;
+    activations: {
+        "batch_norm": batch_norm_forward batch_norm_backward channel_sums;
+        "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
+        "depthwise": depthwise_input depthwise_weights;
+        "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
+        "mixed": mixed_forward mixed_weights mixed_identity softmax_forward softmax_backward;
+        "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
+            pointwise_weights_16 pointwise_weights_64;
+        "pool": pool_forward pool_windows pool_input;
+        "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
+            separable_weights_16 separable_weights_64;
+    }
+    state: {
+        "combine": combine_sums combine_moments;
+        "optimizer": fill scaled_add norm_partials norm_result gradient_descent adam;
+    }
 }
 
 /// A device that is ready to compute.
@@ -77,15 +108,15 @@ pub struct Context {
 unsafe impl Send for Context {}
 
 impl Context {
-    /// Opens a device and loads all kernels.
-    pub fn open(ordinal: usize) -> Result<Self> {
+    /// Opens a device and loads all kernels, for activations of this precision.
+    pub fn open(ordinal: usize, precision: Precision) -> Result<Self> {
         driver_present()?;
         let context = CudaContext::new(ordinal).map_err(|e| failure("cannot use the GPU", e))?;
         // SAFETY: there is one stream, so nothing needs the events by which cudarc orders several.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(|e| failure("cannot use the GPU", e))?;
         let mut opened = Context { functions: Vec::new(), modules: Vec::new(), stream, context };
-        for image in IMAGES {
+        for image in images(precision) {
             opened.load(image)?;
         }
         Ok(opened)
@@ -104,13 +135,10 @@ impl Context {
     fn load(&mut self, image: &Image) -> Result<()> {
         let what = || format!("cannot load the kernels of {}.cu", image.stem);
         let forced = std::env::var_os(FORCE_PTX).is_some_and(|value| value != "0" && !value.is_empty());
-        let module = match forced {
-            true => load_ptx(image),
-            // SAFETY: nvcc wrote the image, which is static, aligned and carries its own length.
-            false => unsafe { result::module::load_data(image.fatbin.0.as_ptr().cast()) }
-                .or_else(|_| load_ptx(image)),
-        }
-        .map_err(|error| failure(&what(), error))?;
+        let bytes = if forced { image.ptx } else { image.fatbin };
+        // SAFETY: nvcc wrote the image, which is static, aligned and carries its own length.
+        let module = unsafe { result::module::load_data(bytes.0.as_ptr().cast()) };
+        let module = module.map_err(|error| failure(&what(), error))?;
         self.modules.push(module);
         for name in image.kernels {
             let text = CString::new(*name).map_err(|_| Error::Device(what()))?;
@@ -173,12 +201,6 @@ impl Drop for Context {
             let _ = unsafe { result::module::unload(module) };
         }
     }
-}
-
-fn load_ptx(image: &Image) -> std::result::Result<sys::CUmodule, DriverError> {
-    let text = CString::new(image.ptx).map_err(|_| DriverError(CUresult::CUDA_ERROR_INVALID_PTX))?;
-    // SAFETY: the text is nvcc's, and ends with NUL.
-    unsafe { result::module::load_data(text.as_ptr().cast()) }
 }
 
 /// Whether a driver can be loaded: cudarc panics where there is none.

@@ -3,10 +3,13 @@
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::CUdeviceptr;
 use cudarc::driver::{CudaSlice, DevicePtr};
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::{bf16, f16};
 
 use super::context::{Context, failure};
 use super::geometry::{MemoryPlace, small};
 use super::{Slot, Span};
+use crate::backend::gpu::Precision;
 use crate::{Error, Result};
 
 /// Kernels count elements in 32 bits, with room for an index to run a grid's width beyond the end.
@@ -16,7 +19,11 @@ const ALIGNMENT: usize = 32;
 
 /// All memories.
 pub struct Memory {
-    activations: CudaSlice<f32>,
+    /// Bytes of stored values.
+    activations: CudaSlice<u8>,
+    precision: Precision,
+    /// Values on their way to or from a narrower storage type.
+    staging: Vec<u16>,
     state: CudaSlice<f32>,
     scratch: CudaSlice<f32>,
     labels: CudaSlice<u32>,
@@ -46,6 +53,12 @@ fn zeroed<T: cudarc::driver::DeviceRepr + cudarc::driver::ValidAsZeroBits>(
     context.stream().alloc_zeros(len.max(1)).map_err(|error| failure(&what(), error))
 }
 
+/// Where a slot's stored values lie.
+fn byte_range(slot: Slot, precision: Precision) -> std::ops::Range<usize> {
+    let bytes = precision.bytes();
+    slot.offset * bytes..(slot.offset + slot.len) * bytes
+}
+
 /// The driver failed at a copy: earlier work failed, and nothing on the device can be trusted.
 fn copied(result: std::result::Result<(), DriverError>) {
     result.unwrap_or_else(|error| panic!("{}", failure("the GPU cannot copy", error)));
@@ -53,9 +66,11 @@ fn copied(result: std::result::Result<(), DriverError>) {
 
 impl Memory {
     /// No memory yet.
-    pub fn new(context: &Context) -> Result<Self> {
+    pub fn new(context: &Context, precision: Precision) -> Result<Self> {
         let mut memory = Memory {
             activations: zeroed(context, 0)?,
+            precision,
+            staging: Vec::new(),
             state: zeroed(context, 0)?,
             scratch: zeroed(context, 0)?,
             labels: zeroed(context, 0)?,
@@ -63,6 +78,11 @@ impl Memory {
         };
         memory.locate(context);
         Ok(memory)
+    }
+
+    /// What activations are stored as.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Addresses, as kernels get them.
@@ -92,7 +112,7 @@ impl Memory {
         // The old goes before the new comes.
         self.activations = zeroed(context, 0)?;
         self.state = zeroed(context, 0)?;
-        self.activations = zeroed(context, activations)?;
+        self.activations = zeroed(context, activations * self.precision.bytes())?;
         self.state = zeroed(context, state)?;
         self.locate(context);
         Ok(())
@@ -116,16 +136,43 @@ impl Memory {
         self.locate(context);
     }
 
-    /// Copies values to the device.
+    /// Copies values to the device, rounding them to the storage type.
     pub fn write_activations(&mut self, context: &Context, slot: Slot, values: &[f32]) {
-        let mut part = self.activations.slice_mut(slot.range());
-        copied(context.stream().memcpy_htod(values, &mut part));
+        let stored: &[u8] = match self.precision {
+            Precision::F32 => bytemuck::cast_slice(values),
+            narrow => {
+                self.staging.resize(values.len(), 0);
+                match narrow {
+                    Precision::F16 => {
+                        self.staging.reinterpret_cast_mut::<f16>().convert_from_f32_slice(values)
+                    }
+                    _ => self.staging.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(values),
+                }
+                bytemuck::cast_slice(&self.staging)
+            }
+        };
+        let mut part = self.activations.slice_mut(byte_range(slot, self.precision));
+        copied(context.stream().memcpy_htod(stored, &mut part));
     }
 
     /// Copies values from the device, when all that was queued is done.
     pub fn read_activations(&self, context: &Context, slot: Slot, values: &mut [f32]) {
-        copied(context.stream().memcpy_dtoh(&self.activations.slice(slot.range()), values));
+        let part = self.activations.slice(byte_range(slot, self.precision));
+        let mut narrow = Vec::new();
+        let stored: &mut [u8] = match self.precision {
+            Precision::F32 => bytemuck::cast_slice_mut(values),
+            _ => {
+                narrow.resize(values.len(), 0u16);
+                bytemuck::cast_slice_mut(&mut narrow)
+            }
+        };
+        copied(context.stream().memcpy_dtoh(&part, stored));
         copied(context.stream().synchronize());
+        match self.precision {
+            Precision::F32 => {}
+            Precision::Bf16 => narrow.reinterpret_cast::<bf16>().convert_to_f32_slice(values),
+            Precision::F16 => narrow.reinterpret_cast::<f16>().convert_to_f32_slice(values),
+        }
     }
 
     /// Copies state to the device.

@@ -24,6 +24,7 @@ pub use devices::{devices, first};
 
 use bytemuck::Pod;
 
+use super::gpu::Precision;
 use super::*;
 use context::{Context, Kernel};
 use geometry::small;
@@ -35,7 +36,7 @@ pub const BUILT: bool = true;
 /// Threads of most blocks.
 const THREADS: usize = 256;
 
-/// The backend that computes on an NVIDIA GPU, in f32.
+/// The backend that computes on an NVIDIA GPU.
 pub struct Cuda {
     // Memory goes before the context that it belongs to.
     memory: Memory,
@@ -43,10 +44,10 @@ pub struct Cuda {
     launches: u64,
 }
 
-/// Opens the first GPU.
-pub fn open() -> Result<Cuda> {
-    let context = Context::open(0)?;
-    let memory = Memory::new(&context)?;
+/// Opens the first GPU, for activations of this precision.
+pub fn open(precision: Precision) -> Result<Cuda> {
+    let context = Context::open(0, precision)?;
+    let memory = Memory::new(&context, precision)?;
     Ok(Cuda { memory, context, launches: 0 })
 }
 
@@ -113,7 +114,7 @@ impl Backend for Cuda {
     }
 
     fn activation_bytes(&self) -> usize {
-        size_of::<f32>()
+        self.memory.precision().bytes()
     }
 
     fn write_activations(&mut self, slot: Slot, values: &[f32]) {
