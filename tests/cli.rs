@@ -290,5 +290,7 @@ fn a_search_on_a_gpu_that_is_not_there_is_refused_before_anything_is_stored() {
     }
     let here = scratch();
     refused(here.path(), &["search", "--device", "cuda"], 1, &["device: ", "CUDA", "--device cpu"]);
+    refused(here.path(), &["search", "--precision", "bf16"], 1, &["device: ", "CUDA"]);
+    refused(here.path(), &["search", "--precision", "f16", "--device", "cpu"], 2, &["--precision", "f32"]);
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
 }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What activations and their gradients are stored as; sums, weights and coefficients are f32 in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32 bits.
     #[default]
@@ -15,6 +18,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The name in a plan.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::F16 => "f16",
+        }
+    }
+
     /// Bytes of a stored value.
     pub fn bytes(self) -> usize {
         if self == Precision::F32 { 4 } else { 2 }

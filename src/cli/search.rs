@@ -110,6 +110,9 @@ struct PlanFlags {
     #[arg(long, value_name = "DEVICE", value_parser = ["cpu", "cuda", "auto"], hide_possible_values = true,
         help = help("device", "Where to search: cpu, cuda, or auto for the best that is there"))]
     device: Option<String>,
+    #[arg(long, value_name = "TYPE", value_parser = ["f32", "bf16", "f16"], hide_possible_values = true,
+        help = help("precision", "What a GPU stores feature maps as: f32, bf16 or f16; sums are f32 in any case"))]
+    precision: Option<String>,
 }
 
 /// The help of a flag with its value in each preset, which only the plan knows.
@@ -147,7 +150,7 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let given = self.given()?;
         let plan = self.plan(&given)?;
-        plan.device.resolve()?;
+        plan.resolve_device()?;
         let dataset = self.source(&given, &plan)?.load(plan.seed)?;
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
             return Err(self.refusal(violation, &given, &plan));

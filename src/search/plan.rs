@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::cuda;
+use crate::backend::gpu::Precision;
 use crate::space::alphas::edges_of;
 use crate::{Error, Result};
 
@@ -41,8 +42,7 @@ pub enum Device {
 }
 
 impl Device {
-    /// The device that a search will run on, or why it cannot.
-    pub fn resolve(self) -> Result<Device> {
+    fn resolve(self) -> Result<Device> {
         match self {
             Device::Cpu => Ok(Device::Cpu),
             Device::Auto => Ok(cuda::first().map_or(Device::Cpu, |_| Device::Cuda)),
@@ -96,6 +96,8 @@ pub struct Plan {
     pub threads: usize,
     /// The device.
     pub device: Device,
+    /// What feature maps are stored as; only GPUs store less than f32.
+    pub precision: Precision,
 }
 
 impl Default for Plan {
@@ -147,6 +149,7 @@ impl Plan {
             alpha_weight_decay: 1e-3,
             threads: 0,
             device: Device::Auto,
+            precision: Precision::F32,
         }
     }
 
@@ -216,7 +219,21 @@ impl Plan {
             let expected = format!("a whole number from 0 to {}", i64::MAX);
             return Some(Violation { key: "seed", value: self.seed.to_string(), expected });
         }
+        if self.device == Device::Cpu && self.precision != Precision::F32 {
+            let expected = "f32, the only one of device cpu".to_owned();
+            return Some(Violation { key: "precision", value: self.precision.name().to_owned(), expected });
+        }
         self.rate_violation()
+    }
+
+    /// The device that the search will run on, or why it cannot.
+    pub fn resolve_device(&self) -> Result<Device> {
+        let device = self.device.resolve()?;
+        if device == Device::Cpu && self.precision != Precision::F32 {
+            // A device that was left open: say why there is no GPU.
+            return cuda::first().map(|_| device);
+        }
+        Ok(device)
     }
 
     fn rate_violation(&self) -> Option<Violation> {
@@ -350,6 +367,9 @@ mod tests {
         assert_eq!(refusal("epochs = 0"), "plan: epochs is 0; expected a whole number from 1 to 100000");
         assert!(refusal("cells = 101").contains("cells is 101; expected a whole number from 3 to 100"));
         assert!(refusal("nodes = 17").contains("from 1 to 16"));
+        assert!(
+            refusal("precision = \"bf16\"\ndevice = \"cpu\"").contains("precision is bf16; expected f32")
+        );
         assert!(refusal("weight_lr = nan").contains("weight_lr is NaN"));
         assert!(refusal("alpha_lr = -inf").contains("alpha_lr is -inf"));
         assert!(

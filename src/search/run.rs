@@ -8,7 +8,6 @@ use super::observer::{EpochRecord, Facts, Observer, StepRecord};
 use super::plan::{Device, Plan};
 use super::schedule::cosine;
 use crate::backend::cpu::Cpu;
-use crate::backend::gpu::Precision;
 use crate::backend::{Backend, Shape, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::random::Stream;
@@ -23,8 +22,8 @@ use crate::{Error, Result};
 /// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
 pub fn run(plan: &Plan, dataset: Dataset, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
-    if plan.device.resolve()? == Device::Cuda {
-        let (gpu, backend) = (cuda::first()?, cuda::open(Precision::F32)?);
+    if plan.resolve_device()? == Device::Cuda {
+        let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
         let mut search = Search::new(plan, dataset, backend)?;
         // One thread queues the work of the GPU.
         observer.started(&search.facts(gpu.to_string(), 1))?;
