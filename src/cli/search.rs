@@ -111,7 +111,7 @@ struct PlanFlags {
         help = help("device", "Where to search: cpu, cuda, or auto for the best that is there"))]
     device: Option<String>,
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "bf16", "f16"], hide_possible_values = true,
-        help = help("precision", "What a GPU stores feature maps as: f32, bf16 or f16; sums are f32 in any case"))]
+        help = help("precision", "What a GPU stores feature maps as: f32, bf16 or f16; sums stay f32"))]
     precision: Option<String>,
 }
 
