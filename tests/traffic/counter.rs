@@ -1,0 +1,468 @@
+//! A backend that computes nothing: it notes, for every call, what each kernel of the CUDA backend must move for it.
+//!
+//! The numbers come from the operators' descriptors alone. What passes from one kernel to the next through the scratch
+//! memory is a result of the one and an operand of the other. Kernels go by the stem of their names: `separable_forward`
+//! stands for `separable_forward_16` and `separable_forward_64`. How work is cut into launches does not enter: a value
+//! that two launches of a call read must be read once.
+
+use std::collections::BTreeMap;
+
+use darts::Result;
+use darts::backend::*;
+
+use super::call::{Call, Work};
+use super::operators::*;
+
+/// Operations of a mean and a variance for each value: a sum, a deviation, and the sums of deviations and squares.
+const MOMENTS: usize = 5;
+
+/// Notes the work of every kernel, one entry a call.
+pub struct Counter {
+    element: usize,
+    /// By the stem of the kernel.
+    pub works: BTreeMap<&'static str, Vec<Work>>,
+}
+
+impl Counter {
+    /// A counter of kernels that store an activation in `element` bytes.
+    pub fn new(element: usize) -> Self {
+        Counter { element, works: BTreeMap::new() }
+    }
+
+    fn add(&mut self, kernel: &'static str, build: impl FnOnce(&mut Call)) {
+        let mut call = Call::default();
+        build(&mut call);
+        self.works.entry(kernel).or_default().push(call.work(self.element));
+    }
+
+    /// Mean and variance from those of `blocks` blocks of rows.
+    fn moments(&mut self, blocks: usize, statistics: &[Span]) {
+        self.add("combine_moments", |call| {
+            for span in statistics {
+                call.scratch(blocks * 3 * span.len / 2);
+                call.write([*span]);
+                call.operations += blocks * 5 * span.len;
+            }
+        });
+    }
+
+    /// Sums of `blocks` partial results each.
+    fn sums(&mut self, blocks: usize, results: impl Iterator<Item = Span>) {
+        self.add("combine_sums", |call| {
+            for span in results {
+                call.scratch(blocks * span.len);
+                call.write([span]);
+                call.operations += blocks * span.len;
+            }
+        });
+    }
+
+    /// `sum(g)` and the `sum(g * xhat)` of values under gradients of one shape.
+    fn channel_sums(&mut self, shape: Shape, groups: &[(Slot, Vec<(Slot, Option<Norm>)>)]) {
+        let c = shape.c as usize;
+        self.add("channel_sums", |call| {
+            for (gradient, values) in groups {
+                call.read([*gradient]);
+                call.scratch(chunks(shape.pixels()) * (values.len() + 1) * c);
+                call.operations += (1 + 2 * values.len()) * gradient.len;
+                values.iter().for_each(|&(data, norm)| call.read_standardised(data, norm));
+            }
+        });
+    }
+
+    fn reduce(&mut self, reduces: &[BatchNormReduce]) {
+        let Some(first) = reduces.first() else { return };
+        let shape = first.input.shape;
+        let group =
+            |reduce: &BatchNormReduce| (reduce.gradient, vec![(reduce.input.data, reduce.input.norm)]);
+        self.channel_sums(shape, &reduces.iter().map(group).collect::<Vec<_>>());
+        let results = reduces.iter().flat_map(|reduce| [reduce.sums.total, reduce.sums.products]);
+        self.sums(chunks(shape.pixels()), results);
+    }
+
+    fn separable_weights(&mut self, op: &Separable, gradient: &SeparableGradient) {
+        let blocks = chunks(op.output_shape.pixels());
+        self.add("separable_weights", |call| {
+            read_sources(call, op);
+            for (source, branch, gradient) in branches(op, gradient) {
+                call.read_cotangent(&gradient.cotangent);
+                call.read([branch.depthwise]);
+                call.scratch(blocks * branch.pointwise.len);
+                call.operations += 2 * taps(op, source, branch);
+                call.products += products(op, branch);
+            }
+        });
+        self.add("depthwise_weights", |call| {
+            read_sources(call, op);
+            for (source, branch, _) in branches(op, gradient) {
+                call.scratch(op.output_shape.pixels() * source.input.shape.c as usize);
+                call.scratch(blocks * branch.depthwise.len);
+                call.operations += 2 * taps(op, source, branch);
+            }
+        });
+        let results = branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
+        self.sums(blocks, results);
+    }
+}
+
+impl Backend for Counter {
+    type Scalar = f32;
+
+    fn reserve(&mut self, _: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn activation_bytes(&self) -> usize {
+        self.element
+    }
+
+    fn write_activations(&mut self, _: Slot, _: &[f32]) {}
+
+    fn read_activations(&self, _: Slot, values: &mut [f32]) {
+        values.fill(0.0);
+    }
+
+    fn write(&mut self, _: Span, _: &[f32]) {}
+
+    fn read(&self, _: Span, values: &mut [f32]) {
+        values.fill(0.0);
+    }
+
+    fn write_labels(&mut self, _: &[u32]) {}
+
+    fn convolution_forward(&mut self, op: &Convolution) {
+        let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
+        let blocks = tiles(rows, columns);
+        self.add("convolution_forward", |call| {
+            call.read_value(&op.input, op.input.data.len);
+            call.read([op.weights]);
+            call.write([op.output]);
+            call.scratch(blocks * 3 * columns);
+            call.products += convolution_products(op);
+            call.operations += MOMENTS * op.output.len;
+        });
+        self.moments(blocks, &[op.statistics]);
+    }
+
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+        let blocks = chunks(op.output_shape.pixels());
+        self.add("convolution_weights", |call| {
+            call.read_value(&op.input, op.input.data.len);
+            call.read_cotangent(&gradient.cotangent);
+            call.scratch(blocks * gradient.weights.len);
+            call.products += convolution_products(op);
+        });
+        self.sums(blocks, [gradient.weights].into_iter());
+    }
+
+    fn separable_forward(&mut self, op: &Separable) {
+        let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
+        let blocks = tiles(rows, columns);
+        let branches = || op.sources.iter().flat_map(|s| s.branches.iter().map(move |branch| (s, branch)));
+        self.add("separable_forward", |call| {
+            read_sources(call, op);
+            for (source, branch) in branches() {
+                call.read([branch.depthwise, branch.pointwise]);
+                call.write([branch.output]);
+                call.scratch(blocks * 3 * columns);
+                call.operations += 2 * taps(op, source, branch) + MOMENTS * branch.output.len;
+                call.products += products(op, branch);
+            }
+        });
+        self.moments(blocks, &branches().map(|(_, branch)| branch.statistics).collect::<Vec<_>>());
+    }
+
+    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
+        let pixels = op.output_shape.pixels();
+        self.add("separable_depthwise", |call| {
+            for (source, branch, gradient) in branches(op, gradient) {
+                call.read_cotangent(&gradient.cotangent);
+                call.read([branch.pointwise]);
+                call.scratch(pixels * source.input.shape.c as usize);
+                call.products += products(op, branch);
+            }
+        });
+        self.add("depthwise_input", |call| {
+            for (source, branch, _) in branches(op, gradient) {
+                call.scratch(pixels * source.input.shape.c as usize);
+                call.read([branch.depthwise]);
+                call.operations += 2 * taps(op, source, branch);
+            }
+            for (source, gradient) in op.sources.iter().zip(&gradient.sources) {
+                call.read_value(&source.input, source.input.data.len);
+                call.deliver(gradient.input, source.input.data.len);
+            }
+        });
+        if weights {
+            self.separable_weights(op, gradient);
+        }
+        let sources = op.sources.iter().zip(&gradient.sources);
+        let reduces: Vec<_> = sources
+            .filter_map(|(source, gradient)| {
+                let (gradient, sums) = (gradient.input.slot, gradient.sums?);
+                Some(BatchNormReduce { gradient, input: source.input, sums })
+            })
+            .collect();
+        self.reduce(&reduces);
+    }
+
+    fn pointwise_forward(&mut self, op: &Pointwise) {
+        let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
+        let blocks = tiles(rows, columns / op.weights.len());
+        self.add("pointwise_forward", |call| {
+            read_inputs(call, op);
+            call.read(op.weights.iter().copied());
+            call.write([op.output]);
+            call.scratch(blocks * 3 * columns);
+            call.products += pointwise_products(op);
+            call.operations += MOMENTS * op.output.len;
+        });
+        self.moments(blocks, &[op.statistics]);
+    }
+
+    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
+        self.add("pointwise_input", |call| {
+            // Where the ReLU passes is asked only of pixels that a gradient reaches.
+            read_inputs(call, op);
+            call.read(op.weights.iter().copied());
+            call.read_cotangent(&gradient.cotangent);
+            for (input, &target) in op.inputs.iter().zip(&gradient.inputs) {
+                call.deliver(target, pixels_read(op, input.shape) * input.shape.c as usize);
+            }
+            call.products += pointwise_products(op);
+        });
+        if !weights {
+            return;
+        }
+        let blocks = chunks(op.output_shape.pixels());
+        self.add("pointwise_weights", |call| {
+            read_inputs(call, op);
+            call.read_cotangent(&gradient.cotangent);
+            gradient.weights.iter().for_each(|span| call.scratch(blocks * span.len));
+            call.products += pointwise_products(op);
+        });
+        self.sums(blocks, gradient.weights.iter().copied());
+    }
+
+    fn pool_forward(&mut self, op: &Pool) {
+        let blocks = chunks(op.output_shape.pixels());
+        self.add("pool_forward", |call| {
+            call.read_value(&op.input, op.input.data.len);
+            call.write([op.maximum, op.average]);
+            call.scratch(2 * blocks * 3 * op.output_shape.c as usize);
+            call.operations += pool_taps(op) + (2 * MOMENTS + 1) * op.maximum.len;
+        });
+        self.moments(blocks, &[op.maximum_statistics, op.average_statistics]);
+    }
+
+    fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
+        let values = op.output_shape.len();
+        self.add("pool_windows", |call| {
+            call.read_value(&op.input, op.input.data.len);
+            call.read_cotangent(&gradient.maximum);
+            call.read_cotangent(&gradient.average);
+            call.scratch(3 * values);
+            call.operations += values;
+        });
+        self.add("pool_input", |call| {
+            call.scratch(3 * values);
+            call.deliver(gradient.input, op.input.data.len);
+            call.operations += pool_taps(op) + values;
+        });
+    }
+
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
+        self.add("batch_norm_forward", |call| {
+            for BatchNorm { statistics, running, norm, .. } in norms {
+                call.read([if mode == Mode::Inference { *running } else { *statistics }]);
+                if mode == Mode::Train {
+                    call.read([*running]);
+                    call.write([*running]);
+                }
+                call.read(norm.gamma.into_iter().chain(norm.beta));
+                call.write([norm.mean, norm.inverse_deviation, norm.scale, norm.shift]);
+                call.operations += 12 * norm.mean.len;
+            }
+        });
+    }
+
+    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
+        self.reduce(std::slice::from_ref(reduce));
+    }
+
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+        self.add("batch_norm_backward", |call| {
+            for op in gradients {
+                call.read([op.norm.mean, op.norm.inverse_deviation, op.norm.scale]);
+                for term in &op.terms {
+                    call.read([term.sums.total, term.sums.products]);
+                    call.read(term.weight);
+                    call.write([term.factor]);
+                }
+                call.write([op.slope, op.offset]);
+                call.write(op.gamma.into_iter().chain(op.beta));
+                call.operations += (5 * op.terms.len() + 8) * op.norm.mean.len;
+            }
+        });
+    }
+
+    fn mixed_forward(&mut self, op: &Mixed) {
+        self.add("mixed_forward", |call| {
+            for branch in &op.branches {
+                call.read([branch.data]);
+                call.read([branch.weight]);
+                call.read(branch.norm.into_iter().flat_map(|norm| [norm.scale, norm.shift]));
+                call.operations += 2 * branch.data.len;
+            }
+            call.write([op.output]);
+        });
+    }
+
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+        let values = op.branches.iter().map(|branch| (branch.data, branch.norm)).collect();
+        self.channel_sums(op.shape, &[(gradient.output, values)]);
+        let products = gradient.branches.iter().map(|branch| branch.products);
+        self.sums(chunks(op.shape.pixels()), products.chain([gradient.total]));
+        self.add("mixed_weights", |call| {
+            call.read([gradient.total]);
+            for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
+                call.read([gradient.products, gradient.weight]);
+                call.read(branch.norm.into_iter().flat_map(|norm| norm.gamma.into_iter().chain(norm.beta)));
+                call.write([gradient.weight]);
+                call.operations += 2 * gradient.products.len;
+            }
+        });
+        if gradient.branches.iter().all(|branch| branch.identity.is_none()) {
+            return;
+        }
+        self.add("mixed_identity", |call| {
+            call.read([gradient.output]);
+            for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
+                if let Some(target) = gradient.identity {
+                    call.read([branch.weight]);
+                    call.deliver(target, target.slot.len);
+                    call.operations += target.slot.len;
+                }
+            }
+        });
+    }
+
+    fn global_pool_forward(&mut self, op: &GlobalPool) {
+        self.add("global_pool_forward", |call| {
+            for input in &op.inputs {
+                call.read_value(input, input.data.len);
+                call.operations += input.data.len;
+            }
+            call.write([op.output]);
+        });
+    }
+
+    fn global_pool_backward(&mut self, _: &GlobalPool, gradient: &GlobalPoolGradient) {
+        self.add("global_pool_backward", |call| {
+            call.read([gradient.output]);
+            for &target in &gradient.inputs {
+                call.deliver(target, target.slot.len);
+                call.operations += target.slot.len;
+            }
+        });
+    }
+
+    fn linear_forward(&mut self, op: &Linear) {
+        self.add("linear_forward", |call| {
+            call.read([op.input]);
+            call.read([op.weights, op.bias]);
+            call.write([op.output]);
+            call.products += 2 * op.rows * op.weights.len;
+            call.operations += op.output.len;
+        });
+    }
+
+    fn linear_backward(&mut self, op: &Linear, gradient: &LinearGradient, weights: bool) {
+        self.add("linear_backward", |call| {
+            call.read([gradient.output]);
+            call.read([op.weights]);
+            call.deliver(gradient.input, gradient.input.slot.len);
+            call.products += 2 * op.rows * op.weights.len;
+            if weights {
+                call.read([op.input]);
+                call.write([gradient.weights, gradient.bias]);
+                call.products += 2 * op.rows * op.weights.len;
+                call.operations += gradient.output.len;
+            }
+        });
+    }
+
+    fn cross_entropy(&mut self, op: &CrossEntropy) {
+        self.add("cross_entropy", |call| {
+            call.read([op.logits]);
+            // The labels, 4 bytes each.
+            call.scratch(op.rows);
+            call.write([op.gradient]);
+            call.write([op.result]);
+            call.operations += 8 * op.logits.len;
+        });
+    }
+
+    fn softmax_forward(&mut self, op: &Softmax) {
+        self.add("softmax_forward", |call| {
+            call.read([op.input]);
+            call.write([op.output]);
+            call.operations += 4 * op.input.len;
+        });
+    }
+
+    fn softmax_backward(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
+        self.add("softmax_backward", |call| {
+            call.read([op.output, gradient.output]);
+            call.write([gradient.input]);
+            call.operations += 4 * op.input.len;
+        });
+    }
+
+    fn fill(&mut self, span: Span, _: f64) {
+        self.add("fill", |call| call.write([span]));
+    }
+
+    /// A copy by the driver, not a kernel.
+    fn copy(&mut self, _: Span, _: Span) {}
+
+    fn scaled_add(&mut self, target: Span, _: f64, divisor: Option<Span>, source: Span) {
+        self.add("scaled_add", |call| {
+            call.read([target, source].into_iter().chain(divisor));
+            call.write([target]);
+            call.operations += 2 * target.len;
+        });
+    }
+
+    fn norm(&mut self, source: Span, result: Span) {
+        // Partial sums take 8 bytes each.
+        let partial = 2 * source.len.div_ceil(256).min(1024);
+        self.add("norm_partials", |call| {
+            call.read([source]);
+            call.scratch(partial);
+            call.operations += 2 * source.len;
+        });
+        self.add("norm_result", |call| {
+            call.scratch(partial);
+            call.write([result]);
+            call.operations += partial / 2;
+        });
+    }
+
+    fn gradient_descent(&mut self, step: &GradientDescent) {
+        self.add("gradient_descent", |call| {
+            call.read([step.weights, step.gradient, step.momentum_buffer]);
+            call.read(step.clip.map(|(norm, _)| norm));
+            call.write([step.weights, step.momentum_buffer]);
+            call.operations += 7 * step.weights.len;
+        });
+    }
+
+    fn adam(&mut self, step: &Adam) {
+        self.add("adam", |call| {
+            call.read([step.parameters, step.gradient, step.first, step.second]);
+            call.write([step.parameters, step.first, step.second]);
+            call.operations += 16 * step.parameters.len;
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! What the calls of an operator have in common: how rows are cut, what is read, how many terms a sum has.
+
+use darts::backend::*;
+
+use super::call::Call;
+use super::window::{Window, touched};
+
+/// Blocks of rows that leave a partial result, as the CUDA backend cuts reductions.
+pub fn chunks(rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(256).max(64))
+}
+
+/// Tiles of rows of a matrix product with this many columns, as the CUDA backend cuts it.
+pub fn tiles(rows: usize, columns: usize) -> usize {
+    rows.div_ceil(if columns <= 16 { 256 } else { 64 })
+}
+
+/// Input pixels that a 1x1 convolution reads: all, or of each 2x2 block the first and the last.
+pub fn pixels_read(op: &Pointwise, input: Shape) -> usize {
+    match op.stride() {
+        1 => input.pixels(),
+        _ => {
+            let (h, w) = (input.h as usize, input.w as usize);
+            input.n as usize * (h.div_ceil(2) * w.div_ceil(2) + (h / 2) * (w / 2))
+        }
+    }
+}
+
+fn window(op: &Separable, branch: &SeparableBranch) -> Window {
+    Window { kernel: branch.kernel, dilation: branch.dilation, stride: op.stride }
+}
+
+pub fn taps(op: &Separable, source: &SeparableSource, branch: &SeparableBranch) -> usize {
+    let input = source.input.shape;
+    window(op, branch).taps(input, op.output_shape) * input.c as usize
+}
+
+pub fn products(op: &Separable, branch: &SeparableBranch) -> usize {
+    2 * op.output_shape.pixels() * branch.pointwise.len
+}
+
+/// What lies under the windows of each source.
+pub fn read_sources(call: &mut Call, op: &Separable) {
+    for source in &op.sources {
+        let shape = source.input.shape;
+        let windows = source.branches.iter().map(|branch| window(op, branch));
+        call.read_value(&source.input, touched(shape, op.output_shape, windows) * shape.c as usize);
+    }
+}
+
+pub fn branches<'a>(
+    op: &'a Separable,
+    gradient: &'a SeparableGradient,
+) -> impl Iterator<Item = (&'a SeparableSource, &'a SeparableBranch, &'a SeparableBranchGradient)> {
+    op.sources.iter().zip(&gradient.sources).flat_map(|(source, gradients)| {
+        let pairs = source.branches.iter().zip(&gradients.branches);
+        pairs.map(move |(branch, gradient)| (source, branch, gradient))
+    })
+}
+
+pub fn convolution_products(op: &Convolution) -> usize {
+    // Padding of this form is that of a window without dilation.
+    assert_eq!(op.padding, (op.kernel - 1) / 2, "the stem's padding keeps the size of the images");
+    let window = Window { kernel: op.kernel, dilation: 1, stride: op.stride };
+    let matrix = op.input.shape.c as usize * op.output_shape.c as usize;
+    2 * window.taps(op.input.shape, op.output_shape) * matrix
+}
+
+pub fn read_inputs(call: &mut Call, op: &Pointwise) {
+    for input in &op.inputs {
+        call.read_value(input, pixels_read(op, input.shape) * input.shape.c as usize);
+    }
+}
+
+pub fn pointwise_products(op: &Pointwise) -> usize {
+    2 * op.output_shape.pixels() * op.weights.iter().map(|span| span.len).sum::<usize>()
+}
+
+pub fn pool_taps(op: &Pool) -> usize {
+    let window = Window { kernel: 3, dilation: 1, stride: op.stride };
+    window.taps(op.input.shape, op.output_shape) * op.output_shape.c as usize
+}
