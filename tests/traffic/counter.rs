@@ -23,6 +23,9 @@ pub struct Counter {
     pub works: BTreeMap<&'static str, Vec<Work>>,
 }
 
+/// A gradient and the values under it.
+type Group = (Slot, Vec<(Slot, Option<Norm>)>);
+
 impl Counter {
     /// A counter of kernels that store an activation in `element` bytes.
     pub fn new(element: usize) -> Self {
@@ -58,7 +61,7 @@ impl Counter {
     }
 
     /// `sum(g)` and the `sum(g * xhat)` of values under gradients of one shape.
-    fn channel_sums(&mut self, shape: Shape, groups: &[(Slot, Vec<(Slot, Option<Norm>)>)]) {
+    fn channel_sums(&mut self, shape: Shape, groups: &[Group]) {
         let c = shape.c as usize;
         self.add("channel_sums", |call| {
             for (gradient, values) in groups {

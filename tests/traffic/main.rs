@@ -5,8 +5,8 @@
 //! [`counter`] computes from the operators' descriptors what must move. No time is measured: the last columns are what a
 //! roofline allows at the paper's batch. Where there is no nvcc or no emulator, only what must be is printed.
 //!
-//! `DARTS_TRAFFIC_BATCH` (default 2) sets the batch of the counted iteration, `DARTS_TRAFFIC_STORAGE` (f32, bf16 or f16;
-//! default f32) what an activation is stored in.
+//! `DARTS_TRAFFIC_BATCH` (default 2) sets the batch of the counted iteration, `DARTS_TRAFFIC_PRECISION` (f32, bf16 or f16;
+//! default f32) what activations are stored as.
 
 mod call;
 mod counter;
@@ -22,8 +22,8 @@ use std::process::Command;
 
 use call::Work;
 use counter::Counter;
-use darts::backend::cuda::{self, Cuda};
-use darts::backend::{Backend, Scalar, Shape};
+use darts::backend::gpu::Precision;
+use darts::backend::{Backend, Scalar, Shape, cuda};
 use darts::search::plan::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
@@ -40,7 +40,7 @@ const ITERATION: &str = "DARTS_TRAFFIC_ITERATION";
 /// Most that a kernel may move for each byte that it must move, and most sectors for each that would do.
 const MOVED: f64 = 1.25;
 const SPREAD: f64 = 1.1;
-/// Kernels below this share of the bytes moved are not held to it.
+/// Kernels below this share of all bytes, moved and that must move, are not held to it.
 const SHARE: f64 = 0.02;
 /// Kernels that exceed a bar, with both ratios as they are: at the default batch and in f32 they may not become worse,
 /// and one that keeps within the bars leaves the list.
@@ -71,11 +71,12 @@ fn iterate<B: Backend>(backend: B, batch: usize) -> Bilevel<B> {
     bilevel
 }
 
-fn works(batch: usize, element: usize) -> BTreeMap<&'static str, Vec<Work>> {
-    std::mem::take(&mut iterate(Counter::new(element), batch).tape.backend().works)
+/// What each kernel must do, call by call.
+fn works(batch: usize, precision: Precision) -> BTreeMap<&'static str, Vec<Work>> {
+    std::mem::take(&mut iterate(Counter::new(precision.bytes()), batch).tape.backend().works)
 }
 
-/// The number in an environment variable.
+/// Images of the counted iteration.
 fn batch() -> usize {
     let Ok(text) = std::env::var("DARTS_TRAFFIC_BATCH") else { return BATCH };
     text.parse()
@@ -84,30 +85,18 @@ fn batch() -> usize {
         .unwrap_or_else(|| panic!("DARTS_TRAFFIC_BATCH is {text:?}; expected a number of images, at least 1"))
 }
 
-/// What activations are stored in, and its bytes.
-fn storage() -> (String, usize) {
-    let name = std::env::var("DARTS_TRAFFIC_STORAGE").unwrap_or_else(|_| "f32".into());
-    let bytes = match name.as_str() {
-        "f32" => 4,
-        "bf16" | "f16" => 2,
-        _ => panic!("DARTS_TRAFFIC_STORAGE is {name:?}; expected f32, bf16 or f16"),
-    };
-    (name, bytes)
-}
-
-/// The device on which kernels store activations so.
-fn open(storage: &str) -> darts::Result<Cuda> {
-    assert_eq!(storage, "f32", "the CUDA kernels of this build store activations as f32");
-    cuda::open()
+/// What activations are stored as.
+fn precision() -> Precision {
+    let Ok(text) = std::env::var("DARTS_TRAFFIC_PRECISION") else { return Precision::F32 };
+    let all = [Precision::F32, Precision::Bf16, Precision::F16];
+    let named = all.into_iter().find(|precision| precision.name() == text);
+    named.unwrap_or_else(|| panic!("DARTS_TRAFFIC_PRECISION is {text:?}; expected f32, bf16 or f16"))
 }
 
 /// Runs this test under the emulated driver and reads what it counted; the reason, where that cannot be.
-fn count(storage: &str, stems: &[&'static str]) -> Result<BTreeMap<&'static str, Traffic>, String> {
+fn count(stems: &[&'static str]) -> Result<BTreeMap<&'static str, Traffic>, String> {
     if !cuda::BUILT {
         return Err("this build has no nvcc".into());
-    }
-    if storage != "f32" {
-        return Err(format!("the CUDA kernels of this build do not store activations as {storage}"));
     }
     let library = emulator::library()?;
     let directory = tempfile::tempdir().unwrap();
@@ -156,20 +145,20 @@ fn judge(rows: &[Row], exact: bool) -> Vec<String> {
 
 #[test]
 fn kernels_move_little_more_than_they_must() {
-    let (batch, (storage, element)) = (batch(), storage());
+    let (batch, precision) = (batch(), precision());
     if std::env::var_os(ITERATION).is_some() {
-        let mut bilevel = iterate(open(&storage).unwrap(), batch);
-        return assert_eq!(bilevel.tape.backend().activation_bytes(), element);
+        let mut bilevel = iterate(cuda::open(precision).unwrap(), batch);
+        return assert_eq!(bilevel.tape.backend().activation_bytes(), precision.bytes());
     }
-    let (small, large) = (works(batch, element), works(PAPER, element));
+    let (small, large) = (works(batch, precision), works(PAPER, precision));
     let stems: Vec<&'static str> = small.keys().copied().collect();
-    let counted = count(&storage, &stems);
+    let counted = count(&stems);
     let rows = table::rows(&small, &large, counted.as_ref().ok());
-    println!("activations as {storage}\n\n{}", table::markdown(&rows, element, [batch, PAPER]));
+    println!("{}", table::markdown(&rows, precision, [batch, PAPER]));
     if let Err(reason) = counted {
-        return println!("skipped what they do move: {reason}");
+        return println!("skipped what the kernels do move: {reason}");
     }
-    let verdicts = judge(&rows, batch == BATCH && storage == "f32");
+    let verdicts = judge(&rows, batch == BATCH && precision == Precision::F32);
     assert!(verdicts.is_empty(), "\n{}", verdicts.join("\n"));
 }
 

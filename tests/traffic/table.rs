@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use darts::backend::gpu::Precision;
+
 use super::call::Work;
 use super::statistics::Traffic;
 
@@ -25,12 +27,12 @@ pub const PEAKS: [Peak; 2] = [
 
 impl Peak {
     /// Seconds that a call takes at least. Products of f32 run beside all else; those of 16 bits on units of their own.
-    fn seconds(&self, work: &Work, element: usize) -> f64 {
+    fn seconds(&self, work: &Work, precision: Precision) -> f64 {
         let memory = work.bytes as f64 / self.bandwidth;
         let [products, operations] = [work.products, work.operations].map(|count| count as f64);
-        let arithmetic = match element {
-            2 => (products / self.tensor).max(operations / self.f32),
-            _ => (products + operations) / self.f32,
+        let arithmetic = match precision {
+            Precision::F32 => (products + operations) / self.f32,
+            Precision::Bf16 | Precision::F16 => (products / self.tensor).max(operations / self.f32),
         };
         memory.max(arithmetic)
     }
@@ -81,7 +83,7 @@ pub fn rows<'a>(
 }
 
 /// The rows and their sum as Markdown.
-pub fn markdown(rows: &[Row], element: usize, batches: [usize; 2]) -> String {
+pub fn markdown(rows: &[Row], precision: Precision, batches: [usize; 2]) -> String {
     let [small, large] = batches;
     let mut text = format!(
         "| kernel | launches | must, MB | moved, MB | moved/must | sectors/fewest | must at {large}, MB | GFLOP | {} |\n",
@@ -89,18 +91,18 @@ pub fn markdown(rows: &[Row], element: usize, batches: [usize; 2]) -> String {
     );
     text += &format!("|---|{}\n", "--:|".repeat(7 + PEAKS.len()));
     for row in rows {
-        line(&mut text, row, element);
+        line(&mut text, row, precision);
     }
     let calls: Vec<Work> = rows.iter().flat_map(|row| row.calls).copied().collect();
     let traffic = rows.iter().map(|row| row.traffic).reduce(|a, b| Some(a?.plus(b?))).flatten();
     let must = rows.iter().map(|row| row.must).sum();
-    line(&mut text, &Row { kernel: "all", must, traffic, calls: &calls }, element);
+    line(&mut text, &Row { kernel: "all", must, traffic, calls: &calls }, precision);
     writeln!(text, "\nLaunches, must, moved and their ratios at batch {small}; the rest at batch {large}.")
         .unwrap();
     text
 }
 
-fn line(text: &mut String, row: &Row, element: usize) {
+fn line(text: &mut String, row: &Row, precision: Precision) {
     let mega = |bytes: u64| format!("{:.2}", bytes as f64 / 1e6);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let operations: usize = row.calls.iter().map(|work| work.products + work.operations).sum();
@@ -115,7 +117,7 @@ fn line(text: &mut String, row: &Row, element: usize) {
         format!("{:.3}", operations as f64 / 1e9),
     ];
     cells.extend(PEAKS.iter().map(|peak| {
-        let seconds: f64 = row.calls.iter().map(|work| peak.seconds(work, element)).sum();
+        let seconds: f64 = row.calls.iter().map(|work| peak.seconds(work, precision)).sum();
         format!("{:.0}", seconds * 1e6)
     }));
     writeln!(text, "| {} |", cells.join(" | ")).unwrap();
@@ -125,7 +127,7 @@ fn line(text: &mut String, row: &Row, element: usize) {
 fn the_slowest_unit_decides() {
     let peak = Peak { name: "one", bandwidth: 10.0, f32: 2.0, tensor: 4.0 };
     let work = Work { bytes: 10, products: 8, operations: 2 };
-    assert_eq!(peak.seconds(&work, 4), 5.0);
-    assert_eq!(peak.seconds(&work, 2), 2.0);
-    assert_eq!(peak.seconds(&Work { bytes: 100, ..work }, 2), 10.0);
+    assert_eq!(peak.seconds(&work, Precision::F32), 5.0);
+    assert_eq!(peak.seconds(&work, Precision::Bf16), 2.0);
+    assert_eq!(peak.seconds(&Work { bytes: 100, ..work }, Precision::F16), 10.0);
 }
