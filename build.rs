@@ -5,6 +5,7 @@
 //! take bf16, if it is among them. Without nvcc the crate builds for the CPU. Environment:
 //! - `NVCC`: the compiler; else `$CUDA_HOME/bin/nvcc`, `$CUDA_PATH/bin/nvcc`, `nvcc` of the `PATH`;
 //! - `DARTS_CUDA_ARCHS`: compute capabilities such as `80,90`;
+//! - `DARTS_CUDA_LINEINFO=1`: profilers find the lines of `kernels/` that machine code comes from;
 //! - `DARTS_REQUIRE_CUDA=1`: a build without nvcc is an error.
 
 use std::path::{Path, PathBuf};
@@ -24,8 +25,15 @@ const HEADERS: [&str; 3] = ["common", "geometry", "product"];
 const TENSOR_CORES: u32 = 80;
 /// From Turing to Hopper.
 const ARCHITECTURES: &str = "75,80,86,89,90";
-const VARIABLES: [&str; 6] =
-    ["NVCC", "CUDA_HOME", "CUDA_PATH", "PATH", "DARTS_CUDA_ARCHS", "DARTS_REQUIRE_CUDA"];
+const VARIABLES: [&str; 7] = [
+    "NVCC",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "PATH",
+    "DARTS_CUDA_ARCHS",
+    "DARTS_CUDA_LINEINFO",
+    "DARTS_REQUIRE_CUDA",
+];
 
 fn main() -> ExitCode {
     println!("cargo:rustc-check-cfg=cfg(darts_cuda)");
@@ -47,7 +55,7 @@ fn build() -> Result<(), String> {
     let Some(nvcc) = find_nvcc()? else {
         let advice = "no nvcc found, so this build computes on the CPU only; for the GPU install the CUDA toolkit \
                       12.8 or newer, or set NVCC to its nvcc, and build again";
-        if variable("DARTS_REQUIRE_CUDA").is_some_and(|value| value != "0") {
+        if switched_on("DARTS_REQUIRE_CUDA") {
             return Err(format!("DARTS_REQUIRE_CUDA is set, but there is {advice}"));
         }
         println!("cargo:warning={advice}");
@@ -65,6 +73,10 @@ fn build() -> Result<(), String> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn switched_on(name: &str) -> bool {
+    variable(name).is_some_and(|value| value != "0")
 }
 
 /// The compiler, if there is one. One that was named must be there.
@@ -150,6 +162,9 @@ fn compile(nvcc: &Path, task: &Task) -> Result<(), String> {
     let mut command = Command::new(nvcc);
     // Uncompressed, so that whoever reads only PTX finds it.
     command.args(["-std=c++17", "-O3", "--Werror", "all-warnings", "-fatbin", "--no-compress"]);
+    if switched_on("DARTS_CUDA_LINEINFO") {
+        command.arg("-lineinfo");
+    }
     command.args(&task.arguments).arg(&source).arg("-o").arg(&task.output);
     let (said, stamp) = (format!("{command:?}"), task.output.with_extension("arguments"));
     if std::fs::read_to_string(&stamp).is_ok_and(|last| last == said) && is_newer(&stamp, &source) {
