@@ -97,8 +97,12 @@ pub fn markdown(rows: &[Row], precision: Precision, batches: [usize; 2]) -> Stri
     let traffic = rows.iter().map(|row| row.traffic).reduce(|a, b| Some(a?.plus(b?))).flatten();
     let must = rows.iter().map(|row| row.must).sum();
     line(&mut text, &Row { kernel: "all", must, traffic, calls: &calls }, precision);
-    writeln!(text, "\nLaunches, must, moved and their ratios at batch {small}; the rest at batch {large}.")
-        .unwrap();
+    writeln!(
+        text,
+        "\nActivations as {}. Launches, must, moved and their ratios at batch {small}; the rest at batch {large}.",
+        precision.name()
+    )
+    .unwrap();
     text
 }
 
