@@ -19,35 +19,7 @@
 // Bytes per result: the partials once, which is the least possible for two stages.
 //
 // Versions: 1 all sums of an operator in one launch. 2 eight threads a result; batch norm takes the partial sums itself.
-#include "common.cuh"
-
-constexpr u32 COLUMNS = 32, SLICES = 8;
-
-// The sum of `value` over threadIdx.y, in order, for all threads of the column. All threads of the block must call.
-__device__ inline double slices_sum(double value) {
-    __shared__ double slices[SLICES][COLUMNS];
-    __syncthreads();
-    slices[threadIdx.y][threadIdx.x] = value;
-    __syncthreads();
-    double sum = 0.0;
-    for (u32 y = 0; y < SLICES; ++y) sum += slices[y][threadIdx.x];
-    return sum;
-}
-
-struct Sum {
-    u32 source, count, step, destination, len;
-};
-
-// Adds one result of an entry and leaves it in its place. All threads of the block must call.
-__device__ inline float combined(const Memory& memory, const Sum& entry, u32 i) {
-    double sum = 0.0;
-    if (i < entry.len)
-        for (u32 k = threadIdx.y; k < entry.count; k += SLICES)
-            sum += double(memory.scratch[entry.source + k * entry.step + i]);
-    const float result = float(slices_sum(sum));
-    if (threadIdx.y == 0 && i < entry.len) memory.state[entry.destination + i] = result;
-    return result;
-}
+#include "combine.cuh"
 
 struct CombineSums {
     Sum sums[MAX_BRANCHES + 1];

@@ -325,7 +325,8 @@ impl Memory {
     }
 }
 
-/// Makes room for `len` elements, where calls reach the device. A recording must not move memory.
+/// Makes room for `len` elements behind those that are there, where calls reach the device. A recording must not move
+/// memory.
 fn grow<T: DeviceRepr + ValidAsZeroBits>(
     context: &Context,
     buffer: &mut CudaSlice<T>,
@@ -339,12 +340,12 @@ fn grow<T: DeviceRepr + ValidAsZeroBits>(
         return context.fail(Error::Device("memory must not grow while a graph is recorded".into()));
     }
     // Work that uses the old memory is queued on the same stream, which frees it after that.
-    let grown = count(len, whose).and_then(|()| zeroed(context, 0)).and_then(|none| {
-        *buffer = none;
-        zeroed(context, len)
-    });
-    match grown {
-        Ok(grown) => *buffer = grown,
+    match count(len, whose).and_then(|()| zeroed(context, len)) {
+        Ok(mut grown) => {
+            let copied = context.stream().memcpy_dtod(buffer, &mut grown);
+            context.check("the GPU cannot copy", copied);
+            *buffer = grown;
+        }
         Err(error) => context.fail(error),
     }
 }
