@@ -7,8 +7,8 @@
 
 use super::tape::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
-    Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax, SoftmaxGradient,
-    Span, Sums, Target,
+    Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax,
+    SoftmaxGradient, Span, Sums, Target,
 };
 use crate::{Error, Result};
 

@@ -203,19 +203,20 @@ impl<B: Backend> Recorder<B> {
     /// Ends the recording and reserves the memory, for any replay.
     pub fn finish(self, backend: B) -> Result<Tape<B>> {
         let mut tape = self.lay_out(backend);
-        tape.measure(|tape| {
+        let replays = |tape: &mut Tape<B>| {
             for mode in [Mode::Train, Mode::TrainKeepRunning, Mode::Inference] {
                 tape.forward(mode);
                 tape.backward(true);
             }
             Ok(())
-        })?;
+        };
+        measure(&mut tape, replays)?;
         tape.reserve()?;
         Ok(tape)
     }
 
     /// Ends the recording: decides who assigns each gradient, and lays out the memory, which is still to be
-    /// [measured](Tape::measure) and [reserved](Tape::reserve).
+    /// [measured](measure) and [reserved](Tape::reserve).
     pub fn lay_out(mut self, backend: B) -> Tape<B> {
         for operator in &mut self.operators {
             operator.bind(&self.values);
@@ -232,6 +233,7 @@ impl<B: Backend> Recorder<B> {
         Tape {
             activations,
             state: self.state,
+            peak_bytes: 0,
             backend,
             operators: self.operators,
             values: self.values,
@@ -297,6 +299,24 @@ pub struct OperatorTime {
     pub backward: Duration,
 }
 
+/// Makes a dry run of `work` on the owner of a tape, where the device has one: nothing is computed, and
+/// [`Tape::reserve`] then provides what `work` takes beside the tensors.
+///
+/// # Errors
+/// The tensors are more than the device can count, or whatever `work` could not do.
+pub fn measure<B: Backend, O: AsMut<Tape<B>>>(
+    owner: &mut O,
+    work: impl FnOnce(&mut O) -> Result<()>,
+) -> Result<Work> {
+    owner.as_mut().demand()?;
+    if !owner.as_mut().backend.measure() {
+        return Ok(Work::default());
+    }
+    let done = work(owner);
+    let measured = owner.as_mut().backend.measured();
+    done.map(|()| measured)
+}
+
 /// A recorded network on a device, ready to be replayed.
 pub struct Tape<B: Backend> {
     backend: B,
@@ -305,24 +325,16 @@ pub struct Tape<B: Backend> {
     accumulators: Vec<Span>,
     activations: usize,
     state: usize,
+    peak_bytes: usize,
+}
+
+impl<B: Backend> AsMut<Tape<B>> for Tape<B> {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
 }
 
 impl<B: Backend> Tape<B> {
-    /// Makes a dry run of `work`, where the device has one: nothing is computed, and [`Tape::reserve`] then provides
-    /// what `work` takes beside the tensors.
-    ///
-    /// # Errors
-    /// The tensors are more than the device can count, or whatever `work` could not do.
-    pub fn measure(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<Work> {
-        self.demand()?;
-        if !self.backend.measure() {
-            return Ok(Work::default());
-        }
-        let done = work(self);
-        let measured = self.backend.measured();
-        done.map(|()| measured)
-    }
-
     /// Bytes of device memory that [`Tape::reserve`] takes.
     pub fn demand(&self) -> Result<usize> {
         self.backend.demand(self.activations, self.state)
@@ -330,7 +342,13 @@ impl<B: Backend> Tape<B> {
 
     /// Takes the memory, zeroed.
     pub fn reserve(&mut self) -> Result<()> {
+        self.peak_bytes = self.demand()?;
         self.backend.reserve(self.activations, self.state)
+    }
+
+    /// Bytes of device memory that a run takes; known, and taken, before its first step.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak_bytes
     }
 
     /// Computes every value from the inputs.
@@ -414,9 +432,15 @@ impl<B: Backend> Tape<B> {
         let operand = self.values.get(value).operand;
         let fail = |reason| Err(Error::Shape { operator: "input", reason });
         if operand.shape.n as usize != placements.len() {
-            return fail(format!("{} placed images for an input of shape {}", placements.len(), operand.shape));
+            return fail(format!(
+                "{} placed images for an input of shape {}",
+                placements.len(),
+                operand.shape
+            ));
         }
-        let Some(painter) = self.backend.painter() else { return fail("this device paints no images".into()) };
+        let Some(painter) = self.backend.painter() else {
+            return fail("this device paints no images".into());
+        };
         painter.paint(operand.data, placements);
         Ok(())
     }

@@ -7,10 +7,9 @@
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::plan::{Order, Plan};
 use crate::Result;
-use crate::autograd::{Recorder, Tape};
-use crate::backend::{
-    Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Span, Work,
-};
+use crate::autograd::{Recorder, Tape, measure};
+use crate::backend::{Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Span, Work};
+use crate::data::Batch;
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,
@@ -71,6 +70,15 @@ pub enum Input<'a, T> {
     Painted(BatchView<'a, T>),
     /// Which images, how they are shown, and their classes.
     Placed(&'a [PlacedImage]),
+}
+
+impl<'a> From<&'a Batch> for Input<'a, f32> {
+    fn from(batch: &'a Batch) -> Self {
+        match &batch.placements[..] {
+            [] => Input::Painted(BatchView { images: &batch.images, labels: &batch.labels }),
+            placements => Input::Placed(placements),
+        }
+    }
 }
 
 impl<'a, T> From<BatchView<'a, T>> for Input<'a, T> {
@@ -136,6 +144,12 @@ pub struct Bilevel<B: Backend> {
     steps: u64,
 }
 
+impl<B: Backend> AsMut<Tape<B>> for Bilevel<B> {
+    fn as_mut(&mut self) -> &mut Tape<B> {
+        &mut self.tape
+    }
+}
+
 impl<B: Backend> Bilevel<B> {
     /// Records the supernet, takes the memory, and sets weights, running statistics and alphas to their initial values
     /// for `seed`.
@@ -173,24 +187,15 @@ impl<B: Backend> Bilevel<B> {
             true => Input::Placed(&placements),
             false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
         };
-        let step = self.measured(|bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
+        let step = measure(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
         // The last dry run is the one that counts for the memory.
-        self.measured(|bilevel| {
+        let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
             bilevel.evaluate(batch, 1).map(drop)
-        })?;
+        };
+        measure(self, all)?;
         self.steps = 0;
         Ok(step)
-    }
-
-    fn measured(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<Work> {
-        self.tape.demand()?;
-        if !self.tape.backend().measure() {
-            return Ok(Work::default());
-        }
-        let done = work(self);
-        let measured = self.tape.backend().measured();
-        done.map(|()| measured)
     }
 
     /// Takes the memory, and the data set where the device shall paint, and sets everything to its start for `seed`.

@@ -6,7 +6,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{ABSENT, MAX_BRANCHES, Placed, small};
-use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, Cuda, Kernel, Mode, Span};
+use super::{
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, Cuda, Kernel, Mode, Span,
+};
 
 /// Norms of one launch, and moments that wait.
 const NORMS: usize = 64;
@@ -296,7 +298,8 @@ fn sum_index(
 fn norm_place(op: &BatchNorm, waiting: &mut List<Moments, NORMS>) -> NormPlace {
     let (statistics, rows, channels) = (op.statistics.place(), small(op.count), small(op.norm.mean.len));
     let there = Moments { partial: ABSENT, rows, rows_per_block: 1, channels, statistics };
-    let same = |entry: &Moments| (entry.statistics, entry.rows, entry.channels) == (statistics, rows, channels);
+    let same =
+        |entry: &Moments| (entry.statistics, entry.rows, entry.channels) == (statistics, rows, channels);
     NormPlace {
         moments: waiting.take(same).unwrap_or(there),
         running: op.running.place(),
