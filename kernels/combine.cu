@@ -22,9 +22,9 @@
 #include "combine.cuh"
 
 struct CombineSums {
-    Sum sums[MAX_BRANCHES + 1];
+    Sum sums[64];
 };
-static_assert(sizeof(CombineSums) == 20 * 129);
+static_assert(sizeof(CombineSums) == 20 * 64);
 
 extern "C" __global__ void __launch_bounds__(256) combine_sums(const __grid_constant__ Memory memory,
                                                                const __grid_constant__ CombineSums op) {

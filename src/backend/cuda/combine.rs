@@ -1,11 +1,12 @@
 //! The second stages of all reductions, and what batch norm makes of them: `kernels/combine.cu`.
 //!
-//! Partial sums wait in the scratch memory until the next launch: if that is the batch norm which reads them, it adds
-//! them itself and saves a launch; else they are added before it.
+//! Partial sums wait in the scratch memory: if the next kernel is the batch norm which reads them, it adds them itself and
+//! saves a launch; else they are added before it. Only `channel_sums` may come in between: it reads no such sum, and
+//! leaves more of them.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::geometry::{ABSENT, MAX_BRANCHES, Placed, small};
+use super::geometry::{ABSENT, Placed, small};
 use super::{
     BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, Cuda, Kernel, Mode, Span,
 };
@@ -15,10 +16,8 @@ const NORMS: usize = 64;
 /// Gradients of norms of one launch, and their terms.
 const GRADIENTS: usize = 24;
 const TERMS: usize = 64;
-/// Sums that wait.
+/// Sums that wait, and of one launch.
 const WAITING: usize = 64;
-/// Sums of one launch of `combine_sums`.
-const SUMS: usize = MAX_BRANCHES + 1;
 /// Results of a block, and threads that add one.
 const BLOCK: [u32; 2] = [32, 8];
 
@@ -54,8 +53,8 @@ pub(super) struct Moments {
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct SumTable([Sum; SUMS]);
-const _: () = assert!(size_of::<SumTable>() == 20 * 129);
+struct SumTable([Sum; WAITING]);
+const _: () = assert!(size_of::<SumTable>() == 20 * 64);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -142,6 +141,13 @@ impl<T: Pod, const N: usize> List<T, N> {
         List { entries: [T::zeroed(); N], len: 0 }
     }
 
+    /// At most `N` entries.
+    fn of(entries: &[T]) -> Self {
+        let mut list = Self::new();
+        list.entries[..entries.len()].copy_from_slice(entries);
+        List { len: entries.len(), ..list }
+    }
+
     /// Whether all of them found room; if not, none was taken.
     fn add(&mut self, entries: &[T]) -> bool {
         let Some(room) = self.entries.get_mut(self.len..self.len + entries.len()) else { return false };
@@ -169,49 +175,66 @@ impl Waiting {
     pub fn new() -> Self {
         Waiting { moments: List::new(), sums: List::new() }
     }
+
+    fn is_empty(&self) -> bool {
+        self.moments.len + self.sums.len == 0
+    }
 }
 
 impl Cuda {
     /// Adds partial sums in their order, before anything reads the results.
     pub(super) fn combine_sums(&mut self, sums: &[Sum]) {
-        if !self.waiting.get_mut().sums.add(sums) {
-            self.settle();
-            self.add_sums(sums);
+        let start = self.memory.keep();
+        for sums in sums.chunks(WAITING) {
+            let mut list = List::of(sums);
+            list.entries.iter_mut().for_each(|sum| sum.source += start);
+            if !self.waiting.get_mut().sums.add(list.as_slice()) {
+                self.settle();
+                self.waiting.get_mut().sums = list;
+            }
         }
     }
 
     /// Mean and variance from those of blocks of rows, before anything reads the results.
     pub(super) fn combine_moments(&mut self, moments: &[Moments]) {
-        if !self.waiting.get_mut().moments.add(moments) {
-            self.settle();
-            self.add_moments(moments);
+        let start = self.memory.keep();
+        for moments in moments.chunks(NORMS) {
+            let mut list = List::of(moments);
+            list.entries.iter_mut().for_each(|entry| entry.partial += start);
+            if !self.waiting.get_mut().moments.add(list.as_slice()) {
+                self.settle();
+                self.waiting.get_mut().moments = list;
+            }
         }
     }
 
     /// Combines what waits.
     pub(super) fn settle(&self) {
-        if self.waiting.borrow().sums.len + self.waiting.borrow().moments.len > 0 {
+        if !self.waiting.borrow().is_empty() {
             let waiting = self.waiting.replace(Waiting::new());
+            self.memory.release();
             self.add_sums(waiting.sums.as_slice());
             self.add_moments(waiting.moments.as_slice());
         }
     }
 
     fn add_sums(&self, sums: &[Sum]) {
-        for sums in sums.chunks(SUMS) {
-            let mut table = SumTable::zeroed();
-            table.0[..sums.len()].copy_from_slice(sums);
-            self.launch(Kernel::combine_sums, [tiles(longest(sums)), sums.len(), 1], BLOCK, &table);
-        }
+        let mut table = SumTable::zeroed();
+        table.0[..sums.len()].copy_from_slice(sums);
+        self.launch_combining(Kernel::combine_sums, longest(sums), sums.len(), &table);
     }
 
     fn add_moments(&self, moments: &[Moments]) {
-        for moments in moments.chunks(NORMS) {
-            let mut table = MomentTable::zeroed();
-            table.0[..moments.len()].copy_from_slice(moments);
-            let widest = moments.iter().map(|entry| entry.channels as usize).max().unwrap_or_default();
-            self.launch(Kernel::combine_moments, [tiles(widest), moments.len(), 1], BLOCK, &table);
-        }
+        let mut table = MomentTable::zeroed();
+        table.0[..moments.len()].copy_from_slice(moments);
+        let widest = moments.iter().map(|entry| entry.channels as usize).max().unwrap_or_default();
+        self.launch_combining(Kernel::combine_moments, widest, moments.len(), &table);
+    }
+
+    /// A kernel for entries of at most so many results. Parts are where they are in all scratch memory.
+    fn launch_combining<P: Pod>(&self, kernel: Kernel, results: usize, entries: usize, table: &P) {
+        let tiles = results.div_ceil(BLOCK[0] as usize);
+        self.send(kernel, [tiles, entries, 1], BLOCK, &self.memory.origin(), table);
     }
 
     pub(super) fn normalise(&mut self, norms: &[BatchNorm], mode: Mode) {
@@ -227,14 +250,21 @@ impl Cuda {
                 *place = norm_place(op, &mut waiting.moments);
             }
             let widest = norms.iter().map(|op| op.norm.mean.len).max().unwrap_or_default();
-            self.launch(Kernel::batch_norm_forward, [tiles(widest), norms.len(), 1], BLOCK, &table);
+            self.launch_combining(Kernel::batch_norm_forward, widest, norms.len(), &table);
         }
         // What is left belongs to others.
+        if waiting.is_empty() {
+            self.memory.release();
+        }
         self.waiting.replace(waiting);
     }
 
     pub(super) fn normalise_backward(&mut self, gradients: &[BatchNormGradient]) {
         let mut rest = gradients;
+        // What a batch norm needs first is there.
+        if !self.waiting.borrow().moments.as_slice().is_empty() {
+            self.settle();
+        }
         while !rest.is_empty() {
             let mut sums = std::mem::replace(&mut self.waiting.get_mut().sums, List::new());
             let mut table = Backward::zeroed();
@@ -262,16 +292,12 @@ impl Cuda {
             (table.norms, table.first_sum) = (small(count), small(used));
             table.sums[used..used + sums.len].copy_from_slice(sums.as_slice());
             let widest = rest[..count].iter().map(|op| op.norm.mean.len).max().unwrap_or_default();
-            let grid = [tiles(widest.max(longest(sums.as_slice()))), count + sums.len, 1];
-            self.launch(Kernel::batch_norm_backward, grid, BLOCK, &table);
+            let longest = widest.max(longest(sums.as_slice()));
+            self.launch_combining(Kernel::batch_norm_backward, longest, count + sums.len, &table);
+            self.memory.release();
             rest = &rest[count..];
         }
     }
-}
-
-/// Blocks for this many results.
-fn tiles(results: usize) -> usize {
-    results.div_ceil(BLOCK[0] as usize)
 }
 
 fn longest(sums: &[Sum]) -> usize {

@@ -51,7 +51,7 @@ impl Cuda {
             let counted = self.work.get();
             return self.work.set(super::Work { launches: launches + 1, ..counted });
         }
-        let place = self.memory.place();
+        let place = self.memory.origin();
         let found = self.graphs.recorded.iter().position(|graph| graph.key == key && graph.place == place);
         let index = found.map_or_else(|| self.record(key, work), Ok);
         match index {
@@ -92,7 +92,7 @@ impl Cuda {
         }
         let graph = graph.map_err(|error| failure("the GPU cannot record a graph", error))?;
         let graph = graph.ok_or_else(|| Error::Device("the GPU recorded no graph".into()))?;
-        let place = self.memory.place();
+        let place = self.memory.origin();
         self.graphs.recorded.retain(|old| old.key != key);
         self.graphs.recorded.push(Recorded { key, place, kernels, graph });
         Ok(self.graphs.recorded.len() - 1)

@@ -1,6 +1,8 @@
 //! The device's memories: two flat buffers of the tape, what a batch brings, the data set, and scratch for partial
 //! results. A dry run learns how large they must be; [`Memory::reserve`] provides them, so a step allocates nothing.
 
+use std::cell::Cell;
+
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::CUdeviceptr;
 use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut, DeviceRepr, ValidAsZeroBits};
@@ -36,6 +38,10 @@ pub struct Memory {
     images: ImagePlace,
     place: MemoryPlace,
     needs: Needs,
+    /// Where the scratch of the present call starts, and how much it takes.
+    call: (usize, usize),
+    /// Where the scratch of the next call may start: behind parts that still wait to be combined.
+    next: Cell<usize>,
 }
 
 /// The largest requests of all calls.
@@ -122,6 +128,8 @@ impl Memory {
             images: ImagePlace::default(),
             place: MemoryPlace::default(),
             needs: Needs::default(),
+            call: (0, 0),
+            next: Cell::new(0),
         };
         memory.locate(context);
         Ok(memory)
@@ -132,9 +140,26 @@ impl Memory {
         self.precision
     }
 
-    /// Addresses, as kernels get them.
+    /// Addresses, as the kernels of a call get them.
     pub fn place(&self) -> MemoryPlace {
+        let start = (self.call.0 * size_of::<f32>()) as CUdeviceptr;
+        MemoryPlace { scratch: self.place.scratch + start, ..self.place }
+    }
+
+    /// Addresses of all memory.
+    pub fn origin(&self) -> MemoryPlace {
         self.place
+    }
+
+    /// Keeps the scratch of the present call until [`Memory::release`]; returns where it starts.
+    pub fn keep(&self) -> u32 {
+        self.next.set(self.call.0 + self.call.1);
+        small(self.call.0)
+    }
+
+    /// Lets the next call have all scratch.
+    pub fn release(&self) {
+        self.next.set(0);
     }
 
     /// Addresses of the data set.
@@ -212,8 +237,10 @@ impl Memory {
 
     /// Makes room for what a call hands out. Only calls that no dry run has seen find too little.
     pub fn scratch(&mut self, context: &Context, scratch: &Scratch) {
-        self.needs.scratch = self.needs.scratch.max(scratch.taken);
-        grow(context, &mut self.scratch, scratch.taken, "an operator takes scratch for");
+        self.call = (self.next.get(), scratch.taken);
+        let end = self.call.0 + self.call.1;
+        self.needs.scratch = self.needs.scratch.max(end);
+        grow(context, &mut self.scratch, end, "an operator takes scratch for");
         self.locate(context);
     }
 

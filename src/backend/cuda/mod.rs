@@ -34,7 +34,7 @@ use super::gpu::Precision;
 use super::*;
 use combine::Waiting;
 use context::{Context, Kernel, State};
-use geometry::small;
+use geometry::{MemoryPlace, small};
 use graph::Graphs;
 use memory::Memory;
 
@@ -76,20 +76,34 @@ pub fn work(cuda: &Cuda) -> Work {
 }
 
 impl Cuda {
-    /// Queues a kernel, behind the sums that wait. An empty grid is no work. The places in `parameters` are those of
-    /// operands, which the tape laid out within the memories, and of scratch that [`Memory::scratch`] gave.
+    /// Queues a kernel of a call, behind the sums that wait. The places in `parameters` are those of operands, which the
+    /// tape laid out within the memories, and of scratch that [`Memory::scratch`] gave.
     fn launch<P: Pod>(&self, kernel: Kernel, grid: [usize; 3], block: [u32; 2], parameters: &P) {
+        if !matches!(kernel, Kernel::channel_sums) {
+            self.settle();
+        }
+        self.send(kernel, grid, block, &self.memory.place(), parameters);
+    }
+
+    /// Queues a kernel. An empty grid is no work.
+    fn send<P: Pod>(
+        &self,
+        kernel: Kernel,
+        grid: [usize; 3],
+        block: [u32; 2],
+        place: &MemoryPlace,
+        parameters: &P,
+    ) {
         if grid.contains(&0) {
             return;
         }
-        self.settle();
         let Work { kernels, launches } = self.work.get();
         self.work.set(Work { kernels: kernels + 1, launches: launches + 1 });
         if self.context.active() {
             let grid = grid.map(|side| u32::try_from(side).expect("a grid has fewer than 2^32 blocks"));
             // SAFETY: parameters mirror what the kernel declares (sizes are asserted on both sides); operands lie in
             // the memories by the contract of `Backend`, and kernels check their threads against the shapes.
-            unsafe { self.context.launch(kernel, grid, block, &self.memory.place(), parameters) };
+            unsafe { self.context.launch(kernel, grid, block, place, parameters) };
         }
     }
 
@@ -160,6 +174,7 @@ impl Backend for Cuda {
 
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
         self.waiting.replace(Waiting::new());
+        self.memory.release();
         self.graphs.clear();
         self.memory.reserve(&self.context, activations, state)?;
         self.status()
