@@ -1,7 +1,8 @@
 //! A whole small search on the GPU, or under an emulator of its driver, against the same search on the CPU.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use darts::backend::cuda;
 use darts::random::{Stream, generator};
@@ -42,15 +43,15 @@ fn colour(label: u8, channel: usize, random: &mut impl RngExt) -> u8 {
     (usize::from(label) * (29 + 17 * channel) % 200) as u8 + random.random_range(0..50)
 }
 
+fn command(library: &str, directory: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
+    command.arg("search").args(arguments.split(' '));
+    command.env("LD_LIBRARY_PATH", library).current_dir(directory);
+    command
+}
+
 fn search(library: &str, directory: &Path, arguments: &str, variables: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_darts"))
-        .arg("search")
-        .args(arguments.split(' '))
-        .env("LD_LIBRARY_PATH", library)
-        .envs(variables.iter().copied())
-        .current_dir(directory)
-        .output()
-        .unwrap()
+    command(library, directory, arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -89,6 +90,39 @@ fn a_search_on_the_gpu_ends_as_on_the_cpu() {
         }
         let [cpu, gpu] = [&runs[0].1, &runs[1].1].map(|run| load_genotype(run).unwrap());
         assert_eq!(cpu, gpu, "{order} order");
+    }
+}
+
+#[test]
+fn a_data_set_that_does_not_fit_is_copied_batch_by_batch() {
+    let (library, emulated) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    if !emulated {
+        return println!("skipped: only the emulator can be given little memory");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // 29 MiB of images.
+    let record: Vec<u8> = (0..3073).map(|i| (i % 7) as u8).collect();
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+        std::fs::write(directory.path().join(name), record.repeat(9_990)).unwrap();
+    }
+    // Of 64 MiB the driver may have need.
+    for (gibibytes, launches) in [("0.085", 6), ("1", 8)] {
+        let arguments =
+            "--data cifar10:. --device cuda --init-channels 2 --cells 3 --nodes 2 --batch-size 4 --out";
+        let mut child = command(&library, directory.path(), &format!("{arguments} {launches}"))
+            .env("CUDA_EMU_MEM_GIB", gibibytes)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let device = lines.map_while(Result::ok).find(|line| line.starts_with("device"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let device = device.expect("a search says what it runs on");
+        assert!(device.ends_with(&format!(" kernels a step in {launches} launches")), "{device}");
     }
 }
 

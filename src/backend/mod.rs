@@ -80,9 +80,9 @@ pub enum Replay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Kernels that run on the device.
-    pub kernels: u64,
+    pub kernels: usize,
     /// What the host launches: replays of recorded sequences, and kernels outside of them.
-    pub launches: u64,
+    pub launches: usize,
 }
 
 /// A device that holds a data set as bytes and makes batches of it; see [`PlacedImage`].

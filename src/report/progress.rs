@@ -65,11 +65,14 @@ impl Observer for Progress {
         self.print(&format!(
             "images    {train} for the weights, {valid} for the alphas, {steps} steps an epoch"
         ));
-        let launches = match facts.kernels_per_step {
-            0 => String::new(),
-            kernels => format!(", {kernels} kernels a step in {} launches", facts.launches_per_step),
+        let memory = match facts.kernels_per_step {
+            0 => format!("{memory} of tensors"),
+            kernels => {
+                let (kernels, launches) = (grouped(kernels), grouped(facts.launches_per_step));
+                format!("{memory} of memory, {kernels} kernels a step in {launches} launches")
+            }
         };
-        self.print(&format!("device    {}, {threads}, {memory} of tensors{launches}", facts.device));
+        self.print(&format!("device    {}, {threads}, {memory}", facts.device));
         self.print("epochs    loss and accuracy; then of the normal and the reduction cell: the mean entropy in nats,");
         self.print("          the number of skip connections, and each node as operation and input + operation and input");
         Ok(())

@@ -27,9 +27,9 @@ pub struct Facts {
     /// Steps in an epoch.
     pub steps_per_epoch: usize,
     /// Kernels of a step; 0 where the device is the processor.
-    pub kernels_per_step: u64,
+    pub kernels_per_step: usize,
     /// What the host launches in a step: recorded graphs, and kernels outside of them.
-    pub launches_per_step: u64,
+    pub launches_per_step: usize,
 }
 
 /// Where a search stands after a step.

@@ -10,10 +10,10 @@ use crate::backend;
 
 /// Kernels of a first-order iteration: two passes forward and backward, and both optimisers. 2,645 were counted before
 /// batch norm took the partial sums of its producers itself.
-const MOST: u64 = 2000;
+const MOST: usize = 2000;
 /// What the host launches for them: a graph for each of the two passes; Adam, and gradient descent with the norm of the
 /// gradient.
-const LAUNCHES: u64 = 2 + 1 + 3;
+const LAUNCHES: usize = 2 + 1 + 3;
 
 fn supernet(
     images: Shape,

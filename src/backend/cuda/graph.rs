@@ -21,7 +21,7 @@ pub struct Graphs {
 struct Recorded {
     key: Replay,
     place: MemoryPlace,
-    kernels: u64,
+    kernels: usize,
     graph: CudaGraph,
 }
 
