@@ -1,61 +1,44 @@
-// Second stages: partial sums of blocks, added in their order.
+// Second stages: partial sums of blocks, added in a fixed order, and what batch norm makes of them. Batch norm is never
+// materialised; these kernels make what its readers apply and what its backward needs.
 //
-// combine_sums:    destination[i] = sum_k scratch[source + k * step + i], assigned; a table of such sums in one grid.
-//                  Grid (ceil(longest / 256), entries), 256 threads, one a result, coalesced.
-// combine_moments: mean and biased variance of all rows from each block's m, sum of deviations d_b and of their squares
-//                  s_b (common.cuh): mean_b = m + d_b / n_b, mean = sum(n_b mean_b) / n,
-//                  variance = sum(s_b - d_b^2 / n_b + n_b (mean_b - mean)^2) / n, assigned.
-//                  Grid (ceil(channels / 32), entries), block (32, 8): 8 slices of the blocks, combined in order.
+// combine_sums:        destination[i] = sum_k scratch[source + k * step + i], assigned; a table of such sums in one grid.
+// combine_moments:     mean and biased variance of all rows from each block's m, sum of deviations d_b and of their
+//                      squares s_b (common.cuh): mean_b = m + d_b / n_b, mean = sum(n_b mean_b) / n,
+//                      variance = sum(s_b - d_b^2 / n_b + n_b (mean_b - mean)^2) / n, assigned.
+// batch_norm_forward:  from mean and variance, which it combines first where a producer has just left them in parts, to
+//                      inverse_deviation = 1/sqrt(variance + epsilon), scale = gamma * inverse_deviation,
+//                      shift = beta - scale * mean; assigned. Training moves the running statistics, in place.
+// batch_norm_backward: from S1 = sum_t w_t total_t and S2 = sum_t w_t products_t, whose terms it combines first where
+//                      they were just left in parts: factor_t = scale * w_t, slope = -scale * S2/n * inverse_deviation,
+//                      offset = -scale * S1/n - slope * mean, dgamma = S2, dbeta = S1; assigned. The grid's last entries
+//                      are further sums of the same table.
+//
+// Launch: grid (tiles of 32 results, entries), block (32, 8): a column of 8 threads adds a result, each every eighth part,
+// and the eight in order. Neighbouring threads are neighbouring results.
 // Sums are f64: they are short, and blocks of thousands of terms meet here.
 // Bytes per result: the partials once, which is the least possible for two stages.
 //
-// Versions: 1 all sums of an operator in one launch.
-#include "common.cuh"
-
-struct Sum {
-    u32 source, count, step, destination, len;
-};
+// Versions: 1 all sums of an operator in one launch. 2 eight threads a result; batch norm takes the partial sums itself.
+#include "combine.cuh"
 
 struct CombineSums {
-    Sum sums[MAX_BRANCHES + 1];
+    Sum sums[64];
 };
-static_assert(sizeof(CombineSums) == 20 * 129);
+static_assert(sizeof(CombineSums) == 20 * 64);
 
 extern "C" __global__ void __launch_bounds__(256) combine_sums(const __grid_constant__ Memory memory,
-                                                               const __grid_constant__ CombineSums parameters) {
-    const Sum& entry = parameters.sums[blockIdx.y];
-    const u32 i = blockIdx.x * THREADS + threadIdx.x;
-    if (i >= entry.len) return;
-    double sum = 0.0;
-    for (u32 k = 0; k < entry.count; ++k) sum += double(memory.scratch[entry.source + k * entry.step + i]);
-    memory.state[entry.destination + i] = float(sum);
+                                                               const __grid_constant__ CombineSums op) {
+    const Sum& entry = op.sums[blockIdx.y];
+    if (blockIdx.x * COLUMNS < entry.len) combined(memory, entry, blockIdx.x * COLUMNS + threadIdx.x);
 }
 
 struct Moments {
     u32 partial, rows, rows_per_block, channels, statistics;
 };
 
-struct CombineMoments {
-    Moments entries[64];
-};
-static_assert(sizeof(CombineMoments) == 20 * 64);
-
-// The sum of `value` over threadIdx.y, in order, for all threads of the column.
-__device__ inline double slices_sum(double value) {
-    __shared__ double slices[8][32];
-    __syncthreads();
-    slices[threadIdx.y][threadIdx.x] = value;
-    __syncthreads();
-    double sum = 0.0;
-    for (u32 y = 0; y < 8; ++y) sum += slices[y][threadIdx.x];
-    return sum;
-}
-
-extern "C" __global__ void __launch_bounds__(256) combine_moments(const __grid_constant__ Memory memory,
-                                                                  const __grid_constant__ CombineMoments parameters) {
-    const Moments& entry = parameters.entries[blockIdx.y];
-    const u32 c = blockIdx.x * 32 + threadIdx.x, channels = entry.channels;
-    const u32 blocks = (entry.rows + entry.rows_per_block - 1) / entry.rows_per_block;
+// Mean and variance of one channel, left in their place. All threads of the block must call.
+__device__ inline float2 combined(const Memory& memory, const Moments& entry, u32 c) {
+    const u32 channels = entry.channels, blocks = (entry.rows + entry.rows_per_block - 1) / entry.rows_per_block;
     const float* partial = memory.scratch + entry.partial;
     const auto count = [&](u32 block) { return double(min(entry.rows_per_block, entry.rows - block * entry.rows_per_block)); };
     const auto mean_of = [&](u32 block) {
@@ -64,18 +47,122 @@ extern "C" __global__ void __launch_bounds__(256) combine_moments(const __grid_c
     };
     double sum = 0.0;
     if (c < channels)
-        for (u32 b = threadIdx.y; b < blocks; b += 8) sum += count(b) * mean_of(b);
+        for (u32 b = threadIdx.y; b < blocks; b += SLICES) sum += count(b) * mean_of(b);
     const double mean = slices_sum(sum) / double(entry.rows);
     double squares = 0.0;
     if (c < channels)
-        for (u32 b = threadIdx.y; b < blocks; b += 8) {
+        for (u32 b = threadIdx.y; b < blocks; b += SLICES) {
             const double deviations = double(partial[(b * 3 + 1) * channels + c]), distance = mean_of(b) - mean;
             squares += double(partial[(b * 3 + 2) * channels + c]) - deviations * deviations / count(b) +
                        count(b) * distance * distance;
         }
-    squares = slices_sum(squares);
+    const float2 moments = {float(mean), float(slices_sum(squares) / double(entry.rows))};
     if (threadIdx.y == 0 && c < channels) {
-        memory.state[entry.statistics + c] = float(mean);
-        memory.state[entry.statistics + channels + c] = float(squares / double(entry.rows));
+        memory.state[entry.statistics + c] = moments.x;
+        memory.state[entry.statistics + channels + c] = moments.y;
     }
+    return moments;
+}
+
+struct CombineMoments {
+    Moments entries[64];
+};
+static_assert(sizeof(CombineMoments) == 20 * 64);
+
+extern "C" __global__ void __launch_bounds__(256) combine_moments(const __grid_constant__ Memory memory,
+                                                                  const __grid_constant__ CombineMoments op) {
+    combined(memory, op.entries[blockIdx.y], blockIdx.x * COLUMNS + threadIdx.x);
+}
+
+struct Norm {
+    // `partial` is absent where mean and variance are there already.
+    Moments moments;
+    u32 running, mean, inverse_deviation, scale, shift, gamma, beta;
+};
+
+struct BatchNormForward {
+    u32 mode;
+    float momentum, epsilon;
+    Norm norms[64];
+};
+static_assert(sizeof(BatchNormForward) == 12 + 48 * 64);
+constexpr u32 TRAIN = 0, INFERENCE = 2;
+
+extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(const __grid_constant__ Memory memory,
+                                                                     const __grid_constant__ BatchNormForward op) {
+    const Norm& norm = op.norms[blockIdx.y];
+    const u32 c = blockIdx.x * COLUMNS + threadIdx.x, channels = norm.moments.channels;
+    float* state = memory.state;
+    float2 moments = {};
+    if (norm.moments.partial != ABSENT) moments = combined(memory, norm.moments, c);
+    if (threadIdx.y != 0 || c >= channels) return;
+    if (norm.moments.partial == ABSENT)
+        moments = {state[norm.moments.statistics + c], state[norm.moments.statistics + channels + c]};
+    if (op.mode == TRAIN) {
+        const float rest = 1.0f - op.momentum, n = float(norm.moments.rows);
+        const float unbiased = moments.y * (n / fmaxf(n - 1.0f, 1.0f));
+        state[norm.running + c] = fmaf(rest, state[norm.running + c], op.momentum * moments.x);
+        state[norm.running + channels + c] = fmaf(rest, state[norm.running + channels + c], op.momentum * unbiased);
+    }
+    if (op.mode == INFERENCE) moments = {state[norm.running + c], state[norm.running + channels + c]};
+    const float inverse_deviation = 1.0f / sqrtf(moments.y + op.epsilon);
+    const float scale = norm.gamma == ABSENT ? inverse_deviation : state[norm.gamma + c] * inverse_deviation;
+    const float beta = norm.beta == ABSENT ? 0.0f : state[norm.beta + c];
+    state[norm.mean + c] = moments.x;
+    state[norm.inverse_deviation + c] = inverse_deviation;
+    state[norm.scale + c] = scale;
+    state[norm.shift + c] = beta - scale * moments.x;
+}
+
+struct NormGradient {
+    u32 mean, inverse_deviation, scale, slope, offset, gamma, beta, channels, count, first, terms;
+};
+
+struct Term {
+    u32 total, products, weight, factor;
+    // Entries of the table of sums; absent where the sums are there already.
+    u32 total_sum, products_sum;
+};
+
+struct BatchNormBackward {
+    u32 norms, first_sum;
+    NormGradient gradients[24];
+    Term terms[64];
+    Sum sums[64];
+};
+static_assert(sizeof(BatchNormBackward) == 8 + 44 * 24 + 24 * 64 + 20 * 64);
+
+extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __grid_constant__ Memory memory,
+                                                                      const __grid_constant__ BatchNormBackward op) {
+    const u32 c = blockIdx.x * COLUMNS + threadIdx.x;
+    if (blockIdx.y >= op.norms) {
+        const Sum& entry = op.sums[op.first_sum + blockIdx.y - op.norms];
+        if (blockIdx.x * COLUMNS < entry.len) combined(memory, entry, c);
+        return;
+    }
+    const NormGradient& norm = op.gradients[blockIdx.y];
+    if (blockIdx.x * COLUMNS >= norm.channels) return;
+    const bool mine = threadIdx.y == 0 && c < norm.channels;
+    float* state = memory.state;
+    const float scale = mine ? state[norm.scale + c] : 0.0f, count = float(norm.count);
+    float total = 0.0f, products = 0.0f;
+    for (u32 t = norm.first; t < norm.first + norm.terms; ++t) {
+        const Term& term = op.terms[t];
+        const auto sum_of = [&](u32 place, u32 sum) {
+            if (sum != ABSENT) return combined(memory, op.sums[sum], c);
+            return mine ? state[place + c] : 0.0f;
+        };
+        const float term_total = sum_of(term.total, term.total_sum);
+        const float term_products = sum_of(term.products, term.products_sum);
+        const float weight = term.weight == ABSENT ? 1.0f : state[term.weight];
+        total = fmaf(weight, term_total, total);
+        products = fmaf(weight, term_products, products);
+        if (mine) state[term.factor + c] = scale * weight;
+    }
+    if (!mine) return;
+    const float slope = -scale * products / count * state[norm.inverse_deviation + c];
+    state[norm.slope + c] = slope;
+    state[norm.offset + c] = -scale * total / count - slope * state[norm.mean + c];
+    if (norm.gamma != ABSENT) state[norm.gamma + c] = products;
+    if (norm.beta != ABSENT) state[norm.beta + c] = total;
 }

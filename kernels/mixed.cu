@@ -1,18 +1,17 @@
 // The weighted sum over the branches of all edges of a node, and the softmax that gives its weights (NHWC):
 //   mixed_forward:  y = sum_k (weight_k * scale_k) * x_k + sum_k weight_k * shift_k; assigned.
-//   mixed_weights:  the gradient of each weight, sum_c(gamma * products_k + beta * total), added, from the sums of
-//                   channel_sums (batch_norm.cu).
-//   mixed_identity: weight_k * g for branches without a batch norm; assigned or added, as the target says.
+//   mixed_finish:   from the parts that channel_sums (batch_norm.cu) left, products_k and total, assigned; the gradient
+//                   of each weight, sum_c(gamma * products_k + beta * total), added; and weight_k * g for branches
+//                   without a batch norm, assigned or added, as the target says.
 //   softmax_forward, softmax_backward: rows of alphas; y and dx = y * (dy - sum(y * dy)); assigned.
 //
 // Launch: forward grid (chunks of rows, tiles of channels), block (16 or 32 channels, rows); coefficients of the tile
-// are made once a block, in shared memory. Weights one warp a branch, at most 128 in all, so a multiprocessor that runs few
-// blocks at a time is a third full: there is no more work. Identities a thread an element; softmax a
-// thread a row.
+// are made once a block, in shared memory. Finish: a block (32, 8) a branch, then a thread an element of each identity.
+// Softmax a thread a row.
 // Bytes per element of forward: each branch read once, the node written once, the least possible.
 //
-// Versions: 1 coefficients in shared memory, no second launch.
-#include "common.cuh"
+// Versions: 1 coefficients in shared memory, no second launch. 2 one launch for all that follows the sums.
+#include "combine.cuh"
 
 struct MixedBranch {
     Reader input;
@@ -52,46 +51,54 @@ extern "C" __global__ void __launch_bounds__(256) mixed_forward(const __grid_con
     }
 }
 
-struct WeightGradient {
+struct BranchGradient {
+    // The parts of products_k and their distance.
+    u32 source, step;
     u32 products, gamma, beta, weight;
 };
-
-struct MixedWeights {
-    u32 total, channels;
-    WeightGradient weights[MAX_BRANCHES];
-};
-static_assert(sizeof(MixedWeights) == 8 + 16 * 128);
-
-extern "C" __global__ void __launch_bounds__(32) mixed_weights(const __grid_constant__ Memory memory,
-                                                               const __grid_constant__ MixedWeights op) {
-    const WeightGradient& entry = op.weights[blockIdx.x];
-    const float* state = memory.state;
-    double sum = 0.0;
-    for (u32 c = threadIdx.x; c < op.channels; c += 32) {
-        const double products = state[entry.products + c];
-        sum += entry.gamma == ABSENT ? products : double(state[entry.gamma + c]) * products;
-        if (entry.beta != ABSENT) sum += double(state[entry.beta + c]) * double(state[op.total + c]);
-    }
-    for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
-    if (threadIdx.x == 0) memory.state[entry.weight] = float(double(state[entry.weight]) + sum);
-}
 
 struct Identity {
     u32 weight;
     Target target;
 };
 
-struct MixedIdentity {
-    u32 gradient, len;
-    Identity identities[MAX_BRANCHES];
+struct MixedFinish {
+    u32 gradient, len, chunks, channels, count;
+    // Of sum(g).
+    u32 source, step, total;
+    BranchGradient branches[MAX_BRANCHES];
+    Identity identities[64];
 };
-static_assert(sizeof(MixedIdentity) == 8 + 12 * 128);
+static_assert(sizeof(MixedFinish) == 32 + 24 * 128 + 12 * 64);
 
-extern "C" __global__ void __launch_bounds__(256) mixed_identity(const __grid_constant__ Memory memory,
-                                                                 const __grid_constant__ MixedIdentity op) {
-    const u32 index = blockIdx.x * THREADS + threadIdx.x;
+// The branch's products, the sum of g where it is asked for or this is the first branch, and the weight's gradient.
+__device__ inline void finish_branch(const Memory& memory, const MixedFinish& op, u32 k) {
+    const BranchGradient& branch = op.branches[k];
+    const float* state = memory.state;
+    double sum = 0.0;
+    for (u32 first = 0; first < op.channels; first += COLUMNS) {
+        const u32 c = first + threadIdx.x;
+        const Sum products = {branch.source, op.chunks, branch.step, branch.products, op.channels};
+        const double product = combined(memory, products, c);
+        double total = 0.0;
+        if (k == 0 || branch.beta != ABSENT)
+            total = combined(memory, {op.source, op.chunks, op.step, k == 0 ? op.total : ABSENT, op.channels}, c);
+        if (threadIdx.y != 0 || c >= op.channels) continue;
+        sum += branch.gamma == ABSENT ? product : double(state[branch.gamma + c]) * product;
+        if (branch.beta != ABSENT) sum += double(state[branch.beta + c]) * total;
+    }
+    if (threadIdx.y != 0) return;
+    for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
+    if (threadIdx.x == 0) memory.state[branch.weight] = float(double(state[branch.weight]) + sum);
+}
+
+extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_constant__ Memory memory,
+                                                               const __grid_constant__ MixedFinish op) {
+    if (blockIdx.x < op.count) return finish_branch(memory, op, blockIdx.x);
+    const u32 blocks = (op.len + THREADS - 1) / THREADS, block = blockIdx.x - op.count;
+    const u32 index = block % blocks * THREADS + threadIdx.y * COLUMNS + threadIdx.x;
     if (index >= op.len) return;
-    const Identity& identity = op.identities[blockIdx.y];
+    const Identity& identity = op.identities[block / blocks];
     deliver(memory, identity.target, index, memory.state[identity.weight] * load(memory, op.gradient + index));
 }
 

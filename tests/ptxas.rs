@@ -23,9 +23,7 @@ type Table = BTreeMap<(String, u32), (u32, u32)>;
 /// Threads of a kernel's block.
 fn threads(kernel: &str) -> u32 {
     match kernel {
-        "batch_norm_forward" | "batch_norm_backward" => 128,
         "softmax_forward" | "softmax_backward" => 64,
-        "mixed_weights" => 32,
         _ => 256,
     }
 }

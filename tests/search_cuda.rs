@@ -1,61 +1,160 @@
 //! A whole small search on the GPU, or under an emulator of its driver, against the same search on the CPU.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use darts::backend::cuda;
+use darts::random::{Stream, generator};
 use darts::report::run_directory::{load_alphas, load_genotype};
+use rand::RngExt;
 
 #[path = "common/emulator.rs"]
 mod emulator;
 
-/// Where the driver lies that the GPU's search shall load; empty for the system's own.
-fn driver() -> Result<String, String> {
+/// Where the driver lies that the GPU's search shall load; empty for the system's own. And whether it is the emulator's.
+fn driver() -> Result<(String, bool), String> {
     if !cuda::BUILT {
         return Err("this build has no nvcc".into());
     }
-    if cuda::first().is_ok() {
-        return Ok(std::env::var("LD_LIBRARY_PATH").unwrap_or_default());
+    if let Ok(gpu) = cuda::first() {
+        return Ok((std::env::var("LD_LIBRARY_PATH").unwrap_or_default(), gpu.name.contains("emulator")));
     }
-    emulator::library()
+    emulator::library().map(|library| (library, true))
 }
 
-fn search(library: &str, directory: &Path, device: &str, order: &str) -> String {
-    let size =
-        ["--init-channels", "2", "--cells", "3", "--nodes", "2", "--batch-size", "128", "--epochs", "2"];
-    let output = Command::new(env!("CARGO_BIN_EXE_darts"))
-        .args(["search", "--seed", "3", "--device", device, "--order", order, "--out", device])
-        .args(size)
-        .env("LD_LIBRARY_PATH", library)
-        .current_dir(directory)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{device}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// Writes a data set in the format of CIFAR-10: few images, so that the search is short under an emulator, and such that
+/// are cropped and mirrored on their way. Each class has a colour.
+fn write_images(directory: &Path) {
+    let mut random = generator(5, Stream::Test, 0);
+    let mut records = |count: u8| -> Vec<u8> {
+        let record = |label: u8, random: &mut _| {
+            let pixels = (0..3 * 1024).map(|i| colour(label, i / 1024, random));
+            std::iter::once(label).chain(pixels).collect::<Vec<_>>()
+        };
+        (0..count).flat_map(|index| record(index % 10, &mut random)).collect()
+    };
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+        std::fs::write(directory.join(name), records(20)).unwrap();
+    }
+}
+
+fn colour(label: u8, channel: usize, random: &mut impl RngExt) -> u8 {
+    (usize::from(label) * (29 + 17 * channel) % 200) as u8 + random.random_range(0..50)
+}
+
+fn command(library: &str, directory: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
+    command.arg("search").args(arguments.split(' '));
+    command.env("LD_LIBRARY_PATH", library).current_dir(directory);
+    command
+}
+
+fn search(library: &str, directory: &Path, arguments: &str, variables: &[(&str, &str)]) -> Output {
+    command(library, directory, arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
 fn a_search_on_the_gpu_ends_as_on_the_cpu() {
-    let library = match driver() {
-        Ok(library) => library,
+    let (library, _) = match driver() {
+        Ok(driver) => driver,
         Err(reason) => return println!("skipped: {reason}"),
     };
     for order in ["first", "second"] {
         let directory = tempfile::tempdir().unwrap();
+        write_images(directory.path());
         let runs = ["cpu", "cuda"].map(|device| {
-            let printed = search(&library, directory.path(), device, order);
-            (printed, directory.path().join(device))
+            // Two steps, and an evaluation whose last batch is filled up.
+            let size = "--init-channels 2 --cells 3 --nodes 2 --batch-size 4 --epochs 1";
+            let run = format!("--device {device} --order {order} --seed 3 --out {device}");
+            let output = search(&library, directory.path(), &format!("--data cifar10:. {run} {size}"), &[]);
+            assert!(output.status.success(), "{device}: {}", text(&output.stderr));
+            (text(&output.stdout), directory.path().join(device))
         });
-        assert!(runs[0].0.contains("CPU, ") && runs[1].0.contains("compute capability"), "{}", runs[1].0);
+        let (cpu, gpu) = (&runs[0].0, &runs[1].0);
+        assert!(cpu.contains("CPU, ") && !cpu.contains("kernels"), "{cpu}");
+        assert!(gpu.contains("compute capability") && gpu.contains("kernels a step in "), "{gpu}");
         let [cpu, gpu] = [&runs[0].1, &runs[1].1].map(|run| load_alphas(run, None).unwrap().0);
-        for (ours, wanted) in gpu.normal.iter().chain(&gpu.reduce).zip(cpu.normal.iter().chain(&cpu.reduce)) {
+        let all = |alphas: &darts::space::alphas::Alphas| [&alphas.normal[..], &alphas.reduce[..]].concat();
+        let largest = all(&cpu).iter().fold(0.0f32, |largest, alpha| largest.max(alpha.abs()));
+        assert!(largest > 0.01, "{order} order: the alphas have hardly moved, to at most {largest}");
+        for (ours, wanted) in all(&gpu).iter().zip(all(&cpu)) {
             assert!(
-                (ours - wanted).abs() < 2e-3,
+                (ours - wanted).abs() < 1e-3,
                 "{order} order: alpha {ours} on the GPU, {wanted} on the CPU"
             );
         }
         let [cpu, gpu] = [&runs[0].1, &runs[1].1].map(|run| load_genotype(run).unwrap());
         assert_eq!(cpu, gpu, "{order} order");
     }
+}
+
+#[test]
+fn a_data_set_that_does_not_fit_is_copied_batch_by_batch() {
+    let (library, emulated) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    if !emulated {
+        return println!("skipped: only the emulator can be given little memory");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // 29 MiB of images.
+    let record: Vec<u8> = (0..3073).map(|i| (i % 7) as u8).collect();
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+        std::fs::write(directory.path().join(name), record.repeat(9_990)).unwrap();
+    }
+    // Of 64 MiB the driver may have need.
+    for (gibibytes, launches) in [("0.085", 6), ("1", 8)] {
+        let arguments =
+            "--data cifar10:. --device cuda --init-channels 2 --cells 3 --nodes 2 --batch-size 4 --out";
+        let mut child = command(&library, directory.path(), &format!("{arguments} {launches}"))
+            .env("CUDA_EMU_MEM_GIB", gibibytes)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let device = lines.map_while(Result::ok).find(|line| line.starts_with("device"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let device = device.expect("a search says what it runs on");
+        assert!(device.ends_with(&format!(" kernels a step in {launches} launches")), "{device}");
+    }
+}
+
+/// Whatever is refused ends before the run directory appears, with one sentence.
+fn refused(output: &Output, directory: &Path) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!directory.join("run").exists() && said.trim().lines().count() == 1, "{said}");
+    said
+}
+
+#[test]
+fn a_search_that_does_not_fit_is_told_the_largest_batch_that_does() {
+    let (library, emulated) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    if !emulated {
+        return println!("skipped: only the emulator can be given little memory");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let little = [("CUDA_EMU_MEM_GIB", "0.1")];
+    let try_on = |batch: usize, channels: usize| {
+        let size = format!("--batch-size {batch} --init-channels {channels} --cells 8");
+        search(&library, directory.path(), &format!("--device cuda --out run {size}"), &little)
+    };
+    let said = refused(&try_on(512, 8), directory.path());
+    let number = said.split("largest --batch-size that fits is ").nth(1).map(str::trim);
+    let largest: usize = number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"));
+    assert!((2..512).contains(&largest) && said.contains("GiB"), "{said}");
+    let said = refused(&try_on(largest + 1, 8), directory.path());
+    assert!(said.ends_with(&format!("fits is {largest}\n")), "{said}");
+    let said = refused(&try_on(1, 512), directory.path());
+    assert!(said.contains("not even one image a batch fits"), "{said}");
 }

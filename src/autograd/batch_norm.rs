@@ -33,6 +33,28 @@ pub struct Normalised {
     pub mixed: Vec<(BatchNormTerm, Slot)>,
 }
 
+impl Normalised {
+    fn backward(&self, terms: Vec<BatchNormTerm>) -> BatchNormGradient {
+        BatchNormGradient {
+            norm: self.forward.norm,
+            count: self.forward.count,
+            terms,
+            slope: self.slope,
+            offset: self.offset,
+            gamma: self.affine_gradient.map(|(gamma, _)| gamma),
+            beta: self.affine_gradient.map(|(_, beta)| beta),
+        }
+    }
+
+    /// The backward of the batch norm of a value that only nodes read, of which the one with these sums is the last
+    /// whose gradient becomes known. That node sees to it: so one call serves the branches of all its edges.
+    pub(super) fn completed_by(&self, sums: Sums) -> Option<BatchNormGradient> {
+        let (first, _) = self.mixed.first()?;
+        let terms = || self.mixed.iter().map(|(term, _)| *term).collect();
+        (first.sums.products == sums.products).then(|| self.backward(terms()))
+    }
+}
+
 impl<B: Backend> Recorder<B> {
     /// A new value of `shape` with a batch norm behind it.
     pub(super) fn normalised_value(&mut self, shape: Shape, parameters: NormParameters) -> Value {
@@ -105,15 +127,9 @@ impl Outputs {
             }
         }
         self.forward.push(normalised.forward.clone());
-        self.backward.push(BatchNormGradient {
-            norm: normalised.forward.norm,
-            count: normalised.forward.count,
-            terms: terms.iter().map(|(term, _)| *term).collect(),
-            slope: normalised.slope,
-            offset: normalised.offset,
-            gamma: normalised.affine_gradient.map(|(gamma, _)| gamma),
-            beta: normalised.affine_gradient.map(|(_, beta)| beta),
-        });
+        if record.consumers > 0 || normalised.mixed.is_empty() {
+            self.backward.push(normalised.backward(terms.iter().map(|(term, _)| *term).collect()));
+        }
         Cotangent {
             terms: terms.iter().map(|&(term, gradient)| Term { gradient, factor: term.factor }).collect(),
             raw: record.operand.data,

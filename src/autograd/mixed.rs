@@ -2,12 +2,13 @@
 //! branch of every incoming edge. And the softmax that turns alphas into mixing weights.
 //!
 //! All branches share the node's gradient, so a branch gets no gradient of its own: its batch norm's backward
-//! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums.
+//! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums, and the
+//! backward of all batch norms that wait for nothing else is one call.
 
 use super::tape::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
-    Backend, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax, SoftmaxGradient,
-    Span, Sums, Target,
+    Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax,
+    SoftmaxGradient, Span, Sums, Target,
 };
 use crate::{Error, Result};
 
@@ -25,6 +26,7 @@ struct MixStep {
     branches: Vec<Value>,
     output: Value,
     gradient: MixedGradient,
+    norms: Vec<BatchNormGradient>,
 }
 
 struct SoftmaxStep {
@@ -80,6 +82,7 @@ impl<B: Backend> Recorder<B> {
             branches: branches.iter().map(|(branch, _)| *branch).collect(),
             output,
             gradient: MixedGradient { output: node_gradient, total, branches: gradients },
+            norms: Vec::new(),
         });
         Ok(output)
     }
@@ -96,13 +99,20 @@ impl<B: Backend> Operator<B> for MixStep {
 
     fn backward(&self, backend: &mut B, _: bool) {
         backend.mixed_backward(&self.operator, &self.gradient);
+        backend.batch_norm_backward(&self.norms);
     }
 
     fn bind(&mut self, values: &Values) {
         self.gradient.output = values.get(self.output).gradient;
         for (&branch, gradient) in self.branches.iter().zip(&mut self.gradient.branches) {
-            if values.get(branch).normalised.is_none() {
+            let record = values.get(branch);
+            let Some(normalised) = &record.normalised else {
                 gradient.identity = Some(values.target(branch));
+                continue;
+            };
+            if record.consumers == 0 {
+                let sums = Sums { total: self.gradient.total, products: gradient.products };
+                self.norms.extend(normalised.completed_by(sums));
             }
         }
     }

@@ -18,4 +18,4 @@ pub use batch_norm::NormParameters;
 pub use loss::Loss;
 pub use mixed::MixingWeights;
 pub use separable::SeparableParameters;
-pub use tape::{Operator, OperatorTime, Phase, Recorder, Tape, Value, Weight};
+pub use tape::{Operator, OperatorTime, Phase, Recorder, Tape, Value, Weight, measure};

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::batch_norm::Normalised;
 use super::memory::{Interval, place};
-use crate::backend::{Backend, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
+use crate::backend::{
+    Backend, Mode, Norm, Operand, PlacedImage, Replay, Shape, Slot, Span, Sums, Target, Work,
+};
 use crate::{Error, Result};
 
 /// A recorded activation: the handle that operators are connected by.
@@ -31,7 +33,8 @@ pub enum Phase {
     Both,
 }
 
-/// One recorded operator.
+/// One recorded operator. What it asks of the device is the same at every replay, which a device may record: what
+/// changes from step to step lies in the device's memory.
 pub trait Operator<B: Backend>: Send {
     /// What it is called in a list of times.
     fn name(&self) -> &'static str;
@@ -197,13 +200,29 @@ impl<B: Backend> Recorder<B> {
         self.operators.push(Box::new(operator));
     }
 
-    /// Ends the recording: decides who assigns each gradient, lays out the memory, and reserves it.
-    pub fn finish(mut self, mut backend: B) -> Result<Tape<B>> {
+    /// Ends the recording and reserves the memory, for any replay.
+    pub fn finish(self, backend: B) -> Result<Tape<B>> {
+        let mut tape = self.lay_out(backend);
+        let replays = |tape: &mut Tape<B>| {
+            for mode in [Mode::Train, Mode::TrainKeepRunning, Mode::Inference] {
+                tape.forward(mode);
+                tape.backward(true);
+            }
+            Ok(())
+        };
+        measure(&mut tape, replays)?;
+        tape.reserve()?;
+        Ok(tape)
+    }
+
+    /// Ends the recording: decides who assigns each gradient, and lays out the memory, which is still to be
+    /// [measured](measure) and [reserved](Tape::reserve).
+    pub fn lay_out(mut self, backend: B) -> Tape<B> {
         for operator in &mut self.operators {
             operator.bind(&self.values);
         }
         self.decide_first_writers();
-        let (offsets, activations) = self.lay_out();
+        let (offsets, activations) = self.place_slots();
         for operator in &mut self.operators {
             operator.slots(&mut |_, slot| slot.offset = offsets[slot.offset]);
         }
@@ -211,14 +230,15 @@ impl<B: Backend> Recorder<B> {
             record.operand.data.offset = offsets[record.operand.data.offset];
             record.gradient.offset = offsets[record.gradient.offset];
         }
-        backend.reserve(activations, self.state)?;
-        Ok(Tape {
-            peak_bytes: activations * backend.activation_bytes() + self.state * size_of::<B::Scalar>(),
+        Tape {
+            activations,
+            state: self.state,
+            peak_bytes: 0,
             backend,
             operators: self.operators,
             values: self.values,
             accumulators: self.accumulators,
-        })
+        }
     }
 
     /// In the backward replay the first consumer to deliver a gradient assigns, the others add.
@@ -236,7 +256,7 @@ impl<B: Backend> Recorder<B> {
 
     /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
     /// then backward ones; slots whose lives do not meet share memory.
-    fn lay_out(&mut self) -> (Vec<usize>, usize) {
+    fn place_slots(&mut self) -> (Vec<usize>, usize) {
         let count = self.operators.len();
         let mut intervals = vec![Interval::default(); self.slots];
         for (index, operator) in self.operators.iter_mut().enumerate() {
@@ -279,32 +299,80 @@ pub struct OperatorTime {
     pub backward: Duration,
 }
 
+/// Makes a dry run of `work` on the owner of a tape, where the device has one: nothing is computed, and
+/// [`Tape::reserve`] then provides what `work` takes beside the tensors.
+///
+/// # Errors
+/// The tensors are more than the device can count, or whatever `work` could not do.
+pub fn measure<B: Backend, O: AsMut<Tape<B>>>(
+    owner: &mut O,
+    work: impl FnOnce(&mut O) -> Result<()>,
+) -> Result<Work> {
+    owner.as_mut().demand()?;
+    if !owner.as_mut().backend.measure() {
+        return Ok(Work::default());
+    }
+    let done = work(owner);
+    let measured = owner.as_mut().backend.measured();
+    done.map(|()| measured)
+}
+
 /// A recorded network on a device, ready to be replayed.
 pub struct Tape<B: Backend> {
     backend: B,
     operators: Vec<Box<dyn Operator<B>>>,
     values: Values,
     accumulators: Vec<Span>,
+    activations: usize,
+    state: usize,
     peak_bytes: usize,
 }
 
+impl<B: Backend> AsMut<Tape<B>> for Tape<B> {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
 impl<B: Backend> Tape<B> {
+    /// Bytes of device memory that [`Tape::reserve`] takes.
+    pub fn demand(&self) -> Result<usize> {
+        self.backend.demand(self.activations, self.state)
+    }
+
+    /// Takes the memory, zeroed.
+    pub fn reserve(&mut self) -> Result<()> {
+        self.peak_bytes = self.demand()?;
+        self.backend.reserve(self.activations, self.state)
+    }
+
+    /// Bytes of device memory that a run takes; known, and taken, before its first step.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak_bytes
+    }
+
     /// Computes every value from the inputs.
     pub fn forward(&mut self, mode: Mode) {
-        for operator in &self.operators {
-            operator.forward(&mut self.backend, mode);
-        }
+        let operators = &self.operators;
+        self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
     }
 
     /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
     /// with batch statistics.
     pub fn backward(&mut self, weights: bool) {
-        for &span in &self.accumulators {
-            self.backend.fill(span, 0.0);
-        }
-        for operator in self.operators.iter().rev() {
-            operator.backward(&mut self.backend, weights);
-        }
+        let (operators, accumulators) = (&self.operators, &self.accumulators);
+        self.backend.replay(Replay::Backward(weights), &mut |backend| {
+            backward(operators, accumulators, backend, weights);
+        });
+    }
+
+    /// A forward replay, then a backward replay.
+    pub fn differentiate(&mut self, mode: Mode, weights: bool) {
+        let (operators, accumulators) = (&self.operators, &self.accumulators);
+        self.backend.replay(Replay::Both(mode, weights), &mut |backend| {
+            forward(operators, backend, mode);
+            backward(operators, accumulators, backend, weights);
+        });
     }
 
     /// Replays forward and backward once and takes the time of each operator, in the order of the recording.
@@ -333,9 +401,14 @@ impl<B: Backend> Tape<B> {
         &mut self.backend
     }
 
-    /// Bytes of device memory that a run takes.
-    pub fn peak_bytes(&self) -> usize {
-        self.peak_bytes
+    /// The device, which may hold another tape then.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
+    /// The first failure of the device, after which no result counts.
+    pub fn status(&self) -> Result<()> {
+        self.backend.status()
     }
 
     /// Number of recorded operators.
@@ -351,6 +424,24 @@ impl<B: Backend> Tape<B> {
             return Err(Error::Shape { operator: "input", reason });
         }
         self.backend.write_activations(operand.data, values);
+        Ok(())
+    }
+
+    /// Writes an input of images and their labels, painted by the device from the data set that it holds.
+    pub fn paint_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
+        let operand = self.values.get(value).operand;
+        let fail = |reason| Err(Error::Shape { operator: "input", reason });
+        if operand.shape.n as usize != placements.len() {
+            return fail(format!(
+                "{} placed images for an input of shape {}",
+                placements.len(),
+                operand.shape
+            ));
+        }
+        let Some(painter) = self.backend.painter() else {
+            return fail("this device paints no images".into());
+        };
+        painter.paint(operand.data, placements);
         Ok(())
     }
 
@@ -398,5 +489,25 @@ impl<B: Backend> Tape<B> {
         let mut values = vec![B::Scalar::default(); span.len];
         self.backend.read(span, &mut values);
         values
+    }
+}
+
+fn forward<B: Backend>(operators: &[Box<dyn Operator<B>>], backend: &mut B, mode: Mode) {
+    for operator in operators {
+        operator.forward(backend, mode);
+    }
+}
+
+fn backward<B: Backend>(
+    operators: &[Box<dyn Operator<B>>],
+    accumulators: &[Span],
+    backend: &mut B,
+    weights: bool,
+) {
+    for &span in accumulators {
+        backend.fill(span, 0.0);
+    }
+    for operator in operators.iter().rev() {
+        operator.backward(backend, weights);
     }
 }

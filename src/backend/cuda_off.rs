@@ -1,5 +1,6 @@
 //! What stands in for the CUDA backend in a build without nvcc: the same interface, and a sentence that says what to do.
 
+use super::Work;
 use super::gpu::{Gpu, Precision};
 use crate::{Error, Result};
 
@@ -31,7 +32,7 @@ pub fn devices() -> Result<Vec<Gpu>> {
     Err(absent())
 }
 
-/// Kernels that a backend has launched so far.
-pub fn launches(_: &Cuda) -> u64 {
-    0
+/// What a backend has done so far.
+pub fn work(_: &Cuda) -> Work {
+    Work::default()
 }

@@ -65,6 +65,34 @@ pub enum Mode {
     Inference,
 }
 
+/// A sequence of calls that is the same at every replay: what changes from step to step lies in the device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The tape's forward pass.
+    Forward(Mode),
+    /// Its backward pass, with or without gradients of weights.
+    Backward(bool),
+    /// Both, one after the other.
+    Both(Mode, bool),
+}
+
+/// What a dry run found: see [`Backend::measure`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Kernels that run on the device.
+    pub kernels: usize,
+    /// What the host launches: replays of recorded sequences, and kernels outside of them.
+    pub launches: usize,
+}
+
+/// A device that holds a data set as bytes and makes batches of it; see [`PlacedImage`].
+pub trait Painter {
+    /// Takes a data set, in place of the one before.
+    fn hold(&mut self, images: &ImageBytes) -> Result<()>;
+    /// Writes a batch of normalised images `[placement][row][column][channel]`, and sets its labels.
+    fn paint(&mut self, output: Slot, placements: &[PlacedImage]);
+}
+
 /// Batch norm's epsilon (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// How far the running statistics move towards those of a batch (PyTorch's default).
@@ -75,8 +103,43 @@ pub trait Backend {
     /// The accumulation type, in which host and device exchange values.
     type Scalar: Scalar;
 
+    /// Begins a dry run, until [`Backend::measured`]: calls compute nothing, what they read is undefined, and nothing is
+    /// allocated. The device learns what the calls take beside the tape's memories, so that [`Backend::reserve`]
+    /// provides that too. False where there is nothing to learn; then there is no dry run.
+    fn measure(&mut self) -> bool {
+        false
+    }
+    /// Ends a dry run.
+    fn measured(&mut self) -> Work {
+        Work::default()
+    }
+    /// Bytes that [`Backend::reserve`] takes for this many elements.
+    ///
+    /// # Errors
+    /// They are more than the device can count.
+    fn demand(&self, activations: usize, state: usize) -> Result<usize> {
+        Ok(activations * self.activation_bytes() + state * size_of::<Self::Scalar>())
+    }
+    /// Bytes of memory that the device has to spare, with what this backend holds; none where it cannot tell.
+    fn spare(&self) -> Option<usize> {
+        None
+    }
     /// Provides zeroed memory for this many elements, dropping what was there.
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()>;
+    /// The first failure of the device, after which no result counts. Calls that return no error leave it here.
+    fn status(&self) -> Result<()> {
+        Ok(())
+    }
+    /// Makes the calls of `work`, which are the same at every replay with this key until memory is reserved anew. A
+    /// device may record them the first time and repeat the record from then on.
+    fn replay(&mut self, key: Replay, work: &mut dyn FnMut(&mut Self)) {
+        let _ = key;
+        work(self);
+    }
+    /// The painter of batches, where the device has one. Elsewhere batches come painted.
+    fn painter(&mut self) -> Option<&mut dyn Painter> {
+        None
+    }
     /// Bytes an activation element takes.
     fn activation_bytes(&self) -> usize;
     /// Copies values to the device, rounding to its storage type.

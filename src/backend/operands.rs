@@ -162,3 +162,36 @@ pub struct Sums {
     /// `sum(g * xhat)`.
     pub products: Span,
 }
+
+/// A data set as bytes, and how they become inputs of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageBytes<'a> {
+    /// `[image][row][column][channel]`.
+    pub pixels: &'a [u8],
+    /// Of all of it.
+    pub shape: Shape,
+    /// The mean of each channel, in units of byte values.
+    pub mean: &'a [f32],
+    /// The standard deviation of each channel, in units of byte values.
+    pub deviation: &'a [f32],
+}
+
+/// Which image of the data set stands at a place of a batch, and how it is shown there: pixel `(y, x)` is that of the
+/// image at `(y + down, x' + right)`, with `x'` counted from the right where it is mirrored; black outside the image;
+/// `(value - mean) / deviation`; zero in the cutout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PlacedImage {
+    /// Index of the image.
+    pub image: u32,
+    /// Its class.
+    pub label: u32,
+    /// Rows that the view is moved down.
+    pub down: i32,
+    /// Columns that the view is moved to the right.
+    pub right: i32,
+    /// 1 where the view is mirrored left to right.
+    pub flip: u32,
+    /// First row, last row (exclusive), first column and last column (exclusive) of the cutout; all 0 without one.
+    pub cutout: [u32; 4],
+}

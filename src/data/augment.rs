@@ -3,10 +3,13 @@
 //! Drawing and painting are apart: [`Augmentation::draw`] turns random numbers into a [`Placement`], and
 //! [`Placement::paint`] is plain arithmetic.
 
+use std::ops::Range;
+
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Images;
+use crate::backend::PlacedImage;
 use crate::{Error, Result};
 
 /// How training images are varied; the default leaves them as they are.
@@ -102,14 +105,34 @@ impl Placement {
         self.cut(height, width, channels, out);
     }
 
-    /// Sets the square around the drawn pixel to zero, as far as it lies inside the image.
-    fn cut(&self, height: usize, width: usize, channels: usize, out: &mut [f32]) {
-        let Some((row, column, side)) = self.cutout else { return };
+    /// What a device is told that paints image `index` in this way.
+    pub fn placed(&self, images: &Images, index: usize) -> PlacedImage {
+        let small = |side: usize| u32::try_from(side).expect("an image set is counted in 32 bits");
+        let moved = |by: isize| i32::try_from(by).expect("an image moves by less than its side");
+        let (rows, columns) = self.hidden(images.height, images.width);
+        PlacedImage {
+            image: small(index),
+            label: u32::from(images.labels[index]),
+            down: moved(self.down),
+            right: moved(self.right),
+            flip: u32::from(self.flip),
+            cutout: [rows.start, rows.end, columns.start, columns.end].map(small),
+        }
+    }
+
+    /// Rows and columns of the square around the drawn pixel, as far as it lies inside the image.
+    fn hidden(&self, height: usize, width: usize) -> (Range<usize>, Range<usize>) {
+        let Some((row, column, side)) = self.cutout else { return (0..0, 0..0) };
         let span = |centre: usize, limit: usize| {
             centre.saturating_sub(side / 2).min(limit)..(centre + side - side / 2).min(limit)
         };
-        let columns = span(column, width);
-        for y in span(row, height) {
+        (span(row, height), span(column, width))
+    }
+
+    /// Sets that square to zero.
+    fn cut(&self, height: usize, width: usize, channels: usize, out: &mut [f32]) {
+        let (rows, columns) = self.hidden(height, width);
+        for y in rows {
             let line = y * width;
             out[(line + columns.start) * channels..(line + columns.end) * channels].fill(0.0);
         }

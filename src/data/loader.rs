@@ -12,6 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use rand::seq::SliceRandom;
 
 use super::{Augmentation, Images, Normalisation, Placement};
+use crate::backend::PlacedImage;
 use crate::random::{Stream, generator};
 use crate::{Error, Result};
 
@@ -21,8 +22,10 @@ const AHEAD: usize = 2;
 /// Inputs of a network with their classes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Normalised values as `[image][row][column][channel]`.
+    /// Normalised values as `[image][row][column][channel]`; none where the device paints.
     pub images: Vec<f32>,
+    /// What a device is told that paints; none where the images are painted.
+    pub placements: Vec<PlacedImage>,
     /// The class of each image.
     pub labels: Vec<u32>,
     /// How many images, from the first on, count. The others only fill up the last batch of an evaluation.
@@ -101,7 +104,8 @@ impl Loader {
         let Some(values) = values.filter(|&values| values > 0) else {
             return Err(Error::Usage(format!("a batch cannot have {batch_size} images")));
         };
-        let batch = Batch { images: vec![0.0; values], labels: vec![0; batch_size], real: 0 };
+        let images = vec![0.0; values];
+        let batch = Batch { images, placements: Vec::new(), labels: vec![0; batch_size], real: 0 };
         Loader::spawn(batch, batches, move |epoch, number, batch| filler.fill(epoch, number, batch))
     }
 
@@ -135,6 +139,15 @@ impl Loader {
             asked: 0,
             given: 0,
         })
+    }
+
+    /// The same batches as placements, which the device paints.
+    pub fn unpainted(mut self) -> Loader {
+        for batch in self.spare.iter_mut().chain([&mut self.current]) {
+            batch.images = Vec::new();
+            batch.placements = vec![PlacedImage::default(); batch.labels.len()];
+        }
+        self
     }
 
     /// How many batches a pass has.
@@ -248,10 +261,17 @@ impl Filler {
         let (size, batch_size) = (self.images.size(), batch.labels.len());
         let start = number * batch_size;
         batch.real = batch_size.min(self.pass.len() - start);
-        for (place, out) in batch.images.chunks_exact_mut(size).enumerate() {
+        for place in 0..batch_size {
             let position = if place < batch.real { start + place } else { 0 };
             let index = self.pass[position] as usize;
-            self.placement(epoch, index).paint(&self.images, index, &self.normalisation, out);
+            let placement = self.placement(epoch, index);
+            match batch.placements.get_mut(place) {
+                Some(placed) => *placed = placement.placed(&self.images, index),
+                None => {
+                    let out = &mut batch.images[place * size..(place + 1) * size];
+                    placement.paint(&self.images, index, &self.normalisation, out);
+                }
+            }
             batch.labels[place] = u32::from(self.images.labels[index]);
         }
     }

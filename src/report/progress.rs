@@ -65,7 +65,14 @@ impl Observer for Progress {
         self.print(&format!(
             "images    {train} for the weights, {valid} for the alphas, {steps} steps an epoch"
         ));
-        self.print(&format!("device    {}, {threads}, {memory} of tensors", facts.device));
+        let memory = match facts.kernels_per_step {
+            0 => format!("{memory} of tensors"),
+            kernels => {
+                let (kernels, launches) = (grouped(kernels), grouped(facts.launches_per_step));
+                format!("{memory} of memory, {kernels} kernels a step in {launches} launches")
+            }
+        };
+        self.print(&format!("device    {}, {threads}, {memory}", facts.device));
         self.print("epochs    loss and accuracy; then of the normal and the reduction cell: the mean entropy in nats,");
         self.print("          the number of skip connections, and each node as operation and input + operation and input");
         Ok(())
@@ -235,6 +242,8 @@ mod tests {
             train_images: 899,
             valid_images: 898,
             steps_per_epoch: 28,
+            kernels_per_step: 0,
+            launches_per_step: 0,
         })?;
         progress.last_line -= SILENCE;
         for step in [1, 2] {

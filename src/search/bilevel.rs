@@ -7,8 +7,8 @@
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::plan::{Order, Plan};
 use crate::Result;
-use crate::autograd::{Recorder, Tape};
-use crate::backend::{Adam, Backend, GradientDescent, Mode, Scalar, Span};
+use crate::autograd::{Recorder, Tape, measure};
+use crate::backend::{Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Span, Work};
 use crate::data::Batch;
 use crate::space::{Supernet, SupernetShape};
 
@@ -63,9 +63,46 @@ pub struct BatchView<'a, T> {
     pub labels: &'a [u32],
 }
 
-impl<'a> From<&'a Batch> for BatchView<'a, f32> {
+/// A batch, painted, or as the device paints it from the data set that it holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a, T> {
+    /// Images and classes.
+    Painted(BatchView<'a, T>),
+    /// Which images, how they are shown, and their classes.
+    Placed(&'a [PlacedImage]),
+}
+
+impl<'a> From<&'a Batch> for Input<'a, f32> {
     fn from(batch: &'a Batch) -> Self {
-        BatchView { images: &batch.images, labels: &batch.labels }
+        match &batch.placements[..] {
+            [] => Input::Painted(BatchView { images: &batch.images, labels: &batch.labels }),
+            placements => Input::Placed(placements),
+        }
+    }
+}
+
+impl<'a, T> From<BatchView<'a, T>> for Input<'a, T> {
+    fn from(batch: BatchView<'a, T>) -> Self {
+        Input::Painted(batch)
+    }
+}
+
+impl<T> Input<'_, T> {
+    /// Number of images.
+    fn len(&self) -> usize {
+        match self {
+            Input::Painted(batch) => batch.labels.len(),
+            Input::Placed(placements) => placements.len(),
+        }
+    }
+
+    /// The class of an image.
+    fn label(&self, index: usize) -> usize {
+        let label = match self {
+            Input::Painted(batch) => batch.labels[index],
+            Input::Placed(placements) => placements[index].label,
+        };
+        label as usize
     }
 }
 
@@ -107,9 +144,24 @@ pub struct Bilevel<B: Backend> {
     steps: u64,
 }
 
+impl<B: Backend> AsMut<Tape<B>> for Bilevel<B> {
+    fn as_mut(&mut self) -> &mut Tape<B> {
+        &mut self.tape
+    }
+}
+
 impl<B: Backend> Bilevel<B> {
-    /// Records the supernet and sets weights, running statistics and alphas to their initial values for `seed`.
+    /// Records the supernet, takes the memory, and sets weights, running statistics and alphas to their initial values
+    /// for `seed`.
     pub fn new(backend: B, shape: SupernetShape, settings: BilevelSettings, seed: u64) -> Result<Self> {
+        let mut bilevel = Self::record(backend, shape, settings)?;
+        bilevel.measure(false)?;
+        bilevel.start(None, seed)?;
+        Ok(bilevel)
+    }
+
+    /// Records the supernet; takes no memory of the device yet.
+    pub fn record(backend: B, shape: SupernetShape, settings: BilevelSettings) -> Result<Self> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
         let (weights, alphas) = (supernet.spans.weights.len, supernet.alphas.len);
@@ -122,10 +174,38 @@ impl<B: Backend> Bilevel<B> {
             gradient_norm: recorder.span(1),
             second_order,
         };
-        let tape = recorder.finish(backend)?;
-        let mut bilevel = Bilevel { tape, supernet, spans, settings, steps: 0 };
-        bilevel.restart(seed);
-        Ok(bilevel)
+        Ok(Bilevel { tape: recorder.lay_out(backend), supernet, spans, settings, steps: 0 })
+    }
+
+    /// A dry run of all that a search does, from batches that the device paints or not: what it takes is known, and what
+    /// a step launches is returned.
+    pub fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
+        let images = self.supernet.shape.images;
+        let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
+        let placements = vec![PlacedImage::default(); images.n as usize];
+        let batch = match painted_by_device {
+            true => Input::Placed(&placements),
+            false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
+        };
+        let step = measure(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
+        // The last dry run is the one that counts for the memory.
+        let all = |bilevel: &mut Self| {
+            bilevel.step(batch, batch, 0.0)?;
+            bilevel.evaluate(batch, 1).map(drop)
+        };
+        measure(self, all)?;
+        self.steps = 0;
+        Ok(step)
+    }
+
+    /// Takes the memory, and the data set where the device shall paint, and sets everything to its start for `seed`.
+    pub fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
+        self.tape.reserve()?;
+        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
+            painter.hold(images)?;
+        }
+        self.restart(seed);
+        self.tape.status()
     }
 
     /// Sets everything to its start for `seed`.
@@ -147,23 +227,25 @@ impl<B: Backend> Bilevel<B> {
     }
 
     /// One iteration: a step of the alphas, then one of the weights. Returns the training batch's result.
-    pub fn step(
+    pub fn step<'a>(
         &mut self,
-        train: BatchView<B::Scalar>,
-        valid: BatchView<B::Scalar>,
+        train: impl Into<Input<'a, B::Scalar>>,
+        valid: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<BatchResult> {
+        let (train, valid) = (train.into(), valid.into());
         self.alpha_step(train, valid, weight_lr)?;
         self.weight_step(train, weight_lr)
     }
 
     /// A step of the alphas. `weight_lr` is the xi of the second order.
-    pub fn alpha_step(
+    pub fn alpha_step<'a>(
         &mut self,
-        train: BatchView<B::Scalar>,
-        valid: BatchView<B::Scalar>,
+        train: impl Into<Input<'a, B::Scalar>>,
+        valid: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<()> {
+        let (train, valid) = (train.into(), valid.into());
         match self.spans.second_order {
             None => self.differentiate(valid, Mode::Train, false)?,
             Some(spans) => {
@@ -193,7 +275,11 @@ impl<B: Backend> Bilevel<B> {
     }
 
     /// A step of the weights.
-    pub fn weight_step(&mut self, train: BatchView<B::Scalar>, weight_lr: f64) -> Result<BatchResult> {
+    pub fn weight_step<'a>(
+        &mut self,
+        train: impl Into<Input<'a, B::Scalar>>,
+        weight_lr: f64,
+    ) -> Result<BatchResult> {
         self.differentiate(train, Mode::Train, true)?;
         let step = GradientDescent {
             weights: self.supernet.spans.weights,
@@ -207,23 +293,28 @@ impl<B: Backend> Bilevel<B> {
         let backend = self.tape.backend();
         backend.norm(step.gradient, self.spans.gradient_norm);
         backend.gradient_descent(&step);
-        Ok(self.result())
+        self.checked_result()
     }
 
     /// The result of the first `images` images of a batch in inference: with the running statistics.
-    pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
+    pub fn evaluate<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        images: usize,
+    ) -> Result<BatchResult> {
+        let batch = batch.into();
         self.load(batch)?;
         self.tape.forward(Mode::Inference);
-        if images == batch.labels.len() {
-            return Ok(self.result());
+        if images == batch.len() {
+            return self.checked_result();
         }
         // The last batch of a pass is filled up with images that do not count.
         let logits = self.tape.read_value(self.supernet.logits);
-        let rows = logits.chunks(self.supernet.shape.classes).zip(batch.labels).take(images);
+        self.tape.status()?;
         let mut sum = BatchResult::default();
-        for (row, &label) in rows {
+        for (index, row) in logits.chunks(self.supernet.shape.classes).take(images).enumerate() {
             let row: Vec<f64> = row.iter().map(|x| x.wide()).collect();
-            let label = label as usize;
+            let label = batch.label(index);
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = row.iter().map(|x| (x - largest).exp()).sum();
             let before = |i: usize| row[i] > row[label] || (row[i] == row[label] && i < label);
@@ -236,14 +327,18 @@ impl<B: Backend> Bilevel<B> {
     }
 
     /// Forward and backward; leaves the gradients of the alphas and, where asked for, of the weights.
-    pub fn differentiate(&mut self, batch: BatchView<B::Scalar>, mode: Mode, weights: bool) -> Result<()> {
-        self.load(batch)?;
-        self.tape.forward(mode);
-        self.tape.backward(weights);
+    pub fn differentiate<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        mode: Mode,
+        weights: bool,
+    ) -> Result<()> {
+        self.load(batch.into())?;
+        self.tape.differentiate(mode, weights);
         Ok(())
     }
 
-    /// The result of the last forward replay.
+    /// The result of the last forward replay; no numbers where the device has failed.
     pub fn result(&self) -> BatchResult {
         let mut values = [B::Scalar::default(); 3];
         self.tape.read_into(self.supernet.loss.result, &mut values);
@@ -251,10 +346,21 @@ impl<B: Backend> Bilevel<B> {
         BatchResult { loss, first, five }
     }
 
-    fn load(&mut self, batch: BatchView<B::Scalar>) -> Result<()> {
-        self.tape.write_value(self.supernet.images, batch.images)?;
-        self.tape.backend().write_labels(batch.labels);
-        Ok(())
+    fn checked_result(&self) -> Result<BatchResult> {
+        let result = self.result();
+        self.tape.status()?;
+        Ok(result)
+    }
+
+    fn load(&mut self, batch: Input<B::Scalar>) -> Result<()> {
+        match batch {
+            Input::Placed(placements) => self.tape.paint_value(self.supernet.images, placements),
+            Input::Painted(batch) => {
+                self.tape.write_value(self.supernet.images, batch.images)?;
+                self.tape.backend().write_labels(batch.labels);
+                Ok(())
+            }
+        }
     }
 
     /// The look-ahead step of the second order.
@@ -270,18 +376,18 @@ impl<B: Backend> Bilevel<B> {
     /// The two losses of the supernet on a pair of batches.
     pub fn problem<'a>(
         &'a mut self,
-        train: BatchView<'a, B::Scalar>,
-        valid: BatchView<'a, B::Scalar>,
+        train: impl Into<Input<'a, B::Scalar>>,
+        valid: impl Into<Input<'a, B::Scalar>>,
     ) -> SupernetProblem<'a, B> {
-        SupernetProblem { bilevel: self, train, valid }
+        SupernetProblem { bilevel: self, train: train.into(), valid: valid.into() }
     }
 }
 
 /// The training and the validation loss of a supernet.
 pub struct SupernetProblem<'a, B: Backend> {
     bilevel: &'a mut Bilevel<B>,
-    train: BatchView<'a, B::Scalar>,
-    valid: BatchView<'a, B::Scalar>,
+    train: Input<'a, B::Scalar>,
+    valid: Input<'a, B::Scalar>,
 }
 
 impl<B: Backend> Problem for SupernetProblem<'_, B> {

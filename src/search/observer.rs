@@ -13,7 +13,8 @@ pub struct Facts {
     pub weights: usize,
     /// Alphas of both cells.
     pub alphas: usize,
-    /// The memory of all tensors, in bytes; known before the first step, and constant.
+    /// All memory that the search takes of the device, in bytes: known before the first step, and constant. On a GPU that is
+    /// tensors, scratch, labels and the data set; on the processor the tensors.
     pub peak_bytes: usize,
     /// The device, in words.
     pub device: String,
@@ -25,6 +26,10 @@ pub struct Facts {
     pub valid_images: usize,
     /// Steps in an epoch.
     pub steps_per_epoch: usize,
+    /// Kernels of a step; 0 where the device is the processor.
+    pub kernels_per_step: usize,
+    /// What the host launches in a step: recorded graphs, and kernels outside of them.
+    pub launches_per_step: usize,
 }
 
 /// Where a search stands after a step.

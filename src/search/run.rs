@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::bilevel::{BatchResult, Bilevel};
+use super::fit::{Fitted, fit};
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
 use super::plan::{Device, Plan};
 use super::schedule::cosine;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Shape, cuda};
+use crate::backend::{Backend, ImageBytes, Shape, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::random::Stream;
 use crate::space::SupernetShape;
@@ -69,6 +70,9 @@ struct Search<'a, B: Backend<Scalar = f32>> {
     /// The validation half as it is, in order.
     evaluation: Loader,
     images_per_half: usize,
+    peak_bytes: usize,
+    /// What a step launches.
+    work: Work,
     start: Instant,
 }
 
@@ -87,44 +91,42 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
             cells: plan.cells,
             nodes: plan.nodes,
         };
-        let loader = |indices: &[u32], order| {
-            let (images, indices) = (Arc::clone(&images), indices.to_vec());
-            Loader::new(
-                images,
-                normalisation.clone(),
-                augmentation,
-                indices,
-                plan.batch_size,
-                plan.seed,
-                order,
-            )
+        let bytes = ImageBytes {
+            pixels: &images.pixels,
+            shape: Shape::new(images.count(), images.height, images.width, images.channels),
+            mean: &normalisation.mean,
+            deviation: &normalisation.deviation,
         };
-        Ok(Search {
-            train: loader(&weight_half, Stream::TrainOrder)?,
-            valid: loader(&alpha_half, Stream::ValidOrder)?,
-            evaluation: Loader::sequential(
-                Arc::clone(&images),
-                normalisation.clone(),
-                alpha_half,
-                plan.batch_size,
-            )?,
-            bilevel: Bilevel::new(backend, shape, plan.into(), plan.seed)?,
-            plan,
-            images_per_half,
-            start: Instant::now(),
-        })
+        let Fitted { bilevel, work, peak_bytes, paints } =
+            fit(backend, shape, plan.into(), &bytes, plan.seed)?;
+        // A device that paints is told which images; else the loaders paint.
+        let prepared = |loader: Loader| if paints { loader.unpainted() } else { loader };
+        let loader = |indices: &[u32], order| {
+            let (images, normalisation, indices) =
+                (Arc::clone(&images), normalisation.clone(), indices.to_vec());
+            let Plan { batch_size, seed, .. } = *plan;
+            Loader::new(images, normalisation, augmentation, indices, batch_size, seed, order).map(prepared)
+        };
+        let train = loader(&weight_half, Stream::TrainOrder)?;
+        let valid = loader(&alpha_half, Stream::ValidOrder)?;
+        let in_order =
+            Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
+        let (evaluation, start) = (prepared(in_order), Instant::now());
+        Ok(Search { plan, bilevel, train, valid, evaluation, images_per_half, peak_bytes, work, start })
     }
 
     fn facts(&self, device: String, threads: usize) -> Facts {
         Facts {
             weights: self.bilevel.supernet.parameters.len(),
             alphas: self.bilevel.supernet.alphas.len,
-            peak_bytes: self.bilevel.tape.peak_bytes(),
+            peak_bytes: self.peak_bytes,
             device,
             threads,
             train_images: self.images_per_half,
             valid_images: self.images_per_half,
             steps_per_epoch: self.train.batches_per_pass(),
+            kernels_per_step: self.work.kernels,
+            launches_per_step: self.work.launches,
         }
     }
 
@@ -149,7 +151,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
             else {
                 break;
             };
-            let result = self.bilevel.step(train_batch.into(), valid_batch.into(), weight_lr)?;
+            let result = self.bilevel.step(train_batch, valid_batch, weight_lr)?;
             check_finite(result.loss, &format!("the training loss of step {step} of epoch {epoch}"))?;
             train.add(result, self.plan.batch_size);
             observer.step(&self.step_record(epoch, step, steps, &train, start))?;
@@ -205,7 +207,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         let mut sum = Sum::default();
         self.evaluation.start(0);
         while let Some(batch) = self.evaluation.next_batch() {
-            let result = self.bilevel.evaluate(batch.into(), batch.real)?;
+            let result = self.bilevel.evaluate(batch, batch.real)?;
             sum.add(result, batch.real);
         }
         Ok(sum)

@@ -2,7 +2,7 @@
 
 use super::alphas::{CANDIDATES, edges_of};
 use super::cell::{Cell, CellShape};
-use crate::autograd::{Loss, Recorder, Value};
+use crate::autograd::{Loss, MixingWeights, Recorder, Value};
 use crate::backend::{Backend, Shape, Span};
 use crate::nn::parameters::NormParts;
 use crate::nn::{Layout, Parameters, Part, Spans};
@@ -95,9 +95,10 @@ impl Supernet {
         let alphas = recorder.span(2 * edges_of(shape.nodes) * CANDIDATES);
         let alpha_gradient = recorder.span(alphas.len);
         let images = recorder.input(shape.images);
+        let both = recorder.softmax(alphas, alpha_gradient, CANDIDATES);
         let mixing = [0, 1].map(|kind| {
             let half = |span: Span| span.part(kind * span.len / 2, span.len / 2);
-            recorder.softmax(half(alphas), half(alpha_gradient), CANDIDATES)
+            MixingWeights { value: half(both.value), gradient: half(both.gradient) }
         });
         let channels = STEM_MULTIPLIER * shape.init_channels;
         let stem_norm = spans.norm(declared.stem_norm);

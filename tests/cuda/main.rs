@@ -4,11 +4,13 @@
 //! an emulator beside the repository (`../shared/cuda-emulator`, or `DARTS_CUDA_EMULATOR`), one test runs all others
 //! under it, with guarded memory and with threads in both orders.
 
+mod augment;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../parity/convolutions.rs"]
 mod convolutions;
 mod emulator;
+mod failure;
 mod launches;
 #[path = "../parity/norms.rs"]
 mod norms;

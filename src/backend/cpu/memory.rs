@@ -75,20 +75,25 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
+/// Bytes of memory that the machine has to spare.
+pub fn available() -> Option<usize> {
+    // Only Linux tells in a file; elsewhere the allocation itself has to fail.
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 /// Refuses tensors that the machine has no memory for: the system would grant them and end the process later.
 pub fn check_available(bytes: usize) -> Result<()> {
-    // Only Linux tells in a file; elsewhere the allocation itself has to fail.
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return Ok(()) };
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kibibytes = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<usize>().ok());
-    match kibibytes {
-        Some(available) if bytes / 1024 > available => {
-            let gibibytes = |bytes: f64| bytes / f64::from(1 << 30);
+    match available() {
+        Some(available) if bytes > available => {
+            let gibibytes = |bytes: usize| bytes as f64 / f64::from(1 << 30);
             Err(Error::Device(format!(
                 "the tensors take {:.1} GiB, and this machine has {:.1} GiB of memory to spare; lower --batch-size, \
                  --init-channels or --cells",
-                gibibytes(bytes as f64),
-                gibibytes(available as f64 * 1024.0)
+                gibibytes(bytes),
+                gibibytes(available)
             )))
         }
         _ => Ok(()),

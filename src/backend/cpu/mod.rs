@@ -115,6 +115,11 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn spare(&self) -> Option<usize> {
+        let held = self.activations.as_slice().len() + self.state.as_slice().len();
+        Some(memory::available()? + held * size_of::<f32>())
+    }
+
     fn activation_bytes(&self) -> usize {
         size_of::<f32>()
     }

@@ -1,9 +1,10 @@
 //! The device, its stream and its kernels, each resolved once.
 //!
-//! All calls go to one stream, so they run in the order in which they are made.
+//! All calls go to one stream, so they run in the order in which they are made. The first call that the driver refuses
+//! ends the work: it stays as the [`Context::status`], and nothing more is sent to the device.
 
 use std::ffi::{CString, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytemuck::Pod;
 use cudarc::driver::result::{self, DriverError};
@@ -77,11 +78,12 @@ macro_rules! kernels {
 
 kernels! {
     activations: {
-        "batch_norm": batch_norm_forward batch_norm_backward channel_sums;
+        "augment": paint;
+        "batch_norm": channel_sums;
         "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
         "depthwise": depthwise_input depthwise_weights;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
-        "mixed": mixed_forward mixed_weights mixed_identity softmax_forward softmax_backward;
+        "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
         "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
             pointwise_weights_16 pointwise_weights_64;
         "pool": pool_forward pool_windows pool_input;
@@ -89,13 +91,27 @@ kernels! {
             separable_weights_16 separable_weights_64;
     }
     state: {
-        "combine": combine_sums combine_moments;
+        "combine": combine_sums combine_moments batch_norm_forward batch_norm_backward;
         "optimizer": fill scaled_add norm_partials norm_result gradient_descent adam;
     }
 }
 
+/// What becomes of calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// They go to the device.
+    Running,
+    /// They are recorded into a graph; the device's memories must stay where they are.
+    Recording,
+    /// They are only counted.
+    Measuring,
+}
+
 /// A device that is ready to compute.
 pub struct Context {
+    /// What becomes of calls.
+    pub state: State,
+    failure: OnceLock<String>,
     // Functions belong to modules, and those to the context: dropped in this order.
     functions: Vec<sys::CUfunction>,
     modules: Vec<sys::CUmodule>,
@@ -115,7 +131,9 @@ impl Context {
         // SAFETY: there is one stream, so nothing needs the events by which cudarc orders several.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(|e| failure("cannot use the GPU", e))?;
-        let mut opened = Context { functions: Vec::new(), modules: Vec::new(), stream, context };
+        let (state, failure) = (State::Running, OnceLock::new());
+        let mut opened =
+            Context { state, failure, functions: Vec::new(), modules: Vec::new(), stream, context };
         for image in images(precision) {
             opened.load(image)?;
         }
@@ -130,6 +148,35 @@ impl Context {
     /// The device.
     pub fn device(&self) -> &Arc<CudaContext> {
         &self.context
+    }
+
+    /// Whether calls reach the driver.
+    pub fn active(&self) -> bool {
+        self.state != State::Measuring && self.failure.get().is_none()
+    }
+
+    /// Keeps the first failure.
+    pub fn check(&self, what: &str, result: std::result::Result<(), DriverError>) {
+        if let Err(error) = result {
+            self.fail(failure(what, error));
+        }
+    }
+
+    /// Keeps the first failure.
+    pub fn fail(&self, error: Error) {
+        let text = if let Error::Device(text) = error { text } else { error.to_string() };
+        // One that came later follows from the first.
+        let _ = self.failure.set(text);
+    }
+
+    /// The first failure.
+    pub fn status(&self) -> Result<()> {
+        self.failure.get().map_or(Ok(()), |text| Err(Error::Device(text.clone())))
+    }
+
+    /// Takes the failure back: what failed is done in another way.
+    pub fn recover(&mut self) -> Option<String> {
+        self.failure.take()
     }
 
     fn load(&mut self, image: &Image) -> Result<()> {
@@ -149,26 +196,19 @@ impl Context {
         Ok(())
     }
 
-    /// Queues a kernel on `grid` blocks of `block` threads. An empty grid is no work.
+    /// Queues a kernel on `grid` blocks of `block` threads.
     ///
     /// # Safety
     /// `parameters` is what the kernel declares, and all that it makes the kernel touch lies in `memory`.
-    ///
-    /// # Panics
-    /// Where the driver refuses: earlier work failed, and nothing on the device can be trusted.
     pub unsafe fn launch<P: Pod>(
         &self,
         kernel: Kernel,
-        grid: [usize; 3],
+        grid: [u32; 3],
         block: [u32; 2],
         memory: &MemoryPlace,
         parameters: &P,
     ) {
         const { assert!(size_of::<P>() + size_of::<MemoryPlace>() <= MAX_PARAMETERS) };
-        if grid.contains(&0) {
-            return;
-        }
-        let [x, y, z] = grid.map(|side| u32::try_from(side).expect("a grid has fewer than 2^32 blocks"));
         let pointer = |from: *const c_void| from.cast_mut();
         let mut arguments =
             [pointer(std::ptr::from_ref(memory).cast()), pointer(std::ptr::from_ref(parameters).cast())];
@@ -178,16 +218,16 @@ impl Context {
         let launched = current.and_then(|()| unsafe {
             result::launch_kernel(
                 self.functions[kernel as usize],
-                (x, y, z),
+                (grid[0], grid[1], grid[2]),
                 (block[0], block[1], 1),
                 0,
                 self.stream.cu_stream(),
                 &mut arguments,
             )
         });
-        launched.unwrap_or_else(|error| {
-            panic!("{}", failure(&format!("the GPU cannot run {kernel:?} on {grid:?} blocks"), error))
-        });
+        if launched.is_err() {
+            self.check(&format!("the GPU cannot run {kernel:?} on {grid:?} blocks"), launched);
+        }
     }
 }
 

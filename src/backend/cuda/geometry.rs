@@ -20,7 +20,7 @@ pub const GROUP: usize = 8;
 pub const MAX_WINDOW: usize = 7;
 
 /// The device's memories, as addresses.
-#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct MemoryPlace {
     pub activations: u64,
@@ -29,6 +29,17 @@ pub struct MemoryPlace {
     pub labels: u64,
 }
 const _: () = assert!(size_of::<MemoryPlace>() == 32);
+
+/// The data set, and the placements of a batch, as addresses.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct ImagePlace {
+    pub pixels: u64,
+    pub constants: u64,
+    pub placements: u64,
+    pub shape: Shape,
+}
+const _: () = assert!(size_of::<ImagePlace>() == 40);
 const _: () = assert!(size_of::<Shape>() == 16);
 
 /// An index as kernels count: `reserve` has checked that every place has one.

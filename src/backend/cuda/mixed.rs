@@ -2,11 +2,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::batch_norm::{Group, SUMS, Standardised, Sum, channel_sums, group_len};
+use super::batch_norm::{Group, Standardised, channel_sums, group_len};
 use super::geometry::{GROUP, MAX_BRANCHES, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
 use super::{Chunks, Cuda, Kernel, Mixed, MixedGradient, Operand, Softmax, SoftmaxGradient};
-use super::{channel_block, small};
+use super::{THREADS, channel_block, small};
+
+/// Identities of one launch: one for each edge, and room.
+const IDENTITIES: usize = 64;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -29,21 +32,14 @@ const _: () = assert!(size_of::<Forward>() == 20 + 16 * 128);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct WeightPlace {
+struct GradientPlace {
+    source: u32,
+    step: u32,
     products: u32,
     gamma: u32,
     beta: u32,
     weight: u32,
 }
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Weights {
-    total: u32,
-    channels: u32,
-    weights: [WeightPlace; MAX_BRANCHES],
-}
-const _: () = assert!(size_of::<Weights>() == 8 + 16 * 128);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -54,12 +50,19 @@ struct IdentityPlace {
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Identities {
+struct Finish {
     gradient: u32,
     len: u32,
-    identities: [IdentityPlace; MAX_BRANCHES],
+    chunks: u32,
+    channels: u32,
+    count: u32,
+    source: u32,
+    step: u32,
+    total: u32,
+    branches: [GradientPlace; MAX_BRANCHES],
+    identities: [IdentityPlace; IDENTITIES],
 }
-const _: () = assert!(size_of::<Identities>() == 8 + 12 * 128);
+const _: () = assert!(size_of::<Finish>() == 32 + 24 * 128 + 12 * 64);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -102,53 +105,51 @@ impl Cuda {
 
     pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         check(op);
-        self.mixed_sums(op, gradient);
-        let channels = op.shape.c as usize;
-        let mut table =
-            Weights { total: gradient.total.place(), channels: small(channels), ..Weights::zeroed() };
-        for ((place, branch), gradient) in table.weights.iter_mut().zip(&op.branches).zip(&gradient.branches)
+        let mut table = Finish {
+            gradient: gradient.output.place(),
+            len: small(op.output.len),
+            channels: small(op.shape.c as usize),
+            count: small(op.branches.len()),
+            total: gradient.total.place(),
+            ..Finish::zeroed()
+        };
+        for ((place, branch), gradient) in table.branches.iter_mut().zip(&op.branches).zip(&gradient.branches)
         {
-            *place = WeightPlace {
+            *place = GradientPlace {
                 products: gradient.products.place(),
                 gamma: branch.norm.and_then(|norm| norm.gamma).place(),
                 beta: branch.norm.and_then(|norm| norm.beta).place(),
                 weight: gradient.weight.place(),
+                ..GradientPlace::zeroed()
             };
         }
-        self.launch(Kernel::mixed_weights, [op.branches.len(), 1, 1], [32, 1], &table);
-        let mut table = Identities {
-            gradient: gradient.output.place(),
-            len: small(op.output.len),
-            ..Identities::zeroed()
-        };
+        let identities = op.branches.iter().zip(&gradient.branches).filter_map(|(branch, gradient)| {
+            let target = TargetPlace::from(gradient.identity?);
+            Some(IdentityPlace { weight: branch.weight.place(), target })
+        });
         let mut count = 0;
-        for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
-            if let Some(target) = gradient.identity {
-                table.identities[count] =
-                    IdentityPlace { weight: branch.weight.place(), target: TargetPlace::from(target) };
-                count += 1;
-            }
+        for identity in identities {
+            assert!(count < IDENTITIES, "a node of more than {IDENTITIES} identities");
+            table.identities[count] = identity;
+            count += 1;
         }
-        self.launch_each(Kernel::mixed_identity, op.output.len, count, &table);
+        self.sum_branches(op, gradient, &mut table);
+        let blocks = op.output.len.div_ceil(THREADS);
+        self.launch(Kernel::mixed_finish, [op.branches.len() + count * blocks, 1, 1], [32, 8], &table);
     }
 
-    /// `total` and the products of all branches.
-    fn mixed_sums(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    /// Leaves the parts of `total` and of the products of all branches, and says where.
+    fn sum_branches(&mut self, op: &Mixed, gradient: &MixedGradient, finish: &mut Finish) {
         let (channels, all) = (op.shape.c as usize, op.branches.len());
         let chunks = Chunks::of(op.shape.pixels());
         let mut scratch = Scratch::default();
         let mut table = channel_sums(chunks, channels);
-        let mut sums = [Sum::zeroed(); SUMS];
-        let groups = all.div_ceil(GROUP).max(1);
+        let groups = all.div_ceil(GROUP);
         for group in 0..groups {
             let first = group * GROUP;
             let count = group_len(first, all);
             let partial = scratch.take(chunks.count() * (count + 1) * channels);
-            let strided = |part: usize, to| Sum {
-                source: partial + small(part * channels),
-                step: small((count + 1) * channels),
-                ..Sum::all(0, chunks.count(), to)
-            };
+            let step = small((count + 1) * channels);
             table.groups[group] = Group {
                 gradient: gradient.output.place(),
                 first: small(first),
@@ -156,16 +157,17 @@ impl Cuda {
                 partial,
             };
             if group == 0 {
-                sums[0] = strided(0, gradient.total);
+                (finish.source, finish.step) = (partial, step);
             }
             for index in first..first + count {
                 table.values[index] = Standardised::new(op.branches[index].data, op.branches[index].norm);
-                sums[index + 1] = strided(index - first + 1, gradient.branches[index].products);
+                let place = &mut finish.branches[index];
+                (place.source, place.step) = (partial + small((index - first + 1) * channels), step);
             }
         }
+        finish.chunks = small(chunks.count());
         self.memory.scratch(&self.context, &scratch);
         self.sum_channels(&table, groups);
-        self.combine_sums(&sums[..=all]);
     }
 
     pub(super) fn softmax(&mut self, op: &Softmax) {

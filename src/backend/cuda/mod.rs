@@ -5,13 +5,17 @@
 //!
 //! The two device memories are flat buffers; a kernel gets their addresses and a table of places by value. Results do
 //! not depend on the order in which blocks run: partial sums are added in the order of the rows. Calls queue work and
-//! return; reading waits. A call allocates only where its scratch exceeds that of all before it.
+//! return; reading waits. A dry run ([`Backend::measure`]) learns how much scratch the calls of a step take, so a step
+//! allocates nothing, and the tape's replays are recorded as graphs, each of which is one launch.
 
+mod augment;
 mod batch_norm;
+mod combine;
 mod context;
 mod convolution;
 mod devices;
 mod geometry;
+mod graph;
 mod loss;
 mod memory;
 mod mixed;
@@ -22,12 +26,16 @@ mod separable;
 
 pub use devices::{devices, first};
 
+use std::cell::{Cell, RefCell};
+
 use bytemuck::Pod;
 
 use super::gpu::Precision;
 use super::*;
-use context::{Context, Kernel};
-use geometry::small;
+use combine::Waiting;
+use context::{Context, Kernel, State};
+use geometry::{MemoryPlace, small};
+use graph::Graphs;
 use memory::Memory;
 
 /// Whether this binary holds CUDA kernels.
@@ -38,36 +46,69 @@ const THREADS: usize = 256;
 
 /// The backend that computes on an NVIDIA GPU.
 pub struct Cuda {
-    // Memory goes before the context that it belongs to.
+    // Memory and graphs go before the context that they belong to.
     memory: Memory,
+    graphs: Graphs,
     context: Context,
-    launches: u64,
+    waiting: RefCell<Waiting>,
+    work: Cell<Work>,
+    /// What was done before the dry run that is under way.
+    before: Work,
 }
 
 /// Opens the first GPU, for activations of this precision.
 pub fn open(precision: Precision) -> Result<Cuda> {
     let context = Context::open(0, precision)?;
     let memory = Memory::new(&context, precision)?;
-    Ok(Cuda { memory, context, launches: 0 })
+    Ok(Cuda {
+        memory,
+        graphs: Graphs::new(),
+        context,
+        waiting: RefCell::new(Waiting::new()),
+        work: Cell::new(Work::default()),
+        before: Work::default(),
+    })
 }
 
-/// Kernels that a backend has launched so far.
-pub fn launches(cuda: &Cuda) -> u64 {
-    cuda.launches
+/// What a backend has done so far.
+pub fn work(cuda: &Cuda) -> Work {
+    cuda.work.get()
 }
 
 impl Cuda {
-    /// Queues a kernel; the places in `parameters` are those of operands, which the tape laid out within the memories,
-    /// and of scratch that [`Memory::scratch`] gave.
-    fn launch<P: Pod>(&mut self, kernel: Kernel, grid: [usize; 3], block: [u32; 2], parameters: &P) {
-        self.launches += 1;
-        // SAFETY: parameters mirror what the kernel declares (sizes are asserted on both sides); operands lie in the
-        // memories by the contract of `Backend`, and kernels check their threads against the shapes.
-        unsafe { self.context.launch(kernel, grid, block, &self.memory.place(), parameters) };
+    /// Queues a kernel of a call, behind the sums that wait. The places in `parameters` are those of operands, which the
+    /// tape laid out within the memories, and of scratch that [`Memory::scratch`] gave.
+    fn launch<P: Pod>(&self, kernel: Kernel, grid: [usize; 3], block: [u32; 2], parameters: &P) {
+        if !matches!(kernel, Kernel::channel_sums) {
+            self.settle();
+        }
+        self.send(kernel, grid, block, &self.memory.place(), parameters);
+    }
+
+    /// Queues a kernel. An empty grid is no work.
+    fn send<P: Pod>(
+        &self,
+        kernel: Kernel,
+        grid: [usize; 3],
+        block: [u32; 2],
+        place: &MemoryPlace,
+        parameters: &P,
+    ) {
+        if grid.contains(&0) {
+            return;
+        }
+        let Work { kernels, launches } = self.work.get();
+        self.work.set(Work { kernels: kernels + 1, launches: launches + 1 });
+        if self.context.active() {
+            let grid = grid.map(|side| u32::try_from(side).expect("a grid has fewer than 2^32 blocks"));
+            // SAFETY: parameters mirror what the kernel declares (sizes are asserted on both sides); operands lie in
+            // the memories by the contract of `Backend`, and kernels check their threads against the shapes.
+            unsafe { self.context.launch(kernel, grid, block, place, parameters) };
+        }
     }
 
     /// A thread for each of `len` results.
-    fn launch_each<P: Pod>(&mut self, kernel: Kernel, len: usize, times: usize, parameters: &P) {
+    fn launch_each<P: Pod>(&self, kernel: Kernel, len: usize, times: usize, parameters: &P) {
         self.launch(kernel, [len.div_ceil(THREADS), times, 1], [THREADS as u32, 1], parameters);
     }
 }
@@ -109,8 +150,46 @@ fn by_width(width: usize, narrow: Kernel, wide: Kernel) -> Kernel {
 impl Backend for Cuda {
     type Scalar = f32;
 
+    fn measure(&mut self) -> bool {
+        self.settle();
+        self.before = self.work.take();
+        self.context.state = State::Measuring;
+        self.memory.measure();
+        true
+    }
+
+    fn measured(&mut self) -> Work {
+        self.settle();
+        self.context.state = State::Running;
+        self.work.replace(self.before)
+    }
+
+    fn demand(&self, activations: usize, state: usize) -> Result<usize> {
+        self.memory.demand(activations, state)
+    }
+
+    fn spare(&self) -> Option<usize> {
+        self.memory.spare(&self.context)
+    }
+
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
-        self.memory.reserve(&self.context, activations, state)
+        self.waiting.replace(Waiting::new());
+        self.memory.release();
+        self.graphs.clear();
+        self.memory.reserve(&self.context, activations, state)?;
+        self.status()
+    }
+
+    fn status(&self) -> Result<()> {
+        self.context.status()
+    }
+
+    fn replay(&mut self, key: Replay, work: &mut dyn FnMut(&mut Self)) {
+        self.replay_recorded(key, work);
+    }
+
+    fn painter(&mut self) -> Option<&mut dyn Painter> {
+        Some(self)
     }
 
     fn activation_bytes(&self) -> usize {
@@ -118,18 +197,22 @@ impl Backend for Cuda {
     }
 
     fn write_activations(&mut self, slot: Slot, values: &[f32]) {
+        self.settle();
         self.memory.write_activations(&self.context, slot, values);
     }
 
     fn read_activations(&self, slot: Slot, values: &mut [f32]) {
+        self.settle();
         self.memory.read_activations(&self.context, slot, values);
     }
 
     fn write(&mut self, span: Span, values: &[f32]) {
+        self.settle();
         self.memory.write(&self.context, span, values);
     }
 
     fn read(&self, span: Span, values: &mut [f32]) {
+        self.settle();
         self.memory.read(&self.context, span, values);
     }
 
@@ -222,6 +305,7 @@ impl Backend for Cuda {
     }
 
     fn copy(&mut self, target: Span, source: Span) {
+        self.settle();
         self.memory.copy(&self.context, target, source);
     }
 

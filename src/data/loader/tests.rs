@@ -49,6 +49,26 @@ fn a_pass_shows_every_image_once_and_each_epoch_has_its_order() {
 }
 
 #[test]
+fn a_device_that_paints_is_told_what_the_loader_would_paint() {
+    let painted = pass(&mut loader(ALL, 20, 6), 3);
+    let placed = pass(&mut loader(ALL, 20, 6).unpainted(), 3);
+    assert_eq!(labels(&placed), labels(&painted));
+    for batch in placed {
+        assert!(batch.images.is_empty() && batch.placements.len() == 6);
+        for (place, &label) in batch.placements.iter().zip(&batch.labels) {
+            let step = 3 * 20 + u64::from(label);
+            let drawn = ALL.draw(4, 4, &mut generator(1, Stream::Augmentation, step));
+            let PlacedImage { image, label: told, down, right, flip, cutout } = *place;
+            assert_eq!((image, told), (label, label));
+            assert_eq!((down as isize, right as isize, flip == 1), (drawn.down, drawn.right, drawn.flip));
+            let (row, column, side) = drawn.cutout.unwrap();
+            let span = |at: usize| [at.saturating_sub(side / 2), (at + side - side / 2).min(4)];
+            assert_eq!(cutout.map(|at| at as usize)[..], [span(row), span(column)].concat());
+        }
+    }
+}
+
+#[test]
 fn images_stay_with_their_labels() {
     let images = images(20);
     for batch in pass(&mut loader(NONE, 20, 5), 0) {

@@ -1,0 +1,63 @@
+// A batch of inputs from the bytes of a data set (NHWC): pixel (y, x) of a place of the batch is that of its image at
+// (y + down, x' + right), x' counted from the right where it is mirrored, black outside the image; then
+// (value - mean) / deviation; zero in the cutout. Assigned; so are the labels.
+//
+// Launch: a thread PACK values, which it stores at once, 256 threads.
+// Bytes per value: its byte once, its stored value once, the least possible.
+//
+// Versions: 1 as above.
+#include "common.cuh"
+
+struct PlacedImage {
+    u32 image, label;
+    int down, right;
+    u32 flip;
+    u32 first_row, last_row, first_column, last_column;
+};
+static_assert(sizeof(PlacedImage) == 36);
+
+struct Images {
+    const unsigned char* pixels;
+    // [2][channels]: mean and deviation.
+    const float* constants;
+    const PlacedImage* placements;
+    // Of the whole data set.
+    Shape shape;
+};
+static_assert(sizeof(Images) == 40);
+
+struct Paint {
+    Images images;
+    u32* labels;
+    u32 output, count;
+};
+static_assert(sizeof(Paint) == 56);
+
+__device__ inline float painted(const Images& images, u32 index) {
+    const Shape& shape = images.shape;
+    const u32 c = index % shape.c, pixel = index / shape.c, x = pixel % shape.w, line = pixel / shape.w;
+    const u32 y = line % shape.h;
+    const PlacedImage& place = images.placements[line / shape.h];
+    if (y >= place.first_row && y < place.last_row && x >= place.first_column && x < place.last_column) return 0.0f;
+    // Beyond the image they are at least its side, as unsigned numbers wrap.
+    const u32 row = y + u32(place.down), column = (place.flip ? shape.w - 1 - x : x) + u32(place.right);
+    float value = 0.0f;
+    if (row < shape.h && column < shape.w)
+        value = images.pixels[((size_t(place.image) * shape.h + row) * shape.w + column) * shape.c + c];
+    return (value - images.constants[c]) / images.constants[shape.c + c];
+}
+
+extern "C" __global__ void __launch_bounds__(256) paint(const __grid_constant__ Memory memory,
+                                                        const __grid_constant__ Paint op) {
+    const u32 thread = blockIdx.x * THREADS + threadIdx.x, first = thread * PACK;
+    if (thread < op.count) op.labels[thread] = op.images.placements[thread].label;
+    const u32 len = op.count * op.images.shape.h * op.images.shape.w * op.images.shape.c;
+    if (first >= len) return;
+    float values[PACK];
+#pragma unroll
+    for (u32 i = 0; i < PACK; ++i) values[i] = first + i < len ? painted(op.images, first + i) : 0.0f;
+    if (first + PACK <= len && op.output % PACK == 0) return store_pack(memory, op.output + first, values);
+#pragma unroll
+    for (u32 i = 0; i < PACK; ++i)
+        if (first + i < len) store(memory, op.output + first + i, values[i]);
+}

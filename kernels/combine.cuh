@@ -1,0 +1,34 @@
+// The second stage of sums: parts that blocks left in the scratch memory, added in a fixed order by blocks of (32, 8)
+// threads, neighbouring threads neighbouring results, the eight threads of a column each every eighth part.
+#pragma once
+
+#include "common.cuh"
+
+constexpr u32 COLUMNS = 32, SLICES = 8;
+
+// The sum of `value` over threadIdx.y, in order, for all threads of the column. All threads of the block must call.
+__device__ inline double slices_sum(double value) {
+    __shared__ double slices[SLICES][COLUMNS];
+    __syncthreads();
+    slices[threadIdx.y][threadIdx.x] = value;
+    __syncthreads();
+    double sum = 0.0;
+    for (u32 y = 0; y < SLICES; ++y) sum += slices[y][threadIdx.x];
+    return sum;
+}
+
+struct Sum {
+    u32 source, count, step, destination, len;
+};
+
+// Adds one result of an entry and leaves it in its place, if there is one. All threads of the block must call.
+__device__ inline float combined(const Memory& memory, const Sum& entry, u32 i) {
+    double sum = 0.0;
+    if (i < entry.len)
+        for (u32 k = threadIdx.y; k < entry.count; k += SLICES)
+            sum += double(memory.scratch[entry.source + k * entry.step + i]);
+    const float result = float(slices_sum(sum));
+    if (threadIdx.y == 0 && i < entry.len && entry.destination != ABSENT)
+        memory.state[entry.destination + i] = result;
+    return result;
+}
