@@ -39,7 +39,7 @@ fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] 
     let [train, valid] = &mut loaders;
     for _ in 0..steps {
         let (train, valid) = (train.next_batch().unwrap(), valid.next_batch().unwrap());
-        bilevel.step(train.into(), valid.into(), 0.025).unwrap();
+        bilevel.step(train, valid, 0.025).unwrap();
     }
     let spans = [bilevel.supernet.alphas, bilevel.supernet.spans.weights, bilevel.supernet.spans.running];
     spans.map(|span| {
