@@ -1,40 +1,18 @@
 //! The command line as its users meet it: help, exit codes, and one clear line for each mistake.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+#[path = "common/command.rs"]
+mod command;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use command::{darts, printed, text};
 use darts::space::derivation::{Alphas, derive};
 
-/// Runs the binary in a directory.
-fn darts(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_darts")).args(arguments).current_dir(directory).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Runs the binary, which must fail with this code and one line that holds all these words.
+/// Runs the binary, which must fail before it prints or does anything.
 fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
-    let output = darts(directory, arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
-    assert!(message.starts_with("darts: ") && message.ends_with('\n'), "{message:?}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message}");
-    }
-    assert!(output.stdout.is_empty(), "{arguments:?} printed {}", text(&output.stdout));
-}
-
-/// Runs the binary, which must succeed with plain text; gives that text.
-fn printed(directory: &Path, arguments: &[&str]) -> String {
-    let output = darts(directory, arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
-    let printed = text(&output.stdout);
-    let plain = |letter: char| letter == '\n' || !letter.is_control();
-    assert!(printed.chars().all(plain), "{arguments:?} printed control characters: {printed:?}");
-    printed
+    let printed = command::refused(directory, arguments, code, words);
+    assert!(printed.is_empty(), "{arguments:?} printed {printed}");
 }
 
 fn scratch() -> tempfile::TempDir {
@@ -60,7 +38,9 @@ fn help_explains_and_gives_examples() {
         vec!["search", "--help"],
         vec!["derive", "-h"],
         vec!["show", "--help"],
+        vec!["report", "--help"],
         vec!["devices", "--help"],
+        vec!["completions", "--help"],
     ] {
         let help = printed(here.path(), &arguments);
         assert!(help.contains("Examples:\n  darts "), "{help}");
@@ -88,7 +68,7 @@ fn no_command_is_wrong_usage() {
 #[test]
 fn wrong_flags_are_named() {
     let here = scratch();
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 20] = [
         (&["serach"], &["serach", "search"]),
         (&["search", "--epoch", "3"], &["--epoch", "'--epochs'"]),
         (&["search", "--epochs", "many"], &["--epochs", "many", "a whole number"]),
@@ -108,6 +88,10 @@ fn wrong_flags_are_named() {
         ),
         (&["search", "--preset", "paper"], &["--preset paper", "add --data"]),
         (&["search", "--data", "nothing"], &["--data", "nothing", "digits"]),
+        (&["search", "--image-size", "64"], &["--image-size is for --data folder:DIR", "digits"]),
+        (&["search", "--strict"], &["--strict is for --data folder:DIR", "digits"]),
+        (&["search", "--data", "folder:x", "--image-size", "2"], &["--image-size is 2", "from 4 to 1024"]),
+        (&["search", "--colour", "green"], &["--colour", "green", "rgb, grey"]),
     ];
     for (arguments, words) in cases {
         refused(here.path(), arguments, 2, words);
@@ -273,6 +257,64 @@ fn a_reader_that_goes_away_is_no_error() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn json_is_printed_for_programs() {
+    let here = scratch();
+    let read = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&printed(here.path(), arguments)).unwrap()
+    };
+    let genotype: darts::space::genotype::Genotype = LITERAL.parse().unwrap();
+    assert_eq!(printed(here.path(), &["show", LITERAL, "--json"]), format!("{}\n", genotype.to_json()));
+    std::fs::write(here.path().join("v2.json"), printed(here.path(), &["show", "darts-v2", "--json"]))
+        .unwrap();
+    let drawing = printed(here.path(), &["show", "v2.json"]);
+    assert!(printed(here.path(), &["show", "darts-v2"]).ends_with(&drawing));
+    let list = read(&["show", "--list", "--json"]);
+    assert!(
+        list.as_array()
+            .unwrap()
+            .iter()
+            .all(|entry| entry["name"].is_string() && entry["genotype"].is_object())
+    );
+    let devices = read(&["devices", "--json"]);
+    assert!(devices["cpu"]["threads"].as_u64() >= Some(1) && devices["gpus"].is_array());
+    assert_eq!(devices["gpus"].as_array().unwrap().is_empty(), devices["no_gpu_because"].is_string());
+}
+
+#[test]
+fn colours_are_for_a_terminal_that_wants_them() {
+    let here = scratch();
+    let run = |arguments: &[&str], settings: &[(&str, &str)]| {
+        let output =
+            command::command(here.path(), arguments).envs(settings.iter().copied()).output().unwrap();
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    for arguments in [&["show", "darts-v2"][..], &["show", "darts-v3"]] {
+        let plain = run(arguments, &[]);
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+        let forced = run(arguments, &[("CLICOLOR_FORCE", "1")]);
+        assert!(forced.contains("\u{1b}["), "{forced:?}");
+        assert_eq!(run(arguments, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), plain);
+    }
+}
+
+#[test]
+fn shells_are_told_what_can_be_completed() {
+    let here = scratch();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = darts(here.path(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        let script = text(&output.stdout);
+        assert!(["search", "image-size", "report"].iter().all(|word| script.contains(word)), "{shell}");
+    }
+    if let Ok(bash) =
+        Command::new("bash").args(["-n", "-c"]).arg(printed(here.path(), &["completions", "bash"])).status()
+    {
+        assert!(bash.success(), "bash cannot read its script");
+    }
+    refused(here.path(), &["completions", "tcsh"], 2, &["tcsh", "bash", "zsh", "fish"]);
 }
 
 #[test]

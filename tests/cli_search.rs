@@ -1,34 +1,15 @@
 //! `darts search` as its users meet it: what it prints and stores, that a plan repeats a run, and what it refuses.
 
+#[path = "common/command.rs"]
+mod command;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+
+use command::{printed, refused};
 
 const SMALL: [&str; 7] =
     ["search", "--epochs=2", "--init-channels=2", "--nodes=2", "--batch-size=64", "--device=cpu", "--out"];
-
-fn darts(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_darts")).args(arguments).current_dir(directory).output().unwrap()
-}
-
-/// Runs the binary, which must succeed; gives what it printed.
-fn printed(directory: &Path, arguments: &[&str]) -> String {
-    let output = darts(directory, arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs the binary, which must fail with this code and one line that holds all these words.
-fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
-    let output = darts(directory, arguments);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message}");
-    }
-}
 
 fn small<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     SMALL.iter().copied().chain([out]).chain(more.iter().copied()).collect()
@@ -39,10 +20,6 @@ fn a_run_is_told_and_stored_and_its_plan_repeats_it() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
     let told = printed(here, &small("first", &["--seed=5"]));
-    assert!(
-        told.chars().all(|letter| letter == '\n' || !letter.is_control()),
-        "control characters when piped"
-    );
     for expected in
         ["epoch 1/2", "epoch 2/2", "valid", "entropy", "skips", "images/s", "Normal cell", "of tensors"]
     {
@@ -69,6 +46,31 @@ fn a_run_is_told_and_stored_and_its_plan_repeats_it() {
     let [one, other] =
         ["first", "third"].map(|run| fs::read(here.join(run).join("alphas/epoch-0002.safetensors")).unwrap());
     assert!(one != other, "another seed must give other alphas");
+}
+
+#[test]
+fn a_search_tells_programs_and_scripts_what_they_ask_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let told = printed(here, &small("json", &["--json", "--tensorboard"]));
+    let lines: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["epoch"], &lines[1]["epoch"]), (3, &1.into(), &2.into()));
+    let stored = |file: &str| fs::read_to_string(here.join("json").join(file)).unwrap();
+    assert_eq!(
+        told.lines().take(2).map(|line| format!("{line}\n")).collect::<String>(),
+        stored("metrics.jsonl")
+    );
+    assert_eq!(lines[2]["genotype"].to_string(), stored("genotype.json").trim());
+    assert_eq!(lines[2]["run"], "json");
+    let mut names = fs::read_dir(here.join("json")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.any(|name| name.to_str().unwrap().starts_with("events.out.tfevents.")));
+
+    let quiet = printed(here, &small("quiet", &["--quiet"]));
+    assert_eq!(quiet, stored("genotype.txt"));
+    assert!(here.join("quiet/report.html").exists());
+    let both = printed(here, &small("both", &["--quiet", "--json"]));
+    assert_eq!(both, format!("{}\n", lines[2]).replace("\"run\":\"json\"", "\"run\":\"both\""));
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn data_files_that_cannot_be_are_named() {
     fs::write(&images, &bytes).unwrap();
     refused(here, &search("mnist:mnist"), 2, &["batch_size is 32", "at most 5"]);
     fs::write(cifar.join("data_batch_1.bin"), vec![0; 3073 * 10_000]).unwrap();
-    refused(here, &search("cifar10:cifar"), 1, &["cifar", "data_batch_5.bin", "10,000"]);
+    refused(here, &search("cifar10:cifar"), 1, &["cifar", "data_batch_5.bin", "50000"]);
     refused(here, &search("photos"), 2, &["--data", "photos"]);
     assert!(!here.join("run").exists(), "nothing may be stored");
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use darts::Error;
-use darts::data::{Augmentation, Dataset, Loader, Source, halves};
+use darts::data::{Augmentation, Dataset, Loader, Reading, Source, halves};
 use darts::random::Stream;
 
 fn load(text: &str) -> darts::Result<Dataset> {
-    text.parse::<Source>()?.load(7)
+    text.parse::<Source>()?.load(7, &Reading::default(), &())
 }
 
 /// Real files that are not part of the repository: the folder named by DARTS_TEST_DATA, or `shared/data`
@@ -34,8 +34,8 @@ fn the_digits_are_all_there() {
     let (train, test) = (digits.train.class_counts(10), digits.test.class_counts(10));
     assert!(train.iter().all(|&count| count > 130) && test.iter().all(|&count| count > 30));
     let images = |dataset: &Dataset| dataset.test.pixels.clone();
-    assert_eq!(images(&digits), images(&Source::Digits.load(7).unwrap()));
-    assert_ne!(images(&digits), images(&Source::Digits.load(8).unwrap()));
+    assert_eq!(images(&digits), images(&Source::Digits.load(7, &Reading::default(), &()).unwrap()));
+    assert_ne!(images(&digits), images(&Source::Digits.load(8, &Reading::default(), &()).unwrap()));
 }
 
 /// The classes of the digits are far apart: the nearest class mean already tells most of them. Labels that
@@ -143,7 +143,8 @@ fn a_constant_training_part_is_an_error_of_the_data() {
         fs::write(directory.path().join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
     }
     let error = load(&format!("mnist:{}", directory.path().display())).unwrap_err();
-    assert!(error.to_string().contains("the same value in every training pixel"), "{error}");
+    let expected = "train-images-idx3-ubyte: has the same value in every training pixel";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 /// The way of a search: two loaders over the halves of one data set.

@@ -1,10 +1,14 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
-//! Read `search` for how flags, a plan file and a preset become one plan, then `derive`, `show` and `devices`.
+//! Read `search` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then
+//! `derive`, `show`, `report`, `devices` and `completions`.
 
+mod completions;
+mod data;
 mod derive;
 mod devices;
 mod output;
+mod report;
 mod search;
 mod show;
 
@@ -28,6 +32,7 @@ Examples:
   darts search                       search on the built-in digits, in half a minute on a laptop
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
+  darts report runs/2026-01-31-142500-digits-first
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
@@ -38,7 +43,9 @@ enum Command {
     Search(Box<search::Arguments>),
     Derive(derive::Arguments),
     Show(show::Arguments),
+    Report(report::Arguments),
     Devices(devices::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// Parses the arguments, runs the command and reports an error in one line; gives the exit code.
@@ -61,7 +68,9 @@ fn execute(command: Command) -> Result<()> {
         Command::Search(arguments) => arguments.run(),
         Command::Derive(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
+        Command::Report(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
 }
 

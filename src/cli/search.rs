@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::output::print;
-use crate::data::Source;
+use super::output::{painted, print};
+use crate::data::{Dataset, Source};
 use crate::report::drawing::draw;
-use crate::report::progress::Progress;
+use crate::report::page;
+use crate::report::progress::{Form, Progress};
 use crate::report::run_directory::{RUNS, RunDirectory};
+use crate::report::tensorboard::EventFile;
 use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
 use crate::search::plan::{Plan, Violation};
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
+use crate::space::genotype::Genotype;
 use crate::{Error, Result, files, search};
 
 /// The longest plan file that is read, in bytes.
@@ -34,6 +38,18 @@ pub struct Arguments {
     /// The run directory; new or empty [default: runs/DATE-TIME-DATA-ORDER].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
+    #[arg(long)]
+    strict: bool,
+    /// Print nothing but the genotype at the end.
+    #[arg(long)]
+    quiet: bool,
+    /// Print JSON instead: a line for each epoch, as in metrics.jsonl, and one with the genotype at the end.
+    #[arg(long)]
+    json: bool,
+    /// Also write an event file for TensorBoard into the run directory.
+    #[arg(long)]
+    tensorboard: bool,
     #[command(flatten)]
     flags: PlanFlags,
 }
@@ -45,6 +61,8 @@ Examples:
   darts search
   darts search --order second --epochs 30 --seed 7
   darts search --preset paper --data cifar10:DIR --out runs/paper
+  darts search --data folder:pictures --image-size 64
+  darts search --json | jq .valid_accuracy
   darts search --plan runs/2026-01-31-142500-digits-first/plan.toml --seed 8";
 
 /// The flags that are keys of a plan.
@@ -52,8 +70,15 @@ Examples:
 #[command(next_help_heading = "Plan")]
 struct PlanFlags {
     #[arg(long, value_name = "DATA", help = help("data",
-        "Data set: digits (built in), cifar10:DIR, mnist:DIR or fashion-mnist[:DIR]"))]
+        "Data set: digits (built in), cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR], or folder:DIR for \
+         pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/"))]
     data: Option<String>,
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
+        help = help("image_size", "Side in pixels that the pictures of a folder are cut and resized to"))]
+    image_size: Option<usize>,
+    #[arg(long, value_name = "COLOUR", value_parser = ["rgb", "grey"], hide_possible_values = true,
+        help = help("colour", "What is read of the pictures of a folder: rgb or grey"))]
+    colour: Option<String>,
     #[arg(long, value_name = "ORDER", value_parser = ["first", "second"], hide_possible_values = true,
         help = help("order",
         "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
@@ -151,21 +176,23 @@ impl Arguments {
         let given = self.given()?;
         let plan = self.plan(&given)?;
         plan.resolve_device()?;
-        let dataset = self.source(&given, &plan)?.load(plan.seed)?;
+        let dataset = self.dataset(&given, &plan)?;
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
             return Err(self.refusal(violation, &given, &plan));
         }
-        let mut store = Store { plan: &plan, out: self.out.as_deref(), directory: None };
-        let mut progress = Progress::new(plan.epochs);
+        let mut store = Store { arguments: &self, plan: &plan, directory: None, events: None };
+        let form = if self.json { Form::Json } else { Form::Text };
+        let mut progress = (!self.quiet).then(|| Progress::new(plan.epochs, form));
         // Stored before it is shown: whatever was seen can be found again.
-        let mut observers = Observers(vec![&mut store, &mut progress]);
+        let mut observers = Observers(vec![&mut store]);
+        observers.0.extend(progress.as_mut().map(|progress| progress as &mut (dyn Observer + Send)));
         let searched = search::run::run(&plan, dataset, &mut observers);
         drop(progress);
         match (searched, store.directory) {
-            (Ok(alphas), Some(directory)) => show_outcome(&alphas, directory.path()),
+            (Ok(alphas), Some(directory)) => self.finish(&alphas, directory.path()),
             (Ok(_), None) => Ok(()),
             (Err(error), Some(directory)) => {
-                if directory.epochs() > 0 {
+                if directory.epochs() > 0 && !self.quiet && !self.json {
                     let (epochs, run) = (directory.epochs(), directory.path().display());
                     // Why the search failed matters more than a failure to print this.
                     let _ = print(&format!("The search failed; epochs 1 to {epochs} are stored in {run}.\n"));
@@ -175,6 +202,19 @@ impl Arguments {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Writes the report and shows the outcome, which does not depend on the report.
+    fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
+        let report = page::write(run);
+        let genotype = derive(alphas);
+        let text = match (self.json, self.quiet) {
+            (true, _) => format!("{}\n", json!({ "genotype": genotype, "run": run })),
+            (false, true) => format!("{genotype}\n"),
+            (false, false) => told(&genotype, run),
+        };
+        print(&text)?;
+        report.map(|_| ())
     }
 
     /// What the user wrote, in flags and in the plan file.
@@ -205,6 +245,21 @@ impl Arguments {
             }
             (error, _) => error,
         })
+    }
+
+    fn dataset(&self, given: &Given, plan: &Plan) -> Result<Dataset> {
+        let source = self.source(given, plan)?;
+        if !matches!(source, Source::Folder(_)) {
+            let useless = ["image_size", "colour"].into_iter().find(|key| given.flags.contains_key(*key));
+            let useless = useless.or(self.strict.then_some("strict"));
+            if let Some(key) = useless {
+                let flag = key.replace('_', "-");
+                return Err(Error::Usage(format!(
+                    "--{flag} is for --data folder:DIR; {source} has its own images"
+                )));
+            }
+        }
+        super::data::load(&source, plan.seed, &plan.reading(self.strict), plan.threads, self.quiet)
     }
 
     /// The sentence about a value that cannot be, in terms of where it was given.
@@ -246,19 +301,24 @@ struct Given {
 
 /// Creates the run directory when the search starts: what fails before leaves nothing behind.
 struct Store<'a> {
+    arguments: &'a Arguments,
     plan: &'a Plan,
-    out: Option<&'a Path>,
     directory: Option<RunDirectory>,
+    events: Option<EventFile>,
 }
 
 impl Observer for Store<'_> {
     fn started(&mut self, facts: &Facts) -> Result<()> {
-        let mut directory = match self.out {
+        let mut directory = match &self.arguments.out {
             Some(path) => RunDirectory::create_at(self.plan, path)?,
             None => RunDirectory::create(self.plan, Path::new(RUNS))?,
         };
         directory.started(facts)?;
+        let place = directory.path().to_owned();
         self.directory = Some(directory);
+        if self.arguments.tensorboard {
+            self.events = Some(EventFile::create(&place)?);
+        }
         Ok(())
     }
 
@@ -267,19 +327,20 @@ impl Observer for Store<'_> {
     }
 
     fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
-        self.directory.as_mut().map_or(Ok(()), |directory| directory.epoch(record, alphas))
+        self.directory.as_mut().map_or(Ok(()), |directory| directory.epoch(record, alphas))?;
+        self.events.as_mut().map_or(Ok(()), |events| events.epoch(record, alphas))
     }
 }
 
-fn show_outcome(alphas: &Alphas, run: &Path) -> Result<()> {
-    let genotype = derive(alphas);
+/// The outcome for a reader.
+fn told(genotype: &Genotype, run: &Path) -> String {
     let run = run.display();
-    print(&format!(
+    format!(
         "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
-         genotype.txt and alphas/.\n",
-        draw(&genotype),
+         genotype.txt and alphas/; look at {run}/report.html.\n",
+        painted(&draw(genotype)),
         genotype.to_json(),
-    ))
+    )
 }
 
 /// Several observers, told in order.

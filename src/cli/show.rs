@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::output::print;
+use serde_json::json;
+
+use super::output::{painted, print};
 use crate::report::drawing::draw;
 use crate::report::run_directory::{error_in, load_genotype};
 use crate::space::genotype::{Genotype, MAX_TEXT};
@@ -20,12 +22,16 @@ pub struct Arguments {
     /// List the published genotypes with their test error on CIFAR-10 and their source.
     #[arg(long, conflicts_with = "genotype")]
     list: bool,
+    /// Print JSON instead: the genotype, or the list with all genotypes.
+    #[arg(long)]
+    json: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   darts show --list
   darts show darts-v2
+  darts show darts-v2 --json > genotype.json
   darts show runs/2026-01-31-142500-digits-first
   darts show genotype.json
   darts show \"Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)\"";
@@ -33,24 +39,39 @@ Examples:
 impl Arguments {
     /// Finds the genotype and draws it, or lists all.
     pub fn run(self) -> Result<()> {
-        match self.genotype {
-            Some(given) => print(&drawn(&given)?),
-            None => print(&list()?),
-        }
+        let text = match (self.genotype, self.json) {
+            (Some(given), true) => format!("{}\n", found(&given)?.genotype.to_json()),
+            (Some(given), false) => {
+                let Found { title, genotype } = found(&given)?;
+                let title = title.map(|title| format!("{title}\n\n")).unwrap_or_default();
+                format!("{title}{}", painted(&draw(&genotype)))
+            }
+            (None, true) => listed_as_json()?,
+            (None, false) => list()?,
+        };
+        print(&text)
     }
 }
 
-fn drawn(given: &str) -> Result<String> {
+/// What was asked for.
+struct Found {
+    /// What is known of a published genotype.
+    title: Option<String>,
+    genotype: Genotype,
+}
+
+fn found(given: &str) -> Result<Found> {
+    let untitled = |genotype| Found { title: None, genotype };
     if given.contains(['(', '{']) && !Path::new(given).exists() {
-        return Ok(draw(&Genotype::from_text(given)?));
+        return Genotype::from_text(given).map(untitled);
     }
     let path = Path::new(given);
     if path.is_dir() {
-        return Ok(draw(&load_genotype(path)?));
+        return load_genotype(path).map(untitled);
     }
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
-        return Ok(draw(&Genotype::from_text(&text).map_err(|error| error_in(path, error))?));
+        return Genotype::from_text(&text).map(untitled).map_err(|error| error_in(path, error));
     }
     if given.contains(['/', '\\', '.']) {
         return Err(Error::Genotype(format!(
@@ -58,7 +79,13 @@ fn drawn(given: &str) -> Result<String> {
         )));
     }
     let entry = published::find(given)?;
-    Ok(format!("{}\n\n{}", title(&entry), draw(&entry.genotype)))
+    Ok(Found { title: Some(title(&entry)), genotype: entry.genotype })
+}
+
+fn listed_as_json() -> Result<String> {
+    let entry = |Published { name, test_error, source, genotype, .. }| json!({ "name": name, "test_error": test_error, "source": source, "genotype": genotype });
+    let list: Vec<_> = published::all()?.into_iter().map(entry).collect();
+    Ok(format!("{:#}\n", serde_json::Value::from(list)))
 }
 
 fn title(entry: &Published) -> String {

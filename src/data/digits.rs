@@ -3,24 +3,20 @@
 //! They are the test part of *Optical Recognition of Handwritten Digits* (E. Alpaydin and C. Kaynak, 1998;
 //! UCI Machine Learning Repository, doi:10.24432/C50P49), licensed CC BY 4.0; see `digits8x8.LICENSE.md`.
 
-use rand::seq::SliceRandom;
-
+use super::split::stratified;
 use super::{Augmentation, Dataset, Images};
 use crate::Result;
-use crate::random::{Stream, generator};
 
 /// Records of one label byte and 64 values from 0 to 16.
 static RECORDS: &[u8] = include_bytes!("digits8x8.bin");
 const SIDE: usize = 8;
 const RECORD: usize = 1 + SIDE * SIDE;
 const CLASSES: usize = 10;
-/// One image in this many goes into the test part.
-const TEST_SHARE: usize = 5;
-
 /// All digits; the seed decides which fifth of each class is the test part.
 pub fn load(seed: u64) -> Result<Dataset> {
-    let (train, test) = split(seed);
-    let (train, test) = (collect(&train), collect(&test));
+    let digits = all();
+    let (train, test) = stratified(&digits.labels, CLASSES, seed);
+    let (train, test) = (digits.select(&train), digits.select(&test));
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
         name: "digits".into(),
@@ -35,32 +31,12 @@ pub fn load(seed: u64) -> Result<Dataset> {
     })
 }
 
-/// The records of the training and of the test part, each in the order of the file.
-fn split(seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let mut generator = generator(seed, Stream::Split, 0);
-    let (mut train, mut test) = (Vec::new(), Vec::new());
-    for class in 0..CLASSES {
-        let labels = RECORDS.iter().step_by(RECORD).enumerate();
-        let mut members: Vec<usize> =
-            labels.filter(|&(_, &label)| usize::from(label) == class).map(|(record, _)| record).collect();
-        members.shuffle(&mut generator);
-        // Rounded to the nearest whole number of images.
-        let tested = (members.len() + TEST_SHARE / 2) / TEST_SHARE;
-        test.extend_from_slice(&members[..tested]);
-        train.extend_from_slice(&members[tested..]);
-    }
-    train.sort_unstable();
-    test.sort_unstable();
-    (train, test)
-}
-
-/// The images of some records.
-fn collect(records: &[usize]) -> Images {
+/// All images in the order of the file.
+fn all() -> Images {
     let mut images = Images { height: SIDE, width: SIDE, channels: 1, ..Images::default() };
-    for &record in records {
-        let bytes = &RECORDS[record * RECORD..(record + 1) * RECORD];
-        images.labels.push(bytes[0]);
-        images.pixels.extend_from_slice(&bytes[1..]);
+    for record in RECORDS.chunks_exact(RECORD) {
+        images.labels.push(u16::from(record[0]));
+        images.pixels.extend_from_slice(&record[1..]);
     }
     images
 }
@@ -93,13 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_disjoint_and_follow_the_seed() {
-        let (train, test) = split(1);
-        let mut all = [train, test.clone()].concat();
-        all.sort_unstable();
-        assert_eq!(all, (0..1797).collect::<Vec<_>>());
-        assert_eq!(split(1).1, test);
-        assert_ne!(split(2).1, test);
+    fn the_parts_follow_the_seed() {
+        assert_eq!(load(1).unwrap(), load(1).unwrap());
+        assert_ne!(load(1).unwrap().test, load(2).unwrap().test);
     }
 
     #[test]

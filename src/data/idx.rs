@@ -55,7 +55,7 @@ fn fashion_mnist_or(directory: Option<&Path>, installed: &Path) -> Result<Datase
 }
 
 fn load(name: &str, class_names: &[&str], directory: &Path) -> Result<Dataset> {
-    let (train, _) = part(directory, "train")?;
+    let (train, train_path) = part(directory, "train")?;
     let (test, path) = part(directory, "t10k")?;
     if (train.height, train.width) != (test.height, test.width) {
         let reason = format!(
@@ -65,6 +65,10 @@ fn load(name: &str, class_names: &[&str], directory: &Path) -> Result<Dataset> {
         return Err(Error::Data { path, reason });
     }
     let (mean, deviation) = train.statistics();
+    if deviation.contains(&0.0) {
+        let reason = "has the same value in every training pixel".into();
+        return Err(Error::Data { path: train_path, reason });
+    }
     Ok(Dataset {
         name: name.into(),
         classes: CLASSES,
@@ -97,7 +101,8 @@ fn part(directory: &Path, prefix: &str) -> Result<(Images, PathBuf)> {
         return labels.fail(format!("label {index} is {label}; expected 0 to {}", CLASSES - 1));
     }
     let pixels = images.values()?;
-    Ok((Images { height, width, channels: 1, pixels, labels: label_values }, images.path))
+    let labels = label_values.into_iter().map(u16::from).collect();
+    Ok((Images { height, width, channels: 1, pixels, labels }, images.path))
 }
 
 /// An IDX file of which the header has been read.

@@ -1,11 +1,34 @@
-//! The split of the training images into the two parts of the bilevel search.
+//! The split of undivided data sets into a training and a test part, and of the training images into the two parts
+//! of the bilevel search.
 
 use rand::seq::SliceRandom;
 
 use crate::random::{Stream, generator};
 
-/// The step of the split stream that belongs to [`halves`]; step 0 divides undivided data sets.
-const STEP: u64 = 1;
+/// The steps of the split stream that belong to [`stratified`] and to [`halves`].
+const STRATIFIED: u64 = 0;
+const HALVES: u64 = 1;
+
+/// One image in this many goes into the test part.
+const TEST_SHARE: usize = 5;
+
+/// The indices of a training and of a test part, ascending: of each class a fifth, rounded, is the test part, and the
+/// seed decides which.
+pub fn stratified(labels: &[u16], classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut generator = generator(seed, Stream::Split, STRATIFIED);
+    let mut members = vec![Vec::new(); classes];
+    labels.iter().enumerate().for_each(|(index, &label)| members[usize::from(label)].push(index));
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for mut members in members {
+        members.shuffle(&mut generator);
+        let tested = (members.len() + TEST_SHARE / 2) / TEST_SHARE;
+        test.extend_from_slice(&members[..tested]);
+        train.extend_from_slice(&members[tested..]);
+    }
+    train.sort_unstable();
+    test.sort_unstable();
+    (train, test)
+}
 
 /// Two disjoint, equally long, shuffled parts of `0..count`: the first to train weights on, the second to
 /// train alphas on. Of an odd count one index is left out.
@@ -15,7 +38,7 @@ const STEP: u64 = 1;
 pub fn halves(count: usize, seed: u64) -> (Vec<u32>, Vec<u32>) {
     assert!(count as u64 <= 1 << 32, "{count} images have no 32-bit indices");
     let mut first: Vec<u32> = (0..count).map(|index| index as u32).collect();
-    first.shuffle(&mut generator(seed, Stream::Split, STEP));
+    first.shuffle(&mut generator(seed, Stream::Split, HALVES));
     let half = count / 2;
     let second = first[half..2 * half].to_vec();
     first.truncate(half);
@@ -37,6 +60,20 @@ mod tests {
             assert_eq!(all.len(), count / 2 * 2);
             assert!(all.iter().all(|&index| (index as usize) < count));
         }
+    }
+
+    #[test]
+    fn a_fifth_of_each_class_is_set_apart() {
+        let labels: Vec<u16> = (0..97).map(|index| if index < 7 { 0 } else { 1 + index % 3 }).collect();
+        let (train, test) = stratified(&labels, 4, 1);
+        let count = |part: &[usize], class| part.iter().filter(|&&index| labels[index] == class).count();
+        assert_eq!([0, 1, 2, 3].map(|class| count(&test, class)), [1, 6, 6, 6]);
+        assert!(train.is_sorted() && test.is_sorted());
+        let mut all = [train, test.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..97).collect::<Vec<_>>());
+        assert_eq!(stratified(&labels, 4, 1).1, test);
+        assert_ne!(stratified(&labels, 4, 2).1, test);
     }
 
     #[test]

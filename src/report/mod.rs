@@ -5,7 +5,18 @@
 //! 1. [`drawing`]: a cell as text.
 //! 2. [`run_directory`]: everything that a search stores.
 //! 3. [`progress`]: everything that a search shows while it runs.
+//! 4. [`tensorboard`]: the same numbers for TensorBoard.
+//! 5. [`history`]: a run directory read back, and [`verdict`]: what it says, in words.
+//! 6. [`cell_graph`] and [`cell_svg`]: a cell as a graph; [`plot`]: curves.
+//! 7. [`page`]: the report, made of these.
 
+pub mod cell_graph;
+pub mod cell_svg;
 pub mod drawing;
+pub mod history;
+pub mod page;
+pub mod plot;
 pub mod progress;
 pub mod run_directory;
+pub mod tensorboard;
+pub mod verdict;

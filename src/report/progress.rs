@@ -8,36 +8,85 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::Result;
 use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, Operation};
+use crate::{Error, Result};
 
 /// The longest silence between two lines where there is no bar.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// A bar where the standard error is a terminal.
+fn bar() -> Option<ProgressBar> {
+    std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new(1);
+        let style = ProgressStyle::with_template("{bar:10}  {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar
+    })
+}
+
+/// How far something is that has no lines to show: nothing where the standard error is no terminal.
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// A bar, if it is wanted and there is a terminal; it appears when it is first told of anything.
+    pub fn new(wanted: bool) -> Self {
+        Bar(wanted.then(bar).flatten())
+    }
+
+    /// Shows that so much of all is done; may be called from several threads.
+    pub fn show(&self, done: usize, all: usize, message: impl FnOnce() -> String) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+            bar.set_message(message());
+        }
+    }
+
+    /// Takes the bar away while lines are written.
+    pub fn suspend(&self, write: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
 
 /// Shows a search on the standard output, and its bar on the standard error.
 pub struct Progress {
     lines: Box<dyn Write + Send>,
     bar: Option<ProgressBar>,
     epochs: usize,
+    form: Form,
     last_line: Instant,
+}
+
+/// What the lines are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A reader.
+    Text,
+    /// A program: one line of JSON for each epoch, as in `metrics.jsonl`, and nothing else.
+    Json,
 }
 
 impl Progress {
     /// A bar where the standard error is a terminal; only plain lines otherwise.
-    pub fn new(epochs: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(1);
-            let style = ProgressStyle::with_template("{bar:10}  {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        });
-        Self::to(Box::new(std::io::stdout()), bar, epochs)
+    pub fn new(epochs: usize, form: Form) -> Self {
+        Self::to(Box::new(std::io::stdout()), bar(), epochs, form)
     }
 
-    fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize) -> Self {
-        Progress { lines, bar, epochs, last_line: Instant::now() }
+    fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
+        Progress { lines, bar, epochs, form, last_line: Instant::now() }
     }
 
     fn print(&mut self, text: &str) {
@@ -56,6 +105,9 @@ impl Progress {
 
 impl Observer for Progress {
     fn started(&mut self, facts: &Facts) -> Result<()> {
+        if self.form == Form::Json {
+            return Ok(());
+        }
         let (weights, alphas) = (grouped(facts.weights), grouped(facts.alphas));
         let (train, valid) = (grouped(facts.train_images), grouped(facts.valid_images));
         let steps = grouped(facts.steps_per_epoch);
@@ -89,7 +141,8 @@ impl Observer for Progress {
                 "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
                 record.epoch, record.epochs
             ));
-        } else if self.last_line.elapsed() >= SILENCE && record.step < record.steps {
+        } else if self.form == Form::Text && self.last_line.elapsed() >= SILENCE && record.step < record.steps
+        {
             self.print(&format!(
                 "epoch {}/{}  step {}/{}  loss {loss:.4}  accuracy {accuracy:.2} %  {speed}  {left} left",
                 record.epoch, record.epochs, record.step, record.steps
@@ -99,6 +152,12 @@ impl Observer for Progress {
     }
 
     fn epoch(&mut self, record: &EpochRecord, _: &Alphas) -> Result<()> {
+        if self.form == Form::Json {
+            let line =
+                serde_json::to_string(record).map_err(|error| Error::io("standard output", error.into()))?;
+            self.print(&line);
+            return Ok(());
+        }
         let width = self.epochs.to_string().len();
         self.print(&format!(
             "epoch {:>width$}/{}  train {}  valid {}  entropy {:.3} {:.3}  skips {}+{}  {:.0} images/s  {}",
@@ -231,8 +290,8 @@ mod tests {
         }
     }
 
-    fn show(lines: Box<dyn Write + Send>) -> Result<()> {
-        let mut progress = Progress::to(lines, None, 15);
+    fn show(lines: Box<dyn Write + Send>, form: Form) -> Result<()> {
+        let mut progress = Progress::to(lines, None, 15, form);
         progress.started(&Facts {
             weights: 1_930_618,
             alphas: 224,
@@ -280,7 +339,7 @@ mod tests {
     #[test]
     fn lines_are_plain_and_few() {
         let shared = Shared::default();
-        show(Box::new(shared.clone())).unwrap();
+        show(Box::new(shared.clone()), Form::Text).unwrap();
         let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "supernet  1,930,618 weights, 224 alphas");
@@ -296,8 +355,18 @@ mod tests {
     }
 
     #[test]
+    fn json_is_one_line_an_epoch() {
+        let shared = Shared::default();
+        show(Box::new(shared.clone()), Form::Json).unwrap();
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        let record: EpochRecord = serde_json::from_str(&text).unwrap();
+        assert_eq!((record.epoch, text.lines().count()), (1, 1));
+    }
+
+    #[test]
     fn a_reader_that_goes_away_does_not_end_the_search() {
-        assert!(show(Box::new(Gone)).is_ok());
+        assert!(show(Box::new(Gone), Form::Text).is_ok());
+        assert!(show(Box::new(Gone), Form::Json).is_ok());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!   metrics.jsonl                 one line for each epoch
 //!   genotype.json, genotype.txt   the genotype derived after the last finished epoch
 //!   alphas/epoch-0001.safetensors the alphas after each epoch
+//!   report.html                   what `darts report` made of these, with
+//!   cell_normal.svg, .dot, ...    the cells as drawings
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -259,7 +261,20 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> 
         let (run, stored) = (run.display(), listed(&stored));
         return Err(Error::Usage(format!("--epoch {wanted}: {run} holds the alphas of {stored}")));
     }
-    Alphas::load(&alphas_file(run, wanted))
+    Alphas::load(&alphas_file(run, wanted)).map_err(|error| match (epoch, error) {
+        (None, Error::Format { path, reason }) => {
+            Error::Format { path, reason: format!("{reason}{}", undamaged(run, &stored)) }
+        }
+        (_, error) => error,
+    })
+}
+
+/// The way out where the newest alphas are damaged: the epoch before whose alphas are not.
+fn undamaged(run: &Path, stored: &[usize]) -> String {
+    let good = stored.iter().rev().find(|&&epoch| Alphas::load(&alphas_file(run, epoch)).is_ok());
+    good.map_or("; nor can any other epoch of this run be read".to_owned(), |epoch| {
+        format!("; --epoch {epoch} takes those before it")
+    })
 }
 
 /// The epochs in words, as a span where none is missing.
@@ -295,12 +310,12 @@ pub fn error_in(path: &Path, error: Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::space::alphas::ramp;
     use crate::space::derivation::derive;
 
-    fn record(epoch: usize, genotype: Genotype) -> EpochRecord {
+    pub fn record(epoch: usize, genotype: Genotype) -> EpochRecord {
         EpochRecord {
             epoch,
             train_loss: 1.5,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
+use crate::data::{Colour, Reading};
 use crate::space::alphas::edges_of;
 use crate::{Error, Result};
 
@@ -60,6 +61,10 @@ const MOST_EDGES: usize = 2000;
 pub struct Plan {
     /// The data set.
     pub data: String,
+    /// The side that pictures of a folder are resized to.
+    pub image_size: usize,
+    /// The values of a pixel of such pictures.
+    pub colour: Colour,
     /// First or second order.
     pub order: Order,
     /// Passes over the training half.
@@ -131,6 +136,8 @@ impl Plan {
     pub fn paper() -> Self {
         Plan {
             data: String::new(),
+            image_size: Reading::default().image_size,
+            colour: Colour::Rgb,
             order: Order::First,
             epochs: 50,
             batch_size: 64,
@@ -184,6 +191,11 @@ impl Plan {
         toml::to_string(self).map_err(|error| Error::Plan(error.to_string()))
     }
 
+    /// How the pictures of a folder are read.
+    pub fn reading(&self, strict: bool) -> Reading {
+        Reading { image_size: self.image_size, colour: self.colour, strict }
+    }
+
     /// Refuses a plan that cannot be run, naming the key, its value and what is allowed.
     pub fn validate(&self) -> Result<()> {
         self.violation().map_or(Ok(()), |violation| Err(violation.into()))
@@ -192,6 +204,7 @@ impl Plan {
     /// The first value that the plan must not hold.
     pub fn violation(&self) -> Option<Violation> {
         let counts = [
+            ("image_size", self.image_size, 4, 1024),
             ("epochs", self.epochs, 1, 100_000),
             ("batch_size", self.batch_size, 1, 65_536),
             ("init_channels", self.init_channels, 1, 1024),

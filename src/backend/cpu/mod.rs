@@ -35,6 +35,7 @@ pub use simd::Instructions;
 
 use super::*;
 use crate::{Error, Result};
+pub(crate) use memory::available as available_memory;
 use memory::{Buffer, Memory};
 use team::Team;
 

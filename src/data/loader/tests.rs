@@ -8,7 +8,7 @@ const ALL: Augmentation = Augmentation { crop_padding: 2, flip: true, cutout: So
 /// Images of 4 x 4 pixels whose label is their index and whose bytes differ.
 fn images(count: usize) -> Arc<Images> {
     let pixels = (0..count * 16).map(|i| (i * 37 % 251) as u8).collect();
-    let labels = (0..count).map(|i| i as u8).collect();
+    let labels = (0..count).map(|i| i as u16).collect();
     Arc::new(Images { height: 4, width: 4, channels: 1, pixels, labels })
 }
 

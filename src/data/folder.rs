@@ -1,0 +1,279 @@
+//! Pictures of one's own: one directory for each class.
+//!
+//! ```text
+//! DIR/train/CLASS/x.png    any depth below CLASS; also .jpg, .jpeg, .webp, .bmp and .gif
+//! DIR/test/CLASS/y.jpg     if there is no DIR/test, a fifth of each class is set apart by the seed
+//! ```
+//!
+//! Classes are numbered in the order of their names. Links are followed. Names that begin with a dot and files with
+//! other endings are left alone.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use walkdir::{DirEntry, WalkDir};
+
+use super::split::stratified;
+use super::{Augmentation, Dataset, Images, Reading};
+use crate::backend::cpu::available_memory;
+use crate::{Error, Result};
+
+const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
+/// The most classes: labels are 16-bit numbers.
+const MOST_CLASSES: usize = 1 << 16;
+/// The fewest training images of a class: one for the weights and one for the alphas.
+const FEWEST: usize = 2;
+
+/// Follows the reading of pictures, which may take minutes.
+pub trait Follower: Sync {
+    /// So many files of all have been read; called from several threads.
+    fn read(&self, done: usize, all: usize);
+    /// These files of a part were skipped; each error names its file. In the order of the files.
+    fn skipped(&self, errors: &[Error]);
+}
+
+/// Nobody follows.
+impl Follower for () {
+    fn read(&self, _: usize, _: usize) {}
+    fn skipped(&self, _: &[Error]) {}
+}
+
+/// Reads the pictures of a directory.
+pub fn load(directory: &Path, seed: u64, reading: &Reading, follower: &dyn Follower) -> Result<Dataset> {
+    let listed = Part::list(&directory.join("train"))?;
+    if let [class] = &listed.classes[..] {
+        let reason = format!("holds one class, {class}; expected two at least");
+        return Err(Error::Data { path: listed.directory, reason });
+    }
+    let tested = directory.join("test");
+    let tested = if tested.exists() { Some(Part::list(&tested)?.numbered_as(&listed)?) } else { None };
+    let all = listed.files.len() + tested.as_ref().map_or(0, |part| part.files.len());
+    check_memory(directory, all, reading)?;
+    let counted = Counted { done: AtomicUsize::new(0), all, follower };
+    let train = listed.read(reading, &counted)?;
+    listed.check_classes(&train)?;
+    let test = tested.as_ref().map(|part| part.read(reading, &counted)).transpose()?;
+    let (train, test) = match test {
+        Some(test) => (train, test),
+        None => {
+            let (train_indices, test_indices) = stratified(&train.labels, listed.classes.len(), seed);
+            (train.select(&train_indices), train.select(&test_indices))
+        }
+    };
+    if test.count() == 0 {
+        let reason =
+            "too few images to set some apart for a test; expected 3 in a class, or a directory test";
+        return Err(Error::Data { path: listed.directory, reason: reason.into() });
+    }
+    let (mean, deviation) = train.statistics();
+    Ok(Dataset {
+        name: directory.file_name().map_or("folder".into(), |name| name.to_string_lossy().into_owned()),
+        classes: listed.classes.len(),
+        class_names: listed.classes,
+        train,
+        test,
+        mean,
+        deviation,
+        // Of unknown pictures it is only known that a small shift does not change what they show: writing must not
+        // be mirrored.
+        augmentation: Augmentation { crop_padding: reading.image_size / 8, ..Augmentation::default() },
+    })
+}
+
+/// Refuses images that the machine has no memory for.
+fn check_memory(directory: &Path, count: usize, reading: &Reading) -> Result<()> {
+    let needed = count.saturating_mul(reading.size());
+    match available_memory() {
+        // The parts are copied once when one is set apart.
+        Some(bytes) if needed > bytes / 2 => Err(Error::Data {
+            path: directory.to_path_buf(),
+            reason: format!(
+                "{count} images of {0} x {0} pixels take {1} MiB, more than half of the memory to spare; lower \
+                 --image-size",
+                reading.image_size,
+                needed >> 20
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Counts the files that were read.
+struct Counted<'a> {
+    done: AtomicUsize,
+    all: usize,
+    follower: &'a dyn Follower,
+}
+
+/// The files of the training or the test part.
+struct Part {
+    directory: PathBuf,
+    /// The names of the classes, ascending.
+    classes: Vec<String>,
+    /// The files with their labels, class after class, ascending.
+    files: Vec<(PathBuf, u16)>,
+}
+
+impl Part {
+    /// Finds classes and files.
+    fn list(directory: &Path) -> Result<Part> {
+        let fail = |reason: String| Err(Error::Data { path: directory.to_path_buf(), reason });
+        let mut places = match subdirectories(directory) {
+            Ok(places) => places,
+            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+                return fail("no such directory; expected the pictures in train/CLASS/".into());
+            }
+            Err(error) => return Err(Error::io(directory, error)),
+        };
+        places.sort_unstable();
+        match places.len() {
+            0 => return fail("holds no classes; expected a directory of pictures for each class".into()),
+            count => check_count(directory, count)?,
+        }
+        let mut part = Part { directory: directory.into(), classes: Vec::new(), files: Vec::new() };
+        for (label, place) in places.iter().enumerate() {
+            let files = pictures(place)?;
+            if files.is_empty() {
+                let reason =
+                    format!("holds no pictures; expected files with the ending {}", ENDINGS.join(", "));
+                return Err(Error::Data { path: place.clone(), reason });
+            }
+            part.files.extend(files.into_iter().map(|file| (file, label as u16)));
+            part.classes.push(name(place));
+        }
+        Ok(part)
+    }
+
+    /// The part with the labels that its classes have in another one.
+    fn numbered_as(mut self, other: &Part) -> Result<Part> {
+        let mut labels = Vec::new();
+        for class in &self.classes {
+            let Ok(label) = other.classes.binary_search(class) else {
+                let reason = format!("is no class of {}", other.directory.display());
+                return Err(Error::Data { path: self.directory.join(class), reason });
+            };
+            labels.push(label as u16);
+        }
+        self.files.iter_mut().for_each(|(_, label)| *label = labels[usize::from(*label)]);
+        self.classes.clone_from(&other.classes);
+        Ok(self)
+    }
+
+    /// Decodes all files. What a thread decodes has its place before: the order does not depend on threads.
+    fn read(&self, reading: &Reading, counted: &Counted) -> Result<Images> {
+        let size = reading.size();
+        let mut pixels = vec![0; self.files.len() * size];
+        let places = pixels.par_chunks_exact_mut(size).zip(&self.files);
+        let decoded = places.map(|(place, (file, _))| {
+            let outcome = reading.read(file, place);
+            counted.follower.read(counted.done.fetch_add(1, Ordering::Relaxed) + 1, counted.all);
+            outcome
+        });
+        let outcomes: Vec<Result<()>> = if reading.strict {
+            // The first of the files, whichever thread was faster; what lies behind it is not begun.
+            match decoded.find_first(Result::is_err) {
+                Some(Err(error)) => return Err(error),
+                _ => self.files.iter().map(|_| Ok(())).collect(),
+            }
+        } else {
+            decoded.collect()
+        };
+        let mut labels = Vec::with_capacity(self.files.len());
+        let mut skipped = Vec::new();
+        for (index, (outcome, (_, label))) in outcomes.into_iter().zip(&self.files).enumerate() {
+            match outcome {
+                Ok(()) => {
+                    pixels.copy_within(index * size..(index + 1) * size, labels.len() * size);
+                    labels.push(*label);
+                }
+                Err(error) => skipped.push(error),
+            }
+        }
+        pixels.truncate(labels.len() * size);
+        counted.follower.skipped(&skipped);
+        let (side, channels) = (reading.image_size, reading.colour.channels());
+        Ok(Images { height: side, width: side, channels, pixels, labels })
+    }
+
+    /// Refuses a class with too few images for a search.
+    fn check_classes(&self, images: &Images) -> Result<()> {
+        let counts = images.class_counts(self.classes.len());
+        let Some(class) = counts.iter().position(|&count| count < FEWEST) else { return Ok(()) };
+        let (files, count) =
+            (self.files.iter().filter(|(_, label)| usize::from(*label) == class).count(), counts[class]);
+        let found = match (files, count) {
+            (1, 1) => "holds one picture".to_owned(),
+            _ => format!("holds {files} pictures of which {count} can be read"),
+        };
+        let reason = format!("{found}; expected at least {FEWEST} to train weights and alphas on");
+        Err(Error::Data { path: self.directory.join(&self.classes[class]), reason })
+    }
+}
+
+/// Refuses more classes than there are labels.
+fn check_count(directory: &Path, classes: usize) -> Result<()> {
+    if classes <= MOST_CLASSES {
+        return Ok(());
+    }
+    let reason = format!("holds {classes} classes; expected at most {MOST_CLASSES}");
+    Err(Error::Data { path: directory.into(), reason })
+}
+
+/// The last part of a path.
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The directories in a directory, in no order.
+fn subdirectories(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() && !name(&path).starts_with('.') {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// The pictures below the directory of a class, ascending.
+fn pictures(class: &Path) -> Result<Vec<PathBuf>> {
+    let visible =
+        |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+    let mut found = Vec::new();
+    for entry in WalkDir::new(class).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible)
+    {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => {
+                found.push(entry.into_path());
+            }
+            Ok(_) => {}
+            Err(error) => found.extend(dangling(class, error)?),
+        }
+    }
+    Ok(found)
+}
+
+/// The link to a picture that is not there, which counts as one that cannot be read; any other error is one of the
+/// directory.
+fn dangling(class: &Path, error: walkdir::Error) -> Result<Option<PathBuf>> {
+    let path = error.path().unwrap_or(class).to_path_buf();
+    if let Some(ancestor) = error.loop_ancestor() {
+        let reason = format!("is a link that leads back to {}", ancestor.display());
+        return Err(Error::Data { path, reason });
+    }
+    match error.io_error().map(std::io::Error::kind) {
+        Some(ErrorKind::NotFound) if path.is_symlink() => Ok(Some(path).filter(|path| is_picture(path))),
+        _ => Err(Error::io(path, error.into())),
+    }
+}
+
+fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+#[cfg(test)]
+mod tests;

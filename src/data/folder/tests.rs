@@ -1,0 +1,237 @@
+use std::sync::Mutex;
+
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+
+use super::*;
+use crate::data::Colour;
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    /// Two classes with so many training pictures each, every one of another shade.
+    fn with(count: usize) -> Self {
+        let folder = Folder::new();
+        for (class, red) in [("cat", 0), ("ant", 100)] {
+            (0..count)
+                .for_each(|number| folder.picture(&format!("train/{class}/{number:03}.png"), red + number));
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// A picture of one shade.
+    fn picture(&self, name: &str, red: usize) {
+        self.file(name, b"");
+        let picture = RgbImage::from_pixel(6, 5, Rgb([red as u8, 50, 90]));
+        picture.save_with_format(self.path(name), image::ImageFormat::Png).unwrap();
+    }
+
+    fn load_with(&self, reading: &Reading, follower: &dyn Follower) -> Result<Dataset> {
+        load(self.0.path(), 3, reading, follower)
+    }
+
+    fn load(&self) -> Result<Dataset> {
+        self.load_with(&SMALL, &())
+    }
+
+    /// What is said about this folder, which must name this file.
+    fn refusal(&self, name: &str) -> String {
+        let sentence = self.load().unwrap_err().to_string();
+        assert!(sentence.contains(&format!("{}: ", self.path(name).display())), "{sentence} lacks {name}");
+        sentence
+    }
+}
+
+const SMALL: Reading = Reading { image_size: 4, colour: Colour::Rgb, strict: false };
+
+/// Remembers what it was told.
+#[derive(Default)]
+struct Memory {
+    read: Mutex<Vec<(usize, usize)>>,
+    skipped: Mutex<Vec<String>>,
+}
+
+impl Follower for Memory {
+    fn read(&self, done: usize, all: usize) {
+        self.read.lock().unwrap().push((done, all));
+    }
+
+    fn skipped(&self, errors: &[Error]) {
+        self.skipped.lock().unwrap().extend(errors.iter().map(Error::to_string));
+    }
+}
+
+fn reds(images: &Images) -> Vec<u8> {
+    (0..images.count()).map(|index| images.image(index)[0]).collect()
+}
+
+#[test]
+fn classes_are_directories_in_the_order_of_their_names() {
+    let folder = Folder::with(2);
+    folder.picture("test/cat/deep/down/x.PNG", 200);
+    folder.picture("train/ant/.hidden.png", 201);
+    folder.picture("train/.cache/x.png", 202);
+    folder.file("train/cat/labels.csv", b"no picture");
+    folder.file("train/readme.txt", b"no class");
+    let memory = Memory::default();
+    let dataset = folder.load_with(&SMALL, &memory).unwrap();
+    assert_eq!(dataset.class_names, ["ant", "cat"]);
+    assert_eq!(
+        (reds(&dataset.train), dataset.train.labels.clone()),
+        (vec![100, 101, 0, 1], vec![0, 0, 1, 1])
+    );
+    assert_eq!((reds(&dataset.test), dataset.test.labels.clone()), (vec![200], vec![1]));
+    assert_eq!((dataset.train.height, dataset.train.width, dataset.train.channels), (4, 4, 3));
+    assert_eq!(dataset.mean, [50.5, 50.0, 90.0]);
+    let mut read = memory.read.into_inner().unwrap();
+    read.sort_unstable();
+    assert_eq!(read, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
+    assert!(memory.skipped.into_inner().unwrap().is_empty());
+}
+
+#[test]
+fn without_a_test_directory_a_fifth_of_each_class_is_set_apart() {
+    let folder = Folder::with(10);
+    let dataset = folder.load().unwrap();
+    assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
+    assert_eq!(folder.load().unwrap(), dataset);
+    assert_ne!(load(folder.0.path(), 4, &SMALL, &()).unwrap(), dataset);
+    let mut all = [reds(&dataset.train), reds(&dataset.test)].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..10).chain(100..110).collect::<Vec<u8>>());
+    let two = Folder::with(2).refusal("train");
+    assert!(two.contains("expected 3 in a class, or a directory test"), "{two}");
+}
+
+#[test]
+fn broken_files_are_told_in_order_and_left_out() {
+    let folder = Folder::with(40);
+    folder.file("train/ant/007.png", b"");
+    folder.file("train/cat/031.png", b"not a picture");
+    folder.file("train/cat/002.png", &std::fs::read(folder.path("train/cat/003.png")).unwrap()[..50]);
+    let load = |threads| {
+        let memory = Memory::default();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let dataset = pool.install(|| folder.load_with(&SMALL, &memory)).unwrap();
+        (dataset, memory.skipped.into_inner().unwrap())
+    };
+    let (dataset, skipped) = load(1);
+    assert_eq!((load(3), load(8)), ((dataset.clone(), skipped.clone()), (dataset.clone(), skipped.clone())));
+    let broken = [
+        "train/ant/007.png: is empty",
+        "train/cat/002.png: cannot be decoded",
+        "train/cat/031.png: holds no",
+    ];
+    assert_eq!(skipped.len(), 3);
+    assert!(skipped.iter().zip(broken).all(|(told, expected)| told.contains(expected)), "{skipped:?}");
+    assert_eq!(dataset.train.count() + dataset.test.count(), 77);
+    for _ in 0..20 {
+        let strict = folder.load_with(&Reading { strict: true, ..SMALL }, &()).unwrap_err().to_string();
+        assert!(strict.contains(broken[0]), "{strict}");
+    }
+}
+
+#[test]
+fn places_without_pictures_are_refused() {
+    let folder = Folder::new();
+    let nothing = folder.refusal("train");
+    assert!(nothing.contains("no such directory; expected the pictures in train/CLASS/"), "{nothing}");
+    folder.file("train", b"a file");
+    assert!(folder.refusal("train").contains("no such directory"));
+    let folder = Folder::new();
+    folder.file("train/loose.png", b"");
+    assert!(folder.refusal("train").contains("no classes"));
+    folder.picture("train/cat/1.png", 1);
+    assert!(folder.refusal("train").contains("one class, cat"));
+    folder.file("train/dog/notes.txt", b"");
+    assert!(folder.refusal("train/dog").contains("no pictures; expected files with the ending png, jpg"));
+    let folder = Folder::with(3);
+    std::fs::create_dir(folder.path("test")).unwrap();
+    assert!(folder.refusal("test").contains("no classes"));
+}
+
+#[test]
+fn a_class_needs_two_pictures() {
+    let folder = Folder::with(3);
+    folder.picture("train/bee/1.png", 1);
+    assert!(folder.refusal("train/bee").contains("holds one picture; expected at least 2"));
+    folder.file("train/bee/2.png", b"broken");
+    assert!(folder.refusal("train/bee").contains("holds 2 pictures of which 1 can be read"));
+    folder.picture("train/bee/2.png", 1);
+    folder.load().unwrap();
+}
+
+#[test]
+fn classes_of_the_test_part_are_those_of_the_training_part() {
+    let folder = Folder::with(3);
+    folder.picture("test/ant/1.png", 7);
+    assert_eq!(folder.load().unwrap().test.class_counts(2), [1, 0]);
+    folder.picture("test/cow/1.png", 7);
+    assert!(folder.refusal("test/cow").contains("is no class of"));
+}
+
+#[test]
+fn more_classes_than_labels_are_refused() {
+    check_count(Path::new("x"), 65_536).unwrap();
+    let sentence = check_count(Path::new("x"), 65_537).unwrap_err().to_string();
+    assert!(sentence.contains("x: holds 65537 classes; expected at most 65536"), "{sentence}");
+}
+
+#[test]
+fn images_that_no_memory_can_hold_are_refused() {
+    let reading = Reading { image_size: 1024, ..SMALL };
+    let Err(error) = check_memory(Path::new("x"), 1 << 40, &reading) else {
+        return println!("skipped: this system does not tell how much memory it has");
+    };
+    assert!(error.to_string().contains("lower --image-size"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_but_not_round_in_circles() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::with(3);
+    folder.picture("elsewhere/1.png", 33);
+    symlink(folder.path("elsewhere"), folder.path("train/cat/more")).unwrap();
+    symlink(folder.path("elsewhere/1.png"), folder.path("train/ant/link.png")).unwrap();
+    assert_eq!(folder.load().unwrap().train.count() + folder.load().unwrap().test.count(), 8);
+    symlink(folder.path("nowhere.png"), folder.path("train/ant/lost.png")).unwrap();
+    let memory = Memory::default();
+    folder.load_with(&SMALL, &memory).unwrap();
+    let skipped = memory.skipped.into_inner().unwrap();
+    assert!(skipped.len() == 1 && skipped[0].contains("lost.png: "), "{skipped:?}");
+    symlink(folder.path("train/cat"), folder.path("train/cat/again")).unwrap();
+    assert!(folder.refusal("train/cat/again").contains("is a link that leads back to"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::with(3);
+    for place in ["train/cat", "train"] {
+        let path = folder.path(place);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+        let readable = std::fs::read_dir(&path).is_ok();
+        let refusal = (!readable).then(|| folder.refusal(place));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        match refusal {
+            Some(refusal) => assert!(refusal.contains("denied"), "{refusal}"),
+            None => println!("skipped: this user may read every directory"),
+        }
+    }
+}

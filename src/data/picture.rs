@@ -1,0 +1,171 @@
+//! One picture: from a file of any size and colour to a square of bytes.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::imageops::{FilterType, resize};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The longest file that is read, in bytes.
+const LONGEST_FILE: u64 = 256 << 20;
+/// The longest side of a picture.
+const LONGEST_SIDE: u32 = 32_768;
+/// The most bytes that the pixels of one picture may take: 89 million pixels in RGB.
+const MOST_BYTES: u64 = 256 << 20;
+/// What the pixels of any picture may take, however short its file.
+const FEW_BYTES: u64 = 4 << 20;
+/// Bytes of pixels for each byte of a file beyond that. No format but a picture of nothing reaches it: deflate ends at
+/// 1032 to 1.
+const EXPANSION: u64 = 1100;
+
+/// The values of a pixel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    /// Red, green and blue.
+    #[default]
+    Rgb,
+    /// Brightness.
+    Grey,
+}
+
+impl Colour {
+    /// Values of a pixel.
+    pub const fn channels(self) -> usize {
+        match self {
+            Colour::Rgb => 3,
+            Colour::Grey => 1,
+        }
+    }
+}
+
+/// How pictures of any size and colour become images of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The side of an image in pixels.
+    pub image_size: usize,
+    /// The values of a pixel.
+    pub colour: Colour,
+    /// Whether the first file that cannot be read is an error; otherwise such files are skipped.
+    pub strict: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Reading { image_size: 32, colour: Colour::Rgb, strict: false }
+    }
+}
+
+impl Reading {
+    /// Bytes of an image.
+    pub fn size(&self) -> usize {
+        self.image_size * self.image_size * self.colour.channels()
+    }
+
+    /// Reads a picture into `out`, `[row][column][channel]`: turned upright as its Exif data says, cut to the square in
+    /// its centre, and resized by a Lanczos filter. Transparency is dropped; of moving pictures the first is taken.
+    ///
+    /// # Panics
+    /// When `out` is not [`Reading::size`] long.
+    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<()> {
+        let picture = decode(path)?;
+        let side = picture.width().min(picture.height());
+        let (left, top) = ((picture.width() - side) / 2, (picture.height() - side) / 2);
+        let square = picture.crop_imm(left, top, side, side);
+        let size = self.image_size as u32;
+        let pixels = match self.colour {
+            Colour::Rgb => resize(&square.to_rgb8(), size, size, FilterType::Lanczos3).into_raw(),
+            Colour::Grey => resize(&square.to_luma8(), size, size, FilterType::Lanczos3).into_raw(),
+        };
+        out.copy_from_slice(&pixels);
+        Ok(())
+    }
+}
+
+/// Decodes a file by its content, whatever its name says.
+fn decode(path: &Path) -> Result<DynamicImage> {
+    let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
+    let bytes = bytes(path)?;
+    let length = bytes.len() as u64;
+    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
+    let mut reader = reader.map_err(|error| Error::io(path, error))?;
+    let Some(format) = reader.format() else {
+        return Err(fail("holds no PNG, JPEG, WebP, BMP or GIF picture".into()));
+    };
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(&bytes) {
+        return Err(fail("is cut off: a JPEG picture without its end".into()));
+    }
+    // A header cannot ask for more memory than its file can fill.
+    let mut limits = Limits::no_limits();
+    limits.max_image_width = Some(LONGEST_SIDE);
+    limits.max_image_height = Some(LONGEST_SIDE);
+    limits.max_alloc = Some((length.saturating_mul(EXPANSION)).clamp(FEW_BYTES, MOST_BYTES));
+    reader.limits(limits.clone());
+    let unreadable = |error: ImageError| match error {
+        ImageError::Limits(_) => {
+            fail(format!("says that it holds more pixels than a file of {length} bytes may"))
+        }
+        other => fail(format!("cannot be decoded: {}", other.to_string().replace('\n', " "))),
+    };
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    limits.reserve(decoder.total_bytes()).map_err(unreadable)?;
+    // Exif data that cannot be read is none.
+    let orientation = decoder.orientation();
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    if picture.width() == 0 || picture.height() == 0 {
+        return Err(fail("holds no pixels".into()));
+    }
+    if let Ok(orientation) = orientation {
+        picture.apply_orientation(orientation);
+    }
+    Ok(picture)
+}
+
+/// The bytes of a file.
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|source| Error::io(path, source))?;
+    let fail = |reason: String| Err(Error::Data { path: path.to_path_buf(), reason });
+    match bytes.len() as u64 {
+        0 => fail("is empty".into()),
+        length if length > LONGEST_FILE => fail(format!("is longer than {LONGEST_FILE} bytes")),
+        _ => Ok(bytes),
+    }
+}
+
+/// Whether the end marker follows the scans of a JPEG file. The decoder would paint what is missing grey.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    const SCAN: u8 = 0xda;
+    const END: u8 = 0xd9;
+    let mut place = 2;
+    loop {
+        // To the next marker. In a scan ff stands before 00 or a restart marker where it is none.
+        let Some(ff) = bytes.get(place..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) else {
+            return false;
+        };
+        let Some(&marker) = bytes.get(place + ff + 1) else { return false };
+        place += ff + 2;
+        match marker {
+            END => return true,
+            // A second ff may be the first byte of the marker.
+            0xff => place -= 1,
+            0x00 | 0x01 | 0xd0..=0xd8 => {}
+            // What follows a scan header is searched byte by byte; other segments are left out, for the data of a camera
+            // may hold a small picture with an end of its own.
+            SCAN => {}
+            _ => match bytes.get(place..place + 2) {
+                Some(length) => place += usize::from(u16::from_be_bytes([length[0], length[1]])),
+                None => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! A cell's graph as a drawing in SVG and as a text for Graphviz.
+
+use std::fmt::Write;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::cell_graph::{BOX, Layout, Point, STATE, layout};
+use super::drawing::state_name;
+use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+
+/// The colours by day and by night.
+pub const PALETTE: &str = include_str!("palette.css");
+/// What the parts of the drawing look like.
+pub const STYLE: &str = include_str!("cell.css");
+
+/// The radius of a corner.
+const CORNER: f64 = 6.0;
+/// The length of an arrow head, and half its width.
+const ARROW: (f64, f64) = (6.0, 3.5);
+
+/// A drawing for a page that has [`PALETTE`] and [`STYLE`].
+pub fn inline(cell: &CellGenotype, title: &str) -> Markup {
+    let layout = layout(cell);
+    html! {
+        svg role="img" aria-label=(title) class="cell" viewBox=(view_box(&layout)) {
+            title { (title) }
+            (parts(&layout))
+        }
+    }
+}
+
+/// A drawing as a file of its own.
+pub fn standalone(cell: &CellGenotype, title: &str) -> String {
+    let layout = layout(cell);
+    let (left, width) = layout.horizontal;
+    let svg = html! {
+        svg xmlns="http://www.w3.org/2000/svg" role="img" class="cell" viewBox=(view_box(&layout))
+            width=(width) height=(layout.height) {
+            title { (title) }
+            style { (PreEscaped(PALETTE)) (PreEscaped(STYLE)) }
+            rect class="paper" x=(left) y="0" width=(width) height=(layout.height) {}
+            (parts(&layout))
+        }
+    };
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", svg.into_string())
+}
+
+/// A cell in the language of Graphviz.
+pub fn dot(cell: &CellGenotype, name: &str) -> String {
+    let mut text = format!("digraph {name} {{\n  rankdir=LR;\n  node [shape=box, style=rounded];\n");
+    for (edge, (operation, input)) in cell.edges.iter().enumerate() {
+        let (from, to) = (state_name(*input), state_name(edge / EDGES_PER_NODE + INPUTS));
+        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{operation}\"];");
+    }
+    for state in &cell.concat {
+        let _ = writeln!(text, "  \"{}\" -> \"output\";", state_name(*state));
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The number of an operation's colour.
+pub fn colour(operation: Operation) -> usize {
+    Operation::ALL.iter().position(|other| *other == operation).unwrap_or_default()
+}
+
+fn view_box(layout: &Layout) -> String {
+    format!("{} 0 {} {}", layout.horizontal.0, layout.horizontal.1, layout.height)
+}
+
+fn parts(layout: &Layout) -> Markup {
+    let ((x, y), concatenated) = &layout.output;
+    html! {
+        // A way is kept clear of the ways below it, but not of those from the same state.
+        @for wires in &layout.wires {
+            @for wire in wires { path class="clear" d=(path(&wire.points)) {} }
+            @for wire in wires {
+                path class=(if wire.to_output { "wire output" } else { "wire" }) d=(path(&wire.points)) {}
+                path class=(if wire.to_output { "head output" } else { "head" }) d=(head(&wire.points)) {}
+            }
+        }
+        @for (sum, (_, operation)) in layout.sums.iter().zip(&layout.operations) {
+            g style=(format!("--colour:var(--operation-{})", colour(*operation))) {
+                path class="wire sum" d=(path(sum)) {}
+                path class="head sum" d=(head(sum)) {}
+            }
+        }
+        @for ((x, y), operation) in &layout.operations {
+            g style=(format!("--colour:var(--operation-{})", colour(*operation))) {
+                rect class="operation" x=(x - BOX.0 / 2.0) y=(y - BOX.1 / 2.0) width=(BOX.0) height=(BOX.1) rx="5" {}
+                text x=(x) y=(y) { (operation) }
+            }
+        }
+        @for (middle, name) in &layout.states { (state(*middle, name)) }
+        (state((*x, *y), "output"))
+        text class="note" x=(x) y=(y + STATE.1 / 2.0 + 12.0) { (concatenated) }
+    }
+}
+
+fn state((x, y): Point, name: &str) -> Markup {
+    html! {
+        rect class="state" x=(x - STATE.0 / 2.0) y=(y - STATE.1 / 2.0) width=(STATE.0) height=(STATE.1)
+            rx=(STATE.1 / 2.0) {}
+        text x=(x) y=(y) { (name) }
+    }
+}
+
+/// A way with round corners.
+fn path(points: &[Point]) -> String {
+    let mut path = String::new();
+    for (index, &(x, y)) in points.iter().enumerate() {
+        let neighbours =
+            index.checked_sub(1).and_then(|before| points.get(before)).zip(points.get(index + 1));
+        let _ = match neighbours {
+            None if index == 0 => write!(path, "M{x} {y}"),
+            None => write!(path, "L{x} {y}"),
+            Some((&before, &after)) => {
+                let ((ax, ay), (bx, by)) = (towards((x, y), before), towards((x, y), after));
+                write!(path, "L{ax} {ay}Q{x} {y} {bx} {by}")
+            }
+        };
+    }
+    path
+}
+
+/// The point on the way to another one where the round corner begins.
+fn towards((x, y): Point, (to_x, to_y): Point) -> Point {
+    let length = (to_x - x).hypot(to_y - y);
+    if length == 0.0 {
+        return (x, y);
+    }
+    let part = CORNER.min(length / 2.0) / length;
+    (x + part * (to_x - x), y + part * (to_y - y))
+}
+
+/// The arrow head at the end of a way.
+fn head(points: &[Point]) -> String {
+    let [.., (from_x, from_y), (x, y)] = *points else { return String::new() };
+    let length = (x - from_x).hypot(y - from_y).max(1.0);
+    let (right, down) = ((x - from_x) / length, (y - from_y) / length);
+    let (back_x, back_y) = (x - ARROW.0 * right, y - ARROW.0 * down);
+    let (side_x, side_y) = (ARROW.1 * down, ARROW.1 * right);
+    let (one_x, one_y, other_x, other_y) =
+        (back_x + side_x, back_y - side_y, back_x - side_x, back_y + side_y);
+    format!("M{x} {y}L{one_x} {one_y}L{other_x} {other_y}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::published;
+
+    #[test]
+    fn drawings_are_well_formed_and_whole() {
+        for entry in published::all().unwrap() {
+            for cell in [&entry.genotype.normal, &entry.genotype.reduce] {
+                let svg = standalone(cell, "A cell & its <nodes>");
+                let document = roxmltree::Document::parse(&svg).unwrap();
+                let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();
+                // Operations, states, the output and its note.
+                assert_eq!(texts.len(), cell.edges.len() + cell.nodes() + INPUTS + 2);
+                for (operation, _) in &cell.edges {
+                    assert!(texts.iter().any(|text| text.text() == Some(operation.name())));
+                }
+                assert!(!svg.contains("NaN") && !svg.contains("url("));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_for_graphviz_names_every_edge() {
+        let cell = published::find("darts-v2").unwrap().genotype.normal;
+        let text = dot(&cell, "normal");
+        assert!(text.starts_with("digraph normal {") && text.ends_with("}\n"));
+        assert!(text.contains("  \"k-2\" -> \"node 0\" [label=\"sep_conv_3x3\"];\n"), "{text}");
+        assert_eq!(text.matches(" -> ").count(), cell.edges.len() + cell.concat.len());
+    }
+}

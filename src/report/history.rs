@@ -1,0 +1,102 @@
+//! What a run directory tells of its search, as far as it went.
+
+use std::path::Path;
+
+use super::run_directory::{alphas_file, epochs, load_genotype};
+use crate::files::{read_bounded, read_text};
+use crate::search::observer::EpochRecord;
+use crate::space::alphas::Alphas;
+use crate::space::genotype::Genotype;
+use crate::{Error, Result};
+
+/// The longest plan that is read, in bytes.
+const MAX_PLAN: usize = 64 * 1024;
+/// The longest metrics that are read, in bytes: a thousand for each of the most epochs.
+const MAX_METRICS: usize = 200 << 20;
+
+/// A search in its epochs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// The name of the run directory.
+    pub name: String,
+    /// The keys of the plan and their values, as they are written.
+    pub plan: Vec<(String, String)>,
+    /// What was measured in each epoch; never empty.
+    pub records: Vec<EpochRecord>,
+    /// The epochs whose alphas are stored, ascending, and the alphas; never empty.
+    pub alphas: Vec<(usize, Alphas)>,
+    /// The genotype of the last epoch.
+    pub genotype: Genotype,
+}
+
+impl History {
+    /// Reads a run directory.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or no epoch was finished.
+    pub fn load(run: &Path) -> Result<Self> {
+        if !run.is_dir() {
+            return Err(Error::Format { path: run.into(), reason: "no such run directory".to_owned() });
+        }
+        let plan = plan(&run.join("plan.toml"))?;
+        let records = records(&run.join("metrics.jsonl"))?;
+        let stored = epochs(run)?;
+        let load = |&epoch: &usize| Alphas::load(&alphas_file(run, epoch)).map(|(alphas, _)| (epoch, alphas));
+        let alphas = stored.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let genotype = load_genotype(run)?;
+        if alphas.is_empty() {
+            let reason = "holds no alphas: no epoch of this run was finished".to_owned();
+            return Err(Error::Format { path: run.join("alphas"), reason });
+        }
+        let nodes = genotype.normal.nodes();
+        if let Some((epoch, _)) = alphas.iter().find(|(_, alphas)| alphas.nodes != nodes) {
+            let reason = format!("holds other cells than genotype.json, which has {nodes} nodes");
+            return Err(Error::Format { path: alphas_file(run, *epoch), reason });
+        }
+        // The last part of `.` or `..` is not a name.
+        let name =
+            run.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        Ok(History { name: name.unwrap_or_else(|| "run".to_owned()), plan, records, alphas, genotype })
+    }
+
+    /// The value of a key of the plan, without quotes.
+    pub fn planned(&self, key: &str) -> Option<&str> {
+        self.plan.iter().find(|(name, _)| name == key).map(|(_, value)| value.trim_matches('"'))
+    }
+
+    /// The last epoch.
+    pub fn last(&self) -> &EpochRecord {
+        &self.records[self.records.len() - 1]
+    }
+
+    /// The alphas of the last epoch.
+    pub fn last_alphas(&self) -> &Alphas {
+        &self.alphas[self.alphas.len() - 1].1
+    }
+}
+
+/// The keys of a plan and their values. Whatever else a plan of another version holds is shown too.
+fn plan(path: &Path) -> Result<Vec<(String, String)>> {
+    let text = read_text(path, MAX_PLAN)?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Format {
+        path: path.into(),
+        reason: error.message().replace('\n', " "),
+    })?;
+    Ok(table.into_iter().map(|(key, value)| (key, value.to_string())).collect())
+}
+
+/// The lines of the metrics. A last line without an end is one that a search is about to write.
+fn records(path: &Path) -> Result<Vec<EpochRecord>> {
+    let bytes = read_bounded(path, MAX_METRICS)?;
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let fail = |reason: String| Error::Format { path: path.into(), reason };
+    let records = lines.enumerate().map(|(index, line)| {
+        serde_json::from_slice(line).map_err(|error| fail(format!("line {}: {error}", index + 1)))
+    });
+    let records = records.collect::<Result<Vec<EpochRecord>>>()?;
+    if records.is_empty() {
+        return Err(fail("holds no epoch: none of this run was finished".to_owned()));
+    }
+    Ok(records)
+}

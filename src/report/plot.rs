@@ -1,0 +1,104 @@
+//! Curves over epochs as SVG.
+//!
+//! plotters knows no style sheets, so it draws in marks, colours that stand for a name, and the names take their
+//! place: a page decides what they look like by day and by night.
+
+use plotters::prelude::*;
+
+/// The colours that a curve may have: one for each candidate operation.
+pub const COLOURS: usize = 8;
+
+/// Axes and writing.
+const INK: RGBColor = RGBColor(1, 1, 1);
+/// The lines of the grid.
+const GRID: RGBColor = RGBColor(2, 2, 2);
+
+/// A curve: the colour it has, and its points as epoch and value.
+pub struct Curve {
+    /// The colour, below [`COLOURS`]; in a style sheet `--operation-N`.
+    pub colour: usize,
+    /// Epoch and value.
+    pub points: Vec<(usize, f64)>,
+}
+
+/// What surrounds the curves.
+pub struct Frame<'a> {
+    /// What is told to those who cannot see it.
+    pub label: &'a str,
+    /// Width and height in units of the drawing.
+    pub size: (u32, u32),
+    /// The lowest and the highest value; drawn a little larger if they are the same.
+    pub values: (f64, f64),
+}
+
+impl Frame<'_> {
+    /// Draws curves. The drawing has no size of its own: it takes the width that it is given.
+    pub fn draw(&self, curves: &[Curve]) -> String {
+        let mut svg = String::new();
+        self.plot(curves, &mut svg).expect("a string takes every drawing");
+        let (width, height) = self.size;
+        let fixed = format!("<svg width=\"{width}\" height=\"{height}\" ");
+        let label = maud::html! { (self.label) }.into_string().replace('"', "&quot;");
+        let mut svg = svg.replacen(&fixed, &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);
+        svg = svg.replace(&hex(INK), "currentColor").replace(&hex(GRID), "var(--line)");
+        for colour in 0..COLOURS {
+            svg = svg.replace(&hex(mark(colour)), &format!("var(--operation-{colour})"));
+        }
+        svg
+    }
+
+    fn plot(
+        &self,
+        curves: &[Curve],
+        svg: &mut String,
+    ) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'_> as DrawingBackend>::ErrorType>> {
+        let epochs = || curves.iter().flat_map(|curve| curve.points.iter().map(|&(epoch, _)| epoch as i32));
+        let (first, last) = (epochs().min().unwrap_or(1), epochs().max().unwrap_or(1));
+        let (low, high) = self.values;
+        let room = if high > low { (high - low) * 0.04 } else { 0.5 };
+        let root = SVGBackend::with_string(svg, self.size).into_drawing_area();
+        // A single epoch still needs an axis.
+        let mut chart = ChartBuilder::on(&root)
+            .margin(6)
+            .x_label_area_size(22)
+            .y_label_area_size(42)
+            .build_cartesian_2d(first..last.max(first + 1), low - room..high + room)?;
+        let whole = curves.iter().flat_map(|curve| &curve.points).all(|(_, value)| value.fract() == 0.0);
+        let marks = if whole { (high - low + 1.0).clamp(2.0, 5.0) as usize } else { 5 };
+        // Digits enough to tell the marks at the axis apart.
+        let digits =
+            if whole { 0 } else { (1.0 - (high - low + room).log10()).ceil().clamp(0.0, 6.0) as usize };
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .axis_style(GRID)
+            .x_labels(5)
+            .y_labels(marks)
+            .y_label_formatter(&|value| format!("{value:.digits$}"))
+            .label_style(("sans-serif", 14).into_font().color(&INK))
+            .draw()?;
+        for curve in curves {
+            let line = curve.points.iter().map(|&(epoch, value)| (epoch as i32, value));
+            let style = mark(curve.colour).stroke_width(2);
+            // A line of one point cannot be seen.
+            if let [(epoch, value)] = curve.points[..] {
+                chart.draw_series([Circle::new((epoch as i32, value), 3, mark(curve.colour).filled())])?;
+            } else {
+                chart.draw_series(LineSeries::new(line, style))?;
+            }
+        }
+        root.present()
+    }
+}
+
+/// The mark of a colour.
+const fn mark(colour: usize) -> RGBColor {
+    RGBColor(3, 3, colour as u8)
+}
+
+/// A colour as plotters writes it.
+fn hex(RGBColor(red, green, blue): RGBColor) -> String {
+    format!("#{red:02X}{green:02X}{blue:02X}")
+}

@@ -1,0 +1,180 @@
+//! The numbers of a search as an event file of TensorBoard.
+//!
+//! Such a file is a row of records: the length of an event, a checksum of the length, the event as a protocol buffer
+//! (tensorflow/core/util/event.proto), and a checksum of the event.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prost::Message;
+
+use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::space::alphas::{Alphas, CANDIDATES, edge};
+use crate::space::derivation::softmax;
+use crate::space::genotype::{INPUTS, Operation};
+use crate::{Error, Result};
+
+/// `tensorflow.Event`, as far as it is used.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    /// Seconds since 1970.
+    #[prost(double, tag = "1")]
+    wall_time: f64,
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+/// `tensorflow.Summary`.
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Value>,
+}
+
+/// `tensorflow.Summary.Value` of a number.
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(float, tag = "2")]
+    simple_value: f32,
+}
+
+/// An event file that a search writes, epoch by epoch.
+pub struct EventFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl EventFile {
+    /// Creates an event file in a directory, which TensorBoard finds by its name.
+    pub fn create(directory: &Path) -> Result<Self> {
+        let seconds = now() as u64;
+        let path = directory.join(format!("events.out.tfevents.{seconds}.darts"));
+        let file = File::create_new(&path).map_err(|source| Error::io(&path, source))?;
+        let mut events = EventFile { path, file };
+        events.write(&Event {
+            wall_time: now(),
+            file_version: Some("brain.Event:2".to_owned()),
+            ..Event::default()
+        })?;
+        Ok(events)
+    }
+
+    /// Appends an event in one write.
+    fn write(&mut self, event: &Event) -> Result<()> {
+        let event = event.encode_to_vec();
+        let length = (event.len() as u64).to_le_bytes();
+        let check = |bytes: &[u8]| masked(crc32c::crc32c(bytes)).to_le_bytes();
+        let record = [&length[..], &check(&length), &event, &check(&event)].concat();
+        self.file.write_all(&record).map_err(|source| Error::io(&self.path, source))
+    }
+}
+
+/// A checksum as these records hold it, so that checksums of checksums stay apart.
+fn masked(checksum: u32) -> u32 {
+    checksum.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
+impl Observer for EventFile {
+    fn started(&mut self, _: &Facts) -> Result<()> {
+        Ok(())
+    }
+
+    fn step(&mut self, _: &StepRecord) -> Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
+        let value = |tag: &str, value: f64| Value { tag: tag.to_owned(), simple_value: value as f32 };
+        let mut values = vec![
+            value("loss/train", record.train_loss),
+            value("loss/valid", record.valid_loss),
+            value("accuracy/train", record.train_accuracy),
+            value("accuracy/valid", record.valid_accuracy),
+            value("entropy/normal", record.entropy_normal),
+            value("entropy/reduce", record.entropy_reduce),
+            value("skip_connections/normal", record.skip_connections as f64),
+            value("skip_connections/reduce", record.skip_connections_reduce as f64),
+            value("weight_lr", record.weight_lr),
+            value("images_per_second", record.images_per_second),
+        ];
+        for (cell, rows) in [("normal", &alphas.normal), ("reduce", &alphas.reduce)] {
+            for node in 0..alphas.nodes {
+                for state in 0..node + INPUTS {
+                    let start = edge(node, state) * CANDIDATES;
+                    let weights = softmax(&rows[start..start + CANDIDATES]);
+                    values.extend(Operation::ALL.into_iter().zip(weights).map(|(operation, weight)| {
+                        value(
+                            &format!("mixing_{cell}/{state}-{}/{operation}", node + INPUTS),
+                            f64::from(weight),
+                        )
+                    }));
+                }
+            }
+        }
+        let summary = Some(Summary { value: values });
+        self.write(&Event { wall_time: now(), step: record.epoch as i64, summary, ..Event::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::alphas::ramp;
+    use crate::space::derivation::derive;
+
+    /// The events of a file, each checked against its checksums.
+    fn events(mut bytes: &[u8]) -> Vec<Event> {
+        let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+        let mut events = Vec::new();
+        while !bytes.is_empty() {
+            let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            assert_eq!(number(&bytes[8..12]), masked(crc32c::crc32c(&bytes[..8])));
+            let event = &bytes[12..12 + length];
+            assert_eq!(number(&bytes[12 + length..16 + length]), masked(crc32c::crc32c(event)));
+            events.push(Event::decode(event).unwrap());
+            bytes = &bytes[16 + length..];
+        }
+        events
+    }
+
+    #[test]
+    fn epochs_become_events() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = EventFile::create(directory.path()).unwrap();
+        let alphas = ramp(2);
+        let mut record = crate::report::run_directory::tests::record(1, derive(&alphas));
+        file.epoch(&record, &alphas).unwrap();
+        record.epoch = 2;
+        file.epoch(&record, &alphas).unwrap();
+        let name = file.path.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("events.out.tfevents."), "{name}");
+        let events = events(&std::fs::read(&file.path).unwrap());
+        assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
+        assert_eq!([events[1].step, events[2].step], [1, 2]);
+        let values = &events[2].summary.as_ref().unwrap().value;
+        // Ten numbers and eight for each of the five edges of both cells.
+        assert_eq!(values.len(), 10 + 2 * 5 * 8);
+        let value = |tag: &str| values.iter().find(|value| value.tag == tag).unwrap().simple_value;
+        assert_eq!(value("accuracy/valid"), 0.625);
+        assert_eq!(value("mixing_normal/2-3/skip_connect"), softmax(&alphas.normal[4 * 8..5 * 8])[3]);
+    }
+
+    /// The checksum of the letters of RFC 3720, appendix B.4: 32 zeros.
+    #[test]
+    fn checksums_are_those_of_the_format() {
+        assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(masked(0), 0xa282_ead8);
+    }
+}

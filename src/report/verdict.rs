@@ -1,0 +1,240 @@
+//! What a search decided, in words, and the signs that it collapsed: that it filled its cells with skip connections
+//! because these help the supernet to train, not because they make a good network.
+//!
+//! Each sign names the rule that it follows and where the rule comes from. What no paper gives is called a threshold of
+//! this report.
+
+use super::drawing::state_name;
+use super::history::History;
+use crate::space::alphas::{Alphas, CANDIDATES};
+use crate::space::derivation::softmax;
+use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+
+/// Skip connections of a normal cell from which DARTS+ stops a search.
+const SKIPS: usize = 2;
+/// Epochs without a change after which DARTS+ stops a search.
+const STABLE: usize = 10;
+/// The share of the largest entropy from which weights count as undecided.
+const UNDECIDED: f64 = 0.95;
+/// Accuracy that a search may lose after its best epoch.
+const LOST: f64 = 0.01;
+
+/// What can be said about the end of a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Whether the normal cell looks collapsed.
+    pub collapsed: bool,
+    /// The outcome in a sentence.
+    pub headline: String,
+    /// What was decided, sentence by sentence.
+    pub decided: Vec<String>,
+    /// What speaks for and against a collapse.
+    pub signs: Vec<Sign>,
+}
+
+/// One observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sign {
+    /// Whether it gives cause to doubt the outcome.
+    pub doubtful: bool,
+    /// What was observed.
+    pub observed: String,
+    /// The rule, and where it comes from.
+    pub rule: String,
+}
+
+impl Verdict {
+    /// Judges a search by what it stored.
+    pub fn of(history: &History) -> Self {
+        let normal = &history.genotype.normal;
+        let edges = normal.edges.len();
+        let skips = count(normal, |operation| operation == Operation::SkipConnect);
+        let learned = count(normal, is_learned);
+        let collapsed = 2 * skips > edges || learned == 0;
+        let signs = vec![
+            skips_of_darts_plus(history),
+            Sign {
+                doubtful: 2 * skips > edges,
+                observed: format!("{skips} of the {edges} edges of the normal cell are skip connections."),
+                rule: "Collapsed if more than half are: a threshold of this report for the cells of mostly skip connections \
+                       that Zela et al. (Understanding and Robustifying DARTS, 2020) found to generalise badly."
+                    .to_owned(),
+            },
+            Sign {
+                doubtful: learned == 0,
+                observed: format!("{learned} of the {edges} edges of the normal cell are convolutions."),
+                rule: "Collapsed if none is: Zela et al. (2020) describe cells in which operations without weights have \
+                       driven out all others."
+                    .to_owned(),
+            },
+            undecided(history),
+            preferring_none(history),
+            stable(history),
+            lost_accuracy(history),
+        ];
+        let doubts = signs.iter().filter(|sign| sign.doubtful).count();
+        let headline = match (collapsed, doubts) {
+            (true, _) => "The normal cell looks collapsed.".to_owned(),
+            (false, 0) => "Nothing looks like a collapse.".to_owned(),
+            (false, 1) => "No collapse, but one sign gives cause to doubt the outcome.".to_owned(),
+            (false, many) => format!("No collapse, but {many} signs give cause to doubt the outcome."),
+        };
+        Verdict { collapsed, headline, decided: decided(history), signs }
+    }
+}
+
+fn count(cell: &CellGenotype, wanted: impl Fn(Operation) -> bool) -> usize {
+    cell.edges.iter().filter(|(operation, _)| wanted(*operation)).count()
+}
+
+/// Whether an operation has weights of its own wherever it stands.
+fn is_learned(operation: Operation) -> bool {
+    use Operation::{AveragePool3x3, MaxPool3x3, None, SkipConnect};
+    !matches!(operation, None | MaxPool3x3 | AveragePool3x3 | SkipConnect)
+}
+
+fn skips_of_darts_plus(history: &History) -> Sign {
+    let reached = |skips: usize| skips >= SKIPS;
+    let first = history.records.iter().find(|record| reached(record.skip_connections));
+    let last = history.last().skip_connections;
+    let observed = match first {
+        None => format!("In no epoch did the normal cell have {SKIPS} skip connections or more."),
+        Some(first) if reached(last) => format!(
+            "The normal cell ends with {last} skip connections; it had {SKIPS} or more for the first time after epoch {}.",
+            first.epoch
+        ),
+        Some(first) => format!(
+            "The normal cell ends with {last} skip connection{}, but it had {SKIPS} or more after epoch {}.",
+            if last == 1 { "" } else { "s" },
+            first.epoch
+        ),
+    };
+    Sign {
+        doubtful: reached(last),
+        observed,
+        rule: "Criterion 1 of DARTS+ (Liang et al., 2019): stop when a normal cell (there with 8 edges) has two skip \
+               connections or more."
+            .to_owned(),
+    }
+}
+
+fn undecided(history: &History) -> Sign {
+    let largest = (CANDIDATES as f64).ln();
+    let (first, last) = (&history.records[0], history.last());
+    let (from, to) = (first.entropy_normal, last.entropy_normal);
+    Sign {
+        doubtful: to > UNDECIDED * largest,
+        observed: format!(
+            "The mean entropy of the normal cell's weights went from {from:.3} to {to:.3} nats, that of the reduction cell \
+             from {:.3} to {:.3}; equal weights have {largest:.3}.",
+            first.entropy_reduce, last.entropy_reduce
+        ),
+        rule: format!(
+            "Undecided if the normal cell ends above {:.0}\u{a0}% of that: a threshold of this report. The derivation then \
+             rests on small differences, and the network differs from the supernet that was trained.",
+            100.0 * UNDECIDED
+        ),
+    }
+}
+
+fn preferring_none(history: &History) -> Sign {
+    let alphas = history.last_alphas();
+    let rows =
+        alphas.normal.chunks(CANDIDATES).filter(|row| row[1..].iter().all(|value| *value < row[0])).count();
+    let edges = alphas.edges();
+    Sign {
+        doubtful: 2 * rows > edges,
+        observed: format!("On {rows} of the {edges} edges of the normal supernet cell, none weighs most."),
+        rule: "Doubtful if that is more than half: a threshold of this report. The derivation of DARTS (Liu et al., 2019) \
+               passes none over, and keeps two edges a node even if none of its edges is wanted."
+            .to_owned(),
+    }
+}
+
+fn stable(history: &History) -> Sign {
+    let last = history.last();
+    let same = history.records.iter().rev().take_while(|record| record.genotype == last.genotype).count();
+    let observed = match same {
+        1 => "The genotype still changed in the last epoch.".to_owned(),
+        same => format!("The genotype was the same in the last {same} epochs."),
+    };
+    Sign {
+        doubtful: same < STABLE.min(history.records.len() / 5),
+        observed,
+        rule: format!(
+            "Criterion 2 of DARTS+ (Liang et al., 2019) waits until the ranking of the operations has not changed for \
+             {STABLE} epochs; a threshold of this report is a fifth of the epochs, at most {STABLE}."
+        ),
+    }
+}
+
+fn lost_accuracy(history: &History) -> Sign {
+    let last = history.last();
+    let best = history
+        .records
+        .iter()
+        .max_by(|one, other| one.valid_accuracy.total_cmp(&other.valid_accuracy))
+        .unwrap_or(last);
+    Sign {
+        doubtful: best.valid_accuracy - last.valid_accuracy > LOST,
+        observed: format!(
+            "The validation accuracy ended at {:.2}\u{a0}%; its best was {:.2}\u{a0}%, after epoch {}.",
+            100.0 * last.valid_accuracy,
+            100.0 * best.valid_accuracy,
+            best.epoch
+        ),
+        rule: "Doubtful if more than one percentage point was lost: a threshold of this report. The supernet then fits its \
+               training half too closely, which Liang et al. (2019) hold to be the cause of the collapse."
+            .to_owned(),
+    }
+}
+
+/// Both cells, sentence by sentence.
+fn decided(history: &History) -> Vec<String> {
+    let (genotype, alphas) = (&history.genotype, history.last_alphas());
+    [("normal", &genotype.normal, &alphas.normal), ("reduction", &genotype.reduce, &alphas.reduce)]
+        .into_iter()
+        .flat_map(|(name, cell, rows)| [operations(name, cell), clearness(name, cell, alphas, rows)])
+        .collect()
+}
+
+/// How often a cell holds each operation.
+fn operations(name: &str, cell: &CellGenotype) -> String {
+    let mut counts: Vec<(usize, Operation)> =
+        Operation::ALL.iter().map(|&wanted| (count(cell, |operation| operation == wanted), wanted)).collect();
+    counts.retain(|(count, _)| *count > 0);
+    counts.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let parts: Vec<_> = counts.iter().map(|(count, operation)| format!("{count} {operation}")).collect();
+    format!("The {name} cell holds {}.", parts.join(", "))
+}
+
+/// By how much the chosen operations won.
+fn clearness(name: &str, cell: &CellGenotype, alphas: &Alphas, rows: &[f32]) -> String {
+    let mut smallest: Option<(f32, usize)> = None;
+    for (edge, &(operation, input)) in cell.edges.iter().enumerate() {
+        let row = alphas.edges_into(edge / EDGES_PER_NODE).start + input;
+        let Some(row) = rows.get(row * CANDIDATES..(row + 1) * CANDIDATES) else { continue };
+        let weights = softmax(row);
+        let others = Operation::ALL.iter().zip(&weights).skip(1).filter(|(other, _)| **other != operation);
+        let second = others.map(|(_, weight)| *weight).fold(0.0, f32::max);
+        let chosen =
+            Operation::ALL.iter().position(|other| *other == operation).map_or(0.0, |place| weights[place]);
+        if smallest.is_none_or(|(margin, _)| chosen - second < margin) {
+            smallest = Some((chosen - second, edge));
+        }
+    }
+    let Some((margin, edge)) = smallest else { return format!("The {name} cell has no edges.") };
+    let (operation, input) = cell.edges[edge];
+    format!(
+        "Its closest decision is {operation} from {} to {}, {:.1} percentage points of the weight ahead of the next \
+         operation.",
+        unbroken(input),
+        unbroken(edge / EDGES_PER_NODE + INPUTS),
+        100.0 * margin
+    )
+}
+
+/// The name of a state with a hyphen and a space at which no line ends.
+fn unbroken(state: usize) -> String {
+    state_name(state).replace('-', "\u{2011}").replace(' ', "\u{a0}")
+}

@@ -1,0 +1,84 @@
+//! `darts search` on pictures of one's own.
+
+#[path = "common/command.rs"]
+mod command;
+
+use std::fs;
+use std::path::Path;
+
+use command::{darts, printed, refused, text};
+use image::{Rgb, RgbImage};
+
+const SMALL: [&str; 7] = [
+    "search",
+    "--data=folder:pictures",
+    "--init-channels=2",
+    "--nodes=2",
+    "--batch-size=8",
+    "--device=cpu",
+    "--seed=3",
+];
+
+/// Pictures of two classes, stripes that run down or across, of several sizes.
+fn write_pictures(directory: &Path, part: &str, count: u32) {
+    for (class, down) in [("across", false), ("down", true)] {
+        let place = directory.join("pictures").join(part).join(class);
+        fs::create_dir_all(&place).unwrap();
+        for number in 0..count {
+            let stripe = |x: u32, y: u32| {
+                let light = ((if down { x } else { y }) / 3 + number).is_multiple_of(2);
+                Rgb([if light { 240 } else { 10 }, (number * 5) as u8, 100 + x as u8])
+            };
+            RgbImage::from_fn(16 + number % 5, 14 + number % 3, stripe)
+                .save(place.join(format!("{number}.png")))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_search_on_pictures_tells_what_it_leaves_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    write_pictures(here, "train", 20);
+    fs::write(here.join("pictures/train/down/broken.png"), "no picture").unwrap();
+    let size = ["--epochs=2", "--image-size=12", "--colour=grey", "--out=run"];
+    let output = darts(here, &[&SMALL[..], &size].concat());
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(
+        lines[0].starts_with("darts: skipped data file pictures/train/down/broken.png: holds no PNG"),
+        "{told}"
+    );
+    assert!(lines[1].starts_with("darts: 1 file was skipped"), "{told}");
+    // A fifth of 20 in each class is set apart.
+    assert!(text(&output.stdout).contains("16 for the weights, 16 for the alphas"));
+    let plan = fs::read_to_string(here.join("run/plan.toml")).unwrap();
+    assert!(plan.contains("image_size = 12") && plan.contains("colour = \"grey\""), "{plan}");
+
+    let again = darts(here, &["search", "--plan=run/plan.toml", "--out=again", "--threads=1"]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    let file = "alphas/epoch-0002.safetensors";
+    assert!(
+        fs::read(here.join("run").join(file)).unwrap() == fs::read(here.join("again").join(file)).unwrap()
+    );
+
+    let strict = ["--strict", "--out=strict"];
+    refused(here, &[&SMALL[..], &strict].concat(), 1, &["pictures/train/down/broken.png", "holds no PNG"]);
+    assert!(!here.join("strict").exists());
+}
+
+#[test]
+fn pictures_are_taken_in_colour_and_at_32_pixels_unless_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    write_pictures(here, "train", 8);
+    write_pictures(here, "test", 1);
+    let told = printed(here, &[&SMALL[..], &["--epochs=1", "--out=run"]].concat());
+    assert!(told.contains("8 for the weights, 8 for the alphas"), "{told}");
+    let plan = fs::read_to_string(here.join("run/plan.toml")).unwrap();
+    assert!(plan.contains("image_size = 32") && plan.contains("colour = \"rgb\""), "{plan}");
+    refused(here, &["search", "--data=folder:nowhere"], 1, &["nowhere/train", "train/CLASS/"]);
+}

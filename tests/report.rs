@@ -1,0 +1,243 @@
+//! The report of a run: what the page holds, that it needs nothing but itself, and what a browser makes of it.
+
+#[path = "common/command.rs"]
+mod command;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use command::{printed, refused};
+use scraper::{ElementRef, Html, Selector};
+
+/// Edges of a supernet cell of two nodes.
+const EDGES: usize = 5;
+const OPERATIONS: usize = 8;
+const FILES: [&str; 5] =
+    ["report.html", "cell_normal.svg", "cell_reduce.svg", "cell_normal.dot", "cell_reduce.dot"];
+
+/// A run of three epochs, searched once for all tests.
+fn run() -> &'static Path {
+    static RUN: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = RUN.get_or_init(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        let size = ["--epochs=3", "--init-channels=2", "--nodes=2", "--batch-size=64", "--device=cpu"];
+        printed(scratch.path(), &[&["search", "--quiet", "--out=run"], &size[..]].concat());
+        let path = scratch.path().join("run");
+        (scratch, path)
+    });
+    path
+}
+
+/// A copy of the run without its report, in a directory of the same name.
+fn copy() -> (tempfile::TempDir, PathBuf) {
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("run");
+    fs::create_dir_all(copy.join("alphas")).unwrap();
+    for file in ["plan.toml", "metrics.jsonl", "genotype.json"] {
+        fs::copy(run().join(file), copy.join(file)).unwrap();
+    }
+    for epoch in 1..=3 {
+        let file = format!("alphas/epoch-{epoch:04}.safetensors");
+        fs::copy(run().join(&file), copy.join(&file)).unwrap();
+    }
+    (scratch, copy)
+}
+
+fn page() -> String {
+    fs::read_to_string(run().join("report.html")).unwrap()
+}
+
+fn all<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
+    page.select(&Selector::parse(selector).unwrap()).collect()
+}
+
+#[test]
+fn the_page_holds_every_figure() {
+    let text = page();
+    let page = Html::parse_document(&text);
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+    assert_eq!(all(&page, "svg.cell").len(), 2);
+    assert_eq!(all(&page, ".charts figure").len(), 5);
+    // Loss, accuracy, entropy and skip connections have two curves, the throughput has one.
+    let curves = |figures: &str| all(&page, &format!("{figures} polyline[stroke^='var(--operation-']")).len();
+    assert_eq!(curves(".charts"), 9);
+    assert_eq!(all(&page, ".edges figure").len(), 2 * EDGES);
+    assert_eq!(curves(".edges"), 2 * EDGES * OPERATIONS);
+    assert_eq!(all(&page, ".legend.over li").len(), OPERATIONS);
+    let rows = all(&page, ".heat tbody tr");
+    assert_eq!(rows.len(), 2 * EDGES);
+    let cell = Selector::parse("td").unwrap();
+    for row in rows {
+        let weights = row.select(&cell).map(|cell| cell.text().collect::<String>());
+        let weights: Vec<f64> = weights.map(|weight| weight.parse().unwrap()).collect();
+        assert_eq!(weights.len(), OPERATIONS);
+        assert!((weights.iter().sum::<f64>() - 100.0).abs() < 0.5, "{weights:?}");
+    }
+    // Two kept edges for each of two nodes, in two cells.
+    assert_eq!(all(&page, ".heat td.kept").len(), 8);
+    assert_eq!(all(&page, ".edges .kept").len(), 8);
+    assert_eq!(all(&page, ".signs li").len(), 7);
+    let plan = all(&page, ".plan tr").iter().map(|row| row.text().collect::<String>()).collect::<Vec<_>>();
+    let keys = darts::search::plan::Plan::default().to_table().unwrap().len();
+    assert_eq!(plan.len(), keys);
+    assert!(plan.iter().any(|row| row.starts_with("nodes") && row.ends_with('2')), "{plan:?}");
+    assert!(text.contains(fs::read_to_string(run().join("genotype.txt")).unwrap().trim()));
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    let text = page();
+    let page = Html::parse_document(&text);
+    assert!(all(&page, "script, link, iframe, object, embed, img, base, form").is_empty());
+    for attribute in ["src", "href", "xlink:href", "srcset", "data", "action", "onload", "onclick"] {
+        let holders = all(&page, "*").into_iter().filter(|element| element.value().attr(attribute).is_some());
+        assert_eq!(holders.count(), 0, "{attribute}");
+    }
+    for forbidden in ["url(", "@import", "@font-face"] {
+        assert!(!text.contains(forbidden), "{forbidden}");
+    }
+    // The name of the language of drawings is no reference.
+    assert_eq!(text.matches("://").count(), text.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
+    assert!(text.contains("name=\"viewport\"") && text.contains("prefers-color-scheme: dark"));
+}
+
+#[test]
+fn every_drawing_is_well_formed() {
+    let text = page();
+    let drawings: Vec<&str> =
+        text.split("<svg").skip(1).map(|rest| rest.split("</svg>").next().unwrap()).collect();
+    assert_eq!(drawings.len(), 2 + 5 + 2 * EDGES);
+    for drawing in drawings {
+        let drawing = format!("<svg{drawing}</svg>");
+        let parsed = roxmltree::Document::parse(&drawing).unwrap();
+        let root = parsed.root_element();
+        assert!(root.has_attribute("viewBox") && root.has_attribute("aria-label"));
+        assert!(!root.has_attribute("width"), "a drawing must take the width that it is given");
+        assert!(!drawing.contains("NaN") && !drawing.contains("inf"), "{drawing}");
+        // No colour is left that a page by night could not change.
+        assert!(!drawing.contains("=\"#"), "{drawing}");
+    }
+    for name in ["cell_normal.svg", "cell_reduce.svg"] {
+        roxmltree::Document::parse(&fs::read_to_string(run().join(name)).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn the_files_of_a_run_are_enough() {
+    let (scratch, copy) = copy();
+    let told = printed(scratch.path(), &["report", "run"]);
+    assert_eq!(told, "run/report.html\n");
+    for file in FILES {
+        assert!(fs::read(copy.join(file)).unwrap() == fs::read(run().join(file)).unwrap(), "{file} differs");
+    }
+    assert_eq!(printed(&copy, &["report", ".", "--quiet"]), "");
+    // What a search that is still running has not finished, and what another version planned, is no obstacle.
+    let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
+    let lines: Vec<&str> = metrics.lines().collect();
+    fs::write(copy.join("metrics.jsonl"), format!("{}\n{}", lines[0], &lines[1][..30])).unwrap();
+    fs::write(copy.join("plan.toml"), "data = \"<script>alert('&')</script>\"\nnew = [1, 2]\n").unwrap();
+    (2..=3).for_each(|epoch| {
+        fs::remove_file(copy.join(format!("alphas/epoch-{epoch:04}.safetensors"))).unwrap()
+    });
+    printed(scratch.path(), &["report", "run"]);
+    let text = fs::read_to_string(copy.join("report.html")).unwrap();
+    let page = Html::parse_document(&text);
+    assert!(all(&page, "script").is_empty() && page.errors.is_empty(), "{:?}", page.errors);
+    assert_eq!(all(&page, "h1")[0].text().collect::<String>(), "Search on <script>alert('&')</script>");
+    // One epoch is a point and no line.
+    assert_eq!(all(&page, ".edges circle").len(), 2 * EDGES * OPERATIONS);
+}
+
+#[test]
+fn a_run_that_cannot_be_is_refused_with_the_file() {
+    let (scratch, copy) = copy();
+    let here = scratch.path();
+    refused(here, &["report", "absent"], 1, &["absent: no such run directory"]);
+    let damage = |file: &str, content: &str, words: &[&str]| {
+        let path = copy.join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, content).unwrap();
+        let words: Vec<&str> = words.iter().copied().chain([file]).collect();
+        refused(here, &["report", "run"], 1, &words);
+        fs::remove_file(&path).unwrap();
+        refused(here, &["report", "run"], 1, &["run"]);
+        fs::write(&path, whole).unwrap();
+        assert!(!copy.join("report.html").exists(), "{file}");
+    };
+    damage("plan.toml", "data = ", &[]);
+    damage("metrics.jsonl", "", &["holds no epoch"]);
+    let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
+    damage("metrics.jsonl", &format!("{metrics}{{\"epoch\": 4}}\n"), &["line 4", "missing field"]);
+    fs::write(copy.join("alphas/epoch-0003.safetensors"), "damaged").unwrap();
+    refused(here, &["report", "run"], 1, &["epoch-0003.safetensors", "is not a safetensors file"]);
+    refused(here, &["derive", "run"], 1, &["epoch-0003.safetensors", "--epoch 2 takes those before it"]);
+    printed(here, &["derive", "run", "--epoch", "2"]);
+}
+
+/// A browser, if there is one.
+fn chromium() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+    let mut places = std::env::split_paths(&path).flat_map(|place| names.map(|name| place.join(name)));
+    places.find(|place| place.is_file())
+}
+
+/// Measures the page in the browser and tells the window around it: appended, for the report itself has no scripts.
+const MEASURE: &str = "<script>
+const root = document.documentElement, texts = [...document.querySelectorAll('svg.cell text')];
+const place = element => element.getBoundingClientRect();
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+const overlaps = [...document.querySelectorAll('svg.cell')].flatMap(cell => {
+  const texts = [...cell.querySelectorAll('text')].map(place);
+  return texts.flatMap((a, i) => texts.slice(i + 1).filter(b => meet(a, b)));
+});
+const wider = [...document.querySelectorAll('svg.cell rect + text')].filter(
+  text => place(text).width > place(text.previousElementSibling).width - 4);
+const outside = [...document.querySelectorAll('svg')].map(place).filter(
+  box => box.left < 0 || box.right > innerWidth || box.width < 100 || box.height < 50);
+parent.postMessage({
+  measured: [innerWidth, root.scrollWidth, overlaps.length, wider.length, outside.length].join(' '),
+  paper: getComputedStyle(document.body).backgroundColor,
+  ink: getComputedStyle(document.querySelector('.charts text')).fill,
+}, '*');
+</script>";
+
+/// A window of any width, which a browser without a screen does not have.
+fn window(width: usize) -> String {
+    format!(
+        "<!DOCTYPE html><html style='color-scheme: light dark'><body>
+        <script>onmessage = event => Object.assign(document.documentElement.dataset, event.data);</script>
+        <iframe src='page.html' style='border: 0; width: {width}px; height: 900px'></iframe></body></html>"
+    )
+}
+
+#[test]
+fn a_browser_shows_the_page_on_a_desk_and_on_a_telephone_by_day_and_by_night() {
+    let Some(browser) = chromium() else { return println!("skipped: there is no Chromium here") };
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("window.html");
+    fs::write(scratch.path().join("page.html"), page() + MEASURE).unwrap();
+    let mut looks = Vec::new();
+    for (width, scheme) in [(1280, 1), (390, 1), (390, 0)] {
+        fs::write(&file, window(width)).unwrap();
+        let output = Command::new(&browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom"])
+            .arg(format!("--user-data-dir={}", scratch.path().join("profile").display()))
+            .args(["--window-size=1400,1000", "--virtual-time-budget=5000"])
+            .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
+            .arg(format!("file://{}", file.display()))
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        let page = Html::parse_document(&shown);
+        let root = page.root_element();
+        let told =
+            |name: &str| root.value().attr(name).unwrap_or_else(|| panic!("not shown: {shown}")).to_owned();
+        assert_eq!(told("data-measured"), format!("{width} {width} 0 0 0"), "at {width} pixels");
+        looks.push((told("data-paper"), told("data-ink")));
+    }
+    assert_eq!(looks[0], looks[1]);
+    assert!(looks[0].0 != looks[2].0 && looks[0].1 != looks[2].1, "{looks:?}");
+}
