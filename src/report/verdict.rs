@@ -238,3 +238,78 @@ fn clearness(name: &str, cell: &CellGenotype, alphas: &Alphas, rows: &[f32]) -> 
 fn unbroken(state: usize) -> String {
     state_name(state).replace('-', "\u{2011}").replace(' ', "\u{a0}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::run_directory::tests::record;
+    use crate::space::alphas::edges_of;
+    use crate::space::derivation::{derive, mean_entropy, skip_connections};
+
+    /// A search whose alphas prefer in each epoch one operation on all edges of the normal cell, by its number.
+    fn history(preferred: &[usize]) -> History {
+        let alphas = |operation: usize| {
+            let mut normal = vec![0.0; edges_of(4) * CANDIDATES];
+            normal.iter_mut().skip(operation).step_by(CANDIDATES).for_each(|alpha| *alpha = 3.0);
+            let reduce = normal.iter().rev().copied().collect();
+            Alphas { nodes: 4, normal, reduce }
+        };
+        let alphas: Vec<_> = preferred.iter().map(|&operation| alphas(operation)).enumerate().collect();
+        let records = alphas.iter().map(|(index, alphas)| {
+            let mut record = record(index + 1, derive(alphas));
+            record.skip_connections = skip_connections(&record.genotype).normal;
+            record.entropy_normal = mean_entropy(alphas).normal;
+            record
+        });
+        let genotype = derive(&alphas[alphas.len() - 1].1);
+        History { name: "run".into(), plan: Vec::new(), records: records.collect(), alphas, genotype }
+    }
+
+    fn doubts(history: &History) -> Vec<usize> {
+        let signs = Verdict::of(history).signs;
+        signs.iter().enumerate().filter(|(_, sign)| sign.doubtful).map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn convolutions_give_no_cause_for_doubt() {
+        let verdict = Verdict::of(&history(&[4; 10]));
+        assert!(!verdict.collapsed && verdict.headline.starts_with("Nothing"), "{verdict:?}");
+        assert!(verdict.signs.iter().all(|sign| !sign.doubtful), "{verdict:?}");
+        assert_eq!(verdict.decided[0], "The normal cell holds 8 sep_conv_3x3.");
+    }
+
+    #[test]
+    fn a_cell_of_skip_connections_or_of_pools_is_collapsed() {
+        let skips = history(&[4, 4, 4, 4, 3, 3, 3, 3, 3, 3]);
+        let verdict = Verdict::of(&skips);
+        assert!(verdict.collapsed && verdict.headline.contains("collapsed"), "{verdict:?}");
+        assert_eq!(doubts(&skips), [0, 1, 2]);
+        assert!(
+            verdict.signs[0]
+                .observed
+                .ends_with("8 skip connections; it had 2 or more for the first time after epoch 5.")
+        );
+        let pools = history(&[1; 10]);
+        assert!(Verdict::of(&pools).collapsed);
+        assert_eq!(doubts(&pools), [2]);
+    }
+
+    #[test]
+    fn each_other_sign_has_its_cause() {
+        let mut undecided = history(&[4; 10]);
+        undecided.records[9].entropy_normal = 0.96 * 8f64.ln();
+        assert_eq!(doubts(&undecided), [3]);
+        // Where none is best, the first of the others is kept: a pool.
+        assert_eq!(doubts(&history(&[0; 10])), [2, 4]);
+        let mut changing = history(&[4; 10]);
+        changing.records[8].genotype = history(&[5]).genotype;
+        assert_eq!(doubts(&changing), [5]);
+        let mut losing = history(&[4; 10]);
+        losing.records[3].valid_accuracy += 0.011;
+        assert_eq!(doubts(&losing), [6]);
+        let recovered = history(&[3, 3, 3, 3, 4, 4, 4, 4, 4, 4]);
+        assert_eq!(doubts(&recovered), [] as [usize; 0]);
+        let observed = &Verdict::of(&recovered).signs[0].observed;
+        assert!(observed.ends_with("0 skip connections, but it had 2 or more after epoch 1."), "{observed}");
+    }
+}
