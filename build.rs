@@ -13,8 +13,17 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 9] =
-    ["augment", "channel_sums", "convolution", "depthwise", "loss", "mixed", "pointwise", "pool", "separable"];
+const KERNELS: [&str; 9] = [
+    "augment",
+    "channel_sums",
+    "convolution",
+    "depthwise",
+    "loss",
+    "mixed",
+    "pointwise",
+    "pool",
+    "separable",
+];
 /// A single module each: they do not touch activations.
 const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];
 /// What activations are stored as: part of a file's name, and what its compilation defines.

@@ -8,8 +8,8 @@
 // images pass tile by tile of columns.
 // Forward: values of the lines that the windows touch into shared memory, scaled once; then a thread a run of results,
 // stored as they leave the registers. Moments in one pass: sums of deviations from m and of their squares, where m is the
-// block's first result. As m is one of the n values that it is subtracted from, (m - mean)^2 < n variance: the variance
-// loses at most a factor of n <= 512 in precision however large the mean is, and about none where the values vary evenly.
+// mean of a few of the block's n results. It is as near to the mean of all as they are spread: (m - mean)^2 is below
+// n variance, and on the whole far below the variance, so little cancels however large the mean is.
 // Backward: the same values give the place of each window's first maximum, one byte; both cotangents then take the values'
 // memory; then a thread a run of pixels gathers. Gradients that flow into both pools are read once.
 //
@@ -158,6 +158,19 @@ __device__ inline void pool_window(const Pool& op, const Part& input, const floa
     }
 }
 
+// Windows of a block's first line whose mean is the origin of its moments, a lane each.
+constexpr u32 SAMPLES = 32 / Channels<FEW>::RUNS;
+
+// The mean over the samples, of the first warp.
+__device__ inline void leave_mean(float (&values)[FEW], float* origin) {
+#pragma unroll
+    for (u32 k = 0; k < FEW; ++k) {
+        for (u32 step = 16; step >= 32 / SAMPLES; step /= 2) values[k] += __shfl_xor_sync(0xffffffffu, values[k], step);
+        values[k] *= 1.0f / SAMPLES;
+    }
+    if (threadIdx.x < 32 / SAMPLES) store_shared(origin, values);
+}
+
 // A thread's part of the moments of one result, as sums of deviations from `origin`.
 struct Moments {
     float deviations[FEW] = {}, squares[FEW] = {};
@@ -212,10 +225,11 @@ extern "C" __global__ void __launch_bounds__(256, 4) pool_forward(const __grid_c
         load_values(memory, op, input, values);
         __syncthreads();
         if (column == 0) {
-            if (threadIdx.x < c.RUNS) {
-                pool_window(op, input, values + c.run, first, 0, maximum, average);
-                store_shared(origins[0] + c.run, maximum);
-                store_shared(origins[1] + c.run, average);
+            if (threadIdx.x < 32) {
+                const u32 sample = threadIdx.x / c.RUNS * part.columns.count / SAMPLES;
+                pool_window(op, input, values + c.run, first, sample, maximum, average);
+                leave_mean(maximum, origins[0] + c.run);
+                leave_mean(average, origins[1] + c.run);
             }
             __syncthreads();
         }

@@ -112,7 +112,8 @@ impl Cuda {
         let (input, output, channels) = (op.input.shape, op.output_shape, op.output_shape.c as usize);
         let (height, width) = (output.h as usize, output.w as usize);
         let fits = |lines, columns| {
-            touched(lines, op.stride) * touched(columns, op.stride).min(input.w as usize) * self.slice() <= VALUES
+            touched(lines, op.stride) * touched(columns, op.stride).min(input.w as usize) * self.slice()
+                <= VALUES
         };
         let (lines, columns) = part(height, width, FEW_LINES[0], RUNS[0], fits);
         let blocks = (output.n as usize * height).div_ceil(lines);
@@ -159,9 +160,9 @@ impl Cuda {
         };
         let (lines, columns) = part(height, width, FEW_LINES[1], RUNS[1], fits);
         let cotangents = [&gradient.maximum, &gradient.average];
-        let read = cotangents.into_iter().flat_map(|cotangent| {
-            cotangent.terms.iter().map(|term| term.gradient).chain([cotangent.raw])
-        });
+        let read = cotangents
+            .into_iter()
+            .flat_map(|cotangent| cotangent.terms.iter().map(|term| term.gradient).chain([cotangent.raw]));
         let mut parameters = Parameters {
             packed: self.packed(channels, read.chain([op.input.data, gradient.input.slot])),
             lines: small(lines),
