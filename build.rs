@@ -13,14 +13,23 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 9] =
-    ["augment", "batch_norm", "convolution", "depthwise", "loss", "mixed", "pointwise", "pool", "separable"];
+const KERNELS: [&str; 9] = [
+    "augment",
+    "channel_sums",
+    "convolution",
+    "depthwise",
+    "loss",
+    "mixed",
+    "pointwise",
+    "pool",
+    "separable",
+];
 /// A single module each: they do not touch activations.
 const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];
 /// What activations are stored as: part of a file's name, and what its compilation defines.
 const STORAGES: [(&str, Option<&str>); 3] =
     [("f32", None), ("bf16", Some("DARTS_STORAGE_BF16")), ("f16", Some("DARTS_STORAGE_F16"))];
-const HEADERS: [&str; 4] = ["combine", "common", "geometry", "product"];
+const HEADERS: [&str; 5] = ["combine", "common", "geometry", "product", "stream"];
 /// The first architecture whose tensor cores take bf16.
 const TENSOR_CORES: u32 = 80;
 /// From Turing to Hopper.

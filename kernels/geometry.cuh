@@ -26,8 +26,6 @@ constexpr u32 MAX_INPUTS = 17;
 constexpr u32 MAX_FACTORS = 18;
 // Branches of a node.
 constexpr u32 MAX_BRANCHES = 128;
-// Branches that pass over a gradient together.
-constexpr u32 GROUP = 8;
 // Width and height of the largest window.
 constexpr u32 MAX_WINDOW = 7;
 

@@ -1,17 +1,18 @@
 // The weighted sum over the branches of all edges of a node, and the softmax that gives its weights (NHWC):
 //   mixed_forward:  y = sum_k (weight_k * scale_k) * x_k + sum_k weight_k * shift_k; assigned.
-//   mixed_finish:   from the parts that channel_sums (batch_norm.cu) left, products_k and total, assigned; the gradient
-//                   of each weight, sum_c(gamma * products_k + beta * total), added; and weight_k * g for branches
-//                   without a batch norm, assigned or added, as the target says.
+//   mixed_finish:   from the parts that channel_sums.cu left, products_k and total, assigned; the gradient of each weight,
+//                   sum_c(gamma * products_k + beta * total), added.
 //   softmax_forward, softmax_backward: rows of alphas; y and dx = y * (dy - sum(y * dy)); assigned.
 //
 // Launch: forward grid (chunks of rows, tiles of channels), block (16 or 32 channels, rows); coefficients of the tile
-// are made once a block, in shared memory. Finish: a block (32, 8) a branch, then a thread an element of each identity.
+// are made once a block, in shared memory, then a thread takes runs of channels. Finish: a block (32, 8) a branch.
 // Softmax a thread a row.
 // Bytes per element of forward: each branch read once, the node written once, the least possible.
 //
-// Versions: 1 coefficients in shared memory, no second launch. 2 one launch for all that follows the sums.
+// Versions: 1 coefficients in shared memory, no second launch. 2 one launch for all that follows the sums. 3 16-byte
+// accesses; the gradients of identities moved to channel_sums.cu, which reads g anyway.
 #include "combine.cuh"
+#include "stream.cuh"
 
 struct MixedBranch {
     Reader input;
@@ -19,66 +20,72 @@ struct MixedBranch {
 };
 
 struct MixedForward {
-    u32 output, rows, channels, rows_per_chunk, count;
+    u32 output, rows, channels, rows_per_chunk, packed, count;
     MixedBranch branches[MAX_BRANCHES];
 };
-static_assert(sizeof(MixedForward) == 20 + 16 * 128);
+static_assert(sizeof(MixedForward) == 24 + 16 * 128);
 
-extern "C" __global__ void __launch_bounds__(256) mixed_forward(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_constant__ Memory memory,
                                                                 const __grid_constant__ MixedForward op) {
-    __shared__ float factors[MAX_BRANCHES * 32];
-    const u32 lane = threadIdx.x, channels = op.channels, c = blockIdx.y * blockDim.x + lane;
+    __shared__ __align__(16) float factors[MAX_BRANCHES][MAX_TILE];
+    __shared__ __align__(16) float shifts[MAX_TILE];
+    const u32 channels = op.channels, width = blockDim.x, lane = threadIdx.x, own = blockIdx.y * width + lane;
     float shift = 0.0f;
-    if (c < channels)
-        for (u32 k = threadIdx.y; k < op.count; k += blockDim.y) {
-            const MixedBranch& branch = op.branches[k];
-            const float weight = memory.state[branch.weight];
-            const bool normalised = branch.input.scale != ABSENT;
-            factors[k * 32 + lane] = normalised ? weight * memory.state[branch.input.scale + c] : weight;
-            if (normalised) shift = fmaf(weight, memory.state[branch.input.shift + c], shift);
-        }
-    // Also orders the coefficients before their use.
+    for (u32 k = threadIdx.y; k < op.count; k += blockDim.y) {
+        const MixedBranch& branch = op.branches[k];
+        const float weight = memory.state[branch.weight];
+        const bool normalised = branch.input.scale != ABSENT && own < channels;
+        factors[k][lane] = normalised ? weight * memory.state[branch.input.scale + own] : weight;
+        if (normalised) shift = fmaf(weight, memory.state[branch.input.shift + own], shift);
+    }
     shift = column_sum(shift);
+    if (threadIdx.y == 0) shifts[lane] = shift;
+    __syncthreads();
+
+    const u32 runs = width / PACK, thread = threadIdx.y * width + lane, run = thread % runs * PACK;
+    const u32 c = blockIdx.y * width + run;
     if (c >= channels) return;
     const u32 first = blockIdx.x * op.rows_per_chunk, last = min(first + op.rows_per_chunk, op.rows);
-    for (u32 row = first + threadIdx.y; row < last; row += blockDim.y) {
+    for (u32 row = first + thread / runs; row < last; row += THREADS / runs) {
         const u32 index = row * channels + c;
-        float sum = shift;
+        float sum[PACK];
+        load_shared(shifts + run, sum);
 #pragma unroll 4
-        for (u32 k = 0; k < op.count; ++k)
-            sum = fmaf(factors[k * 32 + lane], load(memory, op.branches[k].input.data + index), sum);
-        store(memory, op.output + index, sum);
+        for (u32 k = 0; k < op.count; ++k) {
+            float x[PACK], factor[PACK];
+            load_run(memory, op.branches[k].input.data + index, op.packed, c, channels, x);
+            load_shared(factors[k] + run, factor);
+#pragma unroll
+            for (u32 i = 0; i < PACK; ++i) sum[i] = fmaf(factor[i], x[i], sum[i]);
+        }
+        store_run(memory, op.output + index, op.packed, c, channels, sum);
     }
 }
 
 struct BranchGradient {
-    // The parts of products_k and their distance.
-    u32 source, step;
+    // The parts of products_k.
+    u32 source;
     u32 products, gamma, beta, weight;
 };
 
-struct Identity {
-    u32 weight;
-    Target target;
-};
-
 struct MixedFinish {
-    u32 gradient, len, chunks, channels, count;
+    u32 chunks, channels;
     // Of sum(g).
     u32 source, step, total;
     BranchGradient branches[MAX_BRANCHES];
-    Identity identities[64];
 };
-static_assert(sizeof(MixedFinish) == 32 + 24 * 128 + 12 * 64);
+static_assert(sizeof(MixedFinish) == 20 + 20 * 128);
 
-// The branch's products, the sum of g where it is asked for or this is the first branch, and the weight's gradient.
-__device__ inline void finish_branch(const Memory& memory, const MixedFinish& op, u32 k) {
+// A branch's products, the sum of g where it is needed or this is the first branch, and the weight's gradient.
+extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_constant__ Memory memory,
+                                                               const __grid_constant__ MixedFinish op) {
+    const u32 k = blockIdx.x;
     const BranchGradient& branch = op.branches[k];
     const float* state = memory.state;
     double sum = 0.0;
     for (u32 first = 0; first < op.channels; first += COLUMNS) {
         const u32 c = first + threadIdx.x;
-        const Sum products = {branch.source, op.chunks, branch.step, branch.products, op.channels};
+        const Sum products = {branch.source, op.chunks, op.step, branch.products, op.channels};
         const double product = combined(memory, products, c);
         double total = 0.0;
         if (k == 0 || branch.beta != ABSENT)
@@ -90,16 +97,6 @@ __device__ inline void finish_branch(const Memory& memory, const MixedFinish& op
     if (threadIdx.y != 0) return;
     for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
     if (threadIdx.x == 0) memory.state[branch.weight] = float(double(state[branch.weight]) + sum);
-}
-
-extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_constant__ Memory memory,
-                                                               const __grid_constant__ MixedFinish op) {
-    if (blockIdx.x < op.count) return finish_branch(memory, op, blockIdx.x);
-    const u32 blocks = (op.len + THREADS - 1) / THREADS, block = blockIdx.x - op.count;
-    const u32 index = block % blocks * THREADS + threadIdx.y * COLUMNS + threadIdx.x;
-    if (index >= op.len) return;
-    const Identity& identity = op.identities[block / blocks];
-    deliver(memory, identity.target, index, memory.state[identity.weight] * load(memory, op.gradient + index));
 }
 
 struct Softmax {

@@ -2,32 +2,63 @@
 //   fill, scaled_add (target += factor * source, or factor / divisor), gradient_descent (momentum, decay, clipping),
 //   adam; norm_partials and norm_result: the Euclidean norm in two stages, in f64.
 //
-// Launch: grid of at most 1024 blocks of 256 threads that stride over the vector, coalesced.
+// Launch: grid of at most 1024 blocks of 256 threads that stride over the vector, four elements an access where the host
+// has found all places to be multiples of 4 (`fours`, how many accesses), then element by element to the end.
 // Bytes per element: fill 4, scaled_add 12, gradient_descent 20, adam 28, norm 4: the least possible.
 //
-// Versions: 1 as above.
+// Versions: 1 as above, element by element. 2 16-byte accesses.
 #include "common.cuh"
 
 struct Vectors {
-    u32 len, target, source, divisor;
+    u32 len, fours, target, source, divisor, unused;
     double factor;
 };
-static_assert(sizeof(Vectors) == 24);
+static_assert(sizeof(Vectors) == 32);
 
-__device__ inline u32 first_of_thread() { return blockIdx.x * THREADS + threadIdx.x; }
-__device__ inline u32 step_of_grid() { return gridDim.x * THREADS; }
+// Neighbouring elements that one access moves.
+template <u32 COUNT>
+struct alignas(4 * COUNT) Run {
+    float values[COUNT];
+};
+
+// The run at a place of the state memory.
+template <class R>
+__device__ inline R& run_at(const Memory& memory, u32 place) {
+    return *reinterpret_cast<R*>(memory.state + place);
+}
+
+// Calls visit(run, i) for runs that cover the vector; only the run's type matters.
+template <class Visit>
+__device__ inline void stride_over(u32 len, u32 fours, Visit visit) {
+    const u32 first = blockIdx.x * THREADS + threadIdx.x, step = gridDim.x * THREADS;
+    for (u32 i = first; i < fours; i += step) visit(Run<4>(), 4 * i);
+    for (u32 i = 4 * fours + first; i < len; i += step) visit(Run<1>(), i);
+}
+
+template <u32 COUNT, class Each>
+__device__ inline void each(const Run<COUNT>&, Each each) {
+#pragma unroll
+    for (u32 k = 0; k < COUNT; ++k) each(k);
+}
 
 extern "C" __global__ void __launch_bounds__(256) fill(const __grid_constant__ Memory memory,
                                                        const __grid_constant__ Vectors op) {
-    for (u32 i = first_of_thread(); i < op.len; i += step_of_grid()) memory.state[op.target + i] = float(op.factor);
+    stride_over(op.len, op.fours, [&](auto run, u32 i) {
+        each(run, [&](u32 k) { run.values[k] = float(op.factor); });
+        run_at<decltype(run)>(memory, op.target + i) = run;
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256) scaled_add(const __grid_constant__ Memory memory,
                                                              const __grid_constant__ Vectors op) {
     const double divisor = op.divisor == ABSENT ? 1.0 : double(memory.state[op.divisor]);
     const float factor = float(op.factor / divisor);
-    for (u32 i = first_of_thread(); i < op.len; i += step_of_grid())
-        memory.state[op.target + i] = fmaf(factor, memory.state[op.source + i], memory.state[op.target + i]);
+    stride_over(op.len, op.fours, [&](auto run, u32 i) {
+        using R = decltype(run);
+        const R source = run_at<R>(memory, op.source + i), target = run_at<R>(memory, op.target + i);
+        each(run, [&](u32 k) { run.values[k] = fmaf(factor, source.values[k], target.values[k]); });
+        run_at<R>(memory, op.target + i) = run;
+    });
 }
 
 // The block's sum of `value` in a fixed order, in thread 0.
@@ -44,10 +75,10 @@ __device__ inline double block_sum(double value) {
 extern "C" __global__ void __launch_bounds__(256) norm_partials(const __grid_constant__ Memory memory,
                                                                 const __grid_constant__ Vectors op) {
     double sum = 0.0;
-    for (u32 i = first_of_thread(); i < op.len; i += step_of_grid()) {
-        const double x = memory.state[op.source + i];
-        sum = fma(x, x, sum);
-    }
+    stride_over(op.len, op.fours, [&](auto run, u32 i) {
+        run = run_at<decltype(run)>(memory, op.source + i);
+        each(run, [&](u32 k) { sum = fma(double(run.values[k]), double(run.values[k]), sum); });
+    });
     sum = block_sum(sum);
     if (threadIdx.x == 0) reinterpret_cast<double*>(memory.scratch)[blockIdx.x] = sum;
 }
@@ -62,43 +93,53 @@ extern "C" __global__ void __launch_bounds__(256) norm_result(const __grid_const
 }
 
 struct GradientDescent {
-    u32 len, weights, gradient, momentum_buffer, norm;
-    float rate, momentum, decay;
+    u32 len, fours, weights, gradient, momentum_buffer, norm;
+    float rate, momentum, decay, unused;
     double limit;
 };
-static_assert(sizeof(GradientDescent) == 40);
+static_assert(sizeof(GradientDescent) == 48);
 
 extern "C" __global__ void __launch_bounds__(256) gradient_descent(const __grid_constant__ Memory memory,
                                                                    const __grid_constant__ GradientDescent op) {
-    float* state = memory.state;
-    const double shrink = op.norm == ABSENT ? 1.0 : op.limit / (double(state[op.norm]) + 1e-6);
+    const double shrink = op.norm == ABSENT ? 1.0 : op.limit / (double(memory.state[op.norm]) + 1e-6);
     const float clip = shrink < 1.0 ? float(shrink) : 1.0f;
-    for (u32 i = first_of_thread(); i < op.len; i += step_of_grid()) {
-        const float weight = state[op.weights + i];
-        const float gradient = fmaf(op.decay, weight, clip * state[op.gradient + i]);
-        const float buffer = fmaf(op.momentum, state[op.momentum_buffer + i], gradient);
-        state[op.momentum_buffer + i] = buffer;
-        state[op.weights + i] = fmaf(-op.rate, buffer, weight);
-    }
+    stride_over(op.len, op.fours, [&](auto run, u32 i) {
+        using R = decltype(run);
+        R weights = run_at<R>(memory, op.weights + i), buffer = run_at<R>(memory, op.momentum_buffer + i);
+        const R gradients = run_at<R>(memory, op.gradient + i);
+        each(run, [&](u32 k) {
+            const float gradient = fmaf(op.decay, weights.values[k], clip * gradients.values[k]);
+            buffer.values[k] = fmaf(op.momentum, buffer.values[k], gradient);
+            weights.values[k] = fmaf(-op.rate, buffer.values[k], weights.values[k]);
+        });
+        run_at<R>(memory, op.momentum_buffer + i) = buffer;
+        run_at<R>(memory, op.weights + i) = weights;
+    });
 }
 
 struct Adam {
-    u32 len, parameters, gradient, first, second;
+    u32 len, fours, parameters, gradient, first, second;
     // Shares that stay and their complements, each rounded once from f64.
     float beta1, beta2, rest1, rest2, decay, epsilon, rate, root;
 };
-static_assert(sizeof(Adam) == 52);
+static_assert(sizeof(Adam) == 56);
 
 extern "C" __global__ void __launch_bounds__(256) adam(const __grid_constant__ Memory memory,
                                                        const __grid_constant__ Adam op) {
-    float* state = memory.state;
-    for (u32 i = first_of_thread(); i < op.len; i += step_of_grid()) {
-        const float parameter = state[op.parameters + i];
-        const float gradient = fmaf(op.decay, parameter, state[op.gradient + i]);
-        const float first = fmaf(op.beta1, state[op.first + i], op.rest1 * gradient);
-        const float second = fmaf(op.beta2, state[op.second + i], op.rest2 * gradient * gradient);
-        state[op.first + i] = first;
-        state[op.second + i] = second;
-        state[op.parameters + i] = parameter - op.rate * first / (sqrtf(second) / op.root + op.epsilon);
-    }
+    stride_over(op.len, op.fours, [&](auto run, u32 i) {
+        using R = decltype(run);
+        R parameters = run_at<R>(memory, op.parameters + i);
+        R first = run_at<R>(memory, op.first + i), second = run_at<R>(memory, op.second + i);
+        const R gradients = run_at<R>(memory, op.gradient + i);
+        each(run, [&](u32 k) {
+            float &parameter = parameters.values[k], &mean = first.values[k], &square = second.values[k];
+            const float gradient = fmaf(op.decay, parameter, gradients.values[k]);
+            mean = fmaf(op.beta1, mean, op.rest1 * gradient);
+            square = fmaf(op.beta2, square, op.rest2 * gradient * gradient);
+            parameter -= op.rate * mean / (sqrtf(square) / op.root + op.epsilon);
+        });
+        run_at<R>(memory, op.first + i) = first;
+        run_at<R>(memory, op.second + i) = second;
+        run_at<R>(memory, op.parameters + i) = parameters;
+    });
 }

@@ -111,7 +111,12 @@ pub struct Case {
     state: Vec<f32>,
     labels: Vec<u32>,
     expected: Vec<Expected>,
+    /// Whether operands start where the tape would place them.
+    aligned: bool,
 }
+
+/// Places that the tape gives are multiples of this.
+const ALIGNMENT: usize = 16;
 
 /// Both memories after a call.
 pub struct Outcome<T> {
@@ -128,6 +133,7 @@ impl Case {
             state: vec![f32::NAN; 16],
             labels: Vec::new(),
             expected: Vec::new(),
+            aligned: index % 2 == 1,
         }
     }
 
@@ -172,11 +178,17 @@ impl Case {
         self.choose(&[1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 32, 33, 48, 64, 96, 130])
     }
 
+    /// The length of a gap behind an operand that ends at `end`.
+    fn gap(&mut self, end: usize) -> usize {
+        let gap = self.random.random_range(1..20);
+        if self.aligned { (end + gap).next_multiple_of(ALIGNMENT) - end } else { gap }
+    }
+
     /// These activations, with a gap behind.
     pub fn slot_of(&mut self, values: &[f32]) -> Slot {
         let slot = Slot { offset: self.activations.len(), len: values.len() };
         self.activations.extend_from_slice(values);
-        let gap = self.random.random_range(1..20);
+        let gap = self.gap(self.activations.len());
         self.activations.extend(std::iter::repeat_n(f32::NAN, gap));
         slot
     }
@@ -185,7 +197,7 @@ impl Case {
     pub fn span_of(&mut self, values: &[f32]) -> Span {
         let span = Span { offset: self.state.len(), len: values.len() };
         self.state.extend_from_slice(values);
-        let gap = self.random.random_range(1..20);
+        let gap = self.gap(self.state.len());
         self.state.extend(std::iter::repeat_n(f32::NAN, gap));
         span
     }
@@ -337,6 +349,7 @@ impl Case {
             state: self.state.clone(),
             labels: self.labels.clone(),
             expected: self.expected.clone(),
+            aligned: self.aligned,
         }
     }
 

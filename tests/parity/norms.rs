@@ -30,20 +30,34 @@ fn batch_norm(case: &mut Case, mode: Mode) -> BatchNorm {
     BatchNorm { statistics: case.positive_span(2 * channels), running, norm, count }
 }
 
+fn reduce(case: &mut Case, shape: Shape) -> BatchNormReduce {
+    let (channels, pixels) = (shape.c as usize, shape.pixels());
+    BatchNormReduce {
+        gradient: case.slot(shape.len()),
+        input: case.operand(shape),
+        sums: Sums {
+            total: case.result_span("total", channels, pixels, size(pixels)),
+            products: case.result_span("products", channels, pixels, size(pixels)),
+        },
+    }
+}
+
 #[test]
 fn batch_norm_reduce() {
     check(10, |case| {
         let channels = case.channels();
         let shape = case.shape(channels, 60_000);
-        let pixels = shape.pixels();
-        Call::BatchNormReduce(BatchNormReduce {
-            gradient: case.slot(shape.len()),
-            input: case.operand(shape),
-            sums: Sums {
-                total: case.result_span("total", channels, pixels, size(pixels)),
-                products: case.result_span("products", channels, pixels, size(pixels)),
-            },
-        })
+        Call::BatchNormReduce(reduce(case, shape))
+    });
+}
+
+/// As many rows as a whole batch has.
+#[test]
+fn batch_norm_reduce_of_many_rows() {
+    check(45, |case| {
+        let [n, h, w, c] =
+            case.choose(&[[2, 130, 129, 1], [9, 64, 64, 16], [3, 81, 80, 18], [5, 60, 61, 32]]);
+        Call::BatchNormReduce(reduce(case, Shape::new(n, h, w, c)))
     });
 }
 

@@ -79,14 +79,14 @@ macro_rules! kernels {
 kernels! {
     activations: {
         "augment": paint;
-        "batch_norm": channel_sums;
+        "channel_sums": channel_sums;
         "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
         "depthwise": depthwise_input depthwise_weights;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
         "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
         "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
             pointwise_weights_16 pointwise_weights_64;
-        "pool": pool_forward pool_windows pool_input;
+        "pool": pool_forward pool_backward;
         "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
             separable_weights_16 separable_weights_64;
     }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::batch_norm::{Moments, Sum};
+use super::combine::{Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, Placed, Reader};
 use super::memory::Scratch;
 use super::{Chunks, Convolution, ConvolutionGradient, Cuda, Kernel, Shape, by_width, small, tile};

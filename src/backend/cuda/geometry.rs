@@ -14,8 +14,6 @@ pub const MAX_INPUTS: usize = 17;
 pub const MAX_FACTORS: usize = 18;
 /// Branches of a node.
 pub const MAX_BRANCHES: usize = 128;
-/// Branches that pass over a gradient together.
-pub const GROUP: usize = 8;
 /// Side of the largest window.
 pub const MAX_WINDOW: usize = 7;
 

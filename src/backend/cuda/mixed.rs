@@ -2,14 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::batch_norm::{Group, Standardised, channel_sums, group_len};
-use super::geometry::{GROUP, MAX_BRANCHES, Placed, Reader, TargetPlace};
+use super::channel_sums::{ChannelSums, Group, Identity, Standardised};
+use super::geometry::{MAX_BRANCHES, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::{Chunks, Cuda, Kernel, Mixed, MixedGradient, Operand, Softmax, SoftmaxGradient};
-use super::{THREADS, channel_block, small};
-
-/// Identities of one launch: one for each edge, and room.
-const IDENTITIES: usize = 64;
+use super::{Cuda, Kernel, Mixed, MixedGradient, Operand, Softmax, SoftmaxGradient, channel_block, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -25,16 +21,16 @@ struct Forward {
     rows: u32,
     channels: u32,
     rows_per_chunk: u32,
+    packed: u32,
     count: u32,
     branches: [BranchPlace; MAX_BRANCHES],
 }
-const _: () = assert!(size_of::<Forward>() == 20 + 16 * 128);
+const _: () = assert!(size_of::<Forward>() == 24 + 16 * 128);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GradientPlace {
     source: u32,
-    step: u32,
     products: u32,
     gamma: u32,
     beta: u32,
@@ -43,26 +39,15 @@ struct GradientPlace {
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct IdentityPlace {
-    weight: u32,
-    target: TargetPlace,
-}
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
 struct Finish {
-    gradient: u32,
-    len: u32,
     chunks: u32,
     channels: u32,
-    count: u32,
     source: u32,
     step: u32,
     total: u32,
     branches: [GradientPlace; MAX_BRANCHES],
-    identities: [IdentityPlace; IDENTITIES],
 }
-const _: () = assert!(size_of::<Finish>() == 32 + 24 * 128 + 12 * 64);
+const _: () = assert!(size_of::<Finish>() == 20 + 20 * 128);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -85,13 +70,16 @@ impl Cuda {
         check(op);
         let channels = op.shape.c as usize;
         let rows = op.shape.pixels();
+        let (block, across) = channel_block(channels);
         // Enough blocks for a large device, enough rows for the coefficients to pay.
-        let each = rows.div_ceil(1024).max(64);
+        let each = rows.div_ceil(1024).max(2048 / block[0] as usize);
+        let slots = op.branches.iter().map(|branch| branch.data).chain([op.output]);
         let mut table = Forward {
             output: op.output.place(),
             rows: small(rows),
             channels: small(channels),
             rows_per_chunk: small(each),
+            packed: self.packed(channels, slots),
             count: small(op.branches.len()),
             ..Forward::zeroed()
         };
@@ -99,75 +87,49 @@ impl Cuda {
             let operand = Operand { data: branch.data, shape: op.shape, norm: branch.norm };
             *place = BranchPlace { input: Reader::from(&operand), weight: branch.weight.place() };
         }
-        let (block, across) = channel_block(channels);
         self.launch(Kernel::mixed_forward, [rows.div_ceil(each), across, 1], block, &table);
     }
 
     pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         check(op);
-        let mut table = Finish {
-            gradient: gradient.output.place(),
-            len: small(op.output.len),
-            channels: small(op.shape.c as usize),
-            count: small(op.branches.len()),
+        let (channels, all) = (op.shape.c as usize, op.branches.len());
+        let (mut table, chunks) = ChannelSums::new(op.shape);
+        let mut scratch = Scratch::default();
+        let partial = scratch.take(chunks.count() * (all + 1) * channels);
+        let group = Group { gradient: gradient.output.place(), first: 0, count: small(all), partial };
+        table.groups[0] = group;
+        let mut finish = Finish {
+            chunks: small(chunks.count()),
+            channels: small(channels),
+            source: partial,
+            step: small((all + 1) * channels),
             total: gradient.total.place(),
             ..Finish::zeroed()
         };
-        for ((place, branch), gradient) in table.branches.iter_mut().zip(&op.branches).zip(&gradient.branches)
-        {
-            *place = GradientPlace {
+        for (index, (branch, gradient)) in op.branches.iter().zip(&gradient.branches).enumerate() {
+            table.values[index] = Standardised::new(branch.data, branch.norm);
+            if let Some(target) = gradient.identity {
+                table.identities[table.identity_count as usize] =
+                    Identity { weight: branch.weight.place(), target: TargetPlace::from(target) };
+                table.identity_count += 1;
+            }
+            finish.branches[index] = GradientPlace {
+                source: partial + small((index + 1) * channels),
                 products: gradient.products.place(),
                 gamma: branch.norm.and_then(|norm| norm.gamma).place(),
                 beta: branch.norm.and_then(|norm| norm.beta).place(),
                 weight: gradient.weight.place(),
-                ..GradientPlace::zeroed()
             };
         }
-        let identities = op.branches.iter().zip(&gradient.branches).filter_map(|(branch, gradient)| {
-            let target = TargetPlace::from(gradient.identity?);
-            Some(IdentityPlace { weight: branch.weight.place(), target })
-        });
-        let mut count = 0;
-        for identity in identities {
-            assert!(count < IDENTITIES, "a node of more than {IDENTITIES} identities");
-            table.identities[count] = identity;
-            count += 1;
-        }
-        self.sum_branches(op, gradient, &mut table);
-        let blocks = op.output.len.div_ceil(THREADS);
-        self.launch(Kernel::mixed_finish, [op.branches.len() + count * blocks, 1, 1], [32, 8], &table);
-    }
-
-    /// Leaves the parts of `total` and of the products of all branches, and says where.
-    fn sum_branches(&mut self, op: &Mixed, gradient: &MixedGradient, finish: &mut Finish) {
-        let (channels, all) = (op.shape.c as usize, op.branches.len());
-        let chunks = Chunks::of(op.shape.pixels());
-        let mut scratch = Scratch::default();
-        let mut table = channel_sums(chunks, channels);
-        let groups = all.div_ceil(GROUP);
-        for group in 0..groups {
-            let first = group * GROUP;
-            let count = group_len(first, all);
-            let partial = scratch.take(chunks.count() * (count + 1) * channels);
-            let step = small((count + 1) * channels);
-            table.groups[group] = Group {
-                gradient: gradient.output.place(),
-                first: small(first),
-                count: small(count),
-                partial,
-            };
-            if group == 0 {
-                (finish.source, finish.step) = (partial, step);
-            }
-            for index in first..first + count {
-                table.values[index] = Standardised::new(op.branches[index].data, op.branches[index].norm);
-                let place = &mut finish.branches[index];
-                (place.source, place.step) = (partial + small((index - first + 1) * channels), step);
-            }
-        }
-        finish.chunks = small(chunks.count());
+        let targets = gradient.branches.iter().filter_map(|branch| Some(branch.identity?.slot));
+        let slots = op.branches.iter().map(|branch| branch.data).chain(targets).chain([gradient.output]);
+        table.packed = self.packed(channels, slots);
         self.memory.scratch(&self.context, &scratch);
-        self.sum_channels(&table, groups);
+        self.sum_channels(&table, 1);
+        if all == 0 {
+            return self.combine_sums(&[group.sum(0, chunks, gradient.total)]);
+        }
+        self.launch(Kernel::mixed_finish, [all, 1, 1], [32, 8], &finish);
     }
 
     pub(super) fn softmax(&mut self, op: &Softmax) {

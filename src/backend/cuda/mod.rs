@@ -9,7 +9,7 @@
 //! allocates nothing, and the tape's replays are recorded as graphs, each of which is one launch.
 
 mod augment;
-mod batch_norm;
+mod channel_sums;
 mod combine;
 mod context;
 mod convolution;
@@ -23,6 +23,7 @@ mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
+mod stream;
 
 pub use devices::{devices, first};
 

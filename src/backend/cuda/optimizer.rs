@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::geometry::{ABSENT, Placed, small};
+use super::geometry::{Placed, small};
 use super::memory::Scratch;
 use super::{Adam, Cuda, GradientDescent, Kernel, Span};
 
@@ -13,17 +13,20 @@ const BLOCKS: usize = 1024;
 #[repr(C)]
 struct Vectors {
     len: u32,
+    fours: u32,
     target: u32,
     source: u32,
     divisor: u32,
+    unused: u32,
     factor: f64,
 }
-const _: () = assert!(size_of::<Vectors>() == 24);
+const _: () = assert!(size_of::<Vectors>() == 32);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Descent {
     len: u32,
+    fours: u32,
     weights: u32,
     gradient: u32,
     momentum_buffer: u32,
@@ -31,14 +34,16 @@ struct Descent {
     rate: f32,
     momentum: f32,
     decay: f32,
+    unused: f32,
     limit: f64,
 }
-const _: () = assert!(size_of::<Descent>() == 40);
+const _: () = assert!(size_of::<Descent>() == 48);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct AdamPlace {
     len: u32,
+    fours: u32,
     parameters: u32,
     gradient: u32,
     first: u32,
@@ -52,10 +57,16 @@ struct AdamPlace {
     rate: f32,
     root: f32,
 }
-const _: () = assert!(size_of::<AdamPlace>() == 52);
+const _: () = assert!(size_of::<AdamPlace>() == 56);
 
 fn blocks(len: usize) -> usize {
-    len.div_ceil(256).min(BLOCKS)
+    len.div_ceil(4 * 256).min(BLOCKS)
+}
+
+/// Accesses of four elements of vectors that all start at multiples of four.
+fn fours(spans: &[Span]) -> u32 {
+    let aligned = spans.iter().all(|span| span.offset.is_multiple_of(4));
+    spans.first().filter(|_| aligned).map_or(0, |span| small(span.len / 4))
 }
 
 impl Cuda {
@@ -64,18 +75,25 @@ impl Cuda {
     }
 
     pub(super) fn set(&mut self, span: Span, value: f64) {
-        let table =
-            Vectors { len: small(span.len), target: span.place(), factor: value, ..Vectors::zeroed() };
+        let table = Vectors {
+            len: small(span.len),
+            fours: fours(&[span]),
+            target: span.place(),
+            factor: value,
+            ..Vectors::zeroed()
+        };
         self.launch_vector(Kernel::fill, span.len, &table);
     }
 
     pub(super) fn add_scaled(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
         let table = Vectors {
             len: small(target.len),
+            fours: fours(&[target, source]),
             target: target.place(),
             source: source.place(),
             divisor: divisor.place(),
             factor,
+            ..Vectors::zeroed()
         };
         self.launch_vector(Kernel::scaled_add, target.len, &table);
     }
@@ -86,10 +104,10 @@ impl Cuda {
         self.memory.scratch(&self.context, &scratch);
         let mut table = Vectors {
             len: small(source.len),
+            fours: fours(&[source]),
             target: result.place(),
             source: source.place(),
-            divisor: ABSENT,
-            factor: 0.0,
+            ..Vectors::zeroed()
         };
         self.launch_vector(Kernel::norm_partials, source.len, &table);
         table.len = small(blocks(source.len));
@@ -99,6 +117,7 @@ impl Cuda {
     pub(super) fn descend(&mut self, op: &GradientDescent) {
         let table = Descent {
             len: small(op.weights.len),
+            fours: fours(&[op.weights, op.gradient, op.momentum_buffer]),
             weights: op.weights.place(),
             gradient: op.gradient.place(),
             momentum_buffer: op.momentum_buffer.place(),
@@ -107,6 +126,7 @@ impl Cuda {
             momentum: op.momentum as f32,
             decay: op.decay as f32,
             limit: op.clip.map_or(0.0, |(_, limit)| limit),
+            ..Descent::zeroed()
         };
         self.launch_vector(Kernel::gradient_descent, op.weights.len, &table);
     }
@@ -115,6 +135,7 @@ impl Cuda {
         let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
         let table = AdamPlace {
             len: small(op.parameters.len),
+            fours: fours(&[op.parameters, op.gradient, op.first, op.second]),
             parameters: op.parameters.place(),
             gradient: op.gradient.place(),
             first: op.first.place(),

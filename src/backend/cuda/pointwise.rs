@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::batch_norm::{Moments, Sum};
+use super::combine::{Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, MAX_INPUTS, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
 use super::{Chunks, Cuda, Kernel, Operand, Pointwise, PointwiseGradient, Shape, by_width, small, tile};

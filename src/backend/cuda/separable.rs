@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::batch_norm::{GROUPS, Moments, Sum};
+use super::channel_sums::GROUPS;
+use super::combine::{Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
 use super::{BatchNormReduce, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target};
