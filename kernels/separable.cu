@@ -11,15 +11,8 @@
 // c_out <= 64; each further 64 output channels form d again.
 //
 // Versions: 1 depthwise in the loader of the product.
+#include "bands.cuh"
 #include "product.cuh"
-
-struct Separable {
-    Shape input, output;
-    u32 stride, rows_per_split;
-    Factor factors[MAX_FACTORS];
-    Cotangent cotangents[MAX_FACTORS];
-};
-static_assert(sizeof(Separable) == 40 + 200 * 18);
 
 __device__ inline float depthwise(const Memory& memory, const Separable& op, const Factor& factor, u32 row, u32 c) {
     const Pixel pixel = pixel_of(op.output, row);
@@ -101,4 +94,120 @@ extern "C" __global__ void __launch_bounds__(256, 4) separable_weights_16(const 
 extern "C" __global__ void __launch_bounds__(256, 4) separable_weights_64(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ Separable op) {
     weight_gradient<64>(memory, op);
+}
+
+// A thread's sums of a channel's results, for the statistics.
+struct Moments {
+    float deviations, squares;
+};
+
+// A step's results to their place, and their deviations from the provisional mean to the sums.
+template <u32 C>
+__device__ inline void leave_results(const Memory& memory, const Place<C>& place, const Step& step, u32 output,
+                                     const Storage* tile, float mean, Moments& moments) {
+    using T = Team<C>;
+    Storage* result = memory.activations + output + (step.start + step.first) * C;
+    for (u32 i = place.lane; i < step.count * T::PACKS; i += T::THREADS)
+        *reinterpret_cast<Pack*>(result + i * PACK) =
+            *reinterpret_cast<const Pack*>(tile + i / T::PACKS * T::PITCH + i % T::PACKS * PACK);
+    for (u32 p = place.lane / C; p < step.count; p += T::THREADS / C) {
+        const float deviation = wide(tile[p * T::PITCH + place.lane % C]) - mean;
+        moments.deviations += deviation;
+        moments.squares = fmaf(deviation, deviation, moments.squares);
+    }
+}
+
+// The block's sums of each channel, over threads in their order, through `room` ([2][BAND_THREADS]); leaves
+// partial[block][3][C].
+template <u32 C>
+__device__ inline void combine_bands(const Memory& memory, const Separable& op, const Place<C>& place,
+                                     const Moments& moments, float mean, float* room) {
+    __syncthreads();
+    room[threadIdx.x] = moments.deviations;
+    room[BAND_THREADS + threadIdx.x] = moments.squares;
+    __syncthreads();
+    if (!place.works || place.part > 0 || place.lane >= C) return;
+    const u32 last = threadIdx.x + place.share * Team<C>::THREADS;
+    float deviations = 0.0f, squares = 0.0f;
+    for (u32 i = threadIdx.x; i < last; i += C) {
+        deviations += room[i];
+        squares += room[BAND_THREADS + i];
+    }
+    float* partial = memory.scratch + op.factors[place.factor()].partial + blockIdx.x * 3 * C + place.lane;
+    partial[0] = mean;
+    partial[C] = deviations;
+    partial[2 * C] = squares;
+}
+
+template <u32 C>
+__device__ inline void forward_bands(const Memory& memory, const Separable& op) {
+    using T = Team<C>;
+    __shared__ alignas(16) unsigned char shared[BAND_SHARED];
+    const Bands& bands = op.bands;
+    const Place<C> place(bands);
+    const Factor& factor = op.factors[place.factor()];
+    const Reader& input = op.factors[place.group.first].input;
+    Storage* ring = reinterpret_cast<Storage*>(shared);
+    Storage* tiles = ring + bands.ring;
+    Storage* tile = tiles + threadIdx.x / T::THREADS * tile_rows(bands) * T::PITCH;
+    float* windows = reinterpret_cast<float*>(tiles + T::COUNT * tile_rows(bands) * T::PITCH);
+    float* norm = windows + bands.windows;
+    float* means = norm + 2 * C;
+    u32* lines = reinterpret_cast<u32*>(means + T::COUNT * C);
+
+    Product<C> product;
+    load_matrices<C>(memory, op, place, reinterpret_cast<float*>(shared), product,
+                     [](const float* matrix, u32 k, u32 n) { return matrix[k * C + n]; });
+    const float* weights = windows + load_windows<C>(memory, op, place, windows);
+    load_norm<C>(memory, input, norm);
+    __syncthreads();
+
+    Moments moments = {};
+    bool first = true;
+    const u32 images = min(bands.images, op.output.n - blockIdx.x * bands.images);
+    for (u32 n = 0; n < images; ++n)
+        for (u32 row = 0; row < op.output.h; row += bands.rows) {
+            const Step step = step_of<C>(op, place, blockIdx.x * bands.images + n, row);
+            load_ring<C>(memory, op, input, step, norm, ring);
+            place_lines<C>(op, step, lines);
+            __syncthreads();
+            by_window(factor, [&](auto window) {
+                depthwise_tile<C, decltype(window)>(op, place, step, ring, lines, weights, tile);
+            });
+            __syncthreads();
+            float sums[2][4];
+            product.multiply(place.lane, tile, step.count, sums);
+            __syncthreads();
+            product.leave(place.lane, step.count, sums, tile);
+            __syncthreads();
+            if (first) {
+                // Provisional means of the first pixels. The variance of all n pixels is at least the squared distance of
+                // the means times the share of these pixels, so no more than that share's inverse of it cancels.
+                if (place.works && place.part == 0 && place.lane < C) {
+                    float sum = 0.0f;
+                    for (u32 p = 0; p < step.count; ++p) sum += wide(tile[p * T::PITCH + place.lane]);
+                    means[place.branch * C + place.lane] = sum / float(step.count);
+                }
+                __syncthreads();
+                first = false;
+            }
+            leave_results<C>(memory, place, step, factor.output, tile, means[place.branch * C + place.lane % C], moments);
+        }
+    const float mean = means[place.branch * C + place.lane % C];
+    combine_bands<C>(memory, op, place, moments, mean, reinterpret_cast<float*>(shared));
+}
+
+extern "C" __global__ void __launch_bounds__(512, 2) separable_forward_bands_16(const __grid_constant__ Memory memory,
+                                                                             const __grid_constant__ Separable op) {
+    forward_bands<16>(memory, op);
+}
+
+extern "C" __global__ void __launch_bounds__(512, 2) separable_forward_bands_32(const __grid_constant__ Memory memory,
+                                                                             const __grid_constant__ Separable op) {
+    forward_bands<32>(memory, op);
+}
+
+extern "C" __global__ void __launch_bounds__(512, 2) separable_forward_bands_64(const __grid_constant__ Memory memory,
+                                                                             const __grid_constant__ Separable op) {
+    forward_bands<64>(memory, op);
 }

@@ -87,7 +87,8 @@ kernels! {
         "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
             pointwise_weights_16 pointwise_weights_64;
         "pool": pool_forward pool_windows pool_input;
-        "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
+        "separable": separable_forward_16 separable_forward_64 separable_forward_bands_16 separable_forward_bands_32
+            separable_forward_bands_64 separable_depthwise_16 separable_depthwise_64
             separable_weights_16 separable_weights_64;
     }
     state: {

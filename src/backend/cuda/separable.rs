@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::bands::{self, Bands, Room};
 use super::batch_norm::{GROUPS, Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
@@ -22,8 +23,9 @@ struct Products {
     rows_per_split: u32,
     factors: [Factor; MAX_FACTORS],
     cotangents: [CotangentPlace; MAX_FACTORS],
+    bands: Bands,
 }
-const _: () = assert!(size_of::<Products>() == 40 + 200 * 18);
+const _: () = assert!(size_of::<Products>() == 40 + 200 * 18 + 132);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -57,11 +59,14 @@ struct Depthwise {
 }
 const _: () = assert!(size_of::<Depthwise>() == 40 + 18 * (24 + 28));
 
+/// Scale and shift; provisional means of each team.
+const FORWARD: Room = Room { tiles: 1, block: 6, branch: 0 };
+
 /// Branches of one source that a launch serves.
 #[derive(Clone)]
-struct Part {
-    source: usize,
-    branches: Range<usize>,
+pub(super) struct Part {
+    pub source: usize,
+    pub branches: Range<usize>,
 }
 
 /// Cuts all branches into launches; no allocation, so that a step makes none.
@@ -86,7 +91,7 @@ fn each_launch(op: &Separable, mut visit: impl FnMut(&[Part])) {
 }
 
 /// Every branch of a launch: its source, its number there, itself.
-fn branches<'a>(
+pub(super) fn branches<'a>(
     op: &'a Separable,
     parts: &'a [Part],
 ) -> impl Iterator<Item = (usize, usize, &'a SeparableBranch)> {
@@ -131,26 +136,39 @@ impl Cuda {
         each_launch(op, |parts| self.separable_products(op, parts));
     }
 
+    /// The products of one launch: in bands where they fit.
     fn separable_products(&mut self, op: &Separable, parts: &[Part]) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let [width, height] = tile(columns);
+        let bands = Bands::plan(op, parts, self.memory.precision().bytes(), FORWARD);
+        let rows_per_block = bands.map_or(height, |bands| bands.block_pixels(op));
         let (mut table, count) = products(op, parts);
         let mut scratch = Scratch::default();
         let mut moments = [Moments::zeroed(); MAX_FACTORS];
         for (index, (_, _, branch)) in branches(op, parts).enumerate() {
-            let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
+            let partial = scratch.take(rows.div_ceil(rows_per_block) * 3 * columns);
             table.factors[index].partial = partial;
             moments[index] = Moments {
                 partial,
                 rows: small(rows),
-                rows_per_block: small(height),
+                rows_per_block: small(rows_per_block),
                 channels: small(columns),
                 statistics: branch.statistics.place(),
             };
         }
         self.memory.scratch(&self.context, &scratch);
-        let kernel = by_width(width, Kernel::separable_forward_16, Kernel::separable_forward_64);
-        self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), count], [256, 1], &table);
+        if let Some(bands) = bands {
+            table.bands = bands;
+            let kernel = match columns {
+                16 => Kernel::separable_forward_bands_16,
+                32 => Kernel::separable_forward_bands_32,
+                _ => Kernel::separable_forward_bands_64,
+            };
+            self.launch(kernel, [bands.blocks(op), bands.groups(), 1], [bands::THREADS, 1], &table);
+        } else {
+            let kernel = by_width(width, Kernel::separable_forward_16, Kernel::separable_forward_64);
+            self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), count], [256, 1], &table);
+        }
         self.combine_moments(&moments[..count]);
     }
 
