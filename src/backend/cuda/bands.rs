@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{MAX_FACTORS, small};
 use super::separable::{Part, branches};
-use super::{Separable, Slot};
+use super::{Separable, Shape, Slot};
 
 /// Threads of a block.
 pub const THREADS: u32 = 512;
@@ -31,6 +31,7 @@ pub struct Bands {
     rows: u32,
     pixels: u32,
     branches: u32,
+    share: u32,
     padding: u32,
     low: [i32; 2],
     high: [i32; 2],
@@ -40,11 +41,13 @@ pub struct Bands {
     windows: u32,
     groups: [Group; MAX_FACTORS],
 }
-const _: () = assert!(size_of::<Bands>() == 60 + 4 * MAX_FACTORS);
+const _: () = assert!(size_of::<Bands>() == 64 + 4 * MAX_FACTORS);
 
 /// What a kernel keeps in shared memory besides the ring and the windows.
 #[derive(Clone, Copy)]
 pub struct Room {
+    /// Whether there is a ring.
+    pub ring: bool,
     /// Tiles of a team.
     pub tiles: usize,
     /// Floats for each channel of a block.
@@ -60,7 +63,12 @@ pub fn aligned(slot: Slot, bytes: usize) -> bool {
 
 /// Teams of a block for this many channels.
 fn teams(channels: usize) -> usize {
-    if channels == 64 { 2 } else { 4 }
+    if channels == 64 { 1 } else { 4 }
+}
+
+/// Images of a block: enough pixels that the weights, which a block reads once, are the lesser part.
+pub fn images(output: Shape) -> usize {
+    (4 * output.c as usize).div_ceil(output.image_pixels().max(1)).clamp(1, (output.n as usize).max(1))
 }
 
 /// Whether there are kernels for the operator's channels and windows, and 16-byte accesses reach its operands.
@@ -90,7 +98,7 @@ impl Bands {
         while count > 0 {
             let share = teams / count;
             for rows in (1..=(share * pixels / width).min(shape.h as usize)).rev() {
-                let bands = Self::walk(op, parts, count, rows);
+                let bands = Self::walk(op, parts, count, rows, room.ring);
                 if bands.lines(op.stride) <= MAX_LINES && bands.bytes(channels, bytes, room) <= SHARED {
                     return Some(bands);
                 }
@@ -101,51 +109,57 @@ impl Bands {
     }
 
     /// A walk with this many branches in a block and rows in a step.
-    fn walk(op: &Separable, parts: &[Part], count: usize, rows: usize) -> Self {
-        let (shape, stride) = (op.output_shape, small(op.stride) as i32);
-        let channels = shape.c as usize;
-        let share = teams(channels) / count;
-        // Weights are read once a block: enough pixels that they are the lesser part.
-        let images = (4 * channels).div_ceil(shape.image_pixels()).clamp(1, (shape.n as usize).max(1));
+    fn walk(op: &Separable, parts: &[Part], count: usize, rows: usize, ring: bool) -> Self {
+        let shape = op.output_shape;
+        let share = teams(shape.c as usize) / count;
         let mut bands = Bands {
-            images: small(images),
+            images: small(images(shape)),
             rows: small(rows),
             pixels: small((rows * shape.w as usize).div_ceil(share)),
             branches: small(count),
-            low: [i32::MAX; 2],
-            high: [i32::MIN; 2],
+            share: small(share),
             ..Bands::zeroed()
         };
-        for (_, _, branch) in branches(op, parts) {
-            let padding = small(branch.dilation * (branch.kernel - 1) / 2) as i32;
-            bands.padding = bands.padding.max(padding as u32);
-            for tap in 0..branch.kernel {
-                let offset = small(tap * branch.dilation) as i32 - padding;
-                let class = offset.rem_euclid(stride) as usize;
-                bands.low[class] = bands.low[class].min(offset.div_euclid(stride));
-                bands.high[class] = bands.high[class].max(offset.div_euclid(stride));
-            }
+        if ring {
+            bands.keep_rows(op, parts);
         }
-        let mut slots = 0;
-        for class in 0..2 {
-            bands.base[class] = slots;
-            if bands.low[class] <= bands.high[class] {
-                bands.depth[class] = (bands.high[class] - bands.low[class]) as u32 + small(rows);
-            }
-            slots += bands.depth[class];
-        }
-        bands.ring = slots * op.sources[parts[0].source].input.shape.w * shape.c;
-        bands.group(op, parts, count);
+        bands.group(op, parts, count, ring);
         bands
     }
 
+    /// The ring: of each class of input rows those under a step's windows.
+    fn keep_rows(&mut self, op: &Separable, parts: &[Part]) {
+        let (input, stride) = (op.sources[parts[0].source].input.shape, small(op.stride) as i32);
+        let mut reach: [Option<(i32, i32)>; 2] = [None; 2];
+        for (_, _, branch) in branches(op, parts) {
+            let padding = small(branch.dilation * (branch.kernel - 1) / 2) as i32;
+            self.padding = self.padding.max(padding as u32);
+            for tap in 0..branch.kernel {
+                let offset = small(tap * branch.dilation) as i32 - padding;
+                let (class, row) = (offset.rem_euclid(stride) as usize, offset.div_euclid(stride));
+                let (low, high) = reach[class].unwrap_or((row, row));
+                reach[class] = Some((low.min(row), high.max(row)));
+            }
+        }
+        let mut slots = 0;
+        for (class, reach) in reach.into_iter().enumerate() {
+            let Some((low, high)) = reach else { continue };
+            (self.low[class], self.high[class], self.base[class]) = (low, high, slots);
+            self.depth[class] = (high.abs_diff(low) + self.rows).min(input.h.div_ceil(stride as u32));
+            slots += self.depth[class];
+        }
+        self.ring = slots * input.w * input.c;
+    }
+
     /// Cuts the launch's branches into groups of one source each.
-    fn group(&mut self, op: &Separable, parts: &[Part], count: usize) {
+    fn group(&mut self, op: &Separable, parts: &[Part], count: usize, windows: bool) {
         let (mut first, mut used) = (0, 0);
         for part in parts {
             for chunk in op.sources[part.source].branches[part.branches.clone()].chunks(count) {
                 let taps: usize = chunk.iter().map(|branch| branch.kernel * branch.kernel).sum();
-                self.windows = self.windows.max(small(taps * op.output_shape.c as usize));
+                if windows {
+                    self.windows = self.windows.max(small(taps * op.output_shape.c as usize));
+                }
                 self.groups[used] = Group { first, count: chunk.len() as u16 };
                 first += chunk.len() as u16;
                 used += 1;
