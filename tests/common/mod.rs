@@ -184,6 +184,13 @@ impl Case {
         if self.aligned { (end + gap).next_multiple_of(ALIGNMENT) - end } else { gap }
     }
 
+    /// From here on operands begin where the tape would place them.
+    pub fn align_slots(&mut self) {
+        self.aligned = true;
+        self.activations.resize(self.activations.len().next_multiple_of(ALIGNMENT), f32::NAN);
+        self.state.resize(self.state.len().next_multiple_of(ALIGNMENT), f32::NAN);
+    }
+
     /// These activations, with a gap behind.
     pub fn slot_of(&mut self, values: &[f32]) -> Slot {
         let slot = Slot { offset: self.activations.len(), len: values.len() };
