@@ -9,7 +9,7 @@
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
 //! 7. [`search`]: the bilevel optimisation of weights and alphas.
-//! 8. [`report`]: the run directory, metrics and drawings.
+//! 8. [`report`]: the run directory, metrics, drawings and the page of a report.
 //! 9. [`cli`]: the command line.
 
 pub mod autograd;
