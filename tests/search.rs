@@ -6,7 +6,7 @@ use darts::data::{Loader, Reading, Source, halves};
 use darts::random::Stream;
 use darts::report::run_directory::{RunDirectory, load_alphas, load_genotype};
 use darts::search::observer::{EpochRecord, Facts, Observer, StepRecord};
-use darts::search::plan::{Order, Plan};
+use darts::search::plan::{Device, Order, Plan};
 use darts::search::run::run;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
@@ -86,7 +86,15 @@ impl Observer for Memory {
 }
 
 fn small_plan() -> Plan {
-    Plan { epochs: 3, init_channels: 4, nodes: 2, batch_size: 32, threads: 2, ..Plan::default() }
+    Plan {
+        epochs: 3,
+        init_channels: 4,
+        nodes: 2,
+        batch_size: 32,
+        threads: 2,
+        device: Device::Cpu,
+        ..Plan::default()
+    }
 }
 
 #[test]

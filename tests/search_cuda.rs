@@ -35,7 +35,7 @@ fn write_images(directory: &Path) {
         (0..count).flat_map(|index| record(index % 10, &mut random)).collect()
     };
     for name in ["data_batch_1.bin", "test_batch.bin"] {
-        std::fs::write(directory.join(name), records(20)).unwrap();
+        std::fs::write(directory.join(name), records(14)).unwrap();
     }
 }
 
@@ -69,7 +69,7 @@ fn a_search_on_the_gpu_ends_as_on_the_cpu() {
         write_images(directory.path());
         let runs = ["cpu", "cuda"].map(|device| {
             // Two steps, and an evaluation whose last batch is filled up.
-            let size = "--init-channels 2 --cells 3 --nodes 2 --batch-size 4 --epochs 1";
+            let size = "--init-channels 2 --cells 3 --nodes 2 --batch-size 3 --epochs 1";
             let run = format!("--device {device} --order {order} --seed 3 --out {device}");
             let output = search(&library, directory.path(), &format!("--data cifar10:. {run} {size}"), &[]);
             assert!(output.status.success(), "{device}: {}", text(&output.stderr));
