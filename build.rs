@@ -19,7 +19,7 @@ const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];
 /// What activations are stored as: part of a file's name, and what its compilation defines.
 const STORAGES: [(&str, Option<&str>); 3] =
     [("f32", None), ("bf16", Some("DARTS_STORAGE_BF16")), ("f16", Some("DARTS_STORAGE_F16"))];
-const HEADERS: [&str; 4] = ["common", "geometry", "product", "tensor"];
+const HEADERS: [&str; 7] = ["common", "geometry", "matrix", "outer", "product", "readers", "tensor"];
 /// The first architecture whose tensor cores take bf16.
 const TENSOR_CORES: u32 = 80;
 /// From Turing to Hopper.

@@ -111,6 +111,7 @@ pub struct Case {
     state: Vec<f32>,
     labels: Vec<u32>,
     expected: Vec<Expected>,
+    alignment: usize,
 }
 
 /// Both memories after a call.
@@ -128,6 +129,7 @@ impl Case {
             state: vec![f32::NAN; 16],
             labels: Vec::new(),
             expected: Vec::new(),
+            alignment: 1,
         }
     }
 
@@ -172,8 +174,15 @@ impl Case {
         self.choose(&[1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 32, 33, 48, 64, 96, 130])
     }
 
+    /// From here on slots begin where the tape would place them, on a multiple of 16 elements.
+    pub fn align_slots(&mut self) {
+        self.alignment = 16;
+    }
+
     /// These activations, with a gap behind.
     pub fn slot_of(&mut self, values: &[f32]) -> Slot {
+        let offset = self.activations.len().next_multiple_of(self.alignment);
+        self.activations.resize(offset, f32::NAN);
         let slot = Slot { offset: self.activations.len(), len: values.len() };
         self.activations.extend_from_slice(values);
         let gap = self.random.random_range(1..20);
@@ -337,6 +346,7 @@ impl Case {
             state: self.state.clone(),
             labels: self.labels.clone(),
             expected: self.expected.clone(),
+            alignment: self.alignment,
         }
     }
 
