@@ -10,41 +10,34 @@
 // Bytes: feature maps once; the rest is a few kilobytes.
 //
 // Versions: 1 as above.
-#include "common.cuh"
+#include "readers.cuh"
 
 struct GlobalPool {
     Shape input;
-    u32 inputs, output;
-    Reader readers[MAX_INPUTS];
-    u32 first[MAX_INPUTS + 1];
+    u32 output;
+    Concatenation inputs;
     Target targets[MAX_INPUTS];
 };
-static_assert(sizeof(GlobalPool) == 24 + 204 + 72 + 136);
-
-__device__ inline u32 input_of(const GlobalPool& op, u32 channel) {
-    u32 i = 0;
-    while (channel >= op.first[i + 1]) ++i;
-    return i;
-}
+static_assert(sizeof(GlobalPool) == 20 + 280 + 136);
 
 extern "C" __global__ void __launch_bounds__(256) global_pool_forward(const __grid_constant__ Memory memory,
                                                                       const __grid_constant__ GlobalPool op) {
-    const u32 index = blockIdx.x * THREADS + threadIdx.x, features = op.first[op.inputs];
+    const u32 index = blockIdx.x * THREADS + threadIdx.x, features = op.inputs.first[op.inputs.count];
     if (index >= op.input.n * features) return;
-    const u32 image = index / features, feature = index % features, i = input_of(op, feature);
-    const u32 c = feature - op.first[i], channels = op.first[i + 1] - op.first[i], pixels = op.input.h * op.input.w;
+    const u32 image = index / features, feature = index % features, i = input_of(op.inputs, feature);
+    const u32 c = feature - op.inputs.first[i], channels = op.inputs.first[i + 1] - op.inputs.first[i], pixels = op.input.h * op.input.w;
     float sum = 0.0f;
-    for (u32 p = 0; p < pixels; ++p) sum += value_of(memory, op.readers[i], (image * pixels + p) * channels + c, c);
+    for (u32 p = 0; p < pixels; ++p) sum += value_of(memory, op.inputs.readers[i], (image * pixels + p) * channels + c, c);
     store(memory, op.output + index, sum / float(pixels));
 }
 
 extern "C" __global__ void __launch_bounds__(256) global_pool_backward(const __grid_constant__ Memory memory,
                                                                        const __grid_constant__ GlobalPool op) {
-    const u32 i = blockIdx.y, channels = op.first[i + 1] - op.first[i], pixels = op.input.h * op.input.w;
+    const u32 i = blockIdx.y, channels = op.inputs.first[i + 1] - op.inputs.first[i], pixels = op.input.h * op.input.w;
     const u32 index = blockIdx.x * THREADS + threadIdx.x;
     if (index >= op.input.n * pixels * channels) return;
-    const u32 image = index / (pixels * channels), feature = op.first[i] + index % channels;
-    const float gradient = load(memory, op.output + image * op.first[op.inputs] + feature);
+    const u32 image = index / (pixels * channels), feature = op.inputs.first[i] + index % channels;
+    const float gradient = load(memory, op.output + image * op.inputs.first[op.inputs.count] + feature);
     deliver(memory, op.targets[i], index, gradient / float(pixels));
 }
 

@@ -3,35 +3,20 @@
 //   forward:  y[p, o] = sum_c relu(scale x + shift)[p, c] * w[c, o]; the statistics of y in the epilogue; assigned.
 //   input:    dx[q, c] = [x > 0] * sum_o cotangent(p(q), o) * w[c, o]; assigned or added, as the target says.
 //   weights:  dw[c, o] = sum_p relu(..)[p, c] * cotangent(p, o), in splits of rows; assigned.
-//
-// Products over pixels (product.cuh); scale, shift and ReLU are applied while reading, the cotangent is formed while
-// reading, and neither is ever stored. Launch: grid (tiles of rows, tiles of columns, matrices), backward of the input
-// without the third, weights (splits, tiles of the matrix, matrices); 256 threads.
-// Bytes: each input and output once, the least possible, plus the left side again for each further 64 columns.
-// The input gradient of FactorizedReduce multiplies by zero the half of the channels that a pixel does not feed.
-//
-// Versions: 1 through product.cuh.
-#include "product.cuh"
+#include "matrix.cuh"
+#include "outer.cuh"
 
 struct Pointwise {
     Shape input, output;
-    u32 stride, inputs, rows_per_split, first_columns;
+    u32 stride, packed, rows_per_split;
     Factor factors[2];
-    Reader readers[MAX_INPUTS];
-    u32 first[MAX_INPUTS + 1];
+    Concatenation inputs;
     Target targets[MAX_INPUTS];
     Cotangent cotangent;
 };
-static_assert(sizeof(Pointwise) == 32 + 16 + 96 + 204 + 72 + 136 + 152);
+static_assert(sizeof(Pointwise) == 32 + 12 + 96 + 280 + 136 + 152);
 
-// The input that a concatenated channel belongs to.
-__device__ inline u32 input_of(const Pointwise& op, u32 channel) {
-    u32 i = 0;
-    while (channel >= op.first[i + 1]) ++i;
-    return i;
-}
-
-// The pixel of the input under an output pixel, or ABSENT.
+// The pixel of the input that an output pixel reads, or ABSENT.
 __device__ inline u32 pixel_under(const Pointwise& op, u32 row, u32 shift) {
     if (op.stride == 1) return row;
     const Pixel pixel = pixel_of(op.output, row);
@@ -40,89 +25,193 @@ __device__ inline u32 pixel_under(const Pointwise& op, u32 row, u32 shift) {
     return (pixel.image * op.input.h + y) * op.input.w + x;
 }
 
-__device__ inline float left(const Memory& memory, const Pointwise& op, u32 shift, u32 row, u32 channel) {
-    const u32 pixel = pixel_under(op, row, shift);
-    if (pixel == ABSENT) return 0.0f;
-    const u32 i = input_of(op, channel), c = channel - op.first[i], channels = op.first[i + 1] - op.first[i];
-    return activated(memory, op.readers[i], pixel * channels + c, c);
-}
+// The activated inputs by output pixel.
+template <u32 CHANNELS>
+struct Inputs : Activations<CHANNELS> {
+    const Pointwise& op;
+    u32 shift;
+    __device__ Inputs(const Memory& memory, const Pointwise& op, ChannelTable<CHANNELS>& table, u32 shift)
+        : Activations<CHANNELS>{memory, op.inputs, op.packed != 0, table}, op(op), shift(shift) {}
+    __device__ u32 locate(u32 row) const { return pixel_under(op, row, shift); }
+    __device__ bool advance(u32, u32) { return false; }
+};
+
+// A matrix [c_in][c_out], and its transpose, of which neighbours lie along the depth. The transpose is what an input
+// gradient reads, whose columns are channels of the inputs.
+struct Matrix {
+    static constexpr bool ALONG_DEPTH = false;
+    const float* weights;
+    u32 columns;
+    __device__ void stage(u32, u32) {}
+    __device__ float operator()(u32 k, u32 column) const { return weights[k * columns + column]; }
+};
+
+template <u32 CHANNELS>
+struct Transpose {
+    static constexpr bool ALONG_DEPTH = true;
+    const float* weights;
+    u32 columns;
+    Inputs<CHANNELS>& inputs;
+    __device__ void stage(u32 column, u32) { inputs.stage(column); }
+    __device__ float operator()(u32 k, u32 column) const { return weights[column * columns + k]; }
+};
 
 template <u32 COLUMNS>
 __device__ inline void forward(const Memory& memory, const Pointwise& op) {
+    using Form = typename ForwardForms<COLUMNS>::Form;
+    __shared__ typename Form::Shared shared;
+    __shared__ MomentSums<Form> sums;
+    __shared__ ChannelTable<SLAB> table;
     const Factor& factor = op.factors[blockIdx.z];
-    product_with_moments<COLUMNS>(
-        memory, op.output.n * op.output.h * op.output.w, op.first[op.inputs], factor, op.output.c,
-        [&](u32 row, u32 c) { return left(memory, op, factor.shift, row, c); },
-        [&](u32 c, u32 column) { return memory.state[factor.weights + c * factor.columns + column]; });
-}
-
-extern "C" __global__ void __launch_bounds__(256, 4) pointwise_forward_16(const __grid_constant__ Memory memory,
-                                                                       const __grid_constant__ Pointwise op) {
-    forward<16>(memory, op);
-}
-
-extern "C" __global__ void __launch_bounds__(256, 4) pointwise_forward_64(const __grid_constant__ Memory memory,
-                                                                       const __grid_constant__ Pointwise op) {
-    forward<64>(memory, op);
-}
-
-// The cotangent that reaches an input pixel through output channel `o`.
-__device__ inline float cotangent_above(const Memory& memory, const Pointwise& op, u32 row, u32 o) {
-    if (op.stride == 1) return cotangent_of(memory, op.cotangent, row * op.output.c + o, o);
-    const Pixel pixel = pixel_of(op.input, row);
-    const u32 parity = o < op.first_columns ? 0 : 1;
-    if (pixel.row % 2 != parity || pixel.column % 2 != parity) return 0.0f;
-    const u32 index = index_of(op.output, pixel.image, pixel.row / 2, pixel.column / 2);
-    return cotangent_of(memory, op.cotangent, index + o, o);
-}
-
-template <u32 COLUMNS>
-__device__ inline void input_gradient(const Memory& memory, const Pointwise& op) {
-    __shared__ Tile<COLUMNS> tile;
-    const u32 rows = op.input.n * op.input.h * op.input.w, columns = op.first[op.inputs];
-    float acc[4][4];
-    multiply<COLUMNS>(
-        tile, rows, op.output.c, columns, [&](u32 row, u32 o) { return cotangent_above(memory, op, row, o); },
-        [&](u32 o, u32 c) {
-            const Factor& factor = op.factors[o < op.first_columns ? 0 : 1];
-            return memory.state[factor.weights + c * factor.columns + o - factor.first];
-        },
-        acc);
-    each_result<COLUMNS>(rows, columns, acc, [&](u32 row, u32 channel, float value) {
-        const u32 i = input_of(op, channel), c = channel - op.first[i], channels = op.first[i + 1] - op.first[i];
-        const bool passes = value_of(memory, op.readers[i], row * channels + c, c) > 0.0f;
-        deliver(memory, op.targets[i], row * channels + c, passes ? value : 0.0f);
+    const u32 rows = op.output.n * op.output.h * op.output.w, first_column = blockIdx.y * COLUMNS;
+    const u32 columns = min(first_column + COLUMNS, factor.columns), pitch = op.output.c;
+    // The other half may be one channel wider, and the grid is made for both.
+    if (first_column >= columns) return;
+    Inputs<SLAB> left(memory, op, table, factor.shift);
+    Matrix right{memory.state + factor.weights, factor.columns};
+    float* partial = memory.scratch + factor.partial + blockIdx.x * 3 * pitch + factor.first;
+    Form::products(shared, blockIdx.x * Form::ROWS, rows, op.inputs.first[op.inputs.count], first_column, columns, left,
+                   right, [&](auto& results, u32 first_row, u32 column) {
+        each_run<Form>(results, first_row, rows, column, columns, [&](u32 row, u32 column, const auto& values) {
+            put_run(memory, factor.output + row * pitch + factor.first + column, columns - column, op.packed, values);
+        });
+        leave_moments<Form>(sums, results, first_row, rows, column, columns, pitch, partial);
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) pointwise_input_16(const __grid_constant__ Memory memory,
-                                                                     const __grid_constant__ Pointwise op) {
-    input_gradient<16>(memory, op);
+extern "C" __global__ void __launch_bounds__(256, 3) pointwise_forward_16(const __grid_constant__ Memory memory,
+                                                                          const __grid_constant__ Pointwise op) {
+    forward<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) pointwise_input_64(const __grid_constant__ Memory memory,
-                                                                     const __grid_constant__ Pointwise op) {
-    input_gradient<64>(memory, op);
+extern "C" __global__ void __launch_bounds__(256, 3) pointwise_forward_32(const __grid_constant__ Memory memory,
+                                                                          const __grid_constant__ Pointwise op) {
+    forward<32>(memory, op);
 }
 
-template <u32 SIDE>
-__device__ inline void weight_gradient(const Memory& memory, const Pointwise& op) {
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_forward_64(const __grid_constant__ Memory memory,
+                                                                          const __grid_constant__ Pointwise op) {
+    forward<64>(memory, op);
+}
+
+// The cotangents of a matrix's columns by output pixel.
+template <u32 CHANNELS>
+struct Gradients : Cotangents<CHANNELS> {
+    __device__ Gradients(const Memory& memory, const Pointwise& op, const Factor& factor, CoefficientTable<CHANNELS>& table)
+        : Cotangents<CHANNELS>{memory, op.cotangent, op.output.c, factor.first, factor.columns, op.packed != 0, table} {}
+    __device__ u32 locate(u32 row) const { return row; }
+};
+
+// Adds the gradient of `RUN` channels of a pixel, or assigns it.
+template <u32 RUN>
+__device__ inline void deliver_run(const Memory& memory, const Pointwise& op, u32 pixel, u32 channel,
+                                   float (&values)[RUN]) {
+    const u32 depth = op.inputs.first[op.inputs.count];
+    const auto place = [&](u32 i, u32 channel) {
+        const u32 first = op.inputs.first[i], channels = op.inputs.first[i + 1] - first;
+        return op.targets[i].data + pixel * channels + channel - first;
+    };
+    if (op.packed) {
+        const u32 i = input_of(op.inputs, channel), index = place(i, channel);
+        if (op.targets[i].accumulate) {
+            float before[RUN];
+            load_run(memory, index, before);
+#pragma unroll
+            for (u32 j = 0; j < RUN; ++j) values[j] += before[j];
+        }
+        store_run(memory, index, values);
+        return;
+    }
+#pragma unroll
+    for (u32 j = 0; j < RUN; ++j) {
+        if (channel + j >= depth) break;
+        const u32 i = input_of(op.inputs, channel + j);
+        deliver(memory, {place(i, channel + j), op.targets[i].accumulate}, 0, values[j]);
+    }
+}
+
+// What no output pixel reads: zero, where nothing else is there yet.
+__device__ inline void assign_zeros(const Memory& memory, const Pointwise& op, u32 first_row, u32 last_row, u32 down,
+                                    u32 right) {
+    const u32 depth = op.inputs.first[op.inputs.count], runs = (depth + PACK - 1) / PACK;
+    for (u32 index = first_row * runs + threadIdx.x; index < last_row * runs; index += blockDim.x) {
+        const u32 channel = index % runs * PACK;
+        const Pixel pixel = pixel_of(op.output, index / runs);
+        const u32 y = pixel.row * 2 + down, x = pixel.column * 2 + right;
+        if (y >= op.input.h || x >= op.input.w) continue;
+        const u32 place = (pixel.image * op.input.h + y) * op.input.w + x;
+        float zeros[PACK] = {};
+        if (!op.packed || !op.targets[input_of(op.inputs, channel)].accumulate)
+            deliver_run(memory, op, place, channel, zeros);
+    }
+}
+
+template <u32 DEPTH>
+__device__ inline void input_gradient(const Memory& memory, const Pointwise& op) {
+    using Form = typename InputForms<DEPTH>::Form;
+    __shared__ typename Form::Shared shared;
+    __shared__ CoefficientTable<DEPTH> coefficients;
+    __shared__ ChannelTable<Form::WIDE> table;
+    const u32 rows = op.output.n * op.output.h * op.output.w, columns = op.inputs.first[op.inputs.count];
+    const u32 first = blockIdx.x * 256, last = min(first + 256, rows);
+    if (blockIdx.z >= 2) return assign_zeros(memory, op, first, last, blockIdx.z - 2, 3 - blockIdx.z);
     const Factor& factor = op.factors[blockIdx.z];
-    outer<SIDE>(
-        op.output.n * op.output.h * op.output.w, op.rows_per_split, op.first[op.inputs], factor.columns,
-        memory.scratch + factor.partial, [&](u32 row, u32 c) { return left(memory, op, factor.shift, row, c); },
-        [&](u32 row, u32 n) {
-            const u32 o = factor.first + n;
-            return cotangent_of(memory, op.cotangent, row * op.output.c + o, o);
+    Gradients<DEPTH> left(memory, op, factor, coefficients);
+    Inputs<Form::WIDE> inputs(memory, op, table, factor.shift);
+    Transpose<Form::WIDE> right{memory.state + factor.weights, factor.columns, inputs};
+    for (u32 tile = first; tile < last; tile += Form::ROWS)
+        Form::products(shared, tile, rows, factor.columns, 0, columns, left, right,
+                       [&](auto& results, u32 first_row, u32 column) {
+            each_run<Form>(results, first_row, rows, column, columns, [&](u32 row, u32 channel, auto& values) {
+                const u32 pixel = inputs.locate(row);
+                if (pixel == ABSENT) return;
+                float x[Form::RUN];
+                inputs.values(pixel, channel, x);
+#pragma unroll
+                for (u32 j = 0; j < Form::RUN; ++j) values[j] = x[j] > 0.0f ? values[j] : 0.0f;
+                deliver_run(memory, op, pixel, channel, values);
+            });
         });
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) pointwise_weights_16(const __grid_constant__ Memory memory,
-                                                                       const __grid_constant__ Pointwise op) {
-    weight_gradient<16>(memory, op);
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_input_32(const __grid_constant__ Memory memory,
+                                                                        const __grid_constant__ Pointwise op) {
+    input_gradient<32>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) pointwise_weights_64(const __grid_constant__ Memory memory,
-                                                                       const __grid_constant__ Pointwise op) {
-    weight_gradient<64>(memory, op);
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_input_64(const __grid_constant__ Memory memory,
+                                                                        const __grid_constant__ Pointwise op) {
+    input_gradient<64>(memory, op);
+}
+
+template <u32 M, u32 N, u32 THREADS_USED>
+__device__ inline void weight_gradient(const Memory& memory, const Pointwise& op) {
+    using Sums = Outer<M, N, THREADS_USED>;
+    __shared__ typename Sums::Shared shared;
+    __shared__ CoefficientTable<N> coefficients;
+    __shared__ ChannelTable<M> table;
+    const Factor& factor = op.factors[blockIdx.z];
+    const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.inputs.first[op.inputs.count];
+    const u32 across = (factor.columns + N - 1) / N, first_m = blockIdx.y / across * M, first_n = blockIdx.y % across * N;
+    if (first_m >= depth) return;
+    const u32 first = blockIdx.x * op.rows_per_split, last = min(first + op.rows_per_split, rows);
+    Inputs<M> left(memory, op, table, factor.shift);
+    Gradients<N> right(memory, op, factor, coefficients);
+    Sums::sum(shared, first, last, depth, first_m, factor.columns, first_n, left, right,
+              memory.scratch + factor.partial + blockIdx.x * depth * factor.columns);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) pointwise_weights_16(const __grid_constant__ Memory memory,
+                                                                          const __grid_constant__ Pointwise op) {
+    weight_gradient<64, 16, 256>(memory, op);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) pointwise_weights_32(const __grid_constant__ Memory memory,
+                                                                          const __grid_constant__ Pointwise op) {
+    weight_gradient<128, 32, 256>(memory, op);
+}
+
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_weights_64(const __grid_constant__ Memory memory,
+                                                                          const __grid_constant__ Pointwise op) {
+    weight_gradient<256, 64, 512>(memory, op);
 }

@@ -18,6 +18,16 @@ constexpr bool TENSOR_CORES = true;
 constexpr bool TENSOR_CORES = false;
 #endif
 
+// One of two types.
+template <bool FIRST, class A, class B>
+struct Choose {
+    using Type = A;
+};
+template <class A, class B>
+struct Choose<false, A, B> {
+    using Type = B;
+};
+
 // d += a * b.
 __device__ inline void multiply_accumulate(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if defined(DARTS_STORAGE_BF16) && __CUDA_ARCH__ >= 800

@@ -9,7 +9,13 @@ use crate::{check, size};
 fn convolution(case: &mut Case) -> Convolution {
     let (kernel, stride) = (case.choose(&[1, 3, 3, 5]), case.choose(&[1, 2]));
     let channels = case.choose(&[1, 2, 3, 3, 4, 17]);
-    let out_channels = case.channels();
+    let out_channels = if case.one_in(2) {
+        // As the tape places what a cell reads.
+        case.align_slots();
+        case.choose(&[8, 48, 48, 96])
+    } else {
+        case.channels()
+    };
     let shape = case.shape(channels, 400_000 / (kernel * kernel * out_channels));
     let output_shape = shape.strided(stride, out_channels);
     let terms = kernel * kernel * channels;
@@ -179,16 +185,27 @@ fn source_gradient(
 }
 
 fn pointwise(case: &mut Case) -> Pointwise {
-    let stride = case.choose(&[1, 2]);
-    let first = case.channels();
     let out_channels = case.channels().max(2);
-    let shape = case.shape(first, (1_500_000 / out_channels).min(60_000));
-    let inputs: Vec<_> = (0..case.random.random_range(1..4))
-        .map(|index| {
-            let channels = if index == 0 { first } else { case.choose(&[1, 3, 8, 16, 33]) };
-            case.operand(Shape { c: channels as u32, ..shape })
-        })
-        .collect();
+    let first = case.channels();
+    let others =
+        (1..case.random.random_range(1..4)).map(|_| case.choose(&[1, 3, 8, 16, 33])).collect::<Vec<_>>();
+    pointwise_of(case, &[&[first], &others[..]].concat(), out_channels)
+}
+
+/// What cells are made of: numbers of channels of which 16-byte words are made, in slots that begin at such.
+fn cell_pointwise(case: &mut Case) -> Pointwise {
+    case.align_slots();
+    let out_channels = case.choose(&[16, 32, 48, 64, 64, 80]);
+    let inputs: Vec<_> =
+        (0..case.random.random_range(1..5)).map(|_| case.choose(&[8, 16, 32, 48, 64, 96])).collect();
+    pointwise_of(case, &inputs, out_channels)
+}
+
+fn pointwise_of(case: &mut Case, channels: &[usize], out_channels: usize) -> Pointwise {
+    let stride = case.choose(&[1, 2]);
+    let shape = case.shape(channels[0], (1_500_000 / out_channels).min(60_000));
+    let inputs: Vec<_> =
+        channels.iter().map(|&channels| case.operand(Shape { c: channels as u32, ..shape })).collect();
     let terms: usize = inputs.iter().map(|input| input.shape.c as usize).sum();
     let output_shape = shape.strided(stride, out_channels);
     let columns = if stride == 1 {
@@ -211,30 +228,47 @@ fn pointwise_forward() {
 }
 
 #[test]
+fn pointwise_forward_in_a_cell() {
+    check(27, |case| Call::PointwiseForward(cell_pointwise(case)));
+}
+
+#[test]
 fn pointwise_backward() {
     check(6, |case| {
         let operator = pointwise(case);
-        case.forget_results();
-        let weights = !case.one_in(4);
-        let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
-        let gradient = PointwiseGradient {
-            cotangent: case.cotangent(shape.len(), shape.c as usize),
-            weights: operator
-                .weights
-                .iter()
-                .map(|span| match weights {
-                    true => case.result_span("weights", span.len, pixels, size(pixels)),
-                    false => case.span(span.len, 1.0),
-                })
-                .collect(),
-            inputs: operator
-                .inputs
-                .iter()
-                .map(|input| case.target("input", input.shape.len(), shape.c as usize))
-                .collect(),
-        };
-        Call::PointwiseBackward(operator, gradient, weights)
+        pointwise_gradient(case, operator)
     });
+}
+
+#[test]
+fn pointwise_backward_in_a_cell() {
+    check(28, |case| {
+        let operator = cell_pointwise(case);
+        pointwise_gradient(case, operator)
+    });
+}
+
+fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
+    case.forget_results();
+    let weights = !case.one_in(4);
+    let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
+    let gradient = PointwiseGradient {
+        cotangent: case.cotangent(shape.len(), shape.c as usize),
+        weights: operator
+            .weights
+            .iter()
+            .map(|span| match weights {
+                true => case.result_span("weights", span.len, pixels, size(pixels)),
+                false => case.span(span.len, 1.0),
+            })
+            .collect(),
+        inputs: operator
+            .inputs
+            .iter()
+            .map(|input| case.target("input", input.shape.len(), shape.c as usize))
+            .collect(),
+    };
+    Call::PointwiseBackward(operator, gradient, weights)
 }
 
 fn pool(case: &mut Case) -> Pool {

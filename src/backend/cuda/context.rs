@@ -80,12 +80,12 @@ kernels! {
     activations: {
         "augment": paint;
         "channel_sums": channel_sums;
-        "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
+        "convolution": convolution_forward convolution_weights;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
         "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
-        "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
-            pointwise_weights_16 pointwise_weights_64;
+        "pointwise": pointwise_forward_16 pointwise_forward_32 pointwise_forward_64 pointwise_input_32
+            pointwise_input_64 pointwise_weights_16 pointwise_weights_32 pointwise_weights_64;
         "pool": pool_forward pool_backward;
         "separable": separable_forward_16 separable_forward_64 separable_forward_bands_16 separable_forward_bands_32
             separable_forward_bands_64 separable_depthwise_16 separable_depthwise_64 separable_depthwise_bands_16

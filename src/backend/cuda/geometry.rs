@@ -122,6 +122,13 @@ impl From<&Cotangent> for CotangentPlace {
     }
 }
 
+impl CotangentPlace {
+    /// Where the activations lie that it reads.
+    pub fn activations(&self) -> impl Iterator<Item = u32> {
+        self.gradient[..self.count as usize].iter().copied().chain([self.raw])
+    }
+}
+
 /// Where an input gradient goes.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -2,21 +2,19 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::geometry::{MAX_INPUTS, Placed, Reader, TargetPlace, small};
-use super::pointwise::concatenated;
+use super::geometry::{MAX_INPUTS, Placed, TargetPlace, small};
+use super::pointwise::Concatenation;
 use super::{CrossEntropy, Cuda, GlobalPool, GlobalPoolGradient, Kernel, Linear, LinearGradient, Shape};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct PoolPlace {
     input: Shape,
-    inputs: u32,
     output: u32,
-    readers: [Reader; MAX_INPUTS],
-    first: [u32; MAX_INPUTS + 1],
+    inputs: Concatenation,
     targets: [TargetPlace; MAX_INPUTS],
 }
-const _: () = assert!(size_of::<PoolPlace>() == 24 + 204 + 72 + 136);
+const _: () = assert!(size_of::<PoolPlace>() == 20 + 280 + 136);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -47,9 +45,8 @@ struct LossPlace {
 }
 
 fn pool_place(op: &GlobalPool, output: u32) -> PoolPlace {
-    let (readers, first) = concatenated(&op.inputs);
     let input = op.inputs.first().map_or(Shape::default(), |input| input.shape);
-    PoolPlace { input, inputs: small(op.inputs.len()), output, readers, first, ..PoolPlace::zeroed() }
+    PoolPlace { input, output, inputs: Concatenation::from(&op.inputs[..]), ..PoolPlace::zeroed() }
 }
 
 fn linear_place(op: &Linear) -> LinearPlace {

@@ -5,7 +5,30 @@ use bytemuck::{Pod, Zeroable};
 use super::combine::{Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, MAX_INPUTS, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::{Chunks, Cuda, Kernel, Operand, Pointwise, PointwiseGradient, Shape, by_width, small, tile};
+use super::{Cuda, Kernel, Operand, Pointwise, PointwiseGradient, Precision, Shape, small};
+
+/// Inputs whose channels follow each other, and where those of each start.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Concatenation {
+    count: u32,
+    readers: [Reader; MAX_INPUTS],
+    first: [u32; MAX_INPUTS + 1],
+}
+const _: () = assert!(size_of::<Concatenation>() == 4 + 204 + 72);
+
+impl From<&[Operand]> for Concatenation {
+    fn from(inputs: &[Operand]) -> Self {
+        let count = inputs.len();
+        assert!(count <= MAX_INPUTS, "{count} concatenated inputs; the CUDA kernels take {MAX_INPUTS}");
+        let mut concatenation = Concatenation { count: small(count), ..Concatenation::zeroed() };
+        for (index, input) in inputs.iter().enumerate() {
+            concatenation.readers[index] = Reader::from(input);
+            concatenation.first[index + 1] = concatenation.first[index] + input.shape.c;
+        }
+        concatenation
+    }
+}
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -13,31 +36,49 @@ struct Parameters {
     input: Shape,
     output: Shape,
     stride: u32,
-    inputs: u32,
+    packed: u32,
     rows_per_split: u32,
-    first_columns: u32,
     factors: [Factor; 2],
-    readers: [Reader; MAX_INPUTS],
-    first: [u32; MAX_INPUTS + 1],
+    inputs: Concatenation,
     targets: [TargetPlace; MAX_INPUTS],
     cotangent: CotangentPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 32 + 16 + 96 + 204 + 72 + 136 + 152);
+const _: () = assert!(size_of::<Parameters>() == 32 + 12 + 96 + 280 + 136 + 152);
 
-/// Readers of concatenated inputs, and where the channels of each start.
-pub(super) fn concatenated(inputs: &[Operand]) -> ([Reader; MAX_INPUTS], [u32; MAX_INPUTS + 1]) {
-    let count = inputs.len();
-    assert!(count <= MAX_INPUTS, "{count} concatenated inputs; the CUDA kernels take {MAX_INPUTS}");
-    let (mut readers, mut first) = ([Reader::zeroed(); MAX_INPUTS], [0; MAX_INPUTS + 1]);
-    for (index, input) in inputs.iter().enumerate() {
-        readers[index] = Reader::from(input);
-        first[index + 1] = first[index] + input.shape.c;
+/// Whether each of these is a multiple of the activations that a 16-byte access moves, so that kernels may use such.
+pub(super) fn packed(precision: Precision, mut places: impl Iterator<Item = u32>) -> u32 {
+    let pack = small(16 / precision.bytes());
+    u32::from(places.all(|place| place % pack == 0))
+}
+
+/// A tile of a product over pixels, as `ForwardForms` of `kernels/matrix.cuh`.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    pub columns: usize,
+    pub rows: usize,
+    pub threads: u32,
+}
+
+impl Tile {
+    /// The tile for this many columns.
+    pub fn of(columns: usize) -> Tile {
+        match columns {
+            ..=16 => Tile { columns: 16, rows: 512, threads: 256 },
+            ..=32 => Tile { columns: 32, rows: 256, threads: 256 },
+            _ => Tile { columns: 64, rows: 256, threads: 512 },
+        }
     }
-    (readers, first)
+}
+
+/// Rows of each split of a sum over pixels: at least 64; at most 256 splits; and so few that their partial results are
+/// at most a quarter of what is read, `row` bytes a row.
+pub(super) fn rows_per_split(rows: usize, row: usize, results: usize) -> usize {
+    let (read, partial) = (rows * row, results * size_of::<f32>());
+    let splits = (read / (4 * partial).max(1)).clamp(1, 256);
+    rows.div_ceil(splits).max(64)
 }
 
 fn parameters(op: &Pointwise) -> Parameters {
-    let (readers, first) = concatenated(&op.inputs);
     let matrices = op.weights.len();
     assert!((1..=2).contains(&matrices), "a 1x1 convolution has one or two matrices, not {matrices}");
     let output = op.output_shape;
@@ -57,18 +98,26 @@ fn parameters(op: &Pointwise) -> Parameters {
         input: op.inputs.first().map_or(output, |input| input.shape),
         output,
         stride: small(op.stride()),
-        inputs: small(op.inputs.len()),
-        first_columns: halves[0],
         factors,
-        readers,
-        first,
+        inputs: Concatenation::from(&op.inputs[..]),
         ..Parameters::zeroed()
     }
 }
 
 impl Parameters {
+    /// The most columns of a matrix.
     fn widest(&self) -> usize {
         self.factors.iter().map(|factor| factor.columns as usize).max().unwrap_or_default()
+    }
+
+    /// Says whether kernels may use 16-byte accesses, now that all operands are known.
+    fn pack(&mut self, precision: Precision) {
+        let inputs = &self.inputs;
+        let of_inputs = inputs.readers.iter().map(|reader| reader.data).chain(inputs.first);
+        let of_targets = self.targets.iter().map(|target| target.data);
+        let of_factors = self.factors.iter().flat_map(|factor| [factor.output, factor.first, factor.columns]);
+        let places = of_inputs.chain(of_targets).chain(of_factors).chain(self.cotangent.activations());
+        self.packed = packed(precision, places);
     }
 }
 
@@ -76,18 +125,23 @@ impl Cuda {
     pub(super) fn pointwise(&mut self, op: &Pointwise) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let mut parameters = parameters(op);
-        let [width, height] = tile(parameters.widest());
+        parameters.pack(self.memory.precision());
+        let tile = Tile::of(parameters.widest());
         let mut scratch = Scratch::default();
-        let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
+        let partial = scratch.take(rows.div_ceil(tile.rows) * 3 * columns);
         parameters.factors.iter_mut().for_each(|factor| factor.partial = partial);
         self.memory.scratch(&self.context, &scratch);
-        let kernel = by_width(width, Kernel::pointwise_forward_16, Kernel::pointwise_forward_64);
-        let across = parameters.widest().div_ceil(width);
-        self.launch(kernel, [rows.div_ceil(height), across, op.weights.len()], [256, 1], &parameters);
+        let kernel = match tile.columns {
+            16 => Kernel::pointwise_forward_16,
+            32 => Kernel::pointwise_forward_32,
+            _ => Kernel::pointwise_forward_64,
+        };
+        let grid = [rows.div_ceil(tile.rows), parameters.widest().div_ceil(tile.columns), op.weights.len()];
+        self.launch(kernel, grid, [tile.threads, 1], &parameters);
         self.combine_moments(&[Moments {
             partial,
             rows: small(rows),
-            rows_per_block: small(height),
+            rows_per_block: small(tile.rows),
             channels: small(columns),
             statistics: op.statistics.place(),
         }]);
@@ -104,10 +158,16 @@ impl Cuda {
         for (place, &target) in parameters.targets.iter_mut().zip(&gradient.inputs) {
             *place = TargetPlace::from(target);
         }
-        let (rows, columns) = (parameters.input.pixels(), op.input_channels());
-        let [width, height] = tile(columns);
-        let kernel = by_width(width, Kernel::pointwise_input_16, Kernel::pointwise_input_64);
-        self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), 1], [256, 1], &parameters);
+        parameters.pack(self.memory.precision());
+        let kernel = match parameters.widest() {
+            ..=32 => Kernel::pointwise_input_32,
+            _ => Kernel::pointwise_input_64,
+        };
+        // At stride 2 each matrix feeds the pixels of one parity; two parities get zeros, unless something is there.
+        let zeros = op.stride() == 2 && gradient.inputs.iter().any(|target| !target.accumulate);
+        let classes = op.weights.len() + if zeros { 2 } else { 0 };
+        let rows = op.output_shape.pixels();
+        self.launch(kernel, [rows.div_ceil(256), 1, classes], [512, 1], &parameters);
         if weights {
             self.pointwise_weight_gradients(op, gradient, parameters);
         }
@@ -119,21 +179,27 @@ impl Cuda {
         gradient: &PointwiseGradient,
         mut parameters: Parameters,
     ) {
-        let splits = Chunks::of(op.output_shape.pixels());
-        parameters.rows_per_split = small(splits.each);
+        let (rows, depth, widest) = (op.output_shape.pixels(), op.input_channels(), parameters.widest());
+        let read = depth + (gradient.cotangent.terms.len() + 1) * widest;
+        let each = rows_per_split(rows, read * self.memory.precision().bytes(), depth * widest);
+        let splits = rows.div_ceil(each);
+        parameters.rows_per_split = small(each);
         let mut scratch = Scratch::default();
         for (factor, weights) in parameters.factors.iter_mut().zip(&op.weights) {
-            factor.partial = scratch.take(splits.count() * weights.len);
+            factor.partial = scratch.take(splits * weights.len);
         }
         self.memory.scratch(&self.context, &scratch);
-        let (depth, widest) = (op.input_channels(), parameters.widest());
-        let side = if depth.max(widest) <= 16 { 16 } else { 64 };
-        let kernel = by_width(side, Kernel::pointwise_weights_16, Kernel::pointwise_weights_64);
-        let tiles = depth.div_ceil(side) * widest.div_ceil(side);
-        self.launch(kernel, [splits.count(), tiles, op.weights.len()], [256, 1], &parameters);
+        // As in pointwise.cu.
+        let (kernel, [tile_m, tile_n], threads) = match widest {
+            ..=16 => (Kernel::pointwise_weights_16, [64, 16], 256),
+            ..=32 => (Kernel::pointwise_weights_32, [128, 32], 256),
+            _ => (Kernel::pointwise_weights_64, [256, 64], 512),
+        };
+        let tiles = depth.div_ceil(tile_m) * widest.div_ceil(tile_n);
+        self.launch(kernel, [splits, tiles, op.weights.len()], [threads, 1], &parameters);
         let sums: [_; 2] = std::array::from_fn(|index| {
             let target = gradient.weights.get(index).copied().unwrap_or_default();
-            Sum::all(parameters.factors[index].partial, splits.count(), target)
+            Sum::all(parameters.factors[index].partial, splits, target)
         });
         self.combine_sums(&sums[..op.weights.len()]);
     }
