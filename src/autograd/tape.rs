@@ -59,8 +59,8 @@ pub struct ValueRecord {
     pub gradient: Slot,
     /// Number of consumers that add to the gradient.
     pub consumers: usize,
-    /// Whether one of them is a separable convolution, which can sum up for the batch norm on its way.
-    pub separable: bool,
+    /// Whether one of them, as separable convolutions and joins do, can sum up for the batch norm on its way.
+    pub sums: bool,
     /// The batch norm between the stored value and its readers.
     pub normalised: Option<Normalised>,
 }
@@ -84,7 +84,7 @@ impl Values {
     pub fn fused_sums(&self, value: Value) -> Option<Sums> {
         let record = self.get(value);
         let normalised = record.normalised.as_ref()?;
-        (record.consumers == 1 && record.separable).then_some(normalised.direct.sums)
+        (record.consumers == 1 && record.sums).then_some(normalised.direct.sums)
     }
 }
 
@@ -164,7 +164,7 @@ impl<B: Backend> Recorder<B> {
             operand: Operand { data: self.slot(shape.len()), shape, norm },
             gradient: self.slot(shape.len()),
             consumers: 0,
-            separable: false,
+            sums: false,
             normalised,
         };
         self.values.0.push(record);
@@ -184,11 +184,12 @@ impl<B: Backend> Recorder<B> {
         span
     }
 
-    /// Notes that an operator reads `value` and adds to its gradient.
-    pub(super) fn consume(&mut self, value: Value, separable: bool) {
+    /// Notes that an operator reads `value` and adds to its gradient; and whether it can take the sums of the batch
+    /// norm's backward on its way.
+    pub(super) fn consume(&mut self, value: Value, sums: bool) {
         let record = &mut self.values.0[value.0];
         record.consumers += 1;
-        record.separable |= separable;
+        record.sums |= sums;
     }
 
     pub(super) fn record_of(&mut self, value: Value) -> &mut ValueRecord {

@@ -118,7 +118,7 @@ impl Supernet {
         let (weight, bias) = declared.classifier;
         let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias))?;
         recorder.keep(logits);
-        let loss = recorder.cross_entropy(logits);
+        let loss = recorder.cross_entropy(logits, 1.0);
         Ok(Supernet { parameters, spans, alphas, alpha_gradient, images, stem, cells, logits, loss, shape })
     }
 
