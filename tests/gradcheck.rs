@@ -55,6 +55,7 @@ impl Check {
 
     fn output(&mut self, value: Value) {
         self.recorder.output(value);
+        self.recorder.keep(value);
         self.outputs.push(value);
     }
 

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use rand_distr::{Distribution, Normal};
 
 /// The stem has three times the channels of the first cell.
-const STEM_MULTIPLIER: usize = 3;
+pub(super) const STEM_MULTIPLIER: usize = 3;
 /// Initial alphas are normal numbers of this deviation.
 const ALPHA_DEVIATION: f32 = 1e-3;
 

@@ -80,8 +80,10 @@ kernels! {
     activations: {
         "augment": paint;
         "channel_sums": channel_sums;
-        "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
+        "convolution": convolution_forward_16 convolution_forward_64 convolution_weights
+            convolution_input;
         "depthwise": depthwise_input depthwise_weights;
+        "join": join_forward join_backward;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
         "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
         "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
@@ -89,6 +91,7 @@ kernels! {
         "pool": pool_forward pool_backward;
         "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
             separable_weights_16 separable_weights_64;
+        "window_pool": window_pool_forward window_pool_places window_pool_input;
     }
     state: {
         "combine": combine_sums combine_moments batch_norm_forward batch_norm_backward;
