@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use command::{darts, printed, text};
+use darts::plan::PlanTable;
+use darts::search::plan::Plan;
 use darts::space::derivation::{Alphas, derive};
 
 /// Runs the binary, which must fail before it prints or does anything.
@@ -47,7 +49,7 @@ fn help_explains_and_gives_examples() {
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
     let help = printed(here.path(), &["search", "--help"]);
-    let plan = darts::search::plan::Plan::default().to_table().unwrap();
+    let plan = Plan::default().to_table().unwrap();
     for key in plan.keys() {
         assert!(help.contains(&format!("--{} <", key.replace('_', "-"))), "no flag for the key {key}");
     }

@@ -451,7 +451,13 @@ fn joins_with_drop_path() {
         let convolved = c.recorder.separable(&[(state, branches)], 1, 3).unwrap();
         let factors = [c.constant(&[0.0, 1.25, 1.25]), c.constant(&[2.0, 0.0, 2.0])];
         let node = c.recorder.join(&[(convolved[0], Some(factors[0])), (second, None)]).unwrap();
-        let last = [(node, None), (convolved[1], Some(factors[1])), (convolved[0], None), (state, None), (node, None)];
+        let last = [
+            (node, None),
+            (convolved[1], Some(factors[1])),
+            (convolved[0], None),
+            (state, None),
+            (node, None),
+        ];
         let last = c.recorder.join(&last).unwrap();
         c.output(node);
         c.output(last);

@@ -102,7 +102,8 @@ impl<B: Backend> Operator<B> for Step {
     }
 
     fn backward(&self, backend: &mut B, weights: bool) {
-        if let Some(gradient) = self.gradient.as_ref().filter(|gradient| weights || gradient.input.is_some()) {
+        if let Some(gradient) = self.gradient.as_ref().filter(|gradient| weights || gradient.input.is_some())
+        {
             self.outputs.backward(backend);
             backend.convolution_backward(&self.operator, gradient);
         }

@@ -58,7 +58,8 @@ impl<B: Backend> Operator<B> for Step {
 
     fn bind(&mut self, values: &Values) {
         self.gradient.output = values.get(self.output).gradient;
-        let gradient = |&value| JoinBranchGradient { input: values.target(value), sums: values.fused_sums(value) };
+        let gradient =
+            |&value| JoinBranchGradient { input: values.target(value), sums: values.fused_sums(value) };
         self.gradient.branches = self.branches.iter().map(gradient).collect();
     }
 

@@ -31,7 +31,8 @@ impl<B: Backend> Recorder<B> {
         let shape = self.shape(input);
         let Window { kernel, stride, padding } = window;
         let Some(output_shape) = shape.windows(kernel, stride, padding, shape.c as usize) else {
-            let reason = format!("a {kernel}x{kernel} window with padding {padding} does not fit into {shape}");
+            let reason =
+                format!("a {kernel}x{kernel} window with padding {padding} does not fit into {shape}");
             return Err(Error::Shape { operator: "pooling", reason });
         };
         let output = self.value(output_shape, None);

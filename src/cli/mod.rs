@@ -1,16 +1,19 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
-//! Read `search` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then
-//! `derive`, `show`, `report`, `devices` and `completions`.
+//! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then the
+//! commands: `search`, `derive`, `show`, `report`, `train`, `devices` and `completions`.
 
 mod completions;
 mod data;
 mod derive;
 mod devices;
+mod genotype;
 mod output;
+mod plan;
 mod report;
 mod search;
 mod show;
+mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,6 +36,7 @@ Examples:
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
   darts report runs/2026-01-31-142500-digits-first
+  darts train runs/2026-01-31-142500-digits-first
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
@@ -44,6 +48,7 @@ enum Command {
     Derive(derive::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
+    Train(Box<train::Arguments>),
     Devices(devices::Arguments),
     Completions(completions::Arguments),
 }
@@ -69,6 +74,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Derive(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
+        Command::Train(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
     }

@@ -146,9 +146,8 @@ impl DerivedCell {
         results: &mut [Option<Value>],
     ) -> Result<()> {
         let stride = self.shape.stride(state);
-        let leaves = |index: &usize| {
-            self.edges[*index].input == state && self.live[INPUTS + index / EDGES_PER_NODE]
-        };
+        let leaves =
+            |index: &usize| self.edges[*index].input == state && self.live[INPUTS + index / EDGES_PER_NODE];
         let leaving: Vec<usize> = (0..self.edges.len()).filter(leaves).collect();
         let mut pools: [Option<Value>; 2] = [None; 2];
         for &index in &leaving {
@@ -237,7 +236,9 @@ impl EdgeOperation {
             Operation::DilConv3x3 => EdgeOperation::Dilated(block(0, 3, 2)),
             Operation::DilConv5x5 => EdgeOperation::Dilated(block(0, 5, 2)),
             Operation::None | Operation::Conv7x1Conv1x7 => {
-                return Err(Error::Genotype(format!("the operation {operation} can be shown, but not trained")));
+                return Err(Error::Genotype(format!(
+                    "the operation {operation} can be shown, but not trained"
+                )));
             }
         })
     }

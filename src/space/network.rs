@@ -114,6 +114,15 @@ struct AuxiliaryHead {
 }
 
 impl Network {
+    /// What the names of the auxiliary head's parameters begin with.
+    pub const AUXILIARY: &str = "auxiliary_head.";
+
+    /// Number of weights of the auxiliary head, which the network is used and counted without.
+    pub fn auxiliary_weights(&self) -> usize {
+        let head = self.parameters.iter().filter(|parameter| parameter.name.starts_with(Self::AUXILIARY));
+        head.map(|parameter| parameter.part.len).sum()
+    }
+
     /// The parameters of a network that is not recorded.
     pub fn parameters(genotype: &Genotype, shape: &NetworkShape) -> Result<Parameters> {
         let mut parameters = Parameters::default();
@@ -186,7 +195,8 @@ fn record_cells<B: Backend>(
     for (index, cell) in declared.cells.iter().enumerate() {
         let output = |back: usize| index.checked_sub(back).map_or(std::slice::from_ref(&stem), |i| &cells[i]);
         let inputs = [output(2), output(1)];
-        let nodes = if live[index] { cell.record(recorder, spans, inputs, &mut drop_path)? } else { Vec::new() };
+        let nodes =
+            if live[index] { cell.record(recorder, spans, inputs, &mut drop_path)? } else { Vec::new() };
         cells.push(nodes);
     }
     Ok(cells)
@@ -236,14 +246,19 @@ fn declare(parameters: &mut Parameters, genotype: &Genotype, shape: &NetworkShap
     Ok(Declared { stem, stem_norm, cells, auxiliary, classifier })
 }
 
-fn declare_classifier(parameters: &mut Parameters, name: &str, inputs: usize, classes: usize) -> (Part, Part) {
-    let weight = parameters.weight(format!("{name}.weight"), Layout::Matrix { inputs, outputs: classes });
+fn declare_classifier(
+    parameters: &mut Parameters,
+    name: &str,
+    inputs: usize,
+    classes: usize,
+) -> (Part, Part) {
+    let weight = parameters.weight(format!("{name}.weight"), Layout::Linear { inputs, outputs: classes });
     (weight, parameters.bias(format!("{name}.bias"), classes, inputs))
 }
 
 impl AuxiliaryHead {
     fn declare(parameters: &mut Parameters, inputs: usize, classes: usize) -> Self {
-        let name = |member: usize| format!("auxiliary_head.features.{member}");
+        let name = |member: usize| format!("{}features.{member}", Network::AUXILIARY);
         let [middle, features] = AUXILIARY_CHANNELS;
         let layout = Layout::Matrix { inputs, outputs: middle };
         let first = parameters.weight(format!("{}.weight", name(2)), layout);
@@ -251,7 +266,8 @@ impl AuxiliaryHead {
         let layout = Layout::Dense { kernel: AUXILIARY_KERNEL, inputs: middle, outputs: features };
         let second = parameters.weight(format!("{}.weight", name(5)), layout);
         let second = (second, parameters.norm(vec![name(6)], features, true));
-        let classifier = declare_classifier(parameters, "auxiliary_head.classifier", features, classes);
+        let name = format!("{}classifier", Network::AUXILIARY);
+        let classifier = declare_classifier(parameters, &name, features, classes);
         AuxiliaryHead { first, second, classifier }
     }
 

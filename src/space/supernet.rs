@@ -155,7 +155,7 @@ fn declare(parameters: &mut Parameters, shape: &SupernetShape) -> Declared {
         cells.push(Cell::declare(parameters, &format!("cells.{index}"), cell));
         (before_previous, previous, previous_reduction) = (previous, shape.nodes * channels, reduction);
     }
-    let layout = Layout::Matrix { inputs: previous, outputs: shape.classes };
+    let layout = Layout::Linear { inputs: previous, outputs: shape.classes };
     let weight = parameters.weight("classifier.weight", layout);
     let bias = parameters.bias("classifier.bias", shape.classes, previous);
     Declared { stem, stem_norm, cells, classifier: (weight, bias) }

@@ -99,7 +99,8 @@ pub fn check<B: Backend>(set: &Set, backends: impl Fn() -> B, neighbour: u64) ->
     let count = inference.network.spans.running.len;
     let head = network.parameters.running().filter(|running| running.names[0].starts_with("auxiliary"));
     let head: Vec<_> = head.map(|running| running.part).collect();
-    let kept = (0..running.len()).filter(|i| head.iter().all(|part| !(part.offset..part.offset + part.len).contains(i)));
+    let kept = (0..running.len())
+        .filter(|i| head.iter().all(|part| !(part.offset..part.offset + part.len).contains(i)));
     let kept: Vec<f64> = kept.map(|i| running[i]).collect();
     assert_eq!(kept.len(), count);
     inference.tape.backend().write(inference.network.spans.running, &cast(&kept));

@@ -135,7 +135,9 @@ impl Cpu {
             let [rows, columns] = [geometry.in_channels, geometry.out_channels];
             for first in (0..op.weights.len).step_by(rows * columns) {
                 // SAFETY: a tap is `[in_channels][out_channels]`.
-                unsafe { transpose(memory.span(op.weights).from(first), rows, columns, transposed.from(first)) };
+                unsafe {
+                    transpose(memory.span(op.weights).from(first), rows, columns, transposed.from(first))
+                };
             }
         }
         self.team.each(units.count(), &|member, unit| {

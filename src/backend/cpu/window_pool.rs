@@ -154,7 +154,9 @@ impl Kernel for Forward<'_> {
                         let window = Window::new(self.op, geometry, first, pixel);
                         let result = match self.op.kind {
                             PoolKind::Maximum => largest::<V>(&window, values, mask),
-                            PoolKind::Average => sum::<V>(&window, values, mask).mul(V::splat(window.share())),
+                            PoolKind::Average => {
+                                sum::<V>(&window, values, mask).mul(V::splat(window.share()))
+                            }
                         };
                         result.store_masked(output, window.output, mask);
                     }
