@@ -216,14 +216,30 @@ impl<B: Backend> Recorder<B> {
         Ok(tape)
     }
 
+    /// Ends the recording of a network that is only replayed forward, and reserves the memory: there is no room for
+    /// gradients, and values make room as soon as they were read.
+    pub fn finish_inference(self, backend: B) -> Result<Tape<B>> {
+        let mut tape = self.lay_out_for(backend, Use::Inference);
+        measure(&mut tape, |tape| {
+            tape.forward(Mode::Inference);
+            Ok(())
+        })?;
+        tape.reserve()?;
+        Ok(tape)
+    }
+
     /// Ends the recording: decides who assigns each gradient, and lays out the memory, which is still to be
     /// [measured](measure) and [reserved](Tape::reserve).
-    pub fn lay_out(mut self, backend: B) -> Tape<B> {
+    pub fn lay_out(self, backend: B) -> Tape<B> {
+        self.lay_out_for(backend, Use::Training)
+    }
+
+    fn lay_out_for(mut self, backend: B, purpose: Use) -> Tape<B> {
         for operator in &mut self.operators {
             operator.bind(&self.values);
         }
         self.decide_first_writers();
-        let (offsets, activations) = self.place_slots();
+        let (offsets, activations) = self.place_slots(purpose);
         for operator in &mut self.operators {
             operator.slots(&mut |_, slot| slot.offset = offsets[slot.offset]);
         }
@@ -239,6 +255,7 @@ impl<B: Backend> Recorder<B> {
             operators: self.operators,
             values: self.values,
             accumulators: self.accumulators,
+            purpose,
         }
     }
 
@@ -257,7 +274,7 @@ impl<B: Backend> Recorder<B> {
 
     /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
     /// then backward ones; slots whose lives do not meet share memory.
-    fn place_slots(&mut self) -> (Vec<usize>, usize) {
+    fn place_slots(&mut self, purpose: Use) -> (Vec<usize>, usize) {
         let count = self.operators.len();
         let mut intervals = vec![Interval::default(); self.slots];
         for (index, operator) in self.operators.iter_mut().enumerate() {
@@ -265,7 +282,7 @@ impl<B: Backend> Recorder<B> {
                 if phase != Phase::Backward {
                     intervals[slot.offset].touch(index, slot.len);
                 }
-                if phase != Phase::Forward {
+                if phase != Phase::Forward && purpose == Use::Training {
                     intervals[slot.offset].touch(2 * count - 1 - index, slot.len);
                 }
             });
@@ -277,7 +294,7 @@ impl<B: Backend> Recorder<B> {
         for &value in &self.inputs {
             let record = self.values.get(value);
             intervals[record.operand.data.offset].touch(0, record.operand.data.len);
-            if record.consumers > 0 {
+            if record.consumers > 0 && purpose == Use::Training {
                 intervals[record.gradient.offset].touch(2 * count, record.gradient.len);
             }
         }
@@ -287,6 +304,13 @@ impl<B: Backend> Recorder<B> {
         }
         place(&intervals)
     }
+}
+
+/// What a tape is replayed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Training,
+    Inference,
 }
 
 /// How long an operator took.
@@ -327,6 +351,7 @@ pub struct Tape<B: Backend> {
     activations: usize,
     state: usize,
     peak_bytes: usize,
+    purpose: Use,
 }
 
 impl<B: Backend> AsMut<Tape<B>> for Tape<B> {
@@ -360,7 +385,11 @@ impl<B: Backend> Tape<B> {
 
     /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
     /// with batch statistics.
+    ///
+    /// # Panics
+    /// When the tape was recorded for inference.
     pub fn backward(&mut self, weights: bool) {
+        assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
         self.backend.replay(Replay::Backward(weights), &mut |backend| {
             backward(operators, accumulators, backend, weights);
@@ -368,7 +397,11 @@ impl<B: Backend> Tape<B> {
     }
 
     /// A forward replay, then a backward replay.
+    ///
+    /// # Panics
+    /// When the tape was recorded for inference.
     pub fn differentiate(&mut self, mode: Mode, weights: bool) {
+        assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
         self.backend.replay(Replay::Both(mode, weights), &mut |backend| {
             forward(operators, backend, mode);
@@ -378,7 +411,11 @@ impl<B: Backend> Tape<B> {
 
     /// Replays forward and backward once and takes the time of each operator, in the order of the recording.
     /// A device that works on after a call returns needs its own profiler.
+    ///
+    /// # Panics
+    /// When the tape was recorded for inference.
     pub fn time(&mut self, mode: Mode, weights: bool) -> Vec<OperatorTime> {
+        assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let mut times = Vec::with_capacity(self.operators.len());
         for operator in &self.operators {
             let start = Instant::now();

@@ -258,7 +258,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
 }
 
 /// A number with a comma between groups of three digits.
-pub(super) fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -58,8 +58,12 @@ pub struct Description {
     pub mean: Vec<f32>,
     /// The standard deviation of each channel, in units of byte values.
     pub deviation: Vec<f32>,
+    /// What the byte of the brightest pixel is; pictures are scaled to it.
+    pub white: u8,
     /// The data set that it was trained on.
     pub data: String,
+    /// The seed, which decides which images of an undivided data set were tested on.
+    pub seed: u64,
     /// The epoch that it is of, counted from 1.
     pub epoch: usize,
     /// Steps of training.
@@ -82,7 +86,9 @@ impl Description {
             channels: dataset.train.channels,
             mean: dataset.mean.clone(),
             deviation: dataset.deviation.clone(),
+            white: dataset.white(),
             data: dataset.name.clone(),
+            seed: plan.seed,
             epoch: 0,
             steps: 0,
             accuracy: 0.0,
@@ -235,6 +241,10 @@ impl Model {
         let shape = description.shape(1, description.auxiliary);
         let parameters =
             Network::parameters(&description.genotype, &shape).map_err(|error| error.to_string())?;
+        // Before memory is taken for them.
+        if 4 * (parameters.len() + parameters.running_len()) > bytes.len() {
+            return Err(format!("is shorter than the {} weights of its network", parameters.len()));
+        }
         let mut model = Model {
             weights: vec![0.0; parameters.len()],
             running: vec![0.0; parameters.running_len()],
@@ -259,7 +269,8 @@ impl Model {
                 half.copy_from_slice(&values(file, &name, &[running.channels])?);
             }
         }
-        let expected = self.tensors().len();
+        let norms: usize = self.parameters.running().map(|running| running.names.len()).sum();
+        let expected = self.parameters.iter().count() + 3 * norms;
         if file.len() != expected {
             return Err(format!("holds {} tensors; a network of its genotype has {expected}", file.len()));
         }
@@ -313,4 +324,127 @@ fn check_sum(bytes: &[u8], stored: &str) -> std::result::Result<(), String> {
         return Ok(());
     }
     Err(format!("is damaged: its checksum is {found}, and {stored} was stored with it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Source;
+    use crate::space::published;
+
+    fn model(auxiliary: bool) -> Model {
+        let plan = Plan { init_channels: 1, cells: 3, ..Plan::default() };
+        let genotype = published::find("darts-v1").unwrap().genotype;
+        let mut description = Description::new(&plan, &genotype, &Source::Digits.load(0).unwrap());
+        (description.epoch, description.steps, description.auxiliary) = (3, 132, auxiliary);
+        description.accuracy = 0.1 + 0.2;
+        let parameters = Network::parameters(&genotype, &description.shape(1, auxiliary)).unwrap();
+        let (weights, running) = (parameters.initial(1), parameters.initial_running());
+        Model { description, parameters, weights, running }
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        Model::from_bytes(bytes).err().expect("a refusal")
+    }
+
+    #[test]
+    fn a_model_comes_back_and_its_bytes_are_always_the_same() {
+        for auxiliary in [false, true] {
+            let model = model(auxiliary);
+            let bytes = model.to_bytes().unwrap();
+            let read = Model::from_bytes(&bytes).unwrap();
+            assert_eq!(read.description, model.description);
+            assert!(read.weights == model.weights && read.running == model.running);
+            assert_eq!(read.to_bytes().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn the_auxiliary_head_is_left_out_of_inference() {
+        let (with, without) = (model(true), model(false));
+        let [weights, running] = with.inference();
+        assert_eq!((weights.len(), running.len()), (without.weights.len(), without.running.len()));
+        let classifier = without.weights.len() - 10;
+        assert_eq!(weights[classifier..], with.weights[with.weights.len() - 10..]);
+        assert_eq!(weights[..100], with.weights[..100]);
+    }
+
+    #[test]
+    fn tensors_have_the_names_and_layouts_of_pytorch() {
+        let model = model(false);
+        let bytes = model.to_bytes().unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
+        assert_eq!(shape("stem.0.weight"), [3, 1, 3, 3]);
+        assert_eq!(shape("cells.0._ops.0.op.1.weight"), [1, 1, 3, 3]);
+        assert_eq!(shape("cells.1.preprocess0.op.1.weight"), [2, 3, 1, 1]);
+        assert_eq!(shape("cells.2.preprocess0.conv_1.weight"), [2, 4, 1, 1]);
+        assert_eq!(shape("classifier.weight"), [10, 16]);
+        let tracked = file.tensor("stem.1.num_batches_tracked").unwrap();
+        assert_eq!((tracked.shape(), tracked.data()), (&[][..], &132i64.to_le_bytes()[..]));
+        // Tap (0, 1) of the stem's second channel: [0][1][0][1] here, [1][0][0][1] there.
+        let official = values(&file, "stem.0.weight", &[3, 1, 3, 3]).unwrap();
+        assert_eq!(official[9 + 1], model.weights[3 + 1]);
+    }
+
+    #[test]
+    fn a_cut_off_file_is_refused() {
+        let bytes = model(false).to_bytes().unwrap();
+        for length in [0, 5, 8, 100, 2000, bytes.len() / 2, bytes.len() - 1] {
+            let refused = refusal(&bytes[..length]);
+            assert!(refused.contains("not a model file") || refused.contains("damaged"), "{refused}");
+        }
+        assert!(refusal(&[&bytes[..], &[0]].concat()).contains("damaged"));
+    }
+
+    #[test]
+    fn no_bit_changes_unnoticed() {
+        let bytes = model(false).to_bytes().unwrap();
+        let header = bytes.len().min(400);
+        for place in (0..header).chain((header..bytes.len()).step_by(61)) {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            assert!(Model::from_bytes(&changed).is_err(), "byte {place}");
+        }
+        let mut changed = bytes.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(refusal(&changed).starts_with("is damaged: its checksum is "));
+    }
+
+    #[test]
+    fn another_version_and_another_network_are_refused_with_what_was_expected() {
+        let replaced = |from: &str, to: &str| {
+            let bytes = model(false).to_bytes().unwrap();
+            let place = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+            [&bytes[..place], to.as_bytes(), &bytes[place + from.len()..]].concat()
+        };
+        let refused = refusal(&replaced(r#"\"version\":1"#, r#"\"version\":2"#));
+        assert_eq!(refused, "has the format version 2; this program reads 1");
+        let wrong = |change: fn(&mut Description)| {
+            let mut model = model(false);
+            change(&mut model.description);
+            refusal(&model.to_bytes().unwrap())
+        };
+        let refused = wrong(|description| description.channels = 3);
+        assert!(refused.contains("mean and deviation"), "{refused}");
+        let refused = wrong(|d| (d.channels, d.mean, d.deviation) = (2, vec![0.0; 2], vec![1.0; 2]));
+        assert!(refused.contains("tensor stem.0.weight is F32 of the shape [3, 1, 3, 3]"), "{refused}");
+        assert!(refused.contains("expected F32 of [3, 2, 3, 3]"), "{refused}");
+        assert!(wrong(|description| description.init_channels = 1024).contains("is shorter than the"));
+        assert!(wrong(|description| description.cells = 1_000_000).contains("cells is 1000000"));
+        assert!(wrong(|description| description.class_names.truncate(9)).contains("classifier.weight"));
+        assert!(wrong(|description| description.class_names.clear()).contains("number of classes is 0"));
+        let refused = wrong(|description| description.auxiliary = true);
+        assert!(refused.contains("is shorter") || refused.contains("no tensor auxiliary_head"), "{refused}");
+    }
+
+    #[test]
+    fn other_safetensors_and_values_that_are_no_numbers_are_refused() {
+        let tensor = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        let other = safetensors::serialize([("w", tensor)], None).unwrap();
+        assert!(refusal(&other).contains("its metadata holds no description"));
+        let mut model = model(false);
+        model.weights[2] = f32::NAN;
+        assert!(refusal(&model.to_bytes().unwrap()).contains("tensor stem.0.weight holds NaN"));
+    }
 }

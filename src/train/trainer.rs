@@ -108,14 +108,13 @@ impl<B: Backend> Trainer<B> {
         Ok(result)
     }
 
-    /// The result of the first `images` images of a batch in inference: the classifier alone, with the running
-    /// statistics, nothing dropped.
+    /// The result of the first `images` images of a batch in inference.
     pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
         let logits = self.logits(batch)?;
         Ok(BatchResult::of(&logits, batch.labels, images))
     }
 
-    /// The logits of a batch in inference, `[n][classes]`.
+    /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.
     pub fn logits(&mut self, batch: BatchView<B::Scalar>) -> Result<Vec<B::Scalar>> {
         self.keep_all();
         self.load(batch)?;

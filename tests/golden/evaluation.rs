@@ -74,6 +74,10 @@ pub fn check<B: Backend>(set: &Set, backends: impl Fn() -> B, neighbour: u64) ->
     training.set_drop_path(set);
     let given = set.names().filter(|name| name.starts_with("init.param.")).count();
     assert_eq!(given, training.network.parameters.iter().count(), "{}: number of weight tensors", set.name);
+    for parameter in training.network.parameters.iter() {
+        let official = &set.get(&format!("init.param.{}", parameter.name)).shape;
+        assert_eq!(&parameter.layout.official_shape(), official, "{}", parameter.name);
+    }
     training.forward(&batch, Mode::Train);
     training.tape.backward(true);
 

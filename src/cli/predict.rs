@@ -1,0 +1,143 @@
+//! `darts predict`: what a model sees in pictures.
+
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageReader, Limits};
+use serde_json::json;
+
+use super::model::ModelArguments;
+use super::output::print;
+use super::plan::whole_number;
+use crate::train::Model;
+use crate::train::classifier::{Classify, open, probabilities};
+use crate::train::model::Description;
+use crate::{Error, Result};
+
+/// The longest side of a picture that is read.
+const LONGEST_SIDE: u32 = 32_768;
+/// The most bytes that the pixels of a picture may take.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// Tell what a model takes pictures for, with probabilities.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Pictures: PNG, JPEG, WebP, BMP or GIF of any size; what lies around the largest part of the model's
+    /// proportions in the middle is cut off.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Guesses for a picture.
+    #[arg(long, value_name = "N", value_parser = whole_number, default_value = "3")]
+    top: usize,
+    /// Print a line of JSON for each picture.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  darts predict runs/2026-01-31-150000-digits-train digit.png
+  darts predict runs/model/best.safetensors --top 1 --json *.jpg";
+
+impl Arguments {
+    /// Classifies and prints, picture after picture. One that cannot be read does not keep the others from being told
+    /// of.
+    pub fn run(self) -> Result<()> {
+        let model = Model::load(&self.model.path())?;
+        let mut classifier = open(&model, self.model.device, self.model.threads, 1)?;
+        let mut failed = Vec::new();
+        for path in &self.images {
+            match read(path, &model.description) {
+                Ok(pixels) => print(&self.line(path, &model, classifier.as_mut(), &pixels)?)?,
+                Err(error) => failed.push(error),
+            }
+        }
+        match failed.len() {
+            0 => Ok(()),
+            1 => Err(failed.remove(0)),
+            count => {
+                let first = failed.remove(0);
+                Err(Error::Data {
+                    path: self.images[0].clone(),
+                    reason: format!("{count} pictures cannot be read, the first because {first}"),
+                })
+            }
+        }
+    }
+
+    fn line(
+        &self,
+        path: &Path,
+        model: &Model,
+        classifier: &mut dyn Classify,
+        pixels: &[f32],
+    ) -> Result<String> {
+        let names = &model.description.class_names;
+        let mut guesses: Vec<(f64, &String)> =
+            probabilities(&classifier.logits(pixels)?).into_iter().zip(names).collect();
+        // Stable: of equal probabilities the first class goes first.
+        guesses.sort_by(|a, b| b.0.total_cmp(&a.0));
+        guesses.truncate(self.top.max(1));
+        let path = path.display().to_string();
+        if self.json {
+            let guess =
+                |(probability, name): &(f64, &String)| json!({ "class": name, "probability": probability });
+            let guesses: Vec<_> = guesses.iter().map(guess).collect();
+            return Ok(format!("{}\n", json!({ "image": path, "guesses": guesses })));
+        }
+        let guess = |(probability, name): &(f64, &String)| format!("{name} {:.1} %", 100.0 * probability);
+        let guesses: Vec<_> = guesses.iter().map(guess).collect();
+        Ok(format!("{path}  {}\n", guesses.join("  ")))
+    }
+}
+
+/// A picture as the network reads it: cut to the proportions of the model's images, resized by a Lanczos filter.
+fn read(path: &Path, own: &Description) -> Result<Vec<f32>> {
+    let picture = decode(path)?;
+    let (height, width) = (own.height as u64, own.width as u64);
+    let (rows, columns) = (u64::from(picture.height()), u64::from(picture.width()));
+    // The largest part of these proportions.
+    let (cut_rows, cut_columns) = if columns * height > rows * width {
+        (rows, (rows * width / height).max(1))
+    } else {
+        ((columns * height / width).max(1), columns)
+    };
+    let [left, top, columns, rows] =
+        [(columns - cut_columns) / 2, (rows - cut_rows) / 2, cut_columns, cut_rows].map(|side| side as u32);
+    let part = picture.crop_imm(left, top, columns, rows);
+    let resized = part.resize_exact(own.width as u32, own.height as u32, FilterType::Lanczos3);
+    let bytes = match own.channels {
+        1 => resized.to_luma8().into_raw(),
+        3 => resized.to_rgb8().into_raw(),
+        channels => {
+            let reason = format!("a picture has 1 or 3 values a pixel, and the model reads {channels}");
+            return Err(Error::Data { path: path.into(), reason });
+        }
+    };
+    let normalisation = own.normalisation();
+    let scaled = |byte: u8| (u16::from(byte) * u16::from(own.white) + 127) / 255;
+    let input = |(index, byte): (usize, u8)| normalisation.apply(scaled(byte) as u8, index % own.channels);
+    Ok(bytes.into_iter().enumerate().map(input).collect())
+}
+
+fn decode(path: &Path) -> Result<DynamicImage> {
+    let fail = |reason: String| Error::Data { path: path.into(), reason: reason.replace('\n', " ") };
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+    let mut reader = reader.map_err(|source| Error::io(path, source))?;
+    let mut limits = Limits::no_limits();
+    limits.max_image_width = Some(LONGEST_SIDE);
+    limits.max_image_height = Some(LONGEST_SIDE);
+    limits.max_alloc = Some(MOST_BYTES);
+    reader.limits(limits);
+    if reader.format().is_none() {
+        return Err(fail("holds no PNG, JPEG, WebP, BMP or GIF picture".into()));
+    }
+    let picture = reader.decode().map_err(|error| fail(format!("cannot be decoded: {error}")))?;
+    if picture.width() == 0 || picture.height() == 0 {
+        return Err(fail("holds no pixels".into()));
+    }
+    Ok(picture)
+}
