@@ -34,18 +34,18 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-const SMALL: [&str; 5] = ["--epochs=2", "--init-channels=4", "--cells=3", "--batch-size=64", "--device=cpu"];
-
-/// A training of a published genotype; gives what it told.
-fn train(directory: &Path, genotype: &str, more: &[&str]) -> String {
-    printed(directory, &[&["train", genotype], &SMALL[..], more].concat())
+/// A short training of a small network, into the run directory `out`; gives what it told.
+fn train(directory: &Path, genotype: &str, epochs: usize, out: &str) -> String {
+    let (epochs, out) = (format!("--epochs={epochs}"), format!("--out={out}"));
+    let size = ["--init-channels=4", "--cells=3", "--seed=3", "--device=cpu"];
+    printed(directory, &[&["train", genotype, &epochs, &out], &size[..]].concat())
 }
 
 #[test]
 fn a_training_is_told_and_stored_and_its_plan_repeats_it() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
-    let told = train(here, "darts-v2", &["--out=first", "--seed=5"]);
+    let told = train(here, "darts-v2", 2, "first");
     for expected in ["weights", "images/s", "epoch 1/2", "epoch 2/2", "train", "test", "*", "first"] {
         assert!(told.contains(expected), "no {expected:?} in {told}");
     }
@@ -72,11 +72,10 @@ fn a_genotype_is_taken_from_a_search_a_file_or_the_command_line() {
     let search =
         ["search", "--epochs=1", "--init-channels=2", "--nodes=2", "--batch-size=64", "--out=search"];
     printed(here, &search);
-    let one = ["--epochs=1", "--out"];
-    train(here, "search", &[&one[..], &["of-run"]].concat());
-    train(here, "search/genotype.txt", &[&one[..], &["of-file"]].concat());
+    train(here, "search", 1, "of-run");
+    train(here, "search/genotype.txt", 1, "of-file");
     let text = fs::read_to_string(here.join("search/genotype.json")).unwrap();
-    train(here, text.trim(), &[&one[..], &["of-text"]].concat());
+    train(here, text.trim(), 1, "of-text");
     let model = |run: &str| fs::read(here.join(run).join("last.safetensors")).unwrap();
     assert!(model("of-run") == model("of-file") && model("of-file") == model("of-text"));
 }
@@ -114,7 +113,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_stored() {
 fn a_model_is_evaluated_and_sees_the_digits() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
-    train(here, "darts-v2", &["--epochs=6", "--batch-size=32", "--seed=3", "--out=run"]);
+    train(here, "darts-v2", 6, "run");
     let metrics = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
     let last = json(metrics.lines().last().unwrap());
 
@@ -174,7 +173,7 @@ fn a_model_is_evaluated_and_sees_the_digits() {
 fn a_model_that_is_damaged_or_does_not_fit_is_refused_with_its_name() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
-    train(here, "darts-v1", &["--epochs=1", "--out=run"]);
+    train(here, "darts-v1", 1, "run");
     let bytes = fs::read(here.join("run/last.safetensors")).unwrap();
     fs::write(here.join("cut.safetensors"), &bytes[..bytes.len() - 1000]).unwrap();
     let mut changed = bytes.clone();

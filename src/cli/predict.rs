@@ -1,5 +1,7 @@
 //! `darts predict`: what a model sees in pictures.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
@@ -125,7 +127,9 @@ fn read(path: &Path, own: &Description) -> Result<Vec<f32>> {
 
 fn decode(path: &Path) -> Result<DynamicImage> {
     let fail = |reason: String| Error::Data { path: path.into(), reason: reason.replace('\n', " ") };
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+    // By its content, whatever its name says.
+    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
     let mut reader = reader.map_err(|source| Error::io(path, source))?;
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(LONGEST_SIDE);

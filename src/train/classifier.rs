@@ -85,6 +85,8 @@ impl<B: Backend<Scalar = f32>> Classifier<B> {
         let shape = model.description.shape(batch, false);
         let network = Network::record(&mut recorder, &model.description.genotype, shape)?;
         let mut tape = recorder.finish_inference(backend)?;
+        // The network computes its loss whether it is wanted or not.
+        tape.backend().write_labels(&vec![0; batch]);
         let [weights, running] = model.inference();
         tape.backend().write(network.spans.weights, &weights);
         tape.backend().write(network.spans.running, &running);
@@ -113,8 +115,6 @@ impl<B: Backend<Scalar = f32>> Classify for Classifier<B> {
         };
         loader.start(0);
         while let Some(batch) = loader.next_batch() {
-            // The network computes its loss whether it is wanted or not.
-            self.tape.backend().write_labels(&batch.labels);
             let logits = self.logits(&batch.images)?;
             let view = BatchView::<f32>::from(batch);
             let result = BatchResult::of(&logits, view.labels, batch.real);
@@ -131,7 +131,6 @@ impl<B: Backend<Scalar = f32>> Classify for Classifier<B> {
     fn latency(&mut self) -> Result<Duration> {
         const ENOUGH: Duration = Duration::from_millis(500);
         let images = vec![0.0; self.network.shape.images.len()];
-        self.tape.backend().write_labels(&vec![0; self.batch]);
         // Scratch memory grows in the first.
         self.logits(&images)?;
         let (start, mut times) = (Instant::now(), Vec::new());

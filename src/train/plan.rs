@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(sentence(Plan::default()), None);
         let small = Plan::default;
         let found = sentence(Plan { batch_size: 40_000, ..small() }).unwrap();
-        assert_eq!(found, "plan: batch_size is 40000; expected at most 1437, the training images of digits");
+        assert_eq!(found, "plan: batch_size is 40000; expected at most 1438, the training images of digits");
         assert!(sentence(Plan { crop_padding: 8, ..small() }).unwrap().contains("less than 8"));
         assert!(sentence(Plan { cutout: 9, ..small() }).unwrap().contains("at most 8"));
         let found = sentence(Plan { auxiliary_weight: 0.4, ..small() }).unwrap();
