@@ -156,7 +156,8 @@ fn a_model_is_evaluated_and_sees_the_digits() {
         let guesses = told["guesses"].as_array().unwrap();
         assert_eq!((told["image"].as_str(), guesses.len()), (Some(name.as_str()), 2));
         assert!(guesses[0]["probability"].as_f64() >= guesses[1]["probability"].as_f64());
-        right += usize::from(guesses[0]["class"] == record[0].to_string());
+        let digit = record[0].to_string();
+        right += usize::from(guesses[0]["class"] == digit);
     }
     assert!(right >= 15, "{right} of 20 digits");
 

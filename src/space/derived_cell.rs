@@ -127,10 +127,11 @@ impl DerivedCell {
         drop_path: &mut Option<DropPath>,
     ) -> Result<Value> {
         let mut branches = Vec::with_capacity(EDGES_PER_NODE);
-        for index in node * EDGES_PER_NODE..(node + 1) * EDGES_PER_NODE {
-            let identity = matches!(self.edges[index].operation, EdgeOperation::Identity);
+        let edges = self.edges.iter().zip(results).skip(node * EDGES_PER_NODE).take(EDGES_PER_NODE);
+        for (edge, result) in edges {
+            let identity = matches!(edge.operation, EdgeOperation::Identity);
             let factors = if identity { None } else { drop_path.as_mut().map(DropPath::next) };
-            branches.extend(results[index].map(|value| (value, factors)));
+            branches.extend(result.map(|value| (value, factors)));
         }
         recorder.join(&branches)
     }

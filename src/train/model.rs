@@ -344,7 +344,7 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8]) -> String {
-        Model::from_bytes(bytes).err().expect("a refusal")
+        Model::from_bytes(bytes).expect_err("a refusal")
     }
 
     #[test]

@@ -60,12 +60,12 @@ pub struct Plan {
 }
 
 impl Default for Plan {
-    /// The small plan: a model of the digits in about two minutes on a laptop. A flipped digit is another
-    /// character, and the feature maps of 8x8 images are too small for the auxiliary head.
+    /// The small plan: a model of the digits in half a minute on a laptop. A flipped digit is another character, and
+    /// the feature maps of 8x8 images are too small for the auxiliary head.
     fn default() -> Self {
         Plan {
             data: "digits".to_owned(),
-            epochs: 20,
+            epochs: 40,
             batch_size: 32,
             init_channels: 16,
             cells: 5,

@@ -4,8 +4,8 @@
 //! whose quotient amplifies rounding). In f32 a backend may be off by four times what PyTorch's own float32 is
 //! off from its float64 (`noise.json`).
 //!
-//! `DARTS_GOLDEN_DIR` names a further directory of sets in the same format; every `base_*` and `iters_*` file in it
-//! is checked in the same way.
+//! `DARTS_GOLDEN_DIR` names a further directory of sets in the same format; every `base_*`, `iters_*` and `eval_*` file in
+//! it is checked in the same way.
 
 mod base;
 mod comparison;
