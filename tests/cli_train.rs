@@ -69,8 +69,15 @@ fn a_training_is_told_and_stored_and_its_plan_repeats_it() {
 fn a_genotype_is_taken_from_a_search_a_file_or_the_command_line() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
-    let search =
-        ["search", "--epochs=1", "--init-channels=2", "--nodes=2", "--batch-size=64", "--out=search"];
+    let search = [
+        "search",
+        "--epochs=1",
+        "--init-channels=2",
+        "--nodes=2",
+        "--batch-size=64",
+        "--out=search",
+        "--device=cpu",
+    ];
     printed(here, &search);
     train(here, "search", 1, "of-run");
     train(here, "search/genotype.txt", 1, "of-file");
@@ -105,7 +112,12 @@ fn what_cannot_be_trained_is_refused_before_anything_is_stored() {
         refused(here, arguments, code, words);
     }
     let rates = ["train", "darts-v2", "--epochs=1", "--cells=3", "--weight-lr=1e6", "--gradient-clip=1e6"];
-    refused(here, &[&rates[..], &["--out=run"]].concat(), 1, &["loss", "step", "epoch 1", "--weight-lr"]);
+    refused(
+        here,
+        &[&rates[..], &["--out=run", "--device=cpu"]].concat(),
+        1,
+        &["loss", "step", "epoch 1", "--weight-lr"],
+    );
     assert_eq!(fs::read_dir(here).unwrap().count(), 1, "nothing may be stored");
 }
 

@@ -5,8 +5,11 @@ use super::network::{self, Batch};
 use super::set::Set;
 use darts::autograd::{Recorder, Tape};
 use darts::backend::{Backend, Mode, Scalar, Shape};
-use darts::space::published;
-use darts::space::{Network, NetworkShape};
+use darts::space::genotype::Genotype;
+use darts::space::{Network, NetworkShape, published};
+use darts::train::Model;
+use darts::train::model::Description;
+use safetensors::SafeTensors;
 
 /// The share of the auxiliary head's loss.
 const AUXILIARY: f64 = 0.4;
@@ -32,11 +35,8 @@ impl<B: Backend> Evaluation<B> {
             drop_path: auxiliary && set.has("drop_mask.00"),
             rectified: auxiliary,
         };
-        // Named after the genotype: eval_darts_v1_drop, eval_darts_v2.
-        let name: Vec<&str> = set.name.split('_').skip(1).take(2).collect();
-        let genotype = published::find(&name.join("-")).unwrap().genotype;
         let mut recorder = Recorder::new();
-        let network = Network::record(&mut recorder, &genotype, shape).unwrap();
+        let network = Network::record(&mut recorder, &genotype(set), shape).unwrap();
         Evaluation { tape: recorder.finish(backend).unwrap(), network }
     }
 
@@ -113,6 +113,64 @@ pub fn check<B: Backend>(set: &Set, backends: impl Fn() -> B, neighbour: u64) ->
     let logits: Vec<f64> = logits.into_iter().map(Scalar::wide).collect();
     rows.add("eval.logits", "eval.logits", &logits, &set.get("eval.logits").values);
     rows
+}
+
+/// A model file of the recorded start holds the tensors of the official `state_dict`: these names, no others, with these
+/// shapes and values.
+pub fn check_model_file(set: &Set) {
+    let image = &set.get("data.x").shape;
+    let classes = set.get("fwd.logits").shape[1];
+    let description = Description {
+        genotype: genotype(set),
+        init_channels: set.number("C") as usize,
+        cells: set.number("L") as usize,
+        auxiliary: true,
+        class_names: (0..classes).map(|class| class.to_string()).collect(),
+        height: image[2],
+        width: image[3],
+        channels: image[1],
+        mean: vec![0.0; image[1]],
+        deviation: vec![1.0; image[1]],
+        white: 255,
+        data: "golden".into(),
+        seed: 0,
+        epoch: 1,
+        steps: 1,
+        accuracy: 0.0,
+    };
+    let parameters = Network::parameters(&description.genotype, &description.shape(1, true)).unwrap();
+    let weights = network::flat(set, &parameters, "init.param").into_iter().map(|x| x as f32).collect();
+    let running = parameters.initial_running();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    Model { description, parameters, weights, running }.save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let official = |name: &str| {
+        ["init.param.", "fwd.buffer."].iter().find_map(|prefix| name.strip_prefix(prefix)).map(str::to_owned)
+    };
+    let mut expected: Vec<String> = set.names().filter_map(official).collect();
+    let mut found: Vec<String> = file.names().into_iter().map(ToString::to_string).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected, "{}", set.name);
+    for name in found {
+        let tensor = file.tensor(&name).unwrap();
+        let buffer = format!("fwd.buffer.{name}");
+        let recorded = set.get(&if set.has(&buffer) { buffer.clone() } else { format!("init.param.{name}") });
+        assert_eq!(tensor.shape(), recorded.shape, "{}: {name}", set.name);
+        if !set.has(&buffer) {
+            let values = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            assert!(values.map(f64::from).eq(recorded.values.iter().copied()), "{}: {name}", set.name);
+        }
+    }
+    println!("{}: {} tensors", set.name, file.len());
+}
+
+/// The genotype that a set is named after: eval_darts_v1_drop, eval_darts_v2.
+fn genotype(set: &Set) -> Genotype {
+    let name: Vec<&str> = set.name.split('_').skip(1).take(2).collect();
+    published::find(&name.join("-")).unwrap().genotype
 }
 
 fn cast<T: Scalar>(values: &[f64]) -> Vec<T> {

@@ -113,6 +113,11 @@ fn evaluation_in_f64() {
 }
 
 #[test]
+fn model_files_hold_what_the_official_network_loads() {
+    sets("eval").iter().for_each(evaluation::check_model_file);
+}
+
+#[test]
 fn evaluation_in_f32() {
     run_on_cpu("eval", |set: &Set, cpu: &dyn Fn() -> Cpu| {
         from_some_neighbour(set, |neighbour| evaluation::check(set, cpu, neighbour))
