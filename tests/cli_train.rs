@@ -179,7 +179,7 @@ fn a_model_is_evaluated_and_sees_the_digits() {
     assert_eq!(told.lines().count(), 2, "the other pictures are told of: {told}");
     assert!(told.lines().all(|line| line.contains(".png  ") && line.matches('%').count() == 3), "{told}");
     refused(here, &["predict", "run", "text.png"], 1, &["text.png", "holds no PNG"]);
-    refused(here, &["predict", "run", "absent.png", "text.png"], 1, &["absent.png", "2 pictures"]);
+    refused(here, &["predict", "run", "absent.png", "text.png"], 1, &["data file absent.png: ", "text.png"]);
 }
 
 #[test]

@@ -116,10 +116,9 @@ impl Report<'_> {
     fn json(&self) -> String {
         let Evaluation { images, loss, accuracy, top_five, confusion } = &self.evaluation;
         let names = &self.model.description.class_names;
-        let class = |(name, row): (&String, &Vec<usize>)| {
-            let (index, all) = (names.iter().position(|other| other == name), row.iter().sum::<usize>());
-            let right = index.map_or(0, |index| row[index]);
-            json!({ "name": name, "images": all, "accuracy": share(right, all) })
+        let class = |(index, (name, row)): (usize, (&String, &Vec<usize>))| {
+            let all = row.iter().sum();
+            json!({ "name": name, "images": all, "accuracy": share(row[index], all) })
         };
         let value = json!({
             "model": self.path.display().to_string(),
@@ -131,7 +130,7 @@ impl Report<'_> {
             "parameters": self.cost.weights,
             "multiply_adds": self.cost.multiply_adds,
             "milliseconds_per_image": { "batch_1": self.latency[0], "batch_64": self.latency[1] },
-            "classes": names.iter().zip(confusion).map(class).collect::<Vec<_>>(),
+            "classes": names.iter().zip(confusion).enumerate().map(class).collect::<Vec<_>>(),
             "confusion": confusion,
         });
         format!("{value}\n")

@@ -54,20 +54,10 @@ impl Arguments {
         for path in &self.images {
             match read(path, &model.description) {
                 Ok(pixels) => print(&self.line(path, &model, classifier.as_mut(), &pixels)?)?,
-                Err(error) => failed.push(error),
+                Err(error) => failed.push((path.clone(), error)),
             }
         }
-        match failed.len() {
-            0 => Ok(()),
-            1 => Err(failed.remove(0)),
-            count => {
-                let first = failed.remove(0);
-                Err(Error::Data {
-                    path: self.images[0].clone(),
-                    reason: format!("{count} pictures cannot be read, the first because {first}"),
-                })
-            }
-        }
+        all_failures(failed)
     }
 
     fn line(
@@ -94,6 +84,25 @@ impl Arguments {
         let guesses: Vec<_> = guesses.iter().map(guess).collect();
         Ok(format!("{path}  {}\n", guesses.join("  ")))
     }
+}
+
+/// One error for all pictures that cannot be read: it names each, and says of the first why.
+fn all_failures(mut failed: Vec<(PathBuf, Error)>) -> Result<()> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let (path, first) = failed.remove(0);
+    if failed.is_empty() {
+        return Err(first);
+    }
+    let why = match first {
+        Error::Data { reason, .. } => reason,
+        Error::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    let others: Vec<String> = failed.iter().map(|(path, _)| path.display().to_string()).collect();
+    let reason = format!("{why}; nor can these be read: {}", others.join(", "));
+    Err(Error::Data { path, reason })
 }
 
 /// A picture as the network reads it: cut to the proportions of the model's images, resized by a Lanczos filter.
