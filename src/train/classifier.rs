@@ -13,7 +13,7 @@ use crate::backend::gpu::Precision;
 use crate::backend::{Backend, Mode, cuda};
 use crate::data::{Images, Loader};
 use crate::plan::Device;
-use crate::search::{BatchResult, BatchView};
+use crate::search::BatchResult;
 use crate::space::Network;
 
 /// A model in use, whatever device it is on.
@@ -98,7 +98,9 @@ impl<B: Backend<Scalar = f32>> Classify for Classifier<B> {
     fn logits(&mut self, images: &[f32]) -> Result<Vec<f32>> {
         self.tape.write_value(self.network.images, images)?;
         self.tape.forward(Mode::Inference);
-        Ok(self.tape.read_value(self.network.logits))
+        let logits = self.tape.read_value(self.network.logits);
+        self.tape.status()?;
+        Ok(logits)
     }
 
     fn evaluate(&mut self, images: Arc<Images>, model: &Model) -> Result<Evaluation> {
@@ -116,13 +118,14 @@ impl<B: Backend<Scalar = f32>> Classify for Classifier<B> {
         loader.start(0);
         while let Some(batch) = loader.next_batch() {
             let logits = self.logits(&batch.images)?;
-            let view = BatchView::<f32>::from(batch);
-            let result = BatchResult::of(&logits, view.labels, batch.real);
+            let labels = batch.labels.iter().map(|&label| label as usize);
+            let rows = || logits.chunks(classes).zip(labels.clone()).take(batch.real);
+            let result = BatchResult::of(rows());
             evaluation.loss += result.loss * batch.real as f64 / count as f64;
             evaluation.accuracy += result.first / count as f64;
             evaluation.top_five += result.five / count as f64;
-            for (row, &label) in logits.chunks(classes).zip(view.labels).take(batch.real) {
-                evaluation.confusion[label as usize][first_guess(row)] += 1;
+            for (row, label) in rows() {
+                evaluation.confusion[label][first_guess(row)] += 1;
             }
         }
         Ok(evaluation)

@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::plan::Plan;
 use crate::Result;
-use crate::autograd::{Recorder, Tape};
+use crate::autograd::{Recorder, Tape, measure};
 use crate::backend::{Backend, GradientDescent, Mode, Scalar, Span};
 use crate::random::{Stream, generator};
 use crate::search::{BatchResult, BatchView};
@@ -48,6 +48,12 @@ pub struct Trainer<B: Backend> {
     dropping: bool,
 }
 
+impl<B: Backend> AsMut<Tape<B>> for Trainer<B> {
+    fn as_mut(&mut self) -> &mut Tape<B> {
+        &mut self.tape
+    }
+}
+
 impl<B: Backend> Trainer<B> {
     /// Records the network of a genotype and sets weights and running statistics to their initial values for `seed`.
     pub fn new(
@@ -61,11 +67,8 @@ impl<B: Backend> Trainer<B> {
         let network = Network::record(&mut recorder, genotype, shape)?;
         let momentum = recorder.span(network.spans.weights.len);
         let gradient_norm = recorder.span(1);
-        let mut tape = recorder.finish(backend)?;
-        let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
-        tape.backend().write(network.spans.weights, &cast(network.parameters.initial(seed)));
-        tape.backend().write(network.spans.running, &cast(network.parameters.initial_running()));
         let factors = vec![B::Scalar::of(1.0); network.drop_path.map_or(0, |span| span.len)];
+        let tape = recorder.lay_out(backend);
         let mut trainer = Trainer {
             tape,
             network,
@@ -77,8 +80,27 @@ impl<B: Backend> Trainer<B> {
             factors,
             dropping: true,
         };
-        trainer.keep_all();
+        trainer.start(seed)?;
         Ok(trainer)
+    }
+
+    /// Takes the memory that a dry run asks for, and sets everything to its start.
+    fn start(&mut self, seed: u64) -> Result<()> {
+        let shape = self.network.shape.images;
+        let (images, labels) = (vec![B::Scalar::default(); shape.len()], vec![0; shape.n as usize]);
+        let batch = BatchView { images: &images, labels: &labels };
+        measure(self, |trainer| {
+            trainer.step(batch, 0.0, 0.5)?;
+            trainer.evaluate(batch, 1).map(drop)
+        })?;
+        self.tape.reserve()?;
+        (self.steps, self.dropping) = (0, true);
+        let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
+        let (spans, backend) = (self.network.spans, self.tape.backend());
+        backend.write(spans.weights, &cast(self.network.parameters.initial(seed)));
+        backend.write(spans.running, &cast(self.network.parameters.initial_running()));
+        self.keep_all();
+        self.tape.status()
     }
 
     /// A step of the weights; branches are dropped with this probability. Returns the batch's result, whose loss is
@@ -86,8 +108,7 @@ impl<B: Backend> Trainer<B> {
     pub fn step(&mut self, batch: BatchView<B::Scalar>, rate: f64, dropped: f64) -> Result<BatchResult> {
         self.drop_branches(dropped);
         self.load(batch)?;
-        self.tape.forward(Mode::Train);
-        self.tape.backward(true);
+        self.tape.differentiate(Mode::Train, true);
         let step = GradientDescent {
             weights: self.network.spans.weights,
             gradient: self.network.spans.gradients,
@@ -105,13 +126,15 @@ impl<B: Backend> Trainer<B> {
         if let (Some((_, loss)), Some(weight)) = (self.network.auxiliary, self.network.shape.auxiliary) {
             result.loss += weight * self.result(loss.result).loss;
         }
+        self.tape.status()?;
         Ok(result)
     }
 
     /// The result of the first `images` images of a batch in inference.
     pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
         let logits = self.logits(batch)?;
-        Ok(BatchResult::of(&logits, batch.labels, images))
+        let labels = batch.labels.iter().map(|&label| label as usize);
+        Ok(BatchResult::of(logits.chunks(self.network.shape.classes).zip(labels).take(images)))
     }
 
     /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.
@@ -119,7 +142,9 @@ impl<B: Backend> Trainer<B> {
         self.keep_all();
         self.load(batch)?;
         self.tape.forward(Mode::Inference);
-        Ok(self.tape.read_value(self.network.logits))
+        let logits = self.tape.read_value(self.network.logits);
+        self.tape.status()?;
+        Ok(logits)
     }
 
     /// Number of steps so far.
