@@ -63,13 +63,6 @@ pub struct BatchView<'a, T> {
     pub labels: &'a [u32],
 }
 
-impl<'a> From<&'a Batch> for BatchView<'a, f32> {
-    /// The batch of a loader that paints.
-    fn from(batch: &'a Batch) -> Self {
-        BatchView { images: &batch.images, labels: &batch.labels }
-    }
-}
-
 /// A batch, painted, or as the device paints it from the data set that it holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a, T> {
@@ -82,7 +75,7 @@ pub enum Input<'a, T> {
 impl<'a> From<&'a Batch> for Input<'a, f32> {
     fn from(batch: &'a Batch) -> Self {
         match &batch.placements[..] {
-            [] => Input::Painted(batch.into()),
+            [] => Input::Painted(BatchView { images: &batch.images, labels: &batch.labels }),
             placements => Input::Placed(placements),
         }
     }

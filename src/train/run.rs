@@ -10,9 +10,10 @@ use super::trainer::Trainer;
 use crate::Result;
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, Shape, cuda};
-use crate::data::{Dataset, Loader};
+use crate::data::{Batch, Dataset, Loader};
 use crate::plan::Device;
 use crate::random::Stream;
+use crate::search::BatchView;
 use crate::search::run::{Sum, check_finite};
 use crate::search::schedule::cosine;
 use crate::space::genotype::Genotype;
@@ -137,7 +138,7 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
         let steps = self.train.batches_per_pass();
         for step in 1..=steps {
             let Some(batch) = self.train.next_batch() else { break };
-            let result = self.trainer.step(batch.into(), weight_lr, drop_path)?;
+            let result = self.trainer.step(view(batch), weight_lr, drop_path)?;
             check_finite(result.loss, &format!("the training loss of step {step} of epoch {epoch}"))?;
             train.add(result, self.plan.batch_size);
             observer.step(&self.step_record(epoch, step, steps, &train, start))?;
@@ -192,7 +193,7 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
         let mut sum = Sum::default();
         self.test.start(0);
         while let Some(batch) = self.test.next_batch() {
-            let result = self.trainer.evaluate(batch.into(), batch.real)?;
+            let result = self.trainer.evaluate(view(batch), batch.real)?;
             sum.add(result, batch.real);
         }
         Ok(sum)
@@ -209,4 +210,9 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
             running: self.trainer.tape.read(spans.running),
         }
     }
+}
+
+/// The images of a batch that the loader has painted.
+fn view(batch: &Batch) -> BatchView<'_, f32> {
+    BatchView { images: &batch.images, labels: &batch.labels }
 }
