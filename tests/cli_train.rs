@@ -1,34 +1,12 @@
 //! `darts train`, `darts evaluate` and `darts predict` as their users meet them.
 
+#[path = "common/command.rs"]
+mod command;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn darts(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_darts")).args(arguments).current_dir(directory).output().unwrap()
-}
-
-/// Runs the binary, which must succeed with plain text; gives that text.
-fn printed(directory: &Path, arguments: &[&str]) -> String {
-    let output = darts(directory, arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {error}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
-    text
-}
-
-/// Runs the binary, which must fail with this code and one line that holds all these words; gives what it printed.
-fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) -> String {
-    let output = darts(directory, arguments);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message}");
-    }
-    String::from_utf8(output.stdout).unwrap()
-}
+use command::{printed, refused};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))

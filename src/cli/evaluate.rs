@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::model::ModelArguments;
 use super::output::print;
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Reading, Source};
 use crate::report::progress::grouped;
 use crate::space::cost::Cost;
 use crate::train::Model;
@@ -25,10 +25,13 @@ const MOST_COLUMNS: usize = 20;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Data set: digits, cifar10:DIR, mnist:DIR or fashion-mnist[:DIR] [default: the one of the training, if
-    /// it needs no directory].
+    /// Data set: digits, cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR] or folder:DIR [default:
+    /// the one of the training, if it needs no directory].
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
+    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
+    #[arg(long)]
+    strict: bool,
     /// Print JSON, with the whole matrix of confusions.
     #[arg(long)]
     json: bool,
@@ -83,7 +86,13 @@ impl Arguments {
             )),
         })?;
         // The same seed tests with the same images, which the model has not seen in its training.
-        source.load(model.description.seed)
+        let own = &model.description;
+        let reading = match own.reading() {
+            Ok(reading) => Reading { strict: self.strict, ..reading },
+            // Pictures of a folder will not fit, which is told when they are compared with the model.
+            Err(_) => Reading::default(),
+        };
+        super::data::load(&source, own.seed, &reading, self.model.threads, self.json)
     }
 }
 

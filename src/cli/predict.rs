@@ -1,11 +1,7 @@
 //! `darts predict`: what a model sees in pictures.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
 use serde_json::json;
 
 use super::model::ModelArguments;
@@ -16,19 +12,14 @@ use crate::train::classifier::{Classify, open, probabilities};
 use crate::train::model::Description;
 use crate::{Error, Result};
 
-/// The longest side of a picture that is read.
-const LONGEST_SIDE: u32 = 32_768;
-/// The most bytes that the pixels of a picture may take.
-const MOST_BYTES: u64 = 256 << 20;
-
 /// Tell what a model takes pictures for, with probabilities.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Pictures: PNG, JPEG, WebP, BMP or GIF of any size; what lies around the largest part of the model's
-    /// proportions in the middle is cut off.
+    /// Pictures: PNG, JPEG, WebP, BMP or GIF of any size; what lies around the square in the middle is cut
+    /// off.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Guesses for a picture.
@@ -105,52 +96,13 @@ fn all_failures(mut failed: Vec<(PathBuf, Error)>) -> Result<()> {
     Err(Error::Data { path, reason })
 }
 
-/// A picture as the network reads it: cut to the proportions of the model's images, resized by a Lanczos filter.
+/// A picture as the network reads it: as those of a folder are read.
 fn read(path: &Path, own: &Description) -> Result<Vec<f32>> {
-    let picture = decode(path)?;
-    let (height, width) = (own.height as u64, own.width as u64);
-    let (rows, columns) = (u64::from(picture.height()), u64::from(picture.width()));
-    // The largest part of these proportions.
-    let (cut_rows, cut_columns) = if columns * height > rows * width {
-        (rows, (rows * width / height).max(1))
-    } else {
-        ((columns * height / width).max(1), columns)
-    };
-    let [left, top, columns, rows] =
-        [(columns - cut_columns) / 2, (rows - cut_rows) / 2, cut_columns, cut_rows].map(|side| side as u32);
-    let part = picture.crop_imm(left, top, columns, rows);
-    let resized = part.resize_exact(own.width as u32, own.height as u32, FilterType::Lanczos3);
-    let bytes = match own.channels {
-        1 => resized.to_luma8().into_raw(),
-        3 => resized.to_rgb8().into_raw(),
-        channels => {
-            let reason = format!("a picture has 1 or 3 values a pixel, and the model reads {channels}");
-            return Err(Error::Data { path: path.into(), reason });
-        }
-    };
+    let reading = own.reading().map_err(|reason| Error::Data { path: path.into(), reason })?;
+    let mut bytes = vec![0; reading.size()];
+    reading.read(path, &mut bytes)?;
     let normalisation = own.normalisation();
     let scaled = |byte: u8| (u16::from(byte) * u16::from(own.white) + 127) / 255;
     let input = |(index, byte): (usize, u8)| normalisation.apply(scaled(byte) as u8, index % own.channels);
     Ok(bytes.into_iter().enumerate().map(input).collect())
-}
-
-fn decode(path: &Path) -> Result<DynamicImage> {
-    let fail = |reason: String| Error::Data { path: path.into(), reason: reason.replace('\n', " ") };
-    // By its content, whatever its name says.
-    let file = File::open(path).map_err(|source| Error::io(path, source))?;
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
-    let mut reader = reader.map_err(|source| Error::io(path, source))?;
-    let mut limits = Limits::no_limits();
-    limits.max_image_width = Some(LONGEST_SIDE);
-    limits.max_image_height = Some(LONGEST_SIDE);
-    limits.max_alloc = Some(MOST_BYTES);
-    reader.limits(limits);
-    if reader.format().is_none() {
-        return Err(fail("holds no PNG, JPEG, WebP, BMP or GIF picture".into()));
-    }
-    let picture = reader.decode().map_err(|error| fail(format!("cannot be decoded: {error}")))?;
-    if picture.width() == 0 || picture.height() == 0 {
-        return Err(fail("holds no pixels".into()));
-    }
-    Ok(picture)
 }

@@ -1,9 +1,9 @@
 //! What a training shows while it runs, in the manner of a search.
 
 use super::progress::{Form, Progress, bytes, counted, duration, grouped, outcome};
-use crate::{Error, Result};
 use crate::train::Model;
 use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::{Error, Result};
 
 impl Observer for Progress {
     fn started(&mut self, facts: &Facts) -> Result<()> {

@@ -2,7 +2,7 @@
 //! that `NetworkCIFAR.load_state_dict` takes it; and in its metadata everything that is needed to use it.
 //!
 //! The metadata holds one text, `darts`: a JSON object that begins with the version of the format and a checksum of the
-//! whole file (CRC-32, taken with zeros in its own place), so that no bit of the file can change unnoticed.
+//! whole file (CRC-32C, taken with zeros in its own place), so that no bit of the file can change unnoticed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 use crate::backend::Shape;
-use crate::data::{Dataset, Normalisation};
+use crate::data::{Colour, Dataset, Normalisation, Reading};
 use crate::files::{read_bounded, write_whole};
 use crate::nn::Parameters;
 use crate::plan::PlanTable;
@@ -98,6 +98,21 @@ impl Description {
     /// How byte values become inputs of the network.
     pub fn normalisation(&self) -> Normalisation {
         Normalisation { mean: self.mean.clone(), deviation: self.deviation.clone() }
+    }
+
+    /// How pictures become images of its size, or why they cannot.
+    pub fn reading(&self) -> std::result::Result<Reading, String> {
+        let colour =
+            [Colour::Grey, Colour::Rgb].into_iter().find(|colour| colour.channels() == self.channels);
+        match colour {
+            Some(colour) if self.height == self.width => {
+                Ok(Reading { image_size: self.height, colour, strict: true })
+            }
+            _ => Err(format!(
+                "pictures become squares of 1 or 3 values a pixel, and the model reads {}x{} pixels of {}",
+                self.height, self.width, self.channels
+            )),
+        }
     }
 
     /// The network for batches of `images`, without drop path and, for inference, without the auxiliary head.
@@ -195,7 +210,7 @@ impl Model {
         let written = views.and_then(|views| safetensors::serialize(views, Some(metadata)));
         let mut bytes = written.map_err(|error: safetensors::SafeTensorError| unwritable(&error))?;
         let place = checksum_place(&bytes).ok_or("cannot be written: it has no place for a checksum")?;
-        let checksum = format!("{:08x}", crc32fast::hash(&bytes));
+        let checksum = format!("{:08x}", crc32c::crc32c(&bytes));
         bytes[place..place + DIGITS].copy_from_slice(checksum.as_bytes());
         Ok(bytes)
     }
@@ -315,11 +330,9 @@ fn checksum_place(bytes: &[u8]) -> Option<usize> {
 /// Refuses a file whose bytes do not give the checksum.
 fn check_sum(bytes: &[u8], stored: &str) -> std::result::Result<(), String> {
     let place = checksum_place(bytes).ok_or("has no checksum")?;
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..place]);
-    hasher.update(&[b'0'; DIGITS]);
-    hasher.update(&bytes[place + DIGITS..]);
-    let found = format!("{:08x}", hasher.finalize());
+    let pieces = [&bytes[..place], &[b'0'; DIGITS], &bytes[place + DIGITS..]];
+    let found = pieces.into_iter().fold(0, crc32c::crc32c_append);
+    let found = format!("{found:08x}");
     if found == stored {
         return Ok(());
     }
@@ -329,13 +342,14 @@ fn check_sum(bytes: &[u8], stored: &str) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Source;
+    use crate::data::{Reading, Source};
     use crate::space::published;
 
     fn model(auxiliary: bool) -> Model {
         let plan = Plan { init_channels: 1, cells: 3, ..Plan::default() };
         let genotype = published::find("darts-v1").unwrap().genotype;
-        let mut description = Description::new(&plan, &genotype, &Source::Digits.load(0).unwrap());
+        let mut description =
+            Description::new(&plan, &genotype, &Source::Digits.load(0, &Reading::default(), &()).unwrap());
         (description.epoch, description.steps, description.auxiliary) = (3, 132, auxiliary);
         description.accuracy = 0.1 + 0.2;
         let parameters = Network::parameters(&genotype, &description.shape(1, auxiliary)).unwrap();

@@ -212,7 +212,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::Source;
+    use crate::data::{Reading, Source};
 
     #[test]
     fn a_plan_comes_back_exactly_and_absent_keys_are_those_of_the_small_one() {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_images_is_named() {
-        let digits = Source::Digits.load(0).unwrap();
+        let digits = Source::Digits.load(0, &Reading::default(), &()).unwrap();
         let sentence =
             |plan: Plan| plan.violation_by_data(&digits).map(|v| crate::Error::from(v).to_string());
         assert_eq!(sentence(Plan::default()), None);
