@@ -156,6 +156,16 @@ impl Backend for Counter {
             call.products += convolution_products(op);
         });
         self.sums(blocks, [gradient.weights].into_iter());
+        let Some(target) = gradient.input else { return };
+        self.add("convolution_input", |call| {
+            call.read_cotangent(&gradient.cotangent);
+            call.read([op.weights]);
+            if op.relu {
+                call.read_value(&op.input, op.input.data.len);
+            }
+            call.deliver(target, op.input.data.len);
+            call.operations += convolution_products(op);
+        });
     }
 
     fn separable_forward(&mut self, op: &Separable) {
@@ -274,6 +284,34 @@ impl Backend for Counter {
         });
     }
 
+    fn window_pool_forward(&mut self, op: &WindowPool) {
+        self.add("window_pool_forward", |call| {
+            call.read_value(&op.input, op.input.data.len);
+            call.write([op.output]);
+            call.operations += op.kernel * op.kernel * op.output.len;
+        });
+    }
+
+    fn window_pool_backward(&mut self, op: &WindowPool, gradient: &WindowPoolGradient) {
+        let (maximum, values) = (op.kind == PoolKind::Maximum, op.output.len);
+        if maximum {
+            self.add("window_pool_places", |call| {
+                call.read_value(&op.input, op.input.data.len);
+                call.scratch(values);
+                call.operations += op.kernel * op.kernel * values;
+            });
+        }
+        self.add("window_pool_input", |call| {
+            call.read([gradient.output]);
+            call.scratch(if maximum { values } else { 0 });
+            if op.relu {
+                call.read_value(&op.input, op.input.data.len);
+            }
+            call.deliver(gradient.input, op.input.data.len);
+            call.operations += op.kernel * op.kernel * values;
+        });
+    }
+
     fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
         self.add("batch_norm_forward", |call| {
             for BatchNorm { statistics, running, norm, .. } in norms {
@@ -307,6 +345,36 @@ impl Backend for Counter {
                 call.operations += (5 * op.terms.len() + 8) * op.norm.mean.len;
             }
         });
+    }
+
+    fn join_forward(&mut self, op: &Join) {
+        self.add("join_forward", |call| {
+            for branch in &op.branches {
+                call.read_value(&branch.input, branch.input.data.len);
+                call.read(branch.factors);
+                call.operations += 2 * branch.input.data.len;
+            }
+            call.write([op.output]);
+        });
+    }
+
+    fn join_backward(&mut self, op: &Join, gradient: &JoinGradient) {
+        self.add("join_backward", |call| {
+            call.read([gradient.output]);
+            for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
+                call.read(branch.factors);
+                call.deliver(gradient.input, branch.input.data.len);
+                call.operations += branch.input.data.len;
+            }
+        });
+        let branches = op.branches.iter().zip(&gradient.branches);
+        let reduces: Vec<_> = branches
+            .filter_map(|(branch, gradient)| {
+                let (gradient, sums) = (gradient.input.slot, gradient.sums?);
+                Some(BatchNormReduce { gradient, input: branch.input, sums })
+            })
+            .collect();
+        self.reduce(&reduces);
     }
 
     fn mixed_forward(&mut self, op: &Mixed) {

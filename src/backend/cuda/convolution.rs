@@ -1,9 +1,9 @@
-//! The stem: `kernels/convolution.cu`.
+//! Dense convolution: `kernels/convolution.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::{Moments, Sum};
-use super::geometry::{CotangentPlace, Factor, Placed, Reader};
+use super::geometry::{CotangentPlace, Factor, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
 use super::{Chunks, Convolution, ConvolutionGradient, Cuda, Kernel, Shape, by_width, small, tile};
 
@@ -16,10 +16,12 @@ struct Parameters {
     stride: u32,
     padding: u32,
     rows_per_split: u32,
+    relu: u32,
     factor: Factor,
+    target: TargetPlace,
     cotangent: CotangentPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 248);
+const _: () = assert!(size_of::<Parameters>() == 260);
 
 fn parameters(op: &Convolution) -> Parameters {
     let factor = Factor {
@@ -35,6 +37,7 @@ fn parameters(op: &Convolution) -> Parameters {
         kernel: small(op.kernel),
         stride: small(op.stride),
         padding: small(op.padding),
+        relu: u32::from(op.relu),
         factor,
         ..Parameters::zeroed()
     }
@@ -71,5 +74,9 @@ impl Cuda {
         let tiles = (len / columns).div_ceil(64) * columns.div_ceil(64);
         self.launch(Kernel::convolution_weights, [splits.count(), tiles, 1], [256, 1], &parameters);
         self.combine_sums(&[Sum::all(parameters.factor.partial, splits.count(), gradient.weights)]);
+        if let Some(target) = gradient.input {
+            parameters.target = TargetPlace::from(target);
+            self.launch_each(Kernel::convolution_input, op.input.shape.len(), 1, &parameters);
+        }
     }
 }
