@@ -60,8 +60,9 @@ impl Counter {
         });
     }
 
-    /// `sum(g)` and the `sum(g * xhat)` of values under gradients of one shape.
-    fn channel_sums(&mut self, shape: Shape, groups: &[Group]) {
+    /// `sum(g)` and the `sum(g * xhat)` of values under gradients of one shape, and what each weight passes on to an
+    /// identity.
+    fn channel_sums(&mut self, shape: Shape, groups: &[Group], identities: &[(Span, Target)]) {
         let c = shape.c as usize;
         self.add("channel_sums", |call| {
             for (gradient, values) in groups {
@@ -69,6 +70,11 @@ impl Counter {
                 call.scratch(chunks(shape.pixels()) * (values.len() + 1) * c);
                 call.operations += (1 + 2 * values.len()) * gradient.len;
                 values.iter().for_each(|&(data, norm)| call.read_standardised(data, norm));
+            }
+            for &(weight, target) in identities {
+                call.read([weight]);
+                call.deliver(target, target.slot.len);
+                call.operations += target.slot.len;
             }
         });
     }
@@ -78,7 +84,7 @@ impl Counter {
         let shape = first.input.shape;
         let group =
             |reduce: &BatchNormReduce| (reduce.gradient, vec![(reduce.input.data, reduce.input.norm)]);
-        self.channel_sums(shape, &reduces.iter().map(group).collect::<Vec<_>>());
+        self.channel_sums(shape, &reduces.iter().map(group).collect::<Vec<_>>(), &[]);
         let results = reduces.iter().flat_map(|reduce| [reduce.sums.total, reduce.sums.products]);
         self.sums(chunks(shape.pixels()), results);
     }
@@ -258,7 +264,7 @@ impl Backend for Counter {
     }
 
     fn pool_forward(&mut self, op: &Pool) {
-        let blocks = chunks(op.output_shape.pixels());
+        let blocks = pool_blocks(op);
         self.add("pool_forward", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.write([op.maximum, op.average]);
@@ -270,17 +276,12 @@ impl Backend for Counter {
 
     fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let values = op.output_shape.len();
-        self.add("pool_windows", |call| {
+        self.add("pool_backward", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.read_cotangent(&gradient.maximum);
             call.read_cotangent(&gradient.average);
-            call.scratch(3 * values);
-            call.operations += values;
-        });
-        self.add("pool_input", |call| {
-            call.scratch(3 * values);
             call.deliver(gradient.input, op.input.data.len);
-            call.operations += pool_taps(op) + values;
+            call.operations += pool_taps(op) + 2 * values;
         });
     }
 
@@ -391,29 +392,23 @@ impl Backend for Counter {
 
     fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let values = op.branches.iter().map(|branch| (branch.data, branch.norm)).collect();
-        self.channel_sums(op.shape, &[(gradient.output, values)]);
-        let products = gradient.branches.iter().map(|branch| branch.products);
-        self.sums(chunks(op.shape.pixels()), products.chain([gradient.total]));
-        self.add("mixed_weights", |call| {
-            call.read([gradient.total]);
+        let identities: Vec<_> = op
+            .branches
+            .iter()
+            .zip(&gradient.branches)
+            .filter_map(|(branch, gradient)| Some((branch.weight, gradient.identity?)))
+            .collect();
+        self.channel_sums(op.shape, &[(gradient.output, values)], &identities);
+        let blocks = chunks(op.shape.pixels());
+        self.add("mixed_finish", |call| {
+            call.scratch(blocks * gradient.total.len);
+            call.write([gradient.total]);
             for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
-                call.read([gradient.products, gradient.weight]);
+                call.scratch(blocks * gradient.products.len);
+                call.read([gradient.weight]);
                 call.read(branch.norm.into_iter().flat_map(|norm| norm.gamma.into_iter().chain(norm.beta)));
-                call.write([gradient.weight]);
-                call.operations += 2 * gradient.products.len;
-            }
-        });
-        if gradient.branches.iter().all(|branch| branch.identity.is_none()) {
-            return;
-        }
-        self.add("mixed_identity", |call| {
-            call.read([gradient.output]);
-            for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
-                if let Some(target) = gradient.identity {
-                    call.read([branch.weight]);
-                    call.deliver(target, target.slot.len);
-                    call.operations += target.slot.len;
-                }
+                call.write([gradient.products, gradient.weight]);
+                call.operations += (blocks + 2) * gradient.products.len;
             }
         });
     }
