@@ -29,7 +29,8 @@ const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];
 /// What activations are stored as: part of a file's name, and what its compilation defines.
 const STORAGES: [(&str, Option<&str>); 3] =
     [("f32", None), ("bf16", Some("DARTS_STORAGE_BF16")), ("f16", Some("DARTS_STORAGE_F16"))];
-const HEADERS: [&str; 6] = ["combine", "common", "geometry", "product", "stream", "tensor"];
+const HEADERS: [&str; 8] =
+    ["bands", "combine", "common", "geometry", "product", "separable_backward", "stream", "tensor"];
 /// The first architecture whose tensor cores take bf16.
 const TENSOR_CORES: u32 = 80;
 /// From Turing to Hopper.

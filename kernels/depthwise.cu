@@ -10,7 +10,7 @@
 // read dd and x once for each row of the window: 3 to 5 times the least from DRAM if the cache held nothing.
 //
 // Versions: 1 as above.
-#include "common.cuh"
+#include "bands.cuh"
 
 struct Branch {
     u32 gradient, kernel, dilation, weights, source, partial;
@@ -25,10 +25,12 @@ struct Source {
 struct Depthwise {
     Shape input, output;
     u32 stride, rows_per_chunk;
+    // Images of a block of depthwise_input_slices.
+    u32 images;
     Branch branches[MAX_FACTORS];
     Source sources[MAX_FACTORS];
 };
-static_assert(sizeof(Depthwise) == 40 + 18 * (24 + 28));
+static_assert(sizeof(Depthwise) == 44 + 18 * (24 + 28));
 
 // dd * w over a branch's taps for one input pixel.
 __device__ inline float gathered(const Memory& memory, const Depthwise& op, const Branch& branch, const Pixel& pixel,
@@ -44,7 +46,7 @@ __device__ inline float gathered(const Memory& memory, const Depthwise& op, cons
             if (column % stride != 0 || column / stride >= op.output.w) continue;
             const u32 p = (pixel.image * op.output.h + row / stride) * op.output.w + column / stride;
             const float weight = memory.state[branch.weights + (i * branch.kernel + j) * op.input.c + c];
-            sum = fmaf(memory.scratch[branch.gradient + p * op.input.c + c], weight, sum);
+            sum = fmaf(wide(stored(memory, branch.gradient)[p * op.input.c + c]), weight, sum);
         }
     }
     return sum;
@@ -65,6 +67,95 @@ extern "C" __global__ void __launch_bounds__(256, 4) depthwise_input(const __gri
     deliver(memory, source.target, index, sum);
 }
 
+// A slice of channels: 32 bytes, which is a sector, in two words.
+constexpr u32 SLICE = 2 * PACK;
+constexpr u32 SLICE_THREADS = 512;
+// Pixels of a thread, and of a block.
+constexpr u32 EACH = 4, MOST_PIXELS = EACH * SLICE_THREADS / 2;
+
+// Adds dd * w over a branch's taps to the thread's word of its pixels, from the slice of dd in shared memory.
+template <u32 STRIDE>
+__device__ inline void gather(const Depthwise& op, const Branch& branch, const Pack* gradient, const float* weights,
+                              float (&sums)[EACH][PACK]) {
+    const u32 padding = branch.dilation * (branch.kernel - 1) / 2, width = op.output.w, height = op.output.h;
+    u32 row[EACH], column[EACH], base[EACH];
+#pragma unroll
+    for (u32 t = 0; t < EACH; ++t) {
+        const Pixel pixel = pixel_of(op.input, (threadIdx.x + t * SLICE_THREADS) / 2);
+        // Images beyond the block's have rows beyond the result.
+        row[t] = (pixel.image < op.images ? pixel.row : ABSENT / 2) + padding;
+        column[t] = pixel.column + padding;
+        base[t] = pixel.image * height;
+    }
+    const u32 word = threadIdx.x % 2;
+    for (u32 i = 0; i < branch.kernel; ++i)
+#pragma unroll 1
+        for (u32 j = 0; j < branch.kernel; ++j) {
+            float weight[PACK];
+#pragma unroll
+            for (u32 k = 0; k < PACK; ++k) weight[k] = weights[(i * branch.kernel + j) * SLICE + word * PACK + k];
+#pragma unroll
+            for (u32 t = 0; t < EACH; ++t) {
+                // A difference below zero wraps and is far beyond the image.
+                const u32 y = row[t] - i * branch.dilation, x = column[t] - j * branch.dilation;
+                if (y % STRIDE != 0 || x % STRIDE != 0 || y / STRIDE >= height || x / STRIDE >= width) continue;
+                const Pack pack = gradient[((base[t] + y / STRIDE) * width + x / STRIDE) * 2 + word];
+#pragma unroll
+                for (u32 k = 0; k < PACK; ++k) sums[t][k] = fmaf(wide(pack.values[k]), weight[k], sums[t][k]);
+            }
+        }
+}
+
+// The thread's words of the input gradient: masked by the ReLU, then assigned or added.
+__device__ inline void deliver_slice(const Memory& memory, const Depthwise& op, const Source& source, const float* norm,
+                                     u32 first, float (&sums)[EACH][PACK]) {
+    const u32 image = blockIdx.x * op.images, side = op.input.h * op.input.w, word = threadIdx.x % 2 * PACK;
+    const u32 pixels = min(op.images, op.input.n - image) * side;
+#pragma unroll
+    for (u32 t = 0; t < EACH; ++t) {
+        const u32 pixel = (threadIdx.x + t * SLICE_THREADS) / 2;
+        if (pixel >= pixels) break;
+        const u32 index = (image * side + pixel) * op.input.c + first + word;
+        float values[PACK], before[PACK] = {};
+        load_pack(memory, source.input.data + index, values);
+        if (source.target.accumulate) load_pack(memory, source.target.data + index, before);
+#pragma unroll
+        for (u32 k = 0; k < PACK; ++k) {
+            const bool passes = fmaf(norm[word + k], values[k], norm[SLICE + word + k]) > 0.0f;
+            values[k] = before[k] + (passes ? sums[t][k] : 0.0f);
+        }
+        store_pack(memory, source.target.data + index, values);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(512, 2) depthwise_input_slices(const __grid_constant__ Memory memory,
+                                                                         const __grid_constant__ Depthwise op) {
+    __shared__ Pack gradient[2 * MOST_PIXELS];
+    __shared__ alignas(16) float weights[MAX_WINDOW * MAX_WINDOW * SLICE];
+    __shared__ float norm[2 * SLICE];
+    const Source& source = op.sources[blockIdx.z];
+    const u32 first = blockIdx.y * SLICE, channels = op.input.c, side = op.output.h * op.output.w;
+    const u32 image = blockIdx.x * op.images, words = min(op.images, op.input.n - image) * side * 2;
+    if (threadIdx.x < 2 * SLICE) {
+        const u32 c = threadIdx.x % SLICE, place = threadIdx.x < SLICE ? source.input.scale : source.input.shift;
+        norm[threadIdx.x] = place == ABSENT ? float(threadIdx.x < SLICE) : memory.state[place + first + c];
+    }
+    float sums[EACH][PACK] = {};
+    for (u32 b = source.first; b < source.first + source.count; ++b) {
+        const Branch& branch = op.branches[b];
+        const Storage* from = stored(memory, branch.gradient) + image * side * channels + first;
+        __syncthreads();
+        for (u32 i = threadIdx.x; i < branch.kernel * branch.kernel * SLICE; i += SLICE_THREADS)
+            weights[i] = memory.state[branch.weights + i / SLICE * channels + first + i % SLICE];
+        for (u32 i = threadIdx.x; i < words; i += SLICE_THREADS)
+            gradient[i] = *reinterpret_cast<const Pack*>(from + i / 2 * channels + i % 2 * PACK);
+        __syncthreads();
+        if (op.stride == 1) gather<1>(op, branch, gradient, weights, sums);
+        else gather<2>(op, branch, gradient, weights, sums);
+    }
+    deliver_slice(memory, op, source, norm, first, sums);
+}
+
 extern "C" __global__ void __launch_bounds__(256) depthwise_weights(const __grid_constant__ Memory memory,
                                                                     const __grid_constant__ Depthwise op) {
     const Branch& branch = op.branches[blockIdx.z / MAX_WINDOW];
@@ -80,7 +171,7 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_weights(const __grid
             const Pixel pixel = pixel_of(op.output, row);
             const u32 y = under(pixel.row, op.stride, i * branch.dilation, padding);
             if (y >= op.input.h) continue;
-            const float gradient = memory.scratch[branch.gradient + row * channels + c];
+            const float gradient = wide(stored(memory, branch.gradient)[row * channels + c]);
 #pragma unroll
             for (u32 j = 0; j < MAX_WINDOW; ++j) {
                 const u32 x = under(pixel.column, op.stride, j * branch.dilation, padding);

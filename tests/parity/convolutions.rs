@@ -64,7 +64,16 @@ fn separable(case: &mut Case, sources: usize) -> Separable {
 }
 
 fn separable_branch(case: &mut Case, channels: usize, output_shape: Shape) -> SeparableBranch {
-    let (kernel, dilation) = (case.choose(&[1, 3, 3, 5, 5, 7]), case.choose(&[1, 1, 2, 3]));
+    let window = (case.choose(&[1, 3, 3, 5, 5, 7]), case.choose(&[1, 1, 2, 3]));
+    branch_of(case, window, channels, output_shape)
+}
+
+fn branch_of(
+    case: &mut Case,
+    (kernel, dilation): (usize, usize),
+    channels: usize,
+    output_shape: Shape,
+) -> SeparableBranch {
     let (taps, out_channels) = (kernel * kernel, output_shape.c as usize);
     let terms = taps + channels;
     SeparableBranch {
@@ -77,6 +86,27 @@ fn separable_branch(case: &mut Case, channels: usize, output_shape: Shape) -> Se
     }
 }
 
+/// What a cell of the paper has: as many channels out as in, windows of 3 and 5, slots where the tape places them.
+fn cell_separable(case: &mut Case) -> Separable {
+    case.align();
+    let stride = case.choose(&[1, 1, 2]);
+    let channels = case.choose(&[16, 32, 64]);
+    let shape = case.shape(channels, 40_000);
+    let output_shape = shape.strided(stride, channels);
+    let sources = (0..case.random.random_range(1..4))
+        .map(|_| SeparableSource {
+            input: case.operand(shape),
+            branches: (0..case.random.random_range(1..7))
+                .map(|_| {
+                    let window = (case.choose(&[3, 5]), case.choose(&[1, 2]));
+                    branch_of(case, window, channels, output_shape)
+                })
+                .collect(),
+        })
+        .collect();
+    Separable { sources, stride, output_shape }
+}
+
 #[test]
 fn separable_forward() {
     check(3, |case| {
@@ -86,16 +116,33 @@ fn separable_forward() {
 }
 
 #[test]
+fn separable_forward_in_cells() {
+    check(27, |case| Call::SeparableForward(cell_separable(case)));
+}
+
+#[test]
 fn separable_backward() {
     check(4, |case| {
         let sources = case.random.random_range(1..4);
         let operator = separable(case, sources);
-        case.forget_results();
-        let weights = !case.one_in(4);
-        let sources =
-            operator.sources.iter().map(|source| source_gradient(case, &operator, source, weights)).collect();
-        Call::SeparableBackward(operator, SeparableGradient { sources }, weights)
+        separable_backward_of(case, operator)
     });
+}
+
+#[test]
+fn separable_backward_in_cells() {
+    check(28, |case| {
+        let operator = cell_separable(case);
+        separable_backward_of(case, operator)
+    });
+}
+
+fn separable_backward_of(case: &mut Case, operator: Separable) -> Call {
+    case.forget_results();
+    let weights = !case.one_in(4);
+    let sources =
+        operator.sources.iter().map(|source| source_gradient(case, &operator, source, weights)).collect();
+    Call::SeparableBackward(operator, SeparableGradient { sources }, weights)
 }
 
 fn source_gradient(

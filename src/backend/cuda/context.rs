@@ -81,13 +81,16 @@ kernels! {
         "augment": paint;
         "channel_sums": channel_sums;
         "convolution": convolution_forward_16 convolution_forward_64 convolution_weights;
-        "depthwise": depthwise_input depthwise_weights;
+        "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
         "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
         "pointwise": pointwise_forward_16 pointwise_forward_64 pointwise_input_16 pointwise_input_64
             pointwise_weights_16 pointwise_weights_64;
         "pool": pool_forward pool_backward;
-        "separable": separable_forward_16 separable_forward_64 separable_depthwise_16 separable_depthwise_64
+        "separable": separable_forward_16 separable_forward_64 separable_forward_bands_16 separable_forward_bands_32
+            separable_forward_bands_64 separable_depthwise_16 separable_depthwise_64 separable_depthwise_bands_16
+            separable_depthwise_bands_32 separable_depthwise_bands_64 separable_gradients_16 separable_gradients_32
+            separable_gradients_64
             separable_weights_16 separable_weights_64;
     }
     state: {

@@ -9,6 +9,7 @@
 //! allocates nothing, and the tape's replays are recorded as graphs, each of which is one launch.
 
 mod augment;
+mod bands;
 mod channel_sums;
 mod combine;
 mod context;

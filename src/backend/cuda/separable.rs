@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::bands::{self, Bands, Room};
 use super::channel_sums::GROUPS;
 use super::combine::{Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace};
@@ -23,8 +24,18 @@ struct Products {
     rows_per_split: u32,
     factors: [Factor; MAX_FACTORS],
     cotangents: [CotangentPlace; MAX_FACTORS],
+    partials: [Partials; MAX_FACTORS],
+    bands: Bands,
 }
-const _: () = assert!(size_of::<Products>() == 40 + 200 * 18);
+const _: () = assert!(size_of::<Products>() == 40 + 208 * 18 + 136);
+
+/// Partial gradients of a branch's weights.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Partials {
+    pointwise: u32,
+    depthwise: u32,
+}
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -53,16 +64,22 @@ struct Depthwise {
     output: Shape,
     stride: u32,
     rows_per_chunk: u32,
+    images: u32,
     branches: [BranchPlace; MAX_FACTORS],
     sources: [SourcePlace; MAX_FACTORS],
 }
-const _: () = assert!(size_of::<Depthwise>() == 40 + 18 * (24 + 28));
+const _: () = assert!(size_of::<Depthwise>() == 44 + 18 * (24 + 28));
+
+/// Scale and shift; provisional means of each team.
+const FORWARD: Room = Room { ring: true, tiles: 1, block: 6, branch: 0 };
+/// Pixels of a block of `depthwise_input_slices`.
+const SLICE_PIXELS: usize = 1024;
 
 /// Branches of one source that a launch serves.
 #[derive(Clone)]
-struct Part {
-    source: usize,
-    branches: Range<usize>,
+pub(super) struct Part {
+    pub source: usize,
+    pub branches: Range<usize>,
 }
 
 /// Cuts all branches into launches; no allocation, so that a step makes none.
@@ -87,7 +104,7 @@ fn each_launch(op: &Separable, mut visit: impl FnMut(&[Part])) {
 }
 
 /// Every branch of a launch: its source, its number there, itself.
-fn branches<'a>(
+pub(super) fn branches<'a>(
     op: &'a Separable,
     parts: &'a [Part],
 ) -> impl Iterator<Item = (usize, usize, &'a SeparableBranch)> {
@@ -132,26 +149,39 @@ impl Cuda {
         each_launch(op, |parts| self.separable_products(op, parts));
     }
 
+    /// The products of one launch: in bands where they fit.
     fn separable_products(&mut self, op: &Separable, parts: &[Part]) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let [width, height] = tile(columns);
+        let bands = Bands::plan(op, parts, self.memory.precision().bytes(), FORWARD);
+        let rows_per_block = bands.map_or(height, |bands| bands.block_pixels(op));
         let (mut table, count) = products(op, parts);
         let mut scratch = Scratch::default();
         let mut moments = [Moments::zeroed(); MAX_FACTORS];
         for (index, (_, _, branch)) in branches(op, parts).enumerate() {
-            let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
+            let partial = scratch.take(rows.div_ceil(rows_per_block) * 3 * columns);
             table.factors[index].partial = partial;
             moments[index] = Moments {
                 partial,
                 rows: small(rows),
-                rows_per_block: small(height),
+                rows_per_block: small(rows_per_block),
                 channels: small(columns),
                 statistics: branch.statistics.place(),
             };
         }
         self.memory.scratch(&self.context, &scratch);
-        let kernel = by_width(width, Kernel::separable_forward_16, Kernel::separable_forward_64);
-        self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), count], [256, 1], &table);
+        if let Some(bands) = bands {
+            table.bands = bands;
+            let kernel = match columns {
+                16 => Kernel::separable_forward_bands_16,
+                32 => Kernel::separable_forward_bands_32,
+                _ => Kernel::separable_forward_bands_64,
+            };
+            self.launch(kernel, [bands.blocks(op), bands.groups(), 1], [bands::THREADS, 1], &table);
+        } else {
+            let kernel = by_width(width, Kernel::separable_forward_16, Kernel::separable_forward_64);
+            self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), count], [256, 1], &table);
+        }
         self.combine_moments(&moments[..count]);
     }
 
@@ -179,39 +209,104 @@ impl Cuda {
         weights: bool,
         parts: &[Part],
     ) {
-        let (rows, channels) = (op.output_shape.pixels(), op.sources[0].input.shape.c as usize);
-        let [width, height] = tile(channels);
+        let rows = op.output_shape.pixels();
+        let bytes = self.memory.precision().bytes();
+        let bands = gradient_bands(op, gradient, parts, bytes, weights);
+        let chunks = Chunks::of(rows);
+        let partials = bands.map_or(chunks.count(), |bands| bands.blocks(op));
         let (mut table, count) = products(op, parts);
-        let (mut depthwise, mut scratch) = depthwise_table(op, gradient, parts);
-        for (index, (source, number, _)) in branches(op, parts).enumerate() {
+        let (mut depthwise, mut scratch) = depthwise_table(op, gradient, parts, bytes);
+        for (index, (source, number, branch)) in branches(op, parts).enumerate() {
             table.factors[index].partial = depthwise.branches[index].gradient;
             table.cotangents[index] =
                 CotangentPlace::from(&gradient.sources[source].branches[number].cotangent);
-        }
-        // All scratch is taken before the first kernel: growing drops what it holds.
-        let chunks = Chunks::of(rows);
-        let mut pointwise = [0; MAX_FACTORS];
-        if weights {
-            for (index, (_, _, branch)) in branches(op, parts).enumerate() {
-                pointwise[index] = scratch.take(chunks.count() * branch.pointwise.len);
-                depthwise.branches[index].partial = scratch.take(chunks.count() * branch.depthwise.len);
+            // All scratch is taken before the first kernel: growing drops what it holds.
+            if weights {
+                table.partials[index] = Partials {
+                    pointwise: scratch.take(partials * branch.pointwise.len),
+                    depthwise: scratch.take(partials * branch.depthwise.len),
+                };
+                depthwise.branches[index].partial = table.partials[index].depthwise;
             }
         }
         self.memory.scratch(&self.context, &scratch);
-        let kernel = by_width(width, Kernel::separable_depthwise_16, Kernel::separable_depthwise_64);
-        self.launch(kernel, [rows.div_ceil(height), channels.div_ceil(width), count], [256, 1], &table);
-        let blocks = table.input.len().div_ceil(256);
-        self.launch(Kernel::depthwise_input, [blocks, 1, parts.len()], [256, 1], &depthwise);
+        match bands {
+            Some(bands) => self.band_gradients(op, bands, &mut table, weights),
+            None => self.depthwise_gradients(rows, count, &table),
+        }
+        self.input_gradients(op, gradient, parts, &mut depthwise, bytes);
         if weights {
-            table.factors.iter_mut().zip(pointwise).for_each(|(factor, place)| factor.partial = place);
-            (table.rows_per_split, depthwise.rows_per_chunk) = (small(chunks.each), small(chunks.each));
-            self.weight_gradients(chunks, count, &table, &depthwise);
-            self.combine_weights(op, gradient, parts, (&table, &depthwise));
+            if bands.is_none() {
+                (table.rows_per_split, depthwise.rows_per_chunk) = (small(chunks.each), small(chunks.each));
+                self.weight_gradients(chunks, count, &mut table, &depthwise);
+            }
+            self.combine_weights(op, gradient, parts, partials, &table.partials);
         }
     }
 
-    /// Partial gradients of pointwise and depthwise weights.
-    fn weight_gradients(&mut self, chunks: Chunks, count: usize, table: &Products, depthwise: &Depthwise) {
+    /// Gradients of the depthwise results, and partial gradients of all weights where asked for.
+    fn band_gradients(&mut self, op: &Separable, bands: Bands, table: &mut Products, weights: bool) {
+        table.bands = bands;
+        let kernel = match (op.output_shape.c, weights) {
+            (16, false) => Kernel::separable_depthwise_bands_16,
+            (32, false) => Kernel::separable_depthwise_bands_32,
+            (_, false) => Kernel::separable_depthwise_bands_64,
+            (16, true) => Kernel::separable_gradients_16,
+            (32, true) => Kernel::separable_gradients_32,
+            (_, true) => Kernel::separable_gradients_64,
+        };
+        self.launch(kernel, [bands.blocks(op), bands.groups(), 1], [bands::THREADS, 1], table);
+    }
+
+    /// Gradients of the depthwise results of any geometry.
+    fn depthwise_gradients(&mut self, rows: usize, count: usize, table: &Products) {
+        let channels = table.input.c as usize;
+        let [width, height] = tile(channels);
+        let kernel = by_width(width, Kernel::separable_depthwise_16, Kernel::separable_depthwise_64);
+        self.launch(kernel, [rows.div_ceil(height), channels.div_ceil(width), count], [256, 1], table);
+    }
+
+    /// Gradients of the inputs: in slices of channels where a block takes whole images.
+    fn input_gradients(
+        &mut self,
+        op: &Separable,
+        gradient: &SeparableGradient,
+        parts: &[Part],
+        table: &mut Depthwise,
+        bytes: usize,
+    ) {
+        let (input, slice) = (op.sources[0].input.shape, 32 / bytes);
+        let reached = parts.iter().all(|part| {
+            let slots = [op.sources[part.source].input.data, gradient.sources[part.source].input.slot];
+            slots.into_iter().all(|slot| bands::aligned(slot, bytes))
+        });
+        let fits = (input.c as usize).is_multiple_of(slice) && input.image_pixels() <= SLICE_PIXELS;
+        if fits && reached && matches!(op.stride, 1 | 2) {
+            let images = bands::images(op.output_shape).min(SLICE_PIXELS / input.image_pixels());
+            table.images = small(images);
+            let grid = [(input.n as usize).div_ceil(images), input.c as usize / slice, parts.len()];
+            self.launch(Kernel::depthwise_input_slices, grid, [512, 1], table);
+        } else {
+            self.launch(
+                Kernel::depthwise_input,
+                [input.len().div_ceil(256), 1, parts.len()],
+                [256, 1],
+                table,
+            );
+        }
+    }
+
+    /// Partial gradients of pointwise and depthwise weights of any geometry.
+    fn weight_gradients(
+        &mut self,
+        chunks: Chunks,
+        count: usize,
+        table: &mut Products,
+        depthwise: &Depthwise,
+    ) {
+        for (factor, partials) in table.factors.iter_mut().zip(&table.partials) {
+            factor.partial = partials.pointwise;
+        }
         let (channels, columns) = (table.input.c as usize, table.output.c as usize);
         let side = if channels.max(columns) <= 16 { 16 } else { 64 };
         let kernel = by_width(side, Kernel::separable_weights_16, Kernel::separable_weights_64);
@@ -222,36 +317,63 @@ impl Cuda {
         self.launch(Kernel::depthwise_weights, grid, block, depthwise);
     }
 
-    /// Adds the chunks' partial gradients.
+    /// Adds `count` partial gradients of each branch's weights.
     fn combine_weights(
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
         parts: &[Part],
-        (table, depthwise): (&Products, &Depthwise),
+        count: usize,
+        partials: &[Partials],
     ) {
-        let count = Chunks::of(op.output_shape.pixels()).count();
         let mut sums = [Sum::zeroed(); 2 * MAX_FACTORS];
         let mut used = 0;
-        for (index, (source, number, _)) in branches(op, parts).enumerate() {
+        for ((source, number, _), partials) in branches(op, parts).zip(partials) {
             let gradient = &gradient.sources[source].branches[number];
-            sums[used] = Sum::all(table.factors[index].partial, count, gradient.pointwise);
-            sums[used + 1] = Sum::all(depthwise.branches[index].partial, count, gradient.depthwise);
+            sums[used] = Sum::all(partials.pointwise, count, gradient.pointwise);
+            sums[used + 1] = Sum::all(partials.depthwise, count, gradient.depthwise);
             used += 2;
         }
         self.combine_sums(&sums[..used]);
     }
 }
 
+/// The bands of a backward launch, if it fits.
+fn gradient_bands(
+    op: &Separable,
+    gradient: &SeparableGradient,
+    parts: &[Part],
+    bytes: usize,
+    weights: bool,
+) -> Option<Bands> {
+    let mut terms = 0;
+    for (source, number, _) in branches(op, parts) {
+        let cotangent = &gradient.sources[source].branches[number].cotangent;
+        terms = terms.max(cotangent.terms.len());
+        let mut slots = cotangent.terms.iter().map(|term| term.gradient).chain([cotangent.raw]);
+        if !slots.all(|slot| bands::aligned(slot, bytes)) {
+            return None;
+        }
+    }
+    // Scale and shift of a block; slope, offset and factors of each branch.
+    let room = Room { ring: weights, tiles: if weights { 2 } else { 1 }, block: 2, branch: 2 + terms };
+    Bands::plan(op, parts, bytes, room)
+}
+
 /// The table of a launch, and the scratch that holds the gradients of its depthwise results.
-fn depthwise_table(op: &Separable, gradient: &SeparableGradient, parts: &[Part]) -> (Depthwise, Scratch) {
+fn depthwise_table(
+    op: &Separable,
+    gradient: &SeparableGradient,
+    parts: &[Part],
+    bytes: usize,
+) -> (Depthwise, Scratch) {
     let input = op.sources[0].input.shape;
     let mut scratch = Scratch::default();
     let mut table =
         Depthwise { input, output: op.output_shape, stride: small(op.stride), ..Depthwise::zeroed() };
     for (index, (source, _, branch)) in branches(op, parts).enumerate() {
         table.branches[index] = BranchPlace {
-            gradient: scratch.take(op.output_shape.pixels() * input.c as usize),
+            gradient: scratch.take((op.output_shape.pixels() * input.c as usize * bytes).div_ceil(4)),
             kernel: small(branch.kernel),
             dilation: small(branch.dilation),
             weights: branch.depthwise.place(),
