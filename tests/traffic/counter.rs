@@ -89,28 +89,26 @@ impl Counter {
         self.sums(chunks(shape.pixels()), results);
     }
 
-    fn separable_weights(&mut self, op: &Separable, gradient: &SeparableGradient) {
-        let blocks = chunks(op.output_shape.pixels());
-        self.add("separable_weights", |call| {
-            read_sources(call, op);
+    /// Gradients of depthwise results, and where asked for partial gradients of all weights.
+    fn separable_gradients(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
+        let (pixels, blocks) = (op.output_shape.pixels(), bands(op.output_shape));
+        self.add(if weights { "separable_gradients" } else { "separable_depthwise" }, |call| {
             for (source, branch, gradient) in branches(op, gradient) {
                 call.read_cotangent(&gradient.cotangent);
-                call.read([branch.depthwise]);
-                call.scratch(blocks * branch.pointwise.len);
-                call.operations += 2 * taps(op, source, branch);
+                call.read([branch.pointwise]);
+                call.stored_scratch(pixels * source.input.shape.c as usize);
                 call.products += products(op, branch);
+                if weights {
+                    call.read([branch.depthwise]);
+                    call.scratch(blocks * (branch.pointwise.len + branch.depthwise.len));
+                    call.operations += 4 * taps(op, source, branch);
+                    call.products += products(op, branch);
+                }
+            }
+            if weights {
+                read_sources(call, op);
             }
         });
-        self.add("depthwise_weights", |call| {
-            read_sources(call, op);
-            for (source, branch, _) in branches(op, gradient) {
-                call.scratch(op.output_shape.pixels() * source.input.shape.c as usize);
-                call.scratch(blocks * branch.depthwise.len);
-                call.operations += 2 * taps(op, source, branch);
-            }
-        });
-        let results = branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
-        self.sums(blocks, results);
     }
 }
 
@@ -175,8 +173,7 @@ impl Backend for Counter {
     }
 
     fn separable_forward(&mut self, op: &Separable) {
-        let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
-        let blocks = tiles(rows, columns);
+        let (blocks, columns) = (bands(op.output_shape), op.output_shape.c as usize);
         let branches = || op.sources.iter().flat_map(|s| s.branches.iter().map(move |branch| (s, branch)));
         self.add("separable_forward", |call| {
             read_sources(call, op);
@@ -193,17 +190,10 @@ impl Backend for Counter {
 
     fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
         let pixels = op.output_shape.pixels();
-        self.add("separable_depthwise", |call| {
-            for (source, branch, gradient) in branches(op, gradient) {
-                call.read_cotangent(&gradient.cotangent);
-                call.read([branch.pointwise]);
-                call.scratch(pixels * source.input.shape.c as usize);
-                call.products += products(op, branch);
-            }
-        });
+        self.separable_gradients(op, gradient, weights);
         self.add("depthwise_input", |call| {
             for (source, branch, _) in branches(op, gradient) {
-                call.scratch(pixels * source.input.shape.c as usize);
+                call.stored_scratch(pixels * source.input.shape.c as usize);
                 call.read([branch.depthwise]);
                 call.operations += 2 * taps(op, source, branch);
             }
@@ -213,7 +203,9 @@ impl Backend for Counter {
             }
         });
         if weights {
-            self.separable_weights(op, gradient);
+            let results =
+                branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
+            self.sums(bands(op.output_shape), results);
         }
         let sources = op.sources.iter().zip(&gradient.sources);
         let reduces: Vec<_> = sources

@@ -22,6 +22,11 @@ pub fn pool_blocks(op: &Pool) -> usize {
     (n * h).div_ceil(if most >= h { most / h * h } else { h.div_ceil(h.div_ceil(most)) })
 }
 
+/// Blocks of images of separable convolutions, as the CUDA backend cuts them: of 4 pixels for each channel, or an image.
+pub fn bands(output: Shape) -> usize {
+    (output.n as usize).div_ceil((4 * output.c as usize).div_ceil(output.image_pixels()))
+}
+
 /// Input pixels that a 1x1 convolution reads: all, or of each 2x2 block the first and the last.
 pub fn pixels_read(op: &Pointwise, input: Shape) -> usize {
     match op.stride() {
