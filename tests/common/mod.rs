@@ -186,11 +186,6 @@ impl Case {
         self.choose(&[1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 32, 33, 48, 64, 96, 130])
     }
 
-    /// From here on operands start where the tape would place them. For the first call on a case.
-    pub fn align(&mut self) {
-        self.aligned = true;
-    }
-
     /// The length of a gap behind an operand that ends at `end`.
     fn gap(&mut self, end: usize) -> usize {
         let gap = self.random.random_range(1..20);
@@ -198,7 +193,7 @@ impl Case {
     }
 
     /// From here on operands begin where the tape would place them.
-    pub fn align_slots(&mut self) {
+    pub fn align(&mut self) {
         self.aligned = true;
         self.activations.resize(self.activations.len().next_multiple_of(ALIGNMENT), f32::NAN);
         self.state.resize(self.state.len().next_multiple_of(ALIGNMENT), f32::NAN);

@@ -95,7 +95,7 @@ fn branch_of(
 
 /// What a cell of the paper has: as many channels out as in, windows of 3 and 5, slots where the tape places them.
 fn cell_separable(case: &mut Case) -> Separable {
-    case.align_slots();
+    case.align();
     let stride = case.choose(&[1, 1, 2]);
     let channels = case.choose(&[16, 32, 64]);
     let shape = case.shape(channels, 40_000);
