@@ -13,16 +13,18 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 9] = [
+const KERNELS: [&str; 11] = [
     "augment",
     "channel_sums",
     "convolution",
     "depthwise",
+    "join",
     "loss",
     "mixed",
     "pointwise",
     "pool",
     "separable",
+    "window_pool",
 ];
 /// A single module each: they do not touch activations.
 const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];

@@ -418,6 +418,7 @@ fn stem<B: Device>(device: &mut Timer<B>) {
     let output_shape = shape.strided(1, 48);
     let op = Convolution {
         input: Operand { norm: None, ..layout.operand(shape) },
+        relu: false,
         kernel: 3,
         stride: 1,
         padding: 1,
@@ -429,6 +430,7 @@ fn stem<B: Device>(device: &mut Timer<B>) {
     let gradient = ConvolutionGradient {
         cotangent: layout.cotangent(op.output, output_shape),
         weights: layout.span(op.weights.len),
+        input: None,
     };
     let (input, output) = (shape.len(), output_shape.len());
     device.time("convolution_forward", shape, input + output, &layout, |backend| {

@@ -26,6 +26,8 @@ constexpr u32 MAX_INPUTS = 17;
 constexpr u32 MAX_FACTORS = 18;
 // Branches of a node.
 constexpr u32 MAX_BRANCHES = 128;
+// Branches of a derived cell's node.
+constexpr u32 MAX_JOINED = 8;
 // Width and height of the largest window.
 constexpr u32 MAX_WINDOW = 7;
 

@@ -3,7 +3,8 @@
 //   global_pool_backward: g[n, c] / pixels for every pixel of every input; assigned or added.
 //   linear_forward:       y = x * w + bias, w [inputs][outputs]; assigned.
 //   linear_backward:      dx = dy * w^T (assigned or added), dw = x^T * dy, dbias = sum dy (assigned), one launch.
-//   cross_entropy:        mean of -log softmax(x)[label], guesses right within one and five, and the gradient; assigned.
+//   cross_entropy:        mean of -log softmax(x)[label], guesses right within one and five, and the gradient
+//                         of weight times it; assigned.
 //
 // Launch: a thread a result for the pools and the gradients, channels fastest; a warp a result for linear_forward; one
 // block for cross_entropy, a thread a row, the rows' losses added in a fixed order.
@@ -90,8 +91,9 @@ extern "C" __global__ void __launch_bounds__(256) linear_backward(const __grid_c
 
 struct CrossEntropy {
     u32 logits, rows, classes, result, gradient;
+    float weight;
 };
-static_assert(sizeof(CrossEntropy) == 20);
+static_assert(sizeof(CrossEntropy) == 24);
 
 extern "C" __global__ void __launch_bounds__(256) cross_entropy(const __grid_constant__ Memory memory,
                                                                 const __grid_constant__ CrossEntropy op) {
@@ -106,7 +108,8 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy(const __grid_con
         u32 rank = 0;
         for (u32 i = 0; i < op.classes; ++i) {
             const float target = i == label ? 1.0f : 0.0f;
-            store(memory, op.gradient + row * op.classes + i, (expf(x(i) - largest) / sum - target) / float(op.rows));
+            const float slope = op.weight * (expf(x(i) - largest) / sum - target);
+            store(memory, op.gradient + row * op.classes + i, slope / float(op.rows));
             rank += x(i) > x(label) || (x(i) == x(label) && i < label) ? 1 : 0;
         }
         loss += logf(sum) + largest - x(label);

@@ -8,9 +8,11 @@
 //! 4. [`nn`]: parameters and their initial values.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
-//! 7. [`search`]: the bilevel optimisation of weights and alphas.
-//! 8. [`report`]: the run directory, metrics, drawings and the page of a report.
-//! 9. [`cli`]: the command line.
+//! 7. [`plan`]: what the plans of a search and of a training share.
+//! 8. [`search`]: the bilevel optimisation of weights and alphas.
+//! 9. [`train`]: the training of a derived network, and the model that it ends in.
+//! 10. [`report`]: run directories, metrics, drawings and the page of a report.
+//! 11. [`cli`]: the command line.
 
 pub mod autograd;
 pub mod backend;
@@ -19,9 +21,11 @@ pub mod data;
 pub mod error;
 pub mod files;
 pub mod nn;
+pub mod plan;
 pub mod random;
 pub mod report;
 pub mod search;
 pub mod space;
+pub mod train;
 
 pub use error::{Error, Result};

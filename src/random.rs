@@ -20,6 +20,8 @@ pub enum Stream {
     ValidOrder = 5,
     /// Crops, flips and cutout of the training images.
     Augmentation = 6,
+    /// Branches that drop path drops.
+    DropPath = 8,
     /// Test inputs.
     Test = 7,
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use command::{darts, printed, text};
+use darts::plan::PlanTable;
+use darts::search::plan::Plan;
 use darts::space::derivation::{Alphas, derive};
 
 /// Runs the binary, which must fail before it prints or does anything.
@@ -41,20 +43,26 @@ fn help_explains_and_gives_examples() {
         vec!["report", "--help"],
         vec!["devices", "--help"],
         vec!["completions", "--help"],
+        vec!["train", "--help"],
+        vec!["evaluate", "--help"],
+        vec!["predict", "--help"],
     ] {
         let help = printed(here.path(), &arguments);
         assert!(help.contains("Examples:\n  darts "), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
-    let help = printed(here.path(), &["search", "--help"]);
-    let plan = darts::search::plan::Plan::default().to_table().unwrap();
-    for key in plan.keys() {
-        assert!(help.contains(&format!("--{} <", key.replace('_', "-"))), "no flag for the key {key}");
+    let plans =
+        [("search", Plan::default().to_table()), ("train", darts::train::plan::Plan::default().to_table())];
+    for (command, plan) in plans {
+        let (help, plan) = (printed(here.path(), &[command, "--help"]), plan.unwrap());
+        for key in plan.keys() {
+            assert!(help.contains(&format!("--{} <", key.replace('_', "-"))), "no flag for the key {key}");
+        }
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Beside the keys, --preset and --out have defaults.
+        let defaults = help.matches("[default: ").count() + help.matches("[small: ").count();
+        assert_eq!(defaults, plan.len() + 2);
     }
-    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Beside the keys, --preset and --out have defaults.
-    let defaults = help.matches("[default: ").count() + help.matches("[small: ").count();
-    assert_eq!(defaults, plan.len() + 2);
     assert!(printed(here.path(), &["--version"]).starts_with("darts "));
 }
 

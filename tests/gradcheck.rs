@@ -4,10 +4,10 @@
 //! kept off the kinks of ReLU and maximum; where a hidden value comes close to one, another seed is drawn.
 
 use darts::autograd::{
-    Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight,
+    Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight, Window,
 };
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Mode, Shape, Span};
+use darts::backend::{Backend, Mode, PoolKind, Shape, Span};
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
@@ -30,6 +30,7 @@ struct Check {
     hidden: Vec<Value>,
     /// Spans to differentiate by, with their gradients.
     variables: Vec<(Span, Span)>,
+    constants: Vec<(Span, Vec<f64>)>,
     loss: Option<Loss>,
 }
 
@@ -41,6 +42,7 @@ impl Check {
             outputs: Vec::new(),
             hidden: Vec::new(),
             variables: Vec::new(),
+            constants: Vec::new(),
             loss: None,
         }
     }
@@ -53,6 +55,7 @@ impl Check {
 
     fn output(&mut self, value: Value) {
         self.recorder.output(value);
+        self.recorder.keep(value);
         self.outputs.push(value);
     }
 
@@ -65,6 +68,13 @@ impl Check {
     fn norm(&mut self, channels: usize, affine: bool) -> NormParameters {
         let affine = affine.then(|| (self.weight(channels), self.weight(channels)));
         NormParameters { running: self.recorder.span(2 * channels), affine }
+    }
+
+    /// State that is not differentiated by.
+    fn constant(&mut self, values: &[f64]) -> Span {
+        let span = self.recorder.span(values.len());
+        self.constants.push((span, values.to_vec()));
+        span
     }
 
     fn mixing(&mut self, len: usize) -> MixingWeights {
@@ -93,7 +103,7 @@ impl Check {
 
     /// Compares all gradients with central differences; `false` where a hidden value lies near a kink.
     fn run(self, name: &str, seed: u64) -> bool {
-        let Check { recorder, inputs, outputs, hidden, variables, loss } = self;
+        let Check { recorder, inputs, outputs, hidden, variables, constants, loss } = self;
         let mut bench = Bench {
             tape: recorder.finish(Device::new()).unwrap(),
             outputs,
@@ -112,6 +122,7 @@ impl Check {
                 (0..span.len).map(|_| random.random_range(0.2..1.0) * sign(&mut random)).collect();
             bench.tape.backend().write(span, &values);
         }
+        constants.iter().for_each(|(span, values)| bench.tape.backend().write(*span, values));
         for &output in &bench.outputs {
             let len = bench.tape.read_value(output).len();
             bench.slopes.push((0..len).map(|_| random.random_range(-1.0..1.0)).collect());
@@ -359,6 +370,96 @@ fn global_pool_classifier_and_loss() {
         let pooled = c.recorder.global_pool(&inputs).unwrap();
         let (weights, bias) = (c.weight(5 * 7), c.weight(7));
         let logits = c.recorder.linear(pooled, weights, bias).unwrap();
-        c.loss = Some(c.recorder.cross_entropy(logits));
+        c.loss = Some(c.recorder.cross_entropy(logits, 1.0));
+    });
+}
+
+/// The gradient is that of a share of the loss; what is reported is the loss itself.
+#[test]
+fn a_share_of_a_loss() {
+    let gradient = |weight| {
+        let mut recorder = Recorder::<Device>::new();
+        let logits = recorder.input(Shape::new(2, 1, 1, 3));
+        let loss = recorder.cross_entropy(logits, weight);
+        let mut tape = recorder.finish(Device::new()).unwrap();
+        tape.write_value(logits, &[0.5, -1.0, 2.0, 0.0, 0.25, -0.5]).unwrap();
+        tape.backend().write_labels(&[2, 0]);
+        tape.forward(Mode::Train);
+        tape.backward(true);
+        (tape.read(loss.result), tape.read_gradient(logits))
+    };
+    let ((whole, slopes), (part, shares)) = (gradient(1.0), gradient(0.4));
+    assert_eq!(whole, part);
+    assert!(slopes.iter().zip(&shares).all(|(slope, share)| (0.4 * slope - share).abs() < 1e-15));
+    assert!(slopes.iter().any(|slope| slope.abs() > 0.1));
+}
+
+/// Behind a ReLU and a batch norm, as in the auxiliary head: the input is read through both.
+#[test]
+fn activated_convolution() {
+    for (h, w, kernel) in [(2, 2, 2), (4, 3, 2), (5, 4, 3), (3, 3, 1)] {
+        check("activated convolution", |c| {
+            let input = c.input(3, h, w, 2);
+            let (weights, norm) = (c.weight(2 * 3), c.norm(3, true));
+            let state = c.recorder.pointwise(&[input], &[weights], 3, norm).unwrap();
+            c.hidden.push(state);
+            let (weights, norm) = (c.weight(kernel * kernel * 3 * 4), c.norm(4, true));
+            let output = c.recorder.activated_convolution(state, weights, kernel, 4, norm).unwrap();
+            c.output(output);
+        });
+    }
+}
+
+#[test]
+fn window_pool() {
+    let window = |kernel, stride, padding| Window { kernel, stride, padding };
+    let cases = [
+        (5, 7, window(3, 1, 1), false),
+        (6, 5, window(3, 2, 1), false),
+        (8, 9, window(5, 3, 0), true),
+        (3, 2, window(1, 1, 0), true),
+        (1, 1, window(3, 2, 1), true),
+    ];
+    for (h, w, window, relu) in cases {
+        for kind in [PoolKind::Maximum, PoolKind::Average] {
+            check("window pool", |c| {
+                let plain = c.input(2, h, w, 3);
+                let (weights, norm) = (c.weight(9), c.norm(3, true));
+                let state = c.recorder.pointwise(&[plain], &[weights], 3, norm).unwrap();
+                if relu {
+                    c.hidden.push(state);
+                }
+                for value in [plain, state] {
+                    let output = c.recorder.window_pool(value, kind, window, relu).unwrap();
+                    c.output(output);
+                }
+            });
+        }
+    }
+}
+
+/// Two nodes over a normalised state, a plain one and convolutions of which one flows into both nodes; with and
+/// without factors.
+#[test]
+fn joins_with_drop_path() {
+    check("join", |c| {
+        let [first, second] = [c.input(3, 3, 5, 3), c.input(3, 3, 5, 3)];
+        let (weights, norm) = (c.weight(9), c.norm(3, true));
+        let state = c.recorder.pointwise(&[first], &[weights], 3, norm).unwrap();
+        c.hidden.push(state);
+        let branches = vec![c.branch([3, 1], 3, 3, true), c.branch([3, 2], 3, 3, true)];
+        let convolved = c.recorder.separable(&[(state, branches)], 1, 3).unwrap();
+        let factors = [c.constant(&[0.0, 1.25, 1.25]), c.constant(&[2.0, 0.0, 2.0])];
+        let node = c.recorder.join(&[(convolved[0], Some(factors[0])), (second, None)]).unwrap();
+        let last = [
+            (node, None),
+            (convolved[1], Some(factors[1])),
+            (convolved[0], None),
+            (state, None),
+            (node, None),
+        ];
+        let last = c.recorder.join(&last).unwrap();
+        c.output(node);
+        c.output(last);
     });
 }

@@ -3,6 +3,7 @@
 #[path = "common/command.rs"]
 mod command;
 
+use darts::plan::PlanTable;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

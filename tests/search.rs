@@ -3,10 +3,11 @@
 use darts::backend::cpu::Cpu;
 use darts::backend::{Backend, Shape};
 use darts::data::{Loader, Reading, Source, halves};
+use darts::plan::Device;
 use darts::random::Stream;
 use darts::report::run_directory::{RunDirectory, load_alphas, load_genotype};
 use darts::search::observer::{EpochRecord, Facts, Observer, StepRecord};
-use darts::search::plan::{Device, Order, Plan};
+use darts::search::plan::{Order, Plan};
 use darts::search::run::run;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;

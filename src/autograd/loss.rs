@@ -85,8 +85,8 @@ impl<B: Backend> Recorder<B> {
         Ok(output)
     }
 
-    /// Mean cross-entropy with the labels of the batch.
-    pub fn cross_entropy(&mut self, logits: Value) -> Loss {
+    /// Mean cross-entropy with the labels of the batch. `weight` is its share in the sum that is minimised.
+    pub fn cross_entropy(&mut self, logits: Value, weight: f64) -> Loss {
         let shape = self.shape(logits);
         let record = self.values.get(logits);
         let (data, gradient) = (record.operand.data, record.gradient);
@@ -97,6 +97,7 @@ impl<B: Backend> Recorder<B> {
             classes: shape.c as usize,
             result,
             gradient,
+            weight,
         };
         self.consume(logits, false);
         self.push(LossStep { operator });

@@ -6,6 +6,7 @@
 
 pub mod batch_norm;
 pub mod convolution;
+pub mod join;
 pub mod loss;
 pub mod memory;
 pub mod mixed;
@@ -13,9 +14,11 @@ pub mod pointwise;
 pub mod pool;
 pub mod separable;
 pub mod tape;
+pub mod window_pool;
 
 pub use batch_norm::NormParameters;
 pub use loss::Loss;
 pub use mixed::MixingWeights;
 pub use separable::SeparableParameters;
 pub use tape::{Operator, OperatorTime, Phase, Recorder, Tape, Value, Weight, measure};
+pub use window_pool::Window;

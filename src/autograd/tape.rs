@@ -59,8 +59,8 @@ pub struct ValueRecord {
     pub gradient: Slot,
     /// Number of consumers that add to the gradient.
     pub consumers: usize,
-    /// Whether one of them is a separable convolution, which can sum up for the batch norm on its way.
-    pub separable: bool,
+    /// Whether one of them, as separable convolutions and joins do, can sum up for the batch norm on its way.
+    pub sums: bool,
     /// The batch norm between the stored value and its readers.
     pub normalised: Option<Normalised>,
 }
@@ -84,7 +84,7 @@ impl Values {
     pub fn fused_sums(&self, value: Value) -> Option<Sums> {
         let record = self.get(value);
         let normalised = record.normalised.as_ref()?;
-        (record.consumers == 1 && record.separable).then_some(normalised.direct.sums)
+        (record.consumers == 1 && record.sums).then_some(normalised.direct.sums)
     }
 }
 
@@ -164,7 +164,7 @@ impl<B: Backend> Recorder<B> {
             operand: Operand { data: self.slot(shape.len()), shape, norm },
             gradient: self.slot(shape.len()),
             consumers: 0,
-            separable: false,
+            sums: false,
             normalised,
         };
         self.values.0.push(record);
@@ -184,11 +184,12 @@ impl<B: Backend> Recorder<B> {
         span
     }
 
-    /// Notes that an operator reads `value` and adds to its gradient.
-    pub(super) fn consume(&mut self, value: Value, separable: bool) {
+    /// Notes that an operator reads `value` and adds to its gradient; and whether it can take the sums of the batch
+    /// norm's backward on its way.
+    pub(super) fn consume(&mut self, value: Value, sums: bool) {
         let record = &mut self.values.0[value.0];
         record.consumers += 1;
-        record.separable |= separable;
+        record.sums |= sums;
     }
 
     pub(super) fn record_of(&mut self, value: Value) -> &mut ValueRecord {
@@ -215,14 +216,30 @@ impl<B: Backend> Recorder<B> {
         Ok(tape)
     }
 
+    /// Ends the recording of a network that is only replayed forward, and reserves the memory: there is no room for
+    /// gradients, and values make room as soon as they were read.
+    pub fn finish_inference(self, backend: B) -> Result<Tape<B>> {
+        let mut tape = self.lay_out_for(backend, Use::Inference);
+        measure(&mut tape, |tape| {
+            tape.forward(Mode::Inference);
+            Ok(())
+        })?;
+        tape.reserve()?;
+        Ok(tape)
+    }
+
     /// Ends the recording: decides who assigns each gradient, and lays out the memory, which is still to be
     /// [measured](measure) and [reserved](Tape::reserve).
-    pub fn lay_out(mut self, backend: B) -> Tape<B> {
+    pub fn lay_out(self, backend: B) -> Tape<B> {
+        self.lay_out_for(backend, Use::Training)
+    }
+
+    fn lay_out_for(mut self, backend: B, purpose: Use) -> Tape<B> {
         for operator in &mut self.operators {
             operator.bind(&self.values);
         }
         self.decide_first_writers();
-        let (offsets, activations) = self.place_slots();
+        let (offsets, activations) = self.place_slots(purpose);
         for operator in &mut self.operators {
             operator.slots(&mut |_, slot| slot.offset = offsets[slot.offset]);
         }
@@ -238,6 +255,7 @@ impl<B: Backend> Recorder<B> {
             operators: self.operators,
             values: self.values,
             accumulators: self.accumulators,
+            purpose,
         }
     }
 
@@ -256,7 +274,7 @@ impl<B: Backend> Recorder<B> {
 
     /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
     /// then backward ones; slots whose lives do not meet share memory.
-    fn place_slots(&mut self) -> (Vec<usize>, usize) {
+    fn place_slots(&mut self, purpose: Use) -> (Vec<usize>, usize) {
         let count = self.operators.len();
         let mut intervals = vec![Interval::default(); self.slots];
         for (index, operator) in self.operators.iter_mut().enumerate() {
@@ -264,7 +282,7 @@ impl<B: Backend> Recorder<B> {
                 if phase != Phase::Backward {
                     intervals[slot.offset].touch(index, slot.len);
                 }
-                if phase != Phase::Forward {
+                if phase != Phase::Forward && purpose == Use::Training {
                     intervals[slot.offset].touch(2 * count - 1 - index, slot.len);
                 }
             });
@@ -276,7 +294,7 @@ impl<B: Backend> Recorder<B> {
         for &value in &self.inputs {
             let record = self.values.get(value);
             intervals[record.operand.data.offset].touch(0, record.operand.data.len);
-            if record.consumers > 0 {
+            if record.consumers > 0 && purpose == Use::Training {
                 intervals[record.gradient.offset].touch(2 * count, record.gradient.len);
             }
         }
@@ -286,6 +304,13 @@ impl<B: Backend> Recorder<B> {
         }
         place(&intervals)
     }
+}
+
+/// What a tape is replayed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Training,
+    Inference,
 }
 
 /// How long an operator took.
@@ -326,6 +351,7 @@ pub struct Tape<B: Backend> {
     activations: usize,
     state: usize,
     peak_bytes: usize,
+    purpose: Use,
 }
 
 impl<B: Backend> AsMut<Tape<B>> for Tape<B> {
@@ -359,7 +385,11 @@ impl<B: Backend> Tape<B> {
 
     /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
     /// with batch statistics.
+    ///
+    /// # Panics
+    /// When the tape was recorded for inference.
     pub fn backward(&mut self, weights: bool) {
+        assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
         self.backend.replay(Replay::Backward(weights), &mut |backend| {
             backward(operators, accumulators, backend, weights);
@@ -367,7 +397,11 @@ impl<B: Backend> Tape<B> {
     }
 
     /// A forward replay, then a backward replay.
+    ///
+    /// # Panics
+    /// When the tape was recorded for inference.
     pub fn differentiate(&mut self, mode: Mode, weights: bool) {
+        assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
         self.backend.replay(Replay::Both(mode, weights), &mut |backend| {
             forward(operators, backend, mode);
@@ -377,7 +411,11 @@ impl<B: Backend> Tape<B> {
 
     /// Replays forward and backward once and takes the time of each operator, in the order of the recording.
     /// A device that works on after a call returns needs its own profiler.
+    ///
+    /// # Panics
+    /// When the tape was recorded for inference.
     pub fn time(&mut self, mode: Mode, weights: bool) -> Vec<OperatorTime> {
+        assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let mut times = Vec::with_capacity(self.operators.len());
         for operator in &self.operators {
             let start = Instant::now();

@@ -153,11 +153,12 @@ pub trait Backend {
     /// Sets the class of each image of the batch.
     fn write_labels(&mut self, labels: &[u32]);
 
-    /// Dense convolution of the stem, without ReLU in front:
+    /// Dense convolution, behind a ReLU where asked for:
     /// `y[n,oh,ow,o] = sum_{i,j,c} x[n, oh*s+i-p, ow*s+j-p, c] * w[i,j,c,o]`, zero outside the image;
     /// then the [statistics](Convolution::statistics) of `y`.
     fn convolution_forward(&mut self, operator: &Convolution);
-    /// The gradient of the weights. The stem reads the images, so there is no input gradient.
+    /// The gradient of the weights and, where asked for, of the input, masked by the ReLU. The stem reads the
+    /// images, which need none.
     fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient);
 
     /// Depthwise separable convolutions, each branch of each source:
@@ -183,6 +184,12 @@ pub trait Backend {
     /// The input gradient of both; the maximum sends its gradient to the first largest pixel.
     fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient);
 
+    /// The maximum or the average of square windows, behind a ReLU where asked for. Pixels outside the image
+    /// count for neither. The result has no batch norm.
+    fn window_pool_forward(&mut self, operator: &WindowPool);
+    /// The input gradient, masked by the ReLU; a maximum sends its gradient to the first largest pixel.
+    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient);
+
     /// From the batch statistics (or, in inference, the running ones) to what readers apply:
     /// `inverse_deviation = 1/sqrt(variance + epsilon)`, `scale = gamma * inverse_deviation`,
     /// `shift = beta - scale * mean`. Running variances are unbiased.
@@ -205,6 +212,13 @@ pub trait Backend {
     /// the input gradient `weight_k * g`.
     fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient);
 
+    /// The sum of a derived cell's node, with drop path: `y[n] = sum_k factors_k[n] * (scale_k * x_k[n] + shift_k)`
+    /// for each image n.
+    fn join_forward(&mut self, operator: &Join);
+    /// `factors_k[n] * g[n]` for each branch, in their order. Where a branch asks for sums, those of its batch
+    /// norm's backward: `total = sum(g)`, `products = sum(g * xhat)` of its gradient.
+    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient);
+
     /// The mean over all pixels of each channel, the inputs' channels concatenated: `[n][c]`.
     fn global_pool_forward(&mut self, operator: &GlobalPool);
     /// `g[n,c] / (h*w)` for every pixel of every input.
@@ -216,7 +230,7 @@ pub trait Backend {
     fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool);
 
     /// Mean over the batch of `-log softmax(logits)[label]`, the number of images whose label is
-    /// among the first one and the first five logits, and the gradient of the loss by the logits.
+    /// among the first one and the first five logits, and the gradient of `weight` times the loss by the logits.
     /// A logit equal to the label's own ranks before it only where its index is lower.
     fn cross_entropy(&mut self, operator: &CrossEntropy);
 

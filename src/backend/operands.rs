@@ -81,6 +81,14 @@ impl Shape {
         self.h as usize * self.w as usize
     }
 
+    /// The shape of the result of a window of side `kernel` that moves over the image with `padding` around it, with
+    /// `c` channels; none where the window does not fit.
+    pub fn windows(self, kernel: usize, stride: usize, padding: usize, c: usize) -> Option<Shape> {
+        let side =
+            |side: u32| (side as usize + 2 * padding).checked_sub(kernel).map(|room| room / stride + 1);
+        Some(Shape::new(self.n as usize, side(self.h)?, side(self.w)?, c))
+    }
+
     /// The shape of the result of a padded ("same") window at a stride, with `c` channels.
     pub fn strided(self, stride: usize, c: usize) -> Shape {
         let side = |x: u32| (x as usize).div_ceil(stride);

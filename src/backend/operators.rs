@@ -6,8 +6,10 @@ use super::{Cotangent, Norm, Operand, Shape, Slot, Span, Sums, Target};
 /// See [`Backend::convolution_forward`](super::Backend::convolution_forward).
 #[derive(Clone, Debug)]
 pub struct Convolution {
-    /// The images; not normalised.
+    /// What is read.
     pub input: Operand,
+    /// Whether it is read through a ReLU.
+    pub relu: bool,
     /// Side of the window.
     pub kernel: usize,
     /// Step of the window.
@@ -31,6 +33,8 @@ pub struct ConvolutionGradient {
     pub cotangent: Cotangent,
     /// Gradient of the weights.
     pub weights: Span,
+    /// Where the input gradient goes; images need none.
+    pub input: Option<Target>,
 }
 
 /// See [`Backend::separable_forward`](super::Backend::separable_forward). All branches of all sources
@@ -168,6 +172,53 @@ pub struct PoolGradient {
     pub input: Target,
 }
 
+/// What a window of a [`WindowPool`] becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Its largest pixel.
+    Maximum,
+    /// The mean of its pixels.
+    Average,
+}
+
+/// See [`Backend::window_pool_forward`](super::Backend::window_pool_forward).
+#[derive(Clone, Debug)]
+pub struct WindowPool {
+    /// What is pooled.
+    pub input: Operand,
+    /// Whether it is read through a ReLU.
+    pub relu: bool,
+    /// What a window becomes.
+    pub kind: PoolKind,
+    /// Side of the window.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+    /// Rows and columns by which the first window reaches beyond the image; less than the window's side.
+    pub padding: usize,
+    /// The result.
+    pub output: Slot,
+    /// Its shape.
+    pub output_shape: Shape,
+}
+
+impl WindowPool {
+    /// Rows, or columns, of the image in the window at `position`, of an image with `side` of them.
+    pub fn window(&self, position: usize, side: usize) -> std::ops::Range<usize> {
+        let start = position * self.stride;
+        start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(side)
+    }
+}
+
+/// Operands of [`Backend::window_pool_backward`](super::Backend::window_pool_backward).
+#[derive(Clone, Debug)]
+pub struct WindowPoolGradient {
+    /// Gradient of the result.
+    pub output: Slot,
+    /// Where the input gradient goes.
+    pub input: Target,
+}
+
 /// One batch norm: what it reads and what its readers need.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
@@ -269,6 +320,44 @@ pub struct MixedBranchGradient {
     pub identity: Option<Target>,
 }
 
+/// See [`Backend::join_forward`](super::Backend::join_forward).
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// What is added.
+    pub branches: Vec<JoinBranch>,
+    /// The node.
+    pub output: Slot,
+    /// Its shape, and that of every branch.
+    pub shape: Shape,
+}
+
+/// One term of a [`Join`].
+#[derive(Clone, Copy, Debug)]
+pub struct JoinBranch {
+    /// The branch's value.
+    pub input: Operand,
+    /// `[n]`: what each image of it is multiplied by; 1 where absent.
+    pub factors: Option<Span>,
+}
+
+/// Operands of [`Backend::join_backward`](super::Backend::join_backward).
+#[derive(Clone, Debug)]
+pub struct JoinGradient {
+    /// Gradient of the node.
+    pub output: Slot,
+    /// In the order of [`Join::branches`].
+    pub branches: Vec<JoinBranchGradient>,
+}
+
+/// Gradients of one term of a [`Join`].
+#[derive(Clone, Copy, Debug)]
+pub struct JoinBranchGradient {
+    /// Where the branch's gradient goes.
+    pub input: Target,
+    /// `total` and `products` of the branch's batch norm, where this is its only consumer.
+    pub sums: Option<Sums>,
+}
+
 /// See [`Backend::global_pool_forward`](super::Backend::global_pool_forward).
 #[derive(Clone, Debug)]
 pub struct GlobalPool {
@@ -330,8 +419,10 @@ pub struct CrossEntropy {
     pub classes: usize,
     /// `[3]`: mean loss, images right at the first guess, images right within five.
     pub result: Span,
-    /// `[rows][classes]`: gradient of the mean loss by the logits.
+    /// `[rows][classes]`: gradient of `weight` times the mean loss by the logits.
     pub gradient: Slot,
+    /// The share of this loss in what is minimised.
+    pub weight: f64,
 }
 
 /// See [`Backend::softmax_forward`](super::Backend::softmax_forward).

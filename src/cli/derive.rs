@@ -14,7 +14,7 @@ pub struct Arguments {
     /// A run directory, or one file of alphas.
     run: PathBuf,
     /// Take the alphas after this epoch, counted from 1 [default: the last].
-    #[arg(long, value_name = "N", value_parser = super::search::whole_number)]
+    #[arg(long, value_name = "N", value_parser = super::plan::whole_number)]
     epoch: Option<usize>,
     /// Print JSON instead of the Python literal.
     #[arg(long)]

@@ -1,16 +1,22 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
-//! Read `search` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then
-//! `derive`, `show`, `report`, `devices` and `completions`.
+//! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then the
+//! commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`, `devices` and `completions`.
 
 mod completions;
 mod data;
 mod derive;
 mod devices;
+mod evaluate;
+mod genotype;
+mod model;
 mod output;
+mod plan;
+mod predict;
 mod report;
 mod search;
 mod show;
+mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,6 +39,8 @@ Examples:
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
   darts report runs/2026-01-31-142500-digits-first
+  darts train runs/2026-01-31-142500-digits-first
+  darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
@@ -44,6 +52,9 @@ enum Command {
     Derive(derive::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
+    Train(Box<train::Arguments>),
+    Evaluate(evaluate::Arguments),
+    Predict(predict::Arguments),
     Devices(devices::Arguments),
     Completions(completions::Arguments),
 }
@@ -69,6 +80,9 @@ fn execute(command: Command) -> Result<()> {
         Command::Derive(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
+        Command::Train(arguments) => arguments.run(),
+        Command::Evaluate(arguments) => arguments.run(),
+        Command::Predict(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
     }

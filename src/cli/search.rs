@@ -1,4 +1,4 @@
-//! `darts search`: from flags, a plan file and a preset to one checked plan, and the search itself.
+//! `darts search`: its flags, and the search itself.
 
 use std::path::{Path, PathBuf};
 
@@ -6,21 +6,18 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output::{painted, print};
-use crate::data::{Dataset, Source};
+use super::plan::{PlanArguments, number, seed, whole_number};
 use crate::report::drawing::draw;
 use crate::report::page;
 use crate::report::progress::{Form, Progress};
 use crate::report::run_directory::{RUNS, RunDirectory};
 use crate::report::tensorboard::EventFile;
 use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
-use crate::search::plan::{Plan, Violation};
+use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
-use crate::{Error, Result, files, search};
-
-/// The longest plan file that is read, in bytes.
-const MAX_PLAN: usize = 64 * 1024;
+use crate::{Result, search};
 
 /// Search an architecture: train weights on one half of the images and alphas on the other.
 #[derive(clap::Args)]
@@ -28,13 +25,8 @@ const MAX_PLAN: usize = 64 * 1024;
     after_help = EXAMPLES,
 )]
 pub struct Arguments {
-    /// Begin from these values: small searches the digits in half a minute, paper is the search of the paper.
-    #[arg(long, value_name = "NAME", value_parser = ["small", "paper"], default_value = "small")]
-    preset: String,
-    /// Take values from this TOML file, such as the plan.toml of a run; its keys are the flags below with
-    /// _ for -.
-    #[arg(long, value_name = "FILE")]
-    plan: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArguments,
     /// The run directory; new or empty [default: runs/DATE-TIME-DATA-ORDER].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -140,53 +132,27 @@ struct PlanFlags {
     precision: Option<String>,
 }
 
-/// The help of a flag with its value in each preset, which only the plan knows.
 fn help(key: &str, meaning: &str) -> String {
-    let value = |plan: Plan| {
-        plan.to_table().ok().and_then(|table| Some(table.get(key)?.to_string().replace('"', "")))
-    };
-    match (value(Plan::default()), value(Plan::paper())) {
-        (Some(small), Some(paper)) if paper.is_empty() => format!("{meaning} [small: {small}]"),
-        (Some(small), Some(paper)) if small == paper => format!("{meaning} [default: {small}]"),
-        (Some(small), Some(paper)) => format!("{meaning} [small: {small}, paper: {paper}]"),
-        _ => meaning.to_owned(),
-    }
-}
-
-/// Reads a count.
-pub(super) fn whole_number(text: &str) -> std::result::Result<usize, String> {
-    text.parse().map_err(|_| "expected a whole number".to_owned())
-}
-
-/// Reads a seed; TOML has no whole numbers above 2^63 - 1.
-fn seed(text: &str) -> std::result::Result<u64, String> {
-    match text.parse() {
-        Ok(seed) if i64::try_from(seed).is_ok() => Ok(seed),
-        _ => Err(format!("expected a whole number from 0 to {}", i64::MAX)),
-    }
-}
-
-fn number(text: &str) -> std::result::Result<f64, String> {
-    text.parse().map_err(|_| "expected a number".to_owned())
+    super::plan::help::<Plan>(key, meaning)
 }
 
 impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
-        let given = self.given()?;
-        let plan = self.plan(&given)?;
+        let given = self.plan.with::<Plan>(&self.flags)?;
+        let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = self.dataset(&given, &plan)?;
+        let dataset = given.dataset(self.strict, self.quiet)?;
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
-            return Err(self.refusal(violation, &given, &plan));
+            return Err(given.refusal(violation));
         }
-        let mut store = Store { arguments: &self, plan: &plan, directory: None, events: None };
+        let mut store = Store { arguments: &self, plan, directory: None, events: None };
         let form = if self.json { Form::Json } else { Form::Text };
         let mut progress = (!self.quiet).then(|| Progress::new(plan.epochs, form));
         // Stored before it is shown: whatever was seen can be found again.
         let mut observers = Observers(vec![&mut store]);
         observers.0.extend(progress.as_mut().map(|progress| progress as &mut (dyn Observer + Send)));
-        let searched = search::run::run(&plan, dataset, &mut observers);
+        let searched = search::run::run(plan, dataset, &mut observers);
         drop(progress);
         match (searched, store.directory) {
             (Ok(alphas), Some(directory)) => self.finish(&alphas, directory.path()),
@@ -216,87 +182,6 @@ impl Arguments {
         print(&text)?;
         report.map(|_| ())
     }
-
-    /// What the user wrote, in flags and in the plan file.
-    fn given(&self) -> Result<Given> {
-        let file = match &self.plan {
-            Some(path) => files::read_text(path, MAX_PLAN)?,
-            None => String::new(),
-        };
-        let flags = toml::Table::try_from(&self.flags).map_err(|error| Error::Usage(error.to_string()))?;
-        Ok(Given { flags, table: file.parse().unwrap_or_default(), file })
-    }
-
-    /// One plan out of the flags, the plan file and the preset.
-    fn plan(&self, given: &Given) -> Result<Plan> {
-        let preset = if self.preset == "paper" { Plan::paper() } else { Plan::default() };
-        let from_file = preset.overlaid(&given.file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
-        let plan = from_file.with(given.flags.clone())?;
-        match plan.violation() {
-            None => Ok(plan),
-            Some(violation) => Err(self.refusal(violation, given, &plan)),
-        }
-    }
-
-    fn source(&self, given: &Given, plan: &Plan) -> Result<Source> {
-        plan.data.parse().map_err(|error| match (error, &self.plan) {
-            (Error::Usage(text), Some(path)) if !given.flags.contains_key("data") => {
-                Error::Plan(format!("{}: {}", path.display(), text.replace("--data", "data")))
-            }
-            (error, _) => error,
-        })
-    }
-
-    fn dataset(&self, given: &Given, plan: &Plan) -> Result<Dataset> {
-        let source = self.source(given, plan)?;
-        if !matches!(source, Source::Folder(_)) {
-            let useless = ["image_size", "colour"].into_iter().find(|key| given.flags.contains_key(*key));
-            let useless = useless.or(self.strict.then_some("strict"));
-            if let Some(key) = useless {
-                let flag = key.replace('_', "-");
-                return Err(Error::Usage(format!(
-                    "--{flag} is for --data folder:DIR; {source} has its own images"
-                )));
-            }
-        }
-        super::data::load(&source, plan.seed, &plan.reading(self.strict), plan.threads, self.quiet)
-    }
-
-    /// The sentence about a value that cannot be, in terms of where it was given.
-    fn refusal(&self, mut violation: Violation, given: &Given, plan: &Plan) -> Error {
-        let wrote = |key: &str| given.flags.contains_key(key) || given.table.contains_key(key);
-        // Of two values that contradict each other, the one that the user wrote is to blame.
-        if violation.key == "weight_lr_min" && !wrote("weight_lr_min") && wrote("weight_lr") {
-            violation = Violation {
-                key: "weight_lr",
-                value: plan.weight_lr.to_string(),
-                expected: format!("at least weight_lr_min, which is {}", plan.weight_lr_min),
-            };
-        }
-        let Violation { key, value, expected } = &violation;
-        match &self.plan {
-            _ if given.flags.contains_key(*key) => {
-                Error::Usage(format!("--{} is {value}; expected {expected}", key.replace('_', "-")))
-            }
-            Some(path) if given.table.contains_key(*key) => {
-                Error::Plan(format!("{}: {key} is {value}; expected {expected}", path.display()))
-            }
-            _ if *key == "data" => Error::Usage(format!(
-                "--preset {} leaves the data set to you: add --data, such as --data cifar10:DIR",
-                self.preset
-            )),
-            _ => violation.into(),
-        }
-    }
-}
-
-/// What the user wrote.
-struct Given {
-    flags: toml::Table,
-    /// The text of the plan file.
-    file: String,
-    /// Its keys, as far as it can be read.
-    table: toml::Table,
 }
 
 /// Creates the run directory when the search starts: what fails before leaves nothing behind.

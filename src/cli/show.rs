@@ -1,15 +1,12 @@
 //! `darts show`: cells as drawings.
 
-use std::path::Path;
-
 use serde_json::json;
 
+use super::genotype::{Found, find};
 use super::output::{painted, print};
+use crate::Result;
 use crate::report::drawing::draw;
-use crate::report::run_directory::{error_in, load_genotype};
-use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
-use crate::{Error, Result, files};
 
 /// Draw the cells of a genotype.
 #[derive(clap::Args)]
@@ -40,10 +37,10 @@ impl Arguments {
     /// Finds the genotype and draws it, or lists all.
     pub fn run(self) -> Result<()> {
         let text = match (self.genotype, self.json) {
-            (Some(given), true) => format!("{}\n", found(&given)?.genotype.to_json()),
+            (Some(given), true) => format!("{}\n", find(&given)?.genotype.to_json()),
             (Some(given), false) => {
-                let Found { title, genotype } = found(&given)?;
-                let title = title.map(|title| format!("{title}\n\n")).unwrap_or_default();
+                let Found { genotype, published } = find(&given)?;
+                let title = published.map(|entry| format!("{}\n\n", title(&entry))).unwrap_or_default();
                 format!("{title}{}", painted(&draw(&genotype)))
             }
             (None, true) => listed_as_json()?,
@@ -51,35 +48,6 @@ impl Arguments {
         };
         print(&text)
     }
-}
-
-/// What was asked for.
-struct Found {
-    /// What is known of a published genotype.
-    title: Option<String>,
-    genotype: Genotype,
-}
-
-fn found(given: &str) -> Result<Found> {
-    let untitled = |genotype| Found { title: None, genotype };
-    if given.contains(['(', '{']) && !Path::new(given).exists() {
-        return Genotype::from_text(given).map(untitled);
-    }
-    let path = Path::new(given);
-    if path.is_dir() {
-        return load_genotype(path).map(untitled);
-    }
-    if path.exists() {
-        let text = files::read_text(path, MAX_TEXT)?;
-        return Genotype::from_text(&text).map(untitled).map_err(|error| error_in(path, error));
-    }
-    if given.contains(['/', '\\', '.']) {
-        return Err(Error::Genotype(format!(
-            "{given}: no such file or run directory; `darts show --list` lists the published names"
-        )));
-    }
-    let entry = published::find(given)?;
-    Ok(Found { title: Some(title(&entry)), genotype: entry.genotype })
 }
 
 fn listed_as_json() -> Result<String> {

@@ -9,6 +9,12 @@ use crate::Result;
 
 /// Records of one label byte and 64 values from 0 to 16.
 static RECORDS: &[u8] = include_bytes!("digits8x8.bin");
+/// The name of the data set.
+pub const NAME: &str = "digits";
+/// Values of an image.
+pub const SIZE: usize = SIDE * SIDE;
+/// The value of ink at its fullest.
+pub const WHITE: u8 = 16;
 const SIDE: usize = 8;
 const RECORD: usize = 1 + SIDE * SIDE;
 const CLASSES: usize = 10;
@@ -19,7 +25,7 @@ pub fn load(seed: u64) -> Result<Dataset> {
     let (train, test) = (digits.select(&train), digits.select(&test));
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
-        name: "digits".into(),
+        name: NAME.into(),
         classes: CLASSES,
         class_names: (0..CLASSES).map(|digit| digit.to_string()).collect(),
         train,

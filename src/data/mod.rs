@@ -133,6 +133,13 @@ impl Dataset {
         Normalisation { mean: self.mean.clone(), deviation: self.deviation.clone() }
     }
 
+    /// What the byte of the brightest pixel is: 255 in pictures, 16 in the digits inside the program.
+    pub fn white(&self) -> u8 {
+        let named = self.name == digits::NAME && self.train.size() == digits::SIZE;
+        let digits = named && self.train.pixels.iter().all(|&value| value <= digits::WHITE);
+        if digits { digits::WHITE } else { u8::MAX }
+    }
+
     /// Checks that the parts fit together: geometry, counts, labels and constants.
     pub fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(Error::Data { path: PathBuf::from(&self.name), reason });

@@ -30,11 +30,18 @@ pub enum Layout {
         /// Channels.
         channels: usize,
     },
-    /// `[inputs][outputs]`; officially `[outputs, inputs]`, for convolutions followed by `1, 1`.
+    /// `[inputs][outputs]`; officially `[outputs, inputs, 1, 1]`, of 1x1 convolutions.
     Matrix {
-        /// Input channels or features.
+        /// Input channels.
         inputs: usize,
-        /// Output channels or features.
+        /// Output channels.
+        outputs: usize,
+    },
+    /// `[inputs][outputs]`; officially `[outputs, inputs]`, of linear layers.
+    Linear {
+        /// Features.
+        inputs: usize,
+        /// Results.
         outputs: usize,
     },
     /// A vector, the same in both.
@@ -50,7 +57,7 @@ impl Layout {
         match self {
             Layout::Dense { kernel, inputs, outputs } => kernel * kernel * inputs * outputs,
             Layout::Depthwise { kernel, channels } => kernel * kernel * channels,
-            Layout::Matrix { inputs, outputs } => inputs * outputs,
+            Layout::Matrix { inputs, outputs } | Layout::Linear { inputs, outputs } => inputs * outputs,
             Layout::Vector { len } => len,
         }
     }
@@ -72,8 +79,21 @@ impl Layout {
                 let (tap, channel) = (index / channels, index % channels);
                 channel * kernel * kernel + tap
             }
-            Layout::Matrix { inputs, outputs } => index % outputs * inputs + index / outputs,
+            Layout::Matrix { inputs, outputs } | Layout::Linear { inputs, outputs } => {
+                index % outputs * inputs + index / outputs
+            }
             Layout::Vector { .. } => index,
+        }
+    }
+
+    /// The shape in PyTorch.
+    pub fn official_shape(self) -> Vec<usize> {
+        match self {
+            Layout::Dense { kernel, inputs, outputs } => vec![outputs, inputs, kernel, kernel],
+            Layout::Depthwise { kernel, channels } => vec![channels, 1, kernel, kernel],
+            Layout::Matrix { inputs, outputs } => vec![outputs, inputs, 1, 1],
+            Layout::Linear { inputs, outputs } => vec![outputs, inputs],
+            Layout::Vector { len } => vec![len],
         }
     }
 
@@ -82,7 +102,7 @@ impl Layout {
         match self {
             Layout::Dense { kernel, inputs, .. } => kernel * kernel * inputs,
             Layout::Depthwise { kernel, .. } => kernel * kernel,
-            Layout::Matrix { inputs, .. } => inputs,
+            Layout::Matrix { inputs, .. } | Layout::Linear { inputs, .. } => inputs,
             Layout::Vector { len } => len,
         }
     }
@@ -274,12 +294,14 @@ mod tests {
             Layout::Dense { kernel: 3, inputs: 2, outputs: 5 },
             Layout::Depthwise { kernel: 5, channels: 3 },
             Layout::Matrix { inputs: 4, outputs: 7 },
+            Layout::Linear { inputs: 5, outputs: 3 },
             Layout::Vector { len: 6 },
         ];
         for layout in layouts {
             let mut indices: Vec<usize> = (0..layout.len()).map(|i| layout.official(i)).collect();
             indices.sort_unstable();
             assert!(indices.iter().copied().eq(0..layout.len()), "{layout:?}");
+            assert_eq!(layout.official_shape().iter().product::<usize>(), layout.len());
         }
         // Tap (0, 1) of input 1 and output 4.
         assert_eq!(

@@ -1,10 +1,10 @@
-//! What a search leaves behind and shows.
+//! What a search or a training leaves behind and shows.
 //!
 //! Read in this order:
 //!
 //! 1. [`drawing`]: a cell as text.
-//! 2. [`run_directory`]: everything that a search stores.
-//! 3. [`progress`]: everything that a search shows while it runs.
+//! 2. [`run_directory`]: everything that a search stores; [`training_run`]: a training.
+//! 3. [`progress`]: everything that a search shows while it runs; `training_progress`: a training.
 //! 4. [`tensorboard`]: the same numbers for TensorBoard.
 //! 5. [`history`]: a run directory read back, and [`verdict`]: what it says, in words.
 //! 6. [`cell_graph`] and [`cell_svg`]: a cell as a graph; [`plot`]: curves.
@@ -19,4 +19,6 @@ pub mod plot;
 pub mod progress;
 pub mod run_directory;
 pub mod tensorboard;
+mod training_progress;
+pub mod training_run;
 pub mod verdict;

@@ -61,7 +61,7 @@ impl Drop for Bar {
     }
 }
 
-/// Shows a search on the standard output, and its bar on the standard error.
+/// Shows a search or a training on the standard output, and its bar on the standard error.
 pub struct Progress {
     lines: Box<dyn Write + Send>,
     bar: Option<ProgressBar>,
@@ -89,7 +89,7 @@ impl Progress {
         Progress { lines, bar, epochs, form, last_line: Instant::now() }
     }
 
-    fn print(&mut self, text: &str) {
+    pub(super) fn print(&mut self, text: &str) {
         self.last_line = Instant::now();
         let lines = &mut self.lines;
         let mut write = || writeln!(lines, "{text}").and_then(|()| lines.flush());
@@ -99,6 +99,37 @@ impl Progress {
         };
         if written.is_err() {
             self.lines = Box::new(std::io::sink());
+        }
+    }
+
+    /// What the lines are written for.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Epochs of the run.
+    pub(super) fn epochs(&self) -> usize {
+        self.epochs
+    }
+
+    /// Moves the bar, or prints a line where nothing was printed for long.
+    pub(super) fn show_step(&mut self, record: &StepRecord) {
+        let speed = format!("{:.0} images/s", record.images_per_second);
+        let left = remaining(record.seconds_left);
+        let (loss, accuracy) = (record.train_loss, 100.0 * record.train_accuracy);
+        if let Some(bar) = &self.bar {
+            bar.set_length((record.epochs * record.steps) as u64);
+            bar.set_position(((record.epoch - 1) * record.steps + record.step) as u64);
+            bar.set_message(format!(
+                "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
+                record.epoch, record.epochs
+            ));
+        } else if self.form == Form::Text && self.last_line.elapsed() >= SILENCE && record.step < record.steps
+        {
+            self.print(&format!(
+                "epoch {}/{}  step {}/{}  loss {loss:.4}  accuracy {accuracy:.2} %  {speed}  {left} left",
+                record.epoch, record.epochs, record.step, record.steps
+            ));
         }
     }
 }
@@ -131,23 +162,7 @@ impl Observer for Progress {
     }
 
     fn step(&mut self, record: &StepRecord) -> Result<()> {
-        let speed = format!("{:.0} images/s", record.images_per_second);
-        let left = remaining(record.seconds_left);
-        let (loss, accuracy) = (record.train_loss, 100.0 * record.train_accuracy);
-        if let Some(bar) = &self.bar {
-            bar.set_length((record.epochs * record.steps) as u64);
-            bar.set_position(((record.epoch - 1) * record.steps + record.step) as u64);
-            bar.set_message(format!(
-                "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
-                record.epoch, record.epochs
-            ));
-        } else if self.form == Form::Text && self.last_line.elapsed() >= SILENCE && record.step < record.steps
-        {
-            self.print(&format!(
-                "epoch {}/{}  step {}/{}  loss {loss:.4}  accuracy {accuracy:.2} %  {speed}  {left} left",
-                record.epoch, record.epochs, record.step, record.steps
-            ));
-        }
+        self.show_step(record);
         Ok(())
     }
 
@@ -186,7 +201,7 @@ impl Drop for Progress {
     }
 }
 
-fn outcome(loss: f64, accuracy: f64) -> String {
+pub(super) fn outcome(loss: f64, accuracy: f64) -> String {
     format!("{loss:.4} {:.2} %", 100.0 * accuracy)
 }
 
@@ -238,12 +253,12 @@ fn remaining(seconds: f64) -> String {
     }
 }
 
-fn counted(number: usize, noun: &str) -> String {
+pub(super) fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A number with a comma between groups of three digits.
-fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -255,7 +270,7 @@ fn grouped(number: usize) -> String {
     grouped
 }
 
-fn bytes(number: usize) -> String {
+pub(super) fn bytes(number: usize) -> String {
     let mebibytes = number as f64 / (1 << 20) as f64;
     if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
 }

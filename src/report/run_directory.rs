@@ -14,7 +14,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::files::{read_text, write_whole};
+use crate::plan::PlanTable;
 use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
@@ -23,71 +26,130 @@ use crate::{Error, Result};
 
 /// The directory that holds all runs whose place was not given.
 pub const RUNS: &str = "runs";
+/// The file of the plan.
+pub(super) const PLAN: &str = "plan.toml";
+/// The file of the epochs' records.
+const METRICS: &str = "metrics.jsonl";
 
-/// A run directory that a search writes.
+/// What a run directory begins with.
+pub struct Beginning {
+    /// What the name of a directory without a given place has behind date and time.
+    pub name: String,
+    /// Names and contents of files.
+    pub files: Vec<(&'static str, String)>,
+    /// Names of directories.
+    pub directories: &'static [&'static str],
+}
+
+impl Beginning {
+    fn of_search(plan: &Plan) -> Result<Self> {
+        Ok(Beginning {
+            name: format!("{}-{}", data_name(&plan.data), plan.order.name()),
+            files: vec![(PLAN, plan.to_toml()?)],
+            directories: &["alphas"],
+        })
+    }
+}
+
+/// A run directory that a search or a training writes.
 pub struct RunDirectory {
     path: PathBuf,
     metrics: File,
     created: Created,
+    beginning: Beginning,
     epochs: usize,
 }
 
 impl RunDirectory {
     /// Creates `runs/<date and time>-<data set>-<order>`; a number is appended if that exists.
     pub fn create(plan: &Plan, parent: &Path) -> Result<Self> {
+        Self::begin(Beginning::of_search(plan)?, parent)
+    }
+
+    /// Creates exactly this directory, or takes it if it is empty.
+    pub fn create_at(plan: &Plan, path: &Path) -> Result<Self> {
+        Self::begin_at(Beginning::of_search(plan)?, path)
+    }
+
+    /// Creates a directory that is named after date and time; a number is appended if that exists.
+    pub fn begin(mut beginning: Beginning, parent: &Path) -> Result<Self> {
         let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S");
-        let name = format!("{now}-{}-{}", data_name(&plan.data), plan.order.name());
+        let name = format!("{now}-{}", beginning.name);
         let numbered = |number: usize| match number {
             1 => parent.join(&name),
             _ => parent.join(format!("{name}-{number}")),
         };
         let mut number = 1;
         loop {
-            match Self::filled(numbered(number), plan, Place::New) {
-                Err(Error::Io { source, .. })
+            match Self::filled(numbered(number), beginning, Place::New) {
+                Err((Error::Io { source, .. }, unused))
                     if source.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
                 {
-                    number += 1;
+                    (beginning, number) = (unused, number + 1);
                 }
-                result => return result,
+                result => return result.map_err(|(error, _)| error),
             }
         }
     }
 
     /// Creates exactly this directory, or takes it if it is empty.
-    pub fn create_at(plan: &Plan, path: &Path) -> Result<Self> {
-        Self::filled(path.to_owned(), plan, Place::NewOrEmpty)
+    pub fn begin_at(beginning: Beginning, path: &Path) -> Result<Self> {
+        Self::filled(path.to_owned(), beginning, Place::NewOrEmpty).map_err(|(error, _)| error)
     }
 
-    fn filled(path: PathBuf, plan: &Plan, place: Place) -> Result<Self> {
+    fn filled(
+        path: PathBuf,
+        beginning: Beginning,
+        place: Place,
+    ) -> std::result::Result<Self, (Error, Beginning)> {
         let mut created = Created::default();
         let filled = created
             .run_directory(&path, place)
-            .and_then(|()| Self::fill(&path, plan).inspect_err(|_| empty(&path)));
+            .and_then(|()| Self::fill(&path, &beginning).inspect_err(|_| empty(&path, &beginning)));
         match filled {
-            Ok(metrics) => Ok(RunDirectory { path, metrics, created, epochs: 0 }),
+            Ok(metrics) => Ok(RunDirectory { path, metrics, created, beginning, epochs: 0 }),
             Err(Error::Io { source, .. }) => {
                 created.undo();
                 let reason = format!("cannot create this run directory: {source}");
-                Err(Error::io(path, std::io::Error::new(source.kind(), reason)))
+                Err((Error::io(path, std::io::Error::new(source.kind(), reason)), beginning))
             }
             Err(other) => {
                 created.undo();
-                Err(other)
+                Err((other, beginning))
             }
         }
     }
 
-    fn fill(path: &Path, plan: &Plan) -> Result<File> {
-        write_whole(&path.join("plan.toml"), plan.to_toml()?.as_bytes())?;
-        let alphas = path.join("alphas");
-        std::fs::create_dir(&alphas).map_err(|source| Error::io(alphas, source))?;
-        let metrics = path.join("metrics.jsonl");
+    fn fill(path: &Path, beginning: &Beginning) -> Result<File> {
+        for (name, text) in &beginning.files {
+            write_whole(&path.join(name), text.as_bytes())?;
+        }
+        for name in beginning.directories {
+            let directory = path.join(name);
+            std::fs::create_dir(&directory).map_err(|source| Error::io(directory, source))?;
+        }
+        let metrics = path.join(METRICS);
         OpenOptions::new()
             .create_new(true)
             .append(true)
             .open(&metrics)
             .map_err(|source| Error::io(metrics, source))
+    }
+
+    /// Appends the record of an epoch, whose other files are stored: an epoch in the metrics is stored altogether.
+    pub(super) fn append(&mut self, record: &impl Serialize) -> Result<()> {
+        let unwritten = |source| Error::io(self.path.join(METRICS), source);
+        let mut line = serde_json::to_string(record).map_err(|error| unwritten(error.into()))?;
+        line.push('\n');
+        let before = self.metrics.metadata().map_err(unwritten)?.len();
+        let written = self.metrics.write_all(line.as_bytes()).and_then(|()| self.metrics.sync_data());
+        if let Err(error) = written {
+            // Half a line would spoil the records before it.
+            let _ = self.metrics.set_len(before);
+            return Err(unwritten(error));
+        }
+        self.epochs += 1;
+        Ok(())
     }
 
     /// The number of epochs that were stored.
@@ -98,7 +160,7 @@ impl RunDirectory {
     /// Removes the directory if no epoch was stored in it; what was stored stays.
     pub fn abandon(self) {
         if self.epochs == 0 {
-            empty(&self.path);
+            empty(&self.path, &self.beginning);
             self.created.undo();
         }
     }
@@ -120,29 +182,23 @@ impl Observer for RunDirectory {
 
     fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
         alphas.save(&alphas_file(&self.path, record.epoch), record.epoch)?;
-        write_whole(&self.path.join("genotype.json"), format!("{}\n", record.genotype.to_json()).as_bytes())?;
-        write_whole(&self.path.join("genotype.txt"), format!("{}\n", record.genotype).as_bytes())?;
-        // The line comes last and in one write: an epoch in the metrics is stored altogether.
-        let unwritten = |source| Error::io(self.path.join("metrics.jsonl"), source);
-        let mut line = serde_json::to_string(record).map_err(|error| unwritten(error.into()))?;
-        line.push('\n');
-        let before = self.metrics.metadata().map_err(unwritten)?.len();
-        let written = self.metrics.write_all(line.as_bytes()).and_then(|()| self.metrics.sync_data());
-        if let Err(error) = written {
-            // Half a line would spoil the records before it.
-            let _ = self.metrics.set_len(before);
-            return Err(unwritten(error));
+        for (name, text) in genotype_files(&record.genotype) {
+            write_whole(&self.path.join(name), text.as_bytes())?;
         }
-        self.epochs += 1;
-        Ok(())
+        self.append(record)
     }
 }
 
+/// Both forms of a genotype, with the names of their files.
+pub(super) fn genotype_files(genotype: &Genotype) -> [(&'static str, String); 2] {
+    [("genotype.json", format!("{}\n", genotype.to_json())), ("genotype.txt", format!("{genotype}\n"))]
+}
+
 /// Removes what a run directory holds before its first epoch, and nothing else.
-fn empty(run: &Path) {
-    let _ = std::fs::remove_file(run.join("plan.toml"));
-    let _ = std::fs::remove_file(run.join("metrics.jsonl"));
-    let _ = std::fs::remove_dir(run.join("alphas"));
+fn empty(run: &Path, beginning: &Beginning) {
+    let files = beginning.files.iter().map(|(name, _)| *name).chain([METRICS]);
+    files.for_each(|name| drop(std::fs::remove_file(run.join(name))));
+    beginning.directories.iter().for_each(|name| drop(std::fs::remove_dir(run.join(name))));
 }
 
 /// What a run directory may find in its place.
@@ -202,7 +258,7 @@ impl Created {
 }
 
 /// The name of a data set without its directory, with nothing in it that a file name should not hold.
-fn data_name(data: &str) -> String {
+pub(super) fn data_name(data: &str) -> String {
     let name = data.split(':').next().unwrap_or_default();
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
     let name: String = name.chars().take(32).map(plain).collect();

@@ -117,6 +117,26 @@ pub struct BatchResult {
     pub five: f64,
 }
 
+impl BatchResult {
+    /// The result of images by their logits and labels. A logit equal to the label's own ranks before it only where its
+    /// index is lower.
+    pub fn of<'a, T: Scalar>(images: impl Iterator<Item = (&'a [T], usize)>) -> Self {
+        let (mut sum, mut count) = (BatchResult::default(), 0.0);
+        for (row, label) in images {
+            let row: Vec<f64> = row.iter().map(|x| x.wide()).collect();
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = row.iter().map(|x| (x - largest).exp()).sum();
+            let before = |i: usize| row[i] > row[label] || (row[i] == row[label] && i < label);
+            let rank = (0..row.len()).filter(|&i| before(i)).count();
+            sum.loss += total.ln() + largest - row[label];
+            sum.first += f64::from(rank < 1);
+            sum.five += f64::from(rank < 5);
+            count += 1.0;
+        }
+        BatchResult { loss: sum.loss / count, ..sum }
+    }
+}
+
 /// Where the optimisers and the second order keep their vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct BilevelSpans {
@@ -311,19 +331,8 @@ impl<B: Backend> Bilevel<B> {
         // The last batch of a pass is filled up with images that do not count.
         let logits = self.tape.read_value(self.supernet.logits);
         self.tape.status()?;
-        let mut sum = BatchResult::default();
-        for (index, row) in logits.chunks(self.supernet.shape.classes).take(images).enumerate() {
-            let row: Vec<f64> = row.iter().map(|x| x.wide()).collect();
-            let label = batch.label(index);
-            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = row.iter().map(|x| (x - largest).exp()).sum();
-            let before = |i: usize| row[i] > row[label] || (row[i] == row[label] && i < label);
-            let rank = (0..row.len()).filter(|&i| before(i)).count();
-            sum.loss += (total.ln() + largest - row[label]) / images as f64;
-            sum.first += f64::from(rank < 1);
-            sum.five += f64::from(rank < 5);
-        }
-        Ok(sum)
+        let rows = logits.chunks(self.supernet.shape.classes).take(images);
+        Ok(BatchResult::of(rows.enumerate().map(|(index, row)| (row, batch.label(index)))))
     }
 
     /// Forward and backward; leaves the gradients of the alphas and, where asked for, of the weights.

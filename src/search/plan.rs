@@ -1,14 +1,15 @@
 //! The plan of a search: everything that determines its result.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use crate::backend::cuda;
+use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Colour, Reading};
+use crate::plan::{
+    Device, PlanTable, Violation, count_violation, descent_violation, fraction_violation, rate_violation,
+    run_violation,
+};
 use crate::space::alphas::edges_of;
-use crate::{Error, Result};
 
 /// The order of the approximation of the alpha gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,28 +27,6 @@ impl Order {
         match self {
             Order::First => "first",
             Order::Second => "second",
-        }
-    }
-}
-
-/// Where a search runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Device {
-    /// The processor.
-    Cpu,
-    /// The first NVIDIA GPU.
-    Cuda,
-    /// The best device that this binary and this machine have.
-    Auto,
-}
-
-impl Device {
-    fn resolve(self) -> Result<Device> {
-        match self {
-            Device::Cpu => Ok(Device::Cpu),
-            Device::Auto => Ok(cuda::first().map_or(Device::Cpu, |_| Device::Cuda)),
-            Device::Cuda => cuda::first().map(|_| Device::Cuda),
         }
     }
 }
@@ -120,17 +99,6 @@ impl Default for Plan {
     }
 }
 
-/// A value that a plan must not hold.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Violation {
-    /// The key.
-    pub key: &'static str,
-    /// The value found.
-    pub value: String,
-    /// What is allowed.
-    pub expected: String,
-}
-
 impl Plan {
     /// The search of the paper on CIFAR-10. The data set is left empty: it must be given.
     pub fn paper() -> Self {
@@ -160,130 +128,16 @@ impl Plan {
         }
     }
 
-    /// Reads a plan; keys that are absent keep the values of the small plan. The path is for messages.
-    pub fn from_toml(text: &str, path: &Path) -> Result<Self> {
-        let plan = Plan::default().overlaid(text, path)?;
-        plan.validate()?;
-        Ok(plan)
-    }
-
-    /// This plan with the values of the keys that the text holds; not validated.
-    pub fn overlaid(&self, text: &str, path: &Path) -> Result<Self> {
-        // Read as a plan first: these errors know their line.
-        toml::from_str::<Plan>(text).map_err(|error| located(&error, text, path))?;
-        self.with(text.parse().map_err(|error| located(&error, text, path))?)
-    }
-
-    /// This plan with the values of a table; not validated.
-    pub fn with(&self, values: toml::Table) -> Result<Self> {
-        let mut table = self.to_table()?;
-        table.extend(values);
-        table.try_into().map_err(|error: toml::de::Error| Error::Plan(error.message().replace('\n', " ")))
-    }
-
-    /// The plan as a table of its keys.
-    pub fn to_table(&self) -> Result<toml::Table> {
-        toml::Table::try_from(self).map_err(|error| Error::Plan(error.to_string()))
-    }
-
-    /// The plan as TOML; [`Plan::from_toml`] gives back the same plan, bit for bit.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::Plan(error.to_string()))
-    }
-
-    /// How the pictures of a folder are read.
-    pub fn reading(&self, strict: bool) -> Reading {
-        Reading { image_size: self.image_size, colour: self.colour, strict }
-    }
-
-    /// Refuses a plan that cannot be run, naming the key, its value and what is allowed.
-    pub fn validate(&self) -> Result<()> {
-        self.violation().map_or(Ok(()), |violation| Err(violation.into()))
-    }
-
-    /// The first value that the plan must not hold.
-    pub fn violation(&self) -> Option<Violation> {
-        let counts = [
-            ("image_size", self.image_size, 4, 1024),
-            ("epochs", self.epochs, 1, 100_000),
-            ("batch_size", self.batch_size, 1, 65_536),
-            ("init_channels", self.init_channels, 1, 1024),
-            ("cells", self.cells, 3, 100),
-            ("nodes", self.nodes, 1, 16),
-            ("threads", self.threads, 0, 1024),
-        ];
-        // With one or two cells both kinds of reduction fall together and no cell is a normal one.
-        for (key, value, least, most) in counts {
-            if !(least..=most).contains(&value) {
-                let expected = format!("a whole number from {least} to {most}");
-                return Some(Violation { key, value: value.to_string(), expected });
-            }
-        }
-        let edges = self.cells * edges_of(self.nodes);
-        if edges > MOST_EDGES {
-            let expected = format!("at most {} with {} nodes", MOST_EDGES / edges_of(self.nodes), self.nodes);
-            return Some(Violation { key: "cells", value: self.cells.to_string(), expected });
-        }
-        if self.data.trim().is_empty() {
-            let expected = "the name of a data set, such as digits".to_owned();
-            return Some(Violation { key: "data", value: "empty".to_owned(), expected });
-        }
-        if i64::try_from(self.seed).is_err() {
-            let expected = format!("a whole number from 0 to {}", i64::MAX);
-            return Some(Violation { key: "seed", value: self.seed.to_string(), expected });
-        }
-        if self.device == Device::Cpu && self.precision != Precision::F32 {
-            let expected = "f32, the only one of device cpu".to_owned();
-            return Some(Violation { key: "precision", value: self.precision.name().to_owned(), expected });
-        }
-        self.rate_violation()
+    /// A supernet larger than any that is meant.
+    fn edge_violation(&self) -> Option<Violation> {
+        let edges = edges_of(self.nodes);
+        let expected = || format!("at most {} with {} nodes", MOST_EDGES / edges, self.nodes);
+        (self.cells * edges > MOST_EDGES).then(|| Violation::new("cells", self.cells, expected()))
     }
 
     /// The device that the search will run on, or why it cannot.
     pub fn resolve_device(&self) -> Result<Device> {
-        let device = self.device.resolve()?;
-        if device == Device::Cpu && self.precision != Precision::F32 {
-            // A device that was left open: say why there is no GPU.
-            return cuda::first().map(|_| device);
-        }
-        Ok(device)
-    }
-
-    fn rate_violation(&self) -> Option<Violation> {
-        /// The largest rate that is not surely a slip.
-        const LARGEST: f64 = 1e6;
-        let rates = [
-            ("weight_lr", self.weight_lr),
-            ("weight_lr_min", self.weight_lr_min),
-            ("weight_decay", self.weight_decay),
-            ("gradient_clip", self.gradient_clip),
-            ("alpha_lr", self.alpha_lr),
-            ("alpha_weight_decay", self.alpha_weight_decay),
-        ];
-        let outside = rates.into_iter().find(|(_, value)| !(0.0..=LARGEST).contains(value));
-        if let Some((key, value)) = outside {
-            let expected = format!("a number from 0 to {LARGEST}");
-            return Some(Violation { key, value: value.to_string(), expected });
-        }
-        if self.gradient_clip == 0.0 {
-            let expected = "a number above 0: at 0 nothing is learnt".to_owned();
-            return Some(Violation { key: "gradient_clip", value: "0".to_owned(), expected });
-        }
-        let fractions = [
-            ("weight_momentum", self.weight_momentum),
-            ("alpha_beta1", self.alpha_beta1),
-            ("alpha_beta2", self.alpha_beta2),
-        ];
-        let outside = fractions.into_iter().find(|(_, value)| !(0.0..1.0).contains(value));
-        if let Some((key, value)) = outside {
-            let expected = "a number from 0 to below 1".to_owned();
-            return Some(Violation { key, value: value.to_string(), expected });
-        }
-        (self.weight_lr_min > self.weight_lr).then(|| Violation {
-            key: "weight_lr_min",
-            value: self.weight_lr_min.to_string(),
-            expected: format!("at most weight_lr, which is {}", self.weight_lr),
-        })
+        self.device.resolve(self.precision)
     }
 
     /// The batch, where one half of the data set, so many images, cannot fill it.
@@ -301,33 +155,68 @@ impl Plan {
     }
 }
 
-impl From<Violation> for Error {
-    fn from(Violation { key, value, expected }: Violation) -> Self {
-        Error::Plan(format!("{key} is {value}; expected {expected}"))
+impl PlanTable for Plan {
+    fn paper() -> Self {
+        Plan::paper()
     }
-}
 
-/// The sentence for an error of the TOML reader: the file, the line, the key and what was expected.
-fn located(error: &toml::de::Error, text: &str, path: &Path) -> Error {
-    let start = error.span().map_or(0, |span| span.start).min(text.len());
-    let before = text.get(..start).unwrap_or_default();
-    let number = before.matches('\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    let key = match line.split_once('=') {
-        Some((key, _)) if !key.trim().is_empty() => format!(", key {}", key.trim()),
-        _ => String::new(),
-    };
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    // The names of Rust's types say nothing to the author of a plan.
-    let message = message.replace("expected usize", "expected a whole number");
-    let message = message
-        .replace("expected u64", "expected a whole number")
-        .replace("expected f64", "expected a number");
-    Error::Plan(format!("{}, line {number}{key}: {message}", path.display()))
+    fn violation(&self) -> Option<Violation> {
+        let counts = [
+            ("image_size", self.image_size, 4..=1024),
+            ("epochs", self.epochs, 1..=100_000),
+            ("batch_size", self.batch_size, 1..=65_536),
+            ("init_channels", self.init_channels, 1..=1024),
+            // With one or two cells both kinds of reduction fall together and no cell is a normal one.
+            ("cells", self.cells, 3..=100),
+            ("nodes", self.nodes, 1..=16),
+            ("threads", self.threads, 0..=1024),
+        ];
+        let rates = [
+            ("weight_lr", self.weight_lr),
+            ("weight_lr_min", self.weight_lr_min),
+            ("weight_decay", self.weight_decay),
+            ("gradient_clip", self.gradient_clip),
+            ("alpha_lr", self.alpha_lr),
+            ("alpha_weight_decay", self.alpha_weight_decay),
+        ];
+        let fractions = [
+            ("weight_momentum", self.weight_momentum),
+            ("alpha_beta1", self.alpha_beta1),
+            ("alpha_beta2", self.alpha_beta2),
+        ];
+        count_violation(&counts)
+            .or_else(|| self.edge_violation())
+            .or_else(|| run_violation(&self.data, self.seed, self.device, self.precision))
+            .or_else(|| rate_violation(&rates))
+            .or_else(|| fraction_violation(&fractions))
+            .or_else(|| descent_violation(self.learning_rates(), self.gradient_clip))
+    }
+
+    fn data(&self) -> &str {
+        &self.data
+    }
+
+    fn reading(&self, strict: bool) -> Reading {
+        Reading { image_size: self.image_size, colour: self.colour, strict }
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn learning_rates(&self) -> [f64; 2] {
+        [self.weight_lr, self.weight_lr_min]
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn read(text: &str) -> Result<Plan> {

@@ -6,11 +6,12 @@ use std::time::Instant;
 use super::bilevel::{BatchResult, Bilevel};
 use super::fit::{Fitted, fit};
 use super::observer::{EpochRecord, Facts, Observer, StepRecord};
-use super::plan::{Device, Plan};
+use super::plan::Plan;
 use super::schedule::cosine;
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, ImageBytes, Shape, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
+use crate::plan::Device;
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
@@ -40,24 +41,28 @@ pub fn run(plan: &Plan, dataset: Dataset, observer: &mut (dyn Observer + Send)) 
 
 /// The results of several batches.
 #[derive(Default)]
-struct Sum {
+pub(crate) struct Sum {
     loss: f64,
     first: f64,
     images: f64,
 }
 
 impl Sum {
-    fn add(&mut self, result: BatchResult, images: usize) {
+    pub(crate) fn add(&mut self, result: BatchResult, images: usize) {
         self.loss += result.loss * images as f64;
         self.first += result.first;
         self.images += images as f64;
     }
 
-    fn loss(&self) -> f64 {
+    pub(crate) fn images(&self) -> f64 {
+        self.images
+    }
+
+    pub(crate) fn loss(&self) -> f64 {
         self.loss / self.images
     }
 
-    fn accuracy(&self) -> f64 {
+    pub(crate) fn accuracy(&self) -> f64 {
         self.first / self.images
     }
 }
@@ -220,7 +225,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
     }
 }
 
-fn check_finite(loss: f64, what: &str) -> Result<()> {
+pub(crate) fn check_finite(loss: f64, what: &str) -> Result<()> {
     if loss.is_finite() {
         return Ok(());
     }

@@ -163,7 +163,7 @@ impl Cell {
 
 impl CellShape {
     /// The stride of the edges that leave a state.
-    fn stride(&self, state: usize) -> usize {
+    pub(super) fn stride(&self, state: usize) -> usize {
         if self.reduction && state < 2 { 2 } else { 1 }
     }
 

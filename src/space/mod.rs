@@ -8,14 +8,19 @@
 //! 3. [`cell`]: a cell that holds every candidate on every edge.
 //! 4. [`supernet`]: a stack of such cells.
 //! 5. [`derivation`]: from alphas to a genotype.
-//! 6. [`published`]: genotypes from the literature, by name.
+//! 6. [`derived_cell`] and [`network`]: the network of a genotype; [`cost`]: its size.
+//! 7. [`published`]: genotypes from the literature, by name.
 
 pub mod alphas;
 pub mod cell;
+pub mod cost;
 pub mod derivation;
+pub mod derived_cell;
 pub mod genotype;
 pub mod literal;
+pub mod network;
 pub mod published;
 pub mod supernet;
 
+pub use network::{Network, NetworkShape};
 pub use supernet::{Supernet, SupernetShape};

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use rand_distr::{Distribution, Normal};
 
 /// The stem has three times the channels of the first cell.
-const STEM_MULTIPLIER: usize = 3;
+pub(super) const STEM_MULTIPLIER: usize = 3;
 /// Initial alphas are normal numbers of this deviation.
 const ALPHA_DEVIATION: f32 = 1e-3;
 
@@ -118,7 +118,7 @@ impl Supernet {
         let (weight, bias) = declared.classifier;
         let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias))?;
         recorder.keep(logits);
-        let loss = recorder.cross_entropy(logits);
+        let loss = recorder.cross_entropy(logits, 1.0);
         Ok(Supernet { parameters, spans, alphas, alpha_gradient, images, stem, cells, logits, loss, shape })
     }
 
@@ -155,7 +155,7 @@ fn declare(parameters: &mut Parameters, shape: &SupernetShape) -> Declared {
         cells.push(Cell::declare(parameters, &format!("cells.{index}"), cell));
         (before_previous, previous, previous_reduction) = (previous, shape.nodes * channels, reduction);
     }
-    let layout = Layout::Matrix { inputs: previous, outputs: shape.classes };
+    let layout = Layout::Linear { inputs: previous, outputs: shape.classes };
     let weight = parameters.weight("classifier.weight", layout);
     let bias = parameters.bias("classifier.bias", shape.classes, previous);
     Declared { stem, stem_norm, cells, classifier: (weight, bias) }

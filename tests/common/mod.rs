@@ -26,6 +26,10 @@ pub enum Call {
     PointwiseBackward(Pointwise, PointwiseGradient, bool),
     PoolForward(Pool),
     PoolBackward(Pool, PoolGradient),
+    WindowPoolForward(WindowPool),
+    WindowPoolBackward(WindowPool, WindowPoolGradient),
+    JoinForward(Join),
+    JoinBackward(Join, JoinGradient),
     BatchNormForward(Vec<BatchNorm>, Mode),
     BatchNormReduce(BatchNormReduce),
     BatchNormBackward(Vec<BatchNormGradient>),
@@ -62,6 +66,10 @@ impl Call {
             }
             Call::PoolForward(op) => backend.pool_forward(op),
             Call::PoolBackward(op, gradient) => backend.pool_backward(op, gradient),
+            Call::WindowPoolForward(op) => backend.window_pool_forward(op),
+            Call::WindowPoolBackward(op, gradient) => backend.window_pool_backward(op, gradient),
+            Call::JoinForward(op) => backend.join_forward(op),
+            Call::JoinBackward(op, gradient) => backend.join_backward(op, gradient),
             Call::BatchNormForward(norms, mode) => backend.batch_norm_forward(norms, *mode),
             Call::BatchNormReduce(op) => backend.batch_norm_reduce(op),
             Call::BatchNormBackward(gradients) => backend.batch_norm_backward(gradients),
@@ -185,7 +193,7 @@ impl Case {
     }
 
     /// From here on operands begin where the tape would place them.
-    pub fn align_slots(&mut self) {
+    pub fn align(&mut self) {
         self.aligned = true;
         self.activations.resize(self.activations.len().next_multiple_of(ALIGNMENT), f32::NAN);
         self.state.resize(self.state.len().next_multiple_of(ALIGNMENT), f32::NAN);

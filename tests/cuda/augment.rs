@@ -90,7 +90,14 @@ fn a_batch_painted_by_the_device_is_that_of_the_host() {
                 assert_eq!(found.to_bits(), wanted.to_bits(), "case {case}, {precision:?}, value {index}");
             }
             let result = Span { offset: 0, len: 3 };
-            device.cross_entropy(&CrossEntropy { logits, rows: batch, classes: 10, result, gradient });
+            device.cross_entropy(&CrossEntropy {
+                logits,
+                rows: batch,
+                classes: 10,
+                weight: 1.0,
+                result,
+                gradient,
+            });
             let mut counts = [0.0; 3];
             device.read(result, &mut counts);
             assert_eq!(counts[1], batch as f32, "case {case}: the labels are others");

@@ -4,11 +4,12 @@
 //! whose quotient amplifies rounding). In f32 a backend may be off by four times what PyTorch's own float32 is
 //! off from its float64 (`noise.json`).
 //!
-//! `DARTS_GOLDEN_DIR` names a further directory of sets in the same format; every `base_*` and `iters_*` file in it
-//! is checked in the same way.
+//! `DARTS_GOLDEN_DIR` names a further directory of sets in the same format; every `base_*`, `iters_*` and `eval_*` file in
+//! it is checked in the same way.
 
 mod base;
 mod comparison;
+mod evaluation;
 mod iterations;
 mod network;
 mod operators;
@@ -23,12 +24,19 @@ use set::{OWN_DIRECTORY, Set};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-/// The sets of the repository, then those of `DARTS_GOLDEN_DIR`, whose names begin with `kind`.
+/// The sets of the repository, then those of `DARTS_GOLDEN_DIR`, whose names begin with `kind`. Those of the evaluation
+/// phase are too large for the repository: without `DARTS_GOLDEN_DIR` they are looked for beside it.
 fn sets(kind: &str) -> Vec<Set> {
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/golden"));
     let further = std::env::var_os("DARTS_GOLDEN_DIR").map(PathBuf::from);
+    let further = further.or_else(|| (kind == "eval" && beside.is_dir()).then_some(beside));
     let directories = std::iter::once(PathBuf::from(OWN_DIRECTORY)).chain(further);
     let sets: Vec<Set> = directories.flat_map(|directory| Set::all(&directory, kind)).collect();
-    assert!(!sets.is_empty(), "no set of kind {kind}");
+    if kind == "eval" && sets.is_empty() {
+        println!("skipped: no set of the evaluation phase in ../shared/golden or DARTS_GOLDEN_DIR");
+    } else {
+        assert!(!sets.is_empty(), "no set of kind {kind}");
+    }
     sets
 }
 
@@ -100,6 +108,23 @@ fn operators_in_f32() {
 }
 
 #[test]
+fn evaluation_in_f64() {
+    run("eval", Bar::Exact, |set| evaluation::check(set, Reference::<f64>::new, 0));
+}
+
+#[test]
+fn model_files_hold_what_the_official_network_loads() {
+    sets("eval").iter().for_each(evaluation::check_model_file);
+}
+
+#[test]
+fn evaluation_in_f32() {
+    run_on_cpu("eval", |set: &Set, cpu: &dyn Fn() -> Cpu| {
+        from_some_neighbour(set, |neighbour| evaluation::check(set, cpu, neighbour))
+    });
+}
+
+#[test]
 fn base_on_the_gpu() {
     if gpu().is_some() {
         run("base", Bar::Noise, |set| {
@@ -119,5 +144,14 @@ fn iterations_on_the_gpu() {
 fn operators_on_the_gpu() {
     if gpu().is_some() {
         run("ops", Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+    }
+}
+
+#[test]
+fn evaluation_on_the_gpu() {
+    if gpu().is_some() {
+        run("eval", Bar::Noise, |set| {
+            from_some_neighbour(set, |neighbour| evaluation::check(set, || gpu().unwrap(), neighbour))
+        });
     }
 }

@@ -4,6 +4,7 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::nn::Parameters;
 use darts::random::{Stream, generator};
 use darts::search::bilevel::FINITE_DIFFERENCE;
 use darts::search::{BatchView, Bilevel, BilevelSettings};
@@ -33,6 +34,14 @@ impl<T> Batch<T> {
 
     pub fn view(&self) -> BatchView<'_, T> {
         BatchView { images: &self.images, labels: &self.labels }
+    }
+}
+
+impl<T: Scalar> Batch<T> {
+    /// The tensors of these names.
+    pub fn new(set: &Set, images: &str, labels: &str) -> Self {
+        let labels = set.get(labels).values.iter().map(|&label| label as u32).collect();
+        Batch { images: cast(&set.get(images).to_nhwc()), labels }
     }
 }
 
@@ -119,30 +128,16 @@ impl<B: Backend> Network<B> {
         self.move_to_neighbour();
     }
 
-    /// Nudges each weight by a rounding of f32, up, down or not at all.
     fn move_to_neighbour(&mut self) {
-        if self.neighbour == 0 {
-            return;
-        }
-        let mut random = generator(self.neighbour, Stream::Test, 0);
         let span = self.bilevel.supernet.spans.weights;
-        let nudge = |x: f64| x * (1.0 + f64::from(random.random_range(-1i32..=1)) * f64::from(f32::EPSILON));
-        let values: Vec<f64> = self.read(span).into_iter().map(nudge).collect();
+        let mut values = self.read(span);
+        move_to_neighbour(&mut values, self.neighbour);
         self.bilevel.tape.backend().write(span, &cast(&values));
     }
 
     fn write_weights(&mut self, set: &Set, span: Span, prefix: &str) {
-        let supernet = &self.bilevel.supernet;
-        let mut values = vec![B::Scalar::default(); supernet.parameters.len()];
-        for parameter in supernet.parameters.iter() {
-            let tensor = set.get(&format!("{prefix}.{}", parameter.name));
-            assert_eq!(tensor.values.len(), parameter.part.len, "{}", parameter.name);
-            for i in 0..parameter.part.len {
-                values[parameter.part.offset + i] =
-                    B::Scalar::of(tensor.values[parameter.layout.official(i)]);
-            }
-        }
-        self.bilevel.tape.backend().write(span, &values);
+        let values = flat(set, &self.bilevel.supernet.parameters, prefix);
+        self.bilevel.tape.backend().write(span, &cast(&values));
     }
 
     fn write_alphas(&mut self, set: &Set, span: Span, prefix: &str) {
@@ -155,11 +150,9 @@ impl<B: Backend> Network<B> {
     }
 
     pub fn batch(&self, set: &Set, half: &str, index: usize) -> Batch<B::Scalar> {
-        let images = set.get(&format!("data.{half}_x.{index}")).to_nhwc();
-        let labels: Vec<u32> =
-            set.get(&format!("data.{half}_y.{index}")).values.iter().map(|&label| label as u32).collect();
-        assert!(labels.iter().all(|&label| (label as usize) < self.classes));
-        Batch { images: images.into_iter().map(B::Scalar::of).collect(), labels }
+        let batch = Batch::new(set, &format!("data.{half}_x.{index}"), &format!("data.{half}_y.{index}"));
+        assert!(batch.labels.iter().all(|&label| (label as usize) < self.classes));
+        batch
     }
 
     pub fn read(&self, span: Span) -> Vec<f64> {
@@ -172,16 +165,7 @@ impl<B: Backend> Network<B> {
 
     /// Compares a flat vector, tensor by tensor.
     pub fn compare_weights(&self, rows: &mut Comparisons, set: &Set, span: Span, prefix: &str, behind: bool) {
-        let ours = self.read(span);
-        for parameter in self.bilevel.supernet.parameters.iter() {
-            let name = format!("{prefix}.{}", parameter.name);
-            let expected = &set.get(&name).values;
-            let expected: Vec<f64> =
-                (0..expected.len()).map(|i| expected[parameter.layout.official(i)]).collect();
-            let part = parameter.part.offset..parameter.part.offset + parameter.part.len;
-            let group = format!("{prefix}.{}", parameter.name.split('.').next().unwrap());
-            rows.add(&name, &group, &ours[part], &expected).behind_finite_difference(behind);
-        }
+        compare_weights(rows, set, &self.bilevel.supernet.parameters, &self.read(span), prefix, behind);
     }
 
     /// Compares a pair of alpha tensors.
@@ -196,25 +180,79 @@ impl<B: Backend> Network<B> {
     /// Compares the running statistics of every batch norm, those of shared pools with each edge's.
     pub fn compare_running(&self, rows: &mut Comparisons, set: &Set, prefix: &str, behind: bool) {
         let ours = self.read(self.bilevel.supernet.spans.running);
-        let mut compared = 0;
-        for running in self.bilevel.supernet.parameters.running() {
-            let start = running.part.offset;
-            let [mean, variance] =
-                [start, start + running.channels].map(|at| &ours[at..at + running.channels]);
-            for name in &running.names {
-                let part = name.split('.').next().unwrap();
-                for (kind, ours) in [("running_mean", mean), ("running_var", variance)] {
-                    let name = format!("{prefix}.{name}.{kind}");
-                    let expected = &set.get(&name).values;
-                    rows.add(&name, &format!("{prefix}.{part}"), ours, expected)
-                        .behind_finite_difference(behind);
-                    compared += 1;
-                }
+        compare_running(rows, set, &self.bilevel.supernet.parameters, &ours, prefix, behind);
+    }
+}
+
+/// The weights that a set holds under a prefix, in our layout.
+pub fn flat(set: &Set, parameters: &Parameters, prefix: &str) -> Vec<f64> {
+    let mut values = vec![0.0; parameters.len()];
+    for parameter in parameters.iter() {
+        let tensor = set.get(&format!("{prefix}.{}", parameter.name));
+        assert_eq!(tensor.values.len(), parameter.part.len, "{}", parameter.name);
+        for i in 0..parameter.part.len {
+            values[parameter.part.offset + i] = tensor.values[parameter.layout.official(i)];
+        }
+    }
+    values
+}
+
+/// Nudges each weight by a rounding of f32, up, down or not at all; neighbour 0 is where they are.
+pub fn move_to_neighbour(weights: &mut [f64], neighbour: u64) {
+    if neighbour == 0 {
+        return;
+    }
+    let mut random = generator(neighbour, Stream::Test, 0);
+    for weight in weights {
+        *weight *= 1.0 + f64::from(random.random_range(-1i32..=1)) * f64::from(f32::EPSILON);
+    }
+}
+
+/// Compares a flat vector, tensor by tensor.
+pub fn compare_weights(
+    rows: &mut Comparisons,
+    set: &Set,
+    parameters: &Parameters,
+    ours: &[f64],
+    prefix: &str,
+    behind: bool,
+) {
+    for parameter in parameters.iter() {
+        let name = format!("{prefix}.{}", parameter.name);
+        let expected = &set.get(&name).values;
+        let expected: Vec<f64> =
+            (0..expected.len()).map(|i| expected[parameter.layout.official(i)]).collect();
+        let part = parameter.part.offset..parameter.part.offset + parameter.part.len;
+        let group = format!("{prefix}.{}", parameter.name.split('.').next().unwrap());
+        rows.add(&name, &group, &ours[part], &expected).behind_finite_difference(behind);
+    }
+}
+
+/// Compares the running statistics of every batch norm, those of shared pools with each edge's.
+pub fn compare_running(
+    rows: &mut Comparisons,
+    set: &Set,
+    parameters: &Parameters,
+    ours: &[f64],
+    prefix: &str,
+    behind: bool,
+) {
+    let mut compared = 0;
+    for running in parameters.running() {
+        let start = running.part.offset;
+        let [mean, variance] = [start, start + running.channels].map(|at| &ours[at..at + running.channels]);
+        for name in &running.names {
+            let part = name.split('.').next().unwrap();
+            for (kind, ours) in [("running_mean", mean), ("running_var", variance)] {
+                let name = format!("{prefix}.{name}.{kind}");
+                let expected = &set.get(&name).values;
+                rows.add(&name, &format!("{prefix}.{part}"), ours, expected).behind_finite_difference(behind);
+                compared += 1;
             }
         }
-        let given = set.names().filter(|name| name.starts_with(prefix) && name.contains("running_")).count();
-        assert_eq!(compared, given, "{}: number of running statistics", set.name);
     }
+    let given = set.names().filter(|name| name.starts_with(prefix) && name.contains("running_")).count();
+    assert_eq!(compared, given, "{}: number of running statistics", set.name);
 }
 
 fn cast<T: Scalar>(values: &[f64]) -> Vec<T> {

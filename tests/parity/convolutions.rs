@@ -7,26 +7,23 @@ use crate::common::{Call, Case};
 use crate::{check, size};
 
 fn convolution(case: &mut Case) -> Convolution {
-    let (kernel, stride) = (case.choose(&[1, 3, 3, 5]), case.choose(&[1, 2]));
-    let channels = case.choose(&[1, 2, 3, 3, 4, 17]);
-    let out_channels = if case.one_in(2) {
-        // As the tape places what a cell reads.
-        case.align_slots();
-        case.choose(&[8, 48, 48, 96])
-    } else {
-        case.channels()
-    };
-    let shape = case.shape(channels, 400_000 / (kernel * kernel * out_channels));
-    let output_shape = shape.strided(stride, out_channels);
+    let (kernel, stride) = (case.choose(&[1, 2, 3, 3, 5]), case.choose(&[1, 2]));
+    let channels = case.choose(&[1, 2, 3, 3, 4, 17, 48]);
+    let out_channels = case.channels();
+    let mut shape = case.shape(channels, 400_000 / (kernel * kernel * out_channels));
+    let padding = (kernel - 1) / 2;
+    [shape.h, shape.w] = [shape.h, shape.w].map(|side| side.max((kernel - 2 * padding) as u32));
+    let output_shape = shape.windows(kernel, stride, padding, out_channels).unwrap();
     let terms = kernel * kernel * channels;
-    let input = Operand { data: case.slot(shape.len()), shape, norm: None };
+    let input = case.operand(shape);
     let weights = case.span(terms * out_channels, 1.0 / (terms as f64).sqrt());
     let floor = output_shape.pixels();
     Convolution {
         input,
+        relu: case.one_in(2),
         kernel,
         stride,
-        padding: (kernel - 1) / 2,
+        padding,
         weights,
         output: case.result_slot("output", output_shape.len(), terms),
         output_shape,
@@ -48,6 +45,10 @@ fn convolution_backward() {
         let gradient = ConvolutionGradient {
             cotangent: case.cotangent(shape.len(), shape.c as usize),
             weights: case.result_span("weights", operator.weights.len, pixels, size(pixels)),
+            input: case.one_in(2).then(|| {
+                let terms = operator.kernel * operator.kernel * shape.c as usize;
+                case.target("input", operator.input.shape.len(), terms)
+            }),
         };
         Call::ConvolutionBackward(operator, gradient)
     });
@@ -94,7 +95,7 @@ fn branch_of(
 
 /// What a cell of the paper has: as many channels out as in, windows of 3 and 5, slots where the tape places them.
 fn cell_separable(case: &mut Case) -> Separable {
-    case.align_slots();
+    case.align();
     let stride = case.choose(&[1, 1, 2]);
     let channels = case.choose(&[16, 32, 64]);
     let shape = case.shape(channels, 40_000);
@@ -194,7 +195,7 @@ fn pointwise(case: &mut Case) -> Pointwise {
 
 /// What cells are made of: numbers of channels of which 16-byte words are made, in slots that begin at such.
 fn cell_pointwise(case: &mut Case) -> Pointwise {
-    case.align_slots();
+    case.align();
     let out_channels = case.choose(&[16, 32, 48, 64, 64, 80]);
     let inputs: Vec<_> =
         (0..case.random.random_range(1..5)).map(|_| case.choose(&[8, 16, 32, 48, 64, 96])).collect();
@@ -391,6 +392,43 @@ fn pool_variances_do_not_cancel() {
         // Sums of nine such pixels are themselves rounded at 9000.
         case.expect("variance of averages", span.part(48, 16), 768, 9.0);
         Call::PoolForward(operator)
+    });
+}
+
+fn window_pool(case: &mut Case) -> WindowPool {
+    let (kernel, stride): (usize, usize) = (case.choose(&[1, 2, 3, 3, 5]), case.choose(&[1, 2, 3]));
+    let padding = case.random.random_range(0..kernel.div_ceil(2));
+    let channels = case.channels();
+    let mut shape = case.shape(channels, 40_000);
+    [shape.h, shape.w] = [shape.h, shape.w].map(|side| side.max((kernel - 2 * padding) as u32));
+    let output_shape = shape.windows(kernel, stride, padding, channels).unwrap();
+    WindowPool {
+        input: case.operand(shape),
+        relu: case.one_in(2),
+        kind: case.choose(&[PoolKind::Maximum, PoolKind::Average]),
+        kernel,
+        stride,
+        padding,
+        output: case.result_slot("output", output_shape.len(), kernel * kernel),
+        output_shape,
+    }
+}
+
+#[test]
+fn window_pool_forward() {
+    check(27, |case| Call::WindowPoolForward(window_pool(case)));
+}
+
+#[test]
+fn window_pool_backward() {
+    check(28, |case| {
+        let operator = window_pool(case);
+        case.forget_results();
+        let gradient = WindowPoolGradient {
+            output: case.slot(operator.output_shape.len()),
+            input: case.target("input", operator.input.shape.len(), operator.kernel * operator.kernel),
+        };
+        Call::WindowPoolBackward(operator, gradient)
     });
 }
 

@@ -142,3 +142,43 @@ fn mixed_gradient(case: &mut Case, operator: &Mixed, branch: &MixedBranch) -> Mi
         identity: branch.norm.is_none().then(|| case.target("identity", operator.shape.len(), 1)),
     }
 }
+
+fn join(case: &mut Case) -> Join {
+    let channels = case.channels();
+    let shape = case.shape(channels, 30_000);
+    let images = shape.n as usize;
+    let branches = (0..case.random.random_range(1..4)).map(|_| JoinBranch {
+        input: case.operand(shape),
+        factors: case.one_in(2).then(|| {
+            let factors: Vec<f32> = (0..images).map(|_| case.choose(&[0.0, 1.25])).collect();
+            case.span_of(&factors)
+        }),
+    });
+    let branches: Vec<_> = branches.collect();
+    let output = case.result_slot("output", shape.len(), 2 * branches.len());
+    Join { branches, output, shape }
+}
+
+#[test]
+fn join_forward() {
+    check(29, |case| Call::JoinForward(join(case)));
+}
+
+#[test]
+fn join_backward() {
+    check(30, |case| {
+        let operator = join(case);
+        case.forget_results();
+        let (channels, pixels) = (operator.shape.c as usize, operator.shape.pixels());
+        let output = case.slot(operator.shape.len());
+        let branches = (0..operator.branches.len()).map(|_| JoinBranchGradient {
+            input: case.target("input", operator.shape.len(), 2),
+            sums: case.one_in(2).then(|| Sums {
+                total: case.result_span("total", channels, pixels, size(pixels)),
+                products: case.result_span("products", channels, pixels, size(pixels)),
+            }),
+        });
+        let gradient = JoinGradient { output, branches: branches.collect() };
+        Call::JoinBackward(operator, gradient)
+    });
+}

@@ -89,6 +89,7 @@ fn cross_entropy() {
             classes,
             result: case.result_span("result", 3, rows + classes, 1.0),
             gradient: case.result_slot("gradient", rows * classes, 4),
+            weight: case.choose(&[1.0, 0.4]),
         })
     });
 }
@@ -104,6 +105,7 @@ fn cross_entropy_breaks_ties_by_index() {
             classes: 10,
             result: case.result_span("result", 3, 50, 1.0),
             gradient: case.result_slot("gradient", 400, 4),
+            weight: 1.0,
         })
     });
 }

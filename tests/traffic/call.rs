@@ -48,6 +48,7 @@ pub struct Call {
     read: BTreeMap<Place, usize>,
     written: BTreeMap<Place, usize>,
     scratch: usize,
+    stored: usize,
     /// See [`Work::products`].
     pub products: usize,
     /// See [`Work::operations`].
@@ -78,6 +79,11 @@ impl Call {
     /// Reads or writes elements of the scratch memory.
     pub fn scratch(&mut self, elements: usize) {
         self.scratch += elements;
+    }
+
+    /// Reads or writes elements of the scratch memory that are stored as activations are.
+    pub fn stored_scratch(&mut self, elements: usize) {
+        self.stored += elements;
     }
 
     /// Reads some elements of a value as its readers see it.
@@ -125,7 +131,8 @@ impl Call {
             Place::State(_) => len * WIDE,
         };
         let moved: usize = self.read.iter().chain(&self.written).map(bytes).sum();
-        Work { bytes: moved + WIDE * self.scratch, products: self.products, operations: self.operations }
+        let scratch = WIDE * self.scratch + element * self.stored;
+        Work { bytes: moved + scratch, products: self.products, operations: self.operations }
     }
 }
 
@@ -137,5 +144,7 @@ fn a_place_counts_once() {
     call.read_some(slot, 4);
     call.read([Span { offset: 8, len: 3 }]);
     call.deliver(Target { slot, accumulate: true }, 5);
-    assert_eq!(call.work(2).bytes, 10 * 2 + 3 * 4 + 5 * 2);
+    call.scratch(7);
+    call.stored_scratch(6);
+    assert_eq!(call.work(2).bytes, 10 * 2 + 3 * 4 + 5 * 2 + 7 * 4 + 6 * 2);
 }

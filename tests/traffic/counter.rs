@@ -60,8 +60,9 @@ impl Counter {
         });
     }
 
-    /// `sum(g)` and the `sum(g * xhat)` of values under gradients of one shape.
-    fn channel_sums(&mut self, shape: Shape, groups: &[Group]) {
+    /// `sum(g)` and the `sum(g * xhat)` of values under gradients of one shape, and what each weight passes on to an
+    /// identity.
+    fn channel_sums(&mut self, shape: Shape, groups: &[Group], identities: &[(Span, Target)]) {
         let c = shape.c as usize;
         self.add("channel_sums", |call| {
             for (gradient, values) in groups {
@@ -69,6 +70,11 @@ impl Counter {
                 call.scratch(chunks(shape.pixels()) * (values.len() + 1) * c);
                 call.operations += (1 + 2 * values.len()) * gradient.len;
                 values.iter().for_each(|&(data, norm)| call.read_standardised(data, norm));
+            }
+            for &(weight, target) in identities {
+                call.read([weight]);
+                call.deliver(target, target.slot.len);
+                call.operations += target.slot.len;
             }
         });
     }
@@ -78,33 +84,31 @@ impl Counter {
         let shape = first.input.shape;
         let group =
             |reduce: &BatchNormReduce| (reduce.gradient, vec![(reduce.input.data, reduce.input.norm)]);
-        self.channel_sums(shape, &reduces.iter().map(group).collect::<Vec<_>>());
+        self.channel_sums(shape, &reduces.iter().map(group).collect::<Vec<_>>(), &[]);
         let results = reduces.iter().flat_map(|reduce| [reduce.sums.total, reduce.sums.products]);
         self.sums(chunks(shape.pixels()), results);
     }
 
-    fn separable_weights(&mut self, op: &Separable, gradient: &SeparableGradient) {
-        let blocks = chunks(op.output_shape.pixels());
-        self.add("separable_weights", |call| {
-            read_sources(call, op);
+    /// Gradients of depthwise results, and where asked for partial gradients of all weights.
+    fn separable_gradients(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
+        let (pixels, blocks) = (op.output_shape.pixels(), bands(op.output_shape));
+        self.add(if weights { "separable_gradients" } else { "separable_depthwise" }, |call| {
             for (source, branch, gradient) in branches(op, gradient) {
                 call.read_cotangent(&gradient.cotangent);
-                call.read([branch.depthwise]);
-                call.scratch(blocks * branch.pointwise.len);
-                call.operations += 2 * taps(op, source, branch);
+                call.read([branch.pointwise]);
+                call.stored_scratch(pixels * source.input.shape.c as usize);
                 call.products += products(op, branch);
+                if weights {
+                    call.read([branch.depthwise]);
+                    call.scratch(blocks * (branch.pointwise.len + branch.depthwise.len));
+                    call.operations += 4 * taps(op, source, branch);
+                    call.products += products(op, branch);
+                }
+            }
+            if weights {
+                read_sources(call, op);
             }
         });
-        self.add("depthwise_weights", |call| {
-            read_sources(call, op);
-            for (source, branch, _) in branches(op, gradient) {
-                call.scratch(op.output_shape.pixels() * source.input.shape.c as usize);
-                call.scratch(blocks * branch.depthwise.len);
-                call.operations += 2 * taps(op, source, branch);
-            }
-        });
-        let results = branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
-        self.sums(blocks, results);
     }
 }
 
@@ -156,11 +160,20 @@ impl Backend for Counter {
             call.products += convolution_products(op);
         });
         self.sums(blocks, [gradient.weights].into_iter());
+        let Some(target) = gradient.input else { return };
+        self.add("convolution_input", |call| {
+            call.read_cotangent(&gradient.cotangent);
+            call.read([op.weights]);
+            if op.relu {
+                call.read_value(&op.input, op.input.data.len);
+            }
+            call.deliver(target, op.input.data.len);
+            call.operations += convolution_products(op);
+        });
     }
 
     fn separable_forward(&mut self, op: &Separable) {
-        let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
-        let blocks = tiles(rows, columns);
+        let (blocks, columns) = (bands(op.output_shape), op.output_shape.c as usize);
         let branches = || op.sources.iter().flat_map(|s| s.branches.iter().map(move |branch| (s, branch)));
         self.add("separable_forward", |call| {
             read_sources(call, op);
@@ -177,17 +190,10 @@ impl Backend for Counter {
 
     fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
         let pixels = op.output_shape.pixels();
-        self.add("separable_depthwise", |call| {
-            for (source, branch, gradient) in branches(op, gradient) {
-                call.read_cotangent(&gradient.cotangent);
-                call.read([branch.pointwise]);
-                call.scratch(pixels * source.input.shape.c as usize);
-                call.products += products(op, branch);
-            }
-        });
+        self.separable_gradients(op, gradient, weights);
         self.add("depthwise_input", |call| {
             for (source, branch, _) in branches(op, gradient) {
-                call.scratch(pixels * source.input.shape.c as usize);
+                call.stored_scratch(pixels * source.input.shape.c as usize);
                 call.read([branch.depthwise]);
                 call.operations += 2 * taps(op, source, branch);
             }
@@ -197,7 +203,9 @@ impl Backend for Counter {
             }
         });
         if weights {
-            self.separable_weights(op, gradient);
+            let results =
+                branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
+            self.sums(bands(op.output_shape), results);
         }
         let sources = op.sources.iter().zip(&gradient.sources);
         let reduces: Vec<_> = sources
@@ -248,7 +256,7 @@ impl Backend for Counter {
     }
 
     fn pool_forward(&mut self, op: &Pool) {
-        let blocks = chunks(op.output_shape.pixels());
+        let blocks = pool_blocks(op);
         self.add("pool_forward", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.write([op.maximum, op.average]);
@@ -260,17 +268,40 @@ impl Backend for Counter {
 
     fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let values = op.output_shape.len();
-        self.add("pool_windows", |call| {
+        self.add("pool_backward", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.read_cotangent(&gradient.maximum);
             call.read_cotangent(&gradient.average);
-            call.scratch(3 * values);
-            call.operations += values;
-        });
-        self.add("pool_input", |call| {
-            call.scratch(3 * values);
             call.deliver(gradient.input, op.input.data.len);
-            call.operations += pool_taps(op) + values;
+            call.operations += pool_taps(op) + 2 * values;
+        });
+    }
+
+    fn window_pool_forward(&mut self, op: &WindowPool) {
+        self.add("window_pool_forward", |call| {
+            call.read_value(&op.input, op.input.data.len);
+            call.write([op.output]);
+            call.operations += op.kernel * op.kernel * op.output.len;
+        });
+    }
+
+    fn window_pool_backward(&mut self, op: &WindowPool, gradient: &WindowPoolGradient) {
+        let (maximum, values) = (op.kind == PoolKind::Maximum, op.output.len);
+        if maximum {
+            self.add("window_pool_places", |call| {
+                call.read_value(&op.input, op.input.data.len);
+                call.scratch(values);
+                call.operations += op.kernel * op.kernel * values;
+            });
+        }
+        self.add("window_pool_input", |call| {
+            call.read([gradient.output]);
+            call.scratch(if maximum { values } else { 0 });
+            if op.relu {
+                call.read_value(&op.input, op.input.data.len);
+            }
+            call.deliver(gradient.input, op.input.data.len);
+            call.operations += op.kernel * op.kernel * values;
         });
     }
 
@@ -309,6 +340,36 @@ impl Backend for Counter {
         });
     }
 
+    fn join_forward(&mut self, op: &Join) {
+        self.add("join_forward", |call| {
+            for branch in &op.branches {
+                call.read_value(&branch.input, branch.input.data.len);
+                call.read(branch.factors);
+                call.operations += 2 * branch.input.data.len;
+            }
+            call.write([op.output]);
+        });
+    }
+
+    fn join_backward(&mut self, op: &Join, gradient: &JoinGradient) {
+        self.add("join_backward", |call| {
+            call.read([gradient.output]);
+            for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
+                call.read(branch.factors);
+                call.deliver(gradient.input, branch.input.data.len);
+                call.operations += branch.input.data.len;
+            }
+        });
+        let branches = op.branches.iter().zip(&gradient.branches);
+        let reduces: Vec<_> = branches
+            .filter_map(|(branch, gradient)| {
+                let (gradient, sums) = (gradient.input.slot, gradient.sums?);
+                Some(BatchNormReduce { gradient, input: branch.input, sums })
+            })
+            .collect();
+        self.reduce(&reduces);
+    }
+
     fn mixed_forward(&mut self, op: &Mixed) {
         self.add("mixed_forward", |call| {
             for branch in &op.branches {
@@ -323,29 +384,23 @@ impl Backend for Counter {
 
     fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let values = op.branches.iter().map(|branch| (branch.data, branch.norm)).collect();
-        self.channel_sums(op.shape, &[(gradient.output, values)]);
-        let products = gradient.branches.iter().map(|branch| branch.products);
-        self.sums(chunks(op.shape.pixels()), products.chain([gradient.total]));
-        self.add("mixed_weights", |call| {
-            call.read([gradient.total]);
+        let identities: Vec<_> = op
+            .branches
+            .iter()
+            .zip(&gradient.branches)
+            .filter_map(|(branch, gradient)| Some((branch.weight, gradient.identity?)))
+            .collect();
+        self.channel_sums(op.shape, &[(gradient.output, values)], &identities);
+        let blocks = chunks(op.shape.pixels());
+        self.add("mixed_finish", |call| {
+            call.scratch(blocks * gradient.total.len);
+            call.write([gradient.total]);
             for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
-                call.read([gradient.products, gradient.weight]);
+                call.scratch(blocks * gradient.products.len);
+                call.read([gradient.weight]);
                 call.read(branch.norm.into_iter().flat_map(|norm| norm.gamma.into_iter().chain(norm.beta)));
-                call.write([gradient.weight]);
-                call.operations += 2 * gradient.products.len;
-            }
-        });
-        if gradient.branches.iter().all(|branch| branch.identity.is_none()) {
-            return;
-        }
-        self.add("mixed_identity", |call| {
-            call.read([gradient.output]);
-            for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
-                if let Some(target) = gradient.identity {
-                    call.read([branch.weight]);
-                    call.deliver(target, target.slot.len);
-                    call.operations += target.slot.len;
-                }
+                call.write([gradient.products, gradient.weight]);
+                call.operations += (blocks + 2) * gradient.products.len;
             }
         });
     }

@@ -15,6 +15,18 @@ pub fn tiles(rows: usize, columns: usize) -> usize {
     rows.div_ceil(if columns <= 16 { 256 } else { 64 })
 }
 
+/// Blocks of a pool's results, where shared memory holds their lines as it does those of the paper.
+pub fn pool_blocks(op: &Pool) -> usize {
+    let (n, h, w) = (op.output_shape.n as usize, op.output_shape.h as usize, op.output_shape.w as usize);
+    let most = 8.max(128 / w);
+    (n * h).div_ceil(if most >= h { most / h * h } else { h.div_ceil(h.div_ceil(most)) })
+}
+
+/// Blocks of images of separable convolutions, as the CUDA backend cuts them: of 4 pixels for each channel, or an image.
+pub fn bands(output: Shape) -> usize {
+    (output.n as usize).div_ceil((4 * output.c as usize).div_ceil(output.image_pixels()))
+}
+
 /// Input pixels that a 1x1 convolution reads: all, or of each 2x2 block the first and the last.
 pub fn pixels_read(op: &Pointwise, input: Shape) -> usize {
     match op.stride() {

@@ -74,7 +74,7 @@ pub fn rows<'a>(
         .map(|(&kernel, works)| Row {
             kernel,
             must: must(works),
-            traffic: counted.map(|counted| counted[kernel]),
+            traffic: counted.map(|counted| counted.get(kernel).copied().unwrap_or_default()),
             calls: &large[kernel],
         })
         .collect();

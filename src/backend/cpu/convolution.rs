@@ -1,7 +1,8 @@
-//! Dense convolution of the stem: one product of matrices for each row of outputs and of taps.
+//! Dense convolution: one product of matrices for each row of outputs and of taps.
 //!
 //! In a zero-padded image the taps of a row of the window are contiguous, so neighbouring outputs are
-//! overlapping rows of one matrix, and nothing is rearranged.
+//! overlapping rows of one matrix, and nothing is rearranged. The input gradient adds to such rows, so it
+//! takes a product for each tap, under which they do not overlap.
 
 use std::ops::Range;
 
@@ -9,8 +10,8 @@ use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
-use super::stream::{Activate, FormCotangent};
-use super::weights::combine_matrix;
+use super::stream::{Activate, Deliver, FormCotangent, affine, target_area};
+use super::weights::{combine_matrix, transpose};
 use super::{Convolution, ConvolutionGradient, Cpu};
 
 #[derive(Clone, Copy)]
@@ -63,20 +64,29 @@ impl Geometry {
         self.kernel * self.in_channels
     }
 
+    /// Where the image begins in its padded copy.
+    fn inset(&self) -> usize {
+        self.padding * (self.row + self.in_channels)
+    }
+
+    /// Elements of an image.
+    fn in_len(&self) -> usize {
+        self.in_h * self.in_w * self.in_channels
+    }
+
     /// Copies an image into the inside of its padded copy.
     fn pad(&self, op: &Convolution, memory: Memory, image: usize, target: Area) -> Activate {
-        let len = self.in_h * self.in_w * self.in_channels;
         Activate {
-            source: memory.slot(op.input.data).part(image * len, len),
+            source: memory.slot(op.input.data).part(image * self.in_len(), self.in_len()),
             source_row: self.in_w * self.in_channels,
-            target: target.from(self.padding * (self.row + self.in_channels)),
+            target: target.from(self.inset()),
             target_row: self.row,
             target_pitch: self.in_channels,
             rows: self.in_h,
             columns: self.in_w,
             channels: self.in_channels,
-            affine: None,
-            relu: false,
+            affine: affine(memory, op.input.norm),
+            relu: op.relu,
         }
     }
 
@@ -116,9 +126,20 @@ impl Cpu {
         let units = geometry.units;
         let len = piece(op.weights.len);
         let partials = self.partials.at_least(units.count() * len);
-        let scratch_len = piece(geometry.rows * geometry.row) + piece(geometry.out_w * geometry.out_channels);
+        let transposed = self.prepared.at_least(if gradient.input.is_some() { len } else { 0 });
+        let scratch_len =
+            2 * piece(geometry.rows * geometry.row) + piece(geometry.out_w * geometry.out_channels);
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
         let (memory, instructions) = (self.memory(), self.instructions);
+        if gradient.input.is_some() {
+            let [rows, columns] = [geometry.in_channels, geometry.out_channels];
+            for first in (0..op.weights.len).step_by(rows * columns) {
+                // SAFETY: a tap is `[in_channels][out_channels]`.
+                unsafe {
+                    transpose(memory.span(op.weights).from(first), rows, columns, transposed.from(first))
+                };
+            }
+        }
         self.team.each(units.count(), &|member, unit| {
             let backward = Backward {
                 op,
@@ -126,6 +147,7 @@ impl Cpu {
                 geometry,
                 images: units.images(unit),
                 memory,
+                transposed,
                 scratch: scratch.part(member * scratch_len, scratch_len),
                 partials: partials.part(unit * len, len),
             };
@@ -202,6 +224,8 @@ struct Backward<'a> {
     geometry: Geometry,
     images: Range<usize>,
     memory: Memory,
+    /// `[tap][out_channels][in_channels]`, for the input gradient.
+    transposed: Area,
     scratch: Area,
     partials: Area,
 }
@@ -210,42 +234,108 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let geometry = &self.geometry;
-        let (channels, taps) = (geometry.out_channels, geometry.taps());
+        let padded_len = geometry.rows * geometry.row;
         let mut carver = Carver::new(self.scratch);
-        let padded = carver.take(geometry.rows * geometry.row);
-        let cotangent = carver.take(geometry.out_w * channels);
+        let (padded, slopes) = (carver.take(padded_len), carver.take(padded_len));
+        let cotangent = carver.take(geometry.out_w * geometry.out_channels);
         // SAFETY: images lie in the slots; the padded image reaches as far as the windows.
         unsafe {
-            padded.slice_mut(0, geometry.rows * geometry.row).fill(0.0);
+            padded.slice_mut(0, padded_len).fill(0.0);
             self.partials.slice_mut(0, self.op.weights.len).fill(0.0);
             for index in self.images.clone() {
                 V::call(geometry.pad(self.op, self.memory, index, padded));
+                slopes.slice_mut(0, padded_len).fill(0.0);
                 for row in 0..geometry.out_h {
                     V::call(FormCotangent {
                         cotangent: &self.gradient.cotangent,
                         memory: self.memory,
                         pixel: index * geometry.out_pixels() + row * geometry.out_w,
                         pixels: geometry.out_w,
-                        channels,
+                        channels: geometry.out_channels,
                         target: cotangent,
                     });
-                    for tap in 0..geometry.kernel {
-                        V::call(Gemm {
-                            rows: taps,
-                            columns: channels,
-                            inner: geometry.out_w,
-                            a: geometry.inputs(padded, row, tap),
-                            a_row: 1,
-                            a_column: geometry.stride * geometry.in_channels,
-                            b: cotangent,
-                            b_row: channels,
-                            c: self.partials.from(tap * taps * channels),
-                            c_row: channels,
-                            accumulate: true,
-                        });
+                    self.weights::<V>(row, padded, cotangent);
+                    if self.gradient.input.is_some() {
+                        self.slopes::<V>(row, slopes, cotangent);
                     }
                 }
+                self.deliver::<V>(index, padded, slopes);
             }
+        }
+    }
+}
+
+impl Backward<'_> {
+    /// What a row of outputs adds to the gradient of the weights.
+    #[inline(always)]
+    unsafe fn weights<V: Vector>(&self, row: usize, padded: Area, cotangent: Area) {
+        let geometry = &self.geometry;
+        let (channels, taps) = (geometry.out_channels, geometry.taps());
+        for tap in 0..geometry.kernel {
+            // SAFETY: as in `run`.
+            unsafe {
+                V::call(Gemm {
+                    rows: taps,
+                    columns: channels,
+                    inner: geometry.out_w,
+                    a: geometry.inputs(padded, row, tap),
+                    a_row: 1,
+                    a_column: geometry.stride * geometry.in_channels,
+                    b: cotangent,
+                    b_row: channels,
+                    c: self.partials.from(tap * taps * channels),
+                    c_row: channels,
+                    accumulate: true,
+                });
+            }
+        }
+    }
+
+    /// What a row of outputs adds to the gradient of the padded image.
+    #[inline(always)]
+    unsafe fn slopes<V: Vector>(&self, row: usize, slopes: Area, cotangent: Area) {
+        let geometry = &self.geometry;
+        let (kernel, channels) = (geometry.kernel, geometry.in_channels);
+        for tap in 0..kernel * kernel {
+            // SAFETY: as in `run`.
+            unsafe {
+                V::call(Gemm {
+                    rows: geometry.out_w,
+                    columns: channels,
+                    inner: geometry.out_channels,
+                    a: cotangent,
+                    a_row: geometry.out_channels,
+                    a_column: 1,
+                    b: self.transposed.from(tap * geometry.out_channels * channels),
+                    b_row: channels,
+                    c: geometry.inputs(slopes, row, tap / kernel).from(tap % kernel * channels),
+                    c_row: geometry.stride * channels,
+                    accumulate: true,
+                });
+            }
+        }
+    }
+
+    /// Gives an image its gradient, where it gets one.
+    #[inline(always)]
+    unsafe fn deliver<V: Vector>(&self, index: usize, padded: Area, slopes: Area) {
+        let geometry = &self.geometry;
+        let Some(target) = self.gradient.input else { return };
+        // SAFETY: the inside of the padded image lies in scratch; no other unit has the image.
+        unsafe {
+            V::call(Deliver {
+                gradient: slopes.from(geometry.inset()),
+                gradient_row: geometry.row,
+                activated: self.op.relu.then(|| padded.from(geometry.inset())),
+                activated_row: geometry.row,
+                pitch: geometry.in_channels,
+                rows: geometry.in_h,
+                columns: geometry.in_w,
+                channels: geometry.in_channels,
+                target: target_area(self.memory, target, index * geometry.in_len(), geometry.in_len()),
+                accumulate: target.accumulate,
+                sums: None,
+            });
         }
     }
 }

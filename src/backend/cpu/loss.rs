@@ -135,7 +135,7 @@ impl Cpu {
             loss += sum.ln() + largest - f64::from(logits[label]);
             for (i, (slope, &logit)) in slopes.iter_mut().zip(logits).enumerate() {
                 let target = if i == label { 1.0 } else { 0.0 };
-                *slope = ((power(logit) / sum - target) / rows) as f32;
+                *slope = (op.weight * (power(logit) / sum - target) / rows) as f32;
             }
             let before = |i: usize| logits[i] > logits[label] || (logits[i] == logits[label] && i < label);
             let rank = (0..op.classes).filter(|&i| before(i)).count();

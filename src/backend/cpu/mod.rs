@@ -15,6 +15,7 @@ mod batch_norm;
 mod convolution;
 mod depthwise;
 mod gemm;
+mod join;
 mod loss;
 mod memory;
 mod mixed;
@@ -30,6 +31,7 @@ mod statistics;
 mod stream;
 mod team;
 mod weights;
+mod window_pool;
 
 pub use simd::Instructions;
 
@@ -178,6 +180,14 @@ impl Backend for Cpu {
         self.pool_gradient(operator, gradient);
     }
 
+    fn window_pool_forward(&mut self, operator: &WindowPool) {
+        self.pool_windows(operator);
+    }
+
+    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+        self.pool_windows_gradient(operator, gradient);
+    }
+
     fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
         let memory = self.memory();
         // SAFETY: `memory` is borrowed from `self` exclusively.
@@ -200,6 +210,14 @@ impl Backend for Cpu {
 
     fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
         self.mix_backward(operator, gradient);
+    }
+
+    fn join_forward(&mut self, operator: &Join) {
+        self.join(operator);
+    }
+
+    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+        self.join_gradients(operator, gradient);
     }
 
     fn global_pool_forward(&mut self, operator: &GlobalPool) {

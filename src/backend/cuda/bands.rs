@@ -195,3 +195,55 @@ impl Bands {
         self.images as usize * op.output_shape.image_pixels()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Operand, SeparableBranch, SeparableSource, Span};
+
+    /// The candidates of four edges that leave a state.
+    fn operator(shape: Shape, stride: usize) -> Separable {
+        let branches = (0..16).map(|index| SeparableBranch {
+            kernel: [3, 5][index % 2],
+            dilation: 1 + index / 2 % 2,
+            depthwise: Span::default(),
+            pointwise: Span::default(),
+            output: Slot::default(),
+            statistics: Span::default(),
+        });
+        let input = Operand { data: Slot::default(), shape, norm: None };
+        let sources = vec![SeparableSource { input, branches: branches.collect() }];
+        Separable { sources, stride, output_shape: shape.strided(stride, shape.c as usize) }
+    }
+
+    fn branches_of_a_block(shape: Shape, stride: usize, bytes: usize, room: Room) -> Option<u32> {
+        let parts = [Part { source: 0, branches: 0..16 }];
+        Bands::plan(&operator(shape, stride), &parts, bytes, room).map(|bands| bands.branches)
+    }
+
+    #[test]
+    fn the_cells_of_the_paper_fit() {
+        let forward = Room { ring: true, tiles: 1, block: 6, branch: 0 };
+        let backward = Room { ring: true, tiles: 2, block: 2, branch: 3 };
+        for (side, channels, stride, branches) in
+            [(32, 16, 1, 4), (16, 32, 1, 4), (8, 64, 1, 1), (32, 32, 2, 2), (16, 64, 2, 1)]
+        {
+            for (bytes, room) in [(4, forward), (2, forward), (4, backward), (2, backward)] {
+                let found = branches_of_a_block(Shape::new(3, side, side, channels), stride, bytes, room);
+                let what = format!("{side}x{side}x{channels} at stride {stride}, {bytes} bytes: {found:?}");
+                assert!(found.is_some_and(|found| found >= branches), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_kernel_or_no_room_is_refused() {
+        let room = Room { ring: true, tiles: 1, block: 6, branch: 0 };
+        for shape in [Shape::new(1, 8, 8, 48), Shape::new(1, 8, 500, 64)] {
+            assert_eq!(branches_of_a_block(shape, 1, 4, room), None, "{shape}");
+        }
+        let mut odd = operator(Shape::new(1, 8, 8, 16), 1);
+        odd.sources[0].input.data.offset = 3;
+        assert!(Bands::plan(&odd, &[Part { source: 0, branches: 0..16 }], 4, room).is_none());
+    }
+}

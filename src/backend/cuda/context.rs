@@ -80,8 +80,9 @@ kernels! {
     activations: {
         "augment": paint;
         "channel_sums": channel_sums;
-        "convolution": convolution_forward convolution_weights;
+        "convolution": convolution_forward_16 convolution_forward_64 convolution_weights convolution_input;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
+        "join": join_forward join_backward;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
         "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
         "pointwise": pointwise_forward_16 pointwise_forward_32 pointwise_forward_64 pointwise_input_32
@@ -90,8 +91,8 @@ kernels! {
         "separable": separable_forward_16 separable_forward_64 separable_forward_bands_16 separable_forward_bands_32
             separable_forward_bands_64 separable_depthwise_16 separable_depthwise_64 separable_depthwise_bands_16
             separable_depthwise_bands_32 separable_depthwise_bands_64 separable_gradients_16 separable_gradients_32
-            separable_gradients_64
-            separable_weights_16 separable_weights_64;
+            separable_gradients_64 separable_weights_16 separable_weights_64;
+        "window_pool": window_pool_forward window_pool_places window_pool_input;
     }
     state: {
         "combine": combine_sums combine_moments batch_norm_forward batch_norm_backward;

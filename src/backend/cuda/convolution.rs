@@ -1,12 +1,11 @@
-//! The stem: `kernels/convolution.cu`.
+//! Dense convolution: `kernels/convolution.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::{Moments, Sum};
-use super::geometry::{CotangentPlace, Factor, Placed, Reader};
+use super::geometry::{CotangentPlace, Factor, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::pointwise::{Tile, packed, rows_per_split};
-use super::{Convolution, ConvolutionGradient, Cuda, Kernel, Precision, Shape, small};
+use super::{Chunks, Convolution, ConvolutionGradient, Cuda, Kernel, Shape, by_width, small, tile};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -17,11 +16,12 @@ struct Parameters {
     stride: u32,
     padding: u32,
     rows_per_split: u32,
-    packed: u32,
+    relu: u32,
     factor: Factor,
+    target: TargetPlace,
     cotangent: CotangentPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 252);
+const _: () = assert!(size_of::<Parameters>() == 260);
 
 fn parameters(op: &Convolution) -> Parameters {
     let factor = Factor {
@@ -37,54 +37,46 @@ fn parameters(op: &Convolution) -> Parameters {
         kernel: small(op.kernel),
         stride: small(op.stride),
         padding: small(op.padding),
+        relu: u32::from(op.relu),
         factor,
         ..Parameters::zeroed()
-    }
-}
-
-impl Parameters {
-    /// Says whether kernels may use 16-byte accesses, now that all operands are known.
-    fn pack(&mut self, precision: Precision) {
-        let of_output = [self.factor.output, self.factor.columns].into_iter();
-        self.packed = packed(precision, of_output.chain(self.cotangent.activations()));
     }
 }
 
 impl Cuda {
     pub(super) fn convolve(&mut self, op: &Convolution) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
-        // The kernel has one form for all widths.
-        let tile = Tile::of(64);
+        let [width, height] = tile(columns);
         let mut scratch = Scratch::default();
         let mut parameters = parameters(op);
-        parameters.factor.partial = scratch.take(rows.div_ceil(tile.rows) * 3 * columns);
-        parameters.pack(self.memory.precision());
+        parameters.factor.partial = scratch.take(rows.div_ceil(height) * 3 * columns);
         self.memory.scratch(&self.context, &scratch);
-        let grid = [rows.div_ceil(tile.rows), columns.div_ceil(tile.columns), 1];
-        self.launch(Kernel::convolution_forward, grid, [tile.threads, 1], &parameters);
+        let kernel = by_width(width, Kernel::convolution_forward_16, Kernel::convolution_forward_64);
+        self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), 1], [256, 1], &parameters);
         self.combine_moments(&[Moments {
             partial: parameters.factor.partial,
             rows: small(rows),
-            rows_per_block: small(tile.rows),
+            rows_per_block: small(height),
             channels: small(columns),
             statistics: op.statistics.place(),
         }]);
     }
 
     pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
-        let (rows, len, columns) = (op.output_shape.pixels(), op.weights.len, op.output_shape.c as usize);
-        let mut parameters = parameters(op);
-        parameters.cotangent = CotangentPlace::from(&gradient.cotangent);
-        parameters.pack(self.memory.precision());
-        let read = op.input.shape.c as usize + (gradient.cotangent.terms.len() + 1) * columns;
-        let each = rows_per_split(rows, read * self.memory.precision().bytes(), len);
-        let splits = rows.div_ceil(each);
-        parameters.rows_per_split = small(each);
+        let (len, columns) = (op.weights.len, op.output_shape.c as usize);
+        let splits = Chunks::of(op.output_shape.pixels());
         let mut scratch = Scratch::default();
-        parameters.factor.partial = scratch.take(splits * len);
+        let mut parameters = parameters(op);
+        parameters.factor.partial = scratch.take(splits.count() * len);
+        parameters.rows_per_split = small(splits.each);
+        parameters.cotangent = CotangentPlace::from(&gradient.cotangent);
         self.memory.scratch(&self.context, &scratch);
-        let tiles = (len / columns).div_ceil(32) * columns.div_ceil(64);
-        self.launch(Kernel::convolution_weights, [splits, tiles, 1], [256, 1], &parameters);
-        self.combine_sums(&[Sum::all(parameters.factor.partial, splits, gradient.weights)]);
+        let tiles = (len / columns).div_ceil(64) * columns.div_ceil(64);
+        self.launch(Kernel::convolution_weights, [splits.count(), tiles, 1], [256, 1], &parameters);
+        self.combine_sums(&[Sum::all(parameters.factor.partial, splits.count(), gradient.weights)]);
+        if let Some(target) = gradient.input {
+            parameters.target = TargetPlace::from(target);
+            self.launch_each(Kernel::convolution_input, op.input.shape.len(), 1, &parameters);
+        }
     }
 }

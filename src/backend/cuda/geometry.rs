@@ -14,6 +14,8 @@ pub const MAX_INPUTS: usize = 17;
 pub const MAX_FACTORS: usize = 18;
 /// Branches of a node.
 pub const MAX_BRANCHES: usize = 128;
+/// Branches of a derived cell's node.
+pub const MAX_JOINED: usize = 8;
 /// Side of the largest window.
 pub const MAX_WINDOW: usize = 7;
 

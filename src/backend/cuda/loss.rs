@@ -42,6 +42,7 @@ struct LossPlace {
     classes: u32,
     result: u32,
     gradient: u32,
+    weight: f32,
 }
 
 fn pool_place(op: &GlobalPool, output: u32) -> PoolPlace {
@@ -101,6 +102,7 @@ impl Cuda {
             classes: small(op.classes),
             result: op.result.place(),
             gradient: op.gradient.place(),
+            weight: op.weight as f32,
         };
         self.launch(Kernel::cross_entropy, [1, 1, 1], [1, 256], &table);
     }

@@ -17,6 +17,7 @@ mod convolution;
 mod devices;
 mod geometry;
 mod graph;
+mod join;
 mod loss;
 mod memory;
 mod mixed;
@@ -25,6 +26,7 @@ mod pointwise;
 mod pool;
 mod separable;
 mod stream;
+mod window_pool;
 
 pub use devices::{devices, first};
 
@@ -254,6 +256,14 @@ impl Backend for Cuda {
         self.pool_gradient(operator, gradient);
     }
 
+    fn window_pool_forward(&mut self, operator: &WindowPool) {
+        self.pool_windows(operator);
+    }
+
+    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+        self.pool_windows_gradient(operator, gradient);
+    }
+
     fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
         self.normalise(norms, mode);
     }
@@ -272,6 +282,14 @@ impl Backend for Cuda {
 
     fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
         self.mix_backward(operator, gradient);
+    }
+
+    fn join_forward(&mut self, operator: &Join) {
+        self.join(operator);
+    }
+
+    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+        self.join_gradients(operator, gradient);
     }
 
     fn global_pool_forward(&mut self, operator: &GlobalPool) {

@@ -1,4 +1,4 @@
-//! Dense convolution: the stem.
+//! Dense convolution: the stem, and the last convolution of the auxiliary head.
 
 use super::*;
 
@@ -10,8 +10,7 @@ impl<S: Storage> Reference<S> {
                 for channel in 0..out_c {
                     let mut sum = zero();
                     visit_taps(op, image, row, column, |tap, x| {
-                        sum += self.value(op.input.data, None, x, 0)
-                            * self.at(op.weights, tap * out_c + channel);
+                        sum += self.convolved(op, x) * self.at(op.weights, tap * out_c + channel);
                     });
                     let y = ((image * out_h + row) * out_w + column) * out_c + channel;
                     self.store(op.output, y, sum);
@@ -24,18 +23,35 @@ impl<S: Storage> Reference<S> {
     pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
         let [n, out_h, out_w, out_c] = sides(op.output_shape);
         let mut sums = vec![zero::<S::Scalar>(); op.weights.len];
+        let mut input = vec![zero::<S::Scalar>(); op.input.data.len];
         for image in 0..n {
             for (row, column) in pixels(out_h, out_w) {
                 for channel in 0..out_c {
                     let y = ((image * out_h + row) * out_w + column) * out_c + channel;
                     let slope = self.cotangent(&gradient.cotangent, y, channel);
                     visit_taps(op, image, row, column, |tap, x| {
-                        sums[tap * out_c + channel] += slope * self.value(op.input.data, None, x, 0);
+                        let value = self.convolved(op, x);
+                        sums[tap * out_c + channel] += slope * value;
+                        if !op.relu || value > zero() {
+                            input[x] += slope * self.at(op.weights, tap * out_c + channel);
+                        }
                     });
                 }
             }
         }
         self.write(gradient.weights, &sums);
+        if let Some(target) = gradient.input {
+            self.deliver(target, &input);
+        }
+    }
+
+    /// Element `index` of the input as the windows see it.
+    fn convolved(&self, op: &Convolution, index: usize) -> S::Scalar {
+        let channel = index % op.input.shape.c as usize;
+        match op.relu {
+            true => self.activated(&op.input, index, channel),
+            false => self.value(op.input.data, op.input.norm, index, channel),
+        }
     }
 }
 

@@ -68,6 +68,7 @@ impl<S: Storage> Reference<S> {
 
     pub(super) fn loss(&mut self, op: &CrossEntropy) {
         let rows = S::Scalar::of(op.rows as f64);
+        let weight = S::Scalar::of(op.weight);
         let (mut loss, mut first, mut five) = (zero::<S::Scalar>(), 0, 0);
         for row in 0..op.rows {
             let logits: Vec<_> = (0..op.classes).map(|i| self.raw(op.logits, row * op.classes + i)).collect();
@@ -77,11 +78,8 @@ impl<S: Storage> Reference<S> {
             loss += sum.ln() + largest - logits[label];
             for (i, &logit) in logits.iter().enumerate() {
                 let target = S::Scalar::of(if i == label { 1.0 } else { 0.0 });
-                self.store(
-                    op.gradient,
-                    row * op.classes + i,
-                    ((logit - largest).exp() / sum - target) / rows,
-                );
+                let slope = weight * ((logit - largest).exp() / sum - target) / rows;
+                self.store(op.gradient, row * op.classes + i, slope);
             }
             let before = |i: usize| logits[i] > logits[label] || (logits[i] == logits[label] && i < label);
             let rank = (0..op.classes).filter(|&i| before(i)).count();

@@ -5,12 +5,14 @@
 
 mod batch_norm;
 mod convolution;
+mod join;
 mod loss;
 mod mixed;
 mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
+mod window_pool;
 
 use num_traits::Float;
 
@@ -231,6 +233,14 @@ impl<S: Storage> Backend for Reference<S> {
         self.pool_gradient(operator, gradient);
     }
 
+    fn window_pool_forward(&mut self, operator: &WindowPool) {
+        self.pool_windows(operator);
+    }
+
+    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+        self.pool_windows_gradient(operator, gradient);
+    }
+
     fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
         norms.iter().for_each(|norm| self.normalise(norm, mode));
     }
@@ -249,6 +259,14 @@ impl<S: Storage> Backend for Reference<S> {
 
     fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
         self.mix_backward(operator, gradient);
+    }
+
+    fn join_forward(&mut self, operator: &Join) {
+        self.join(operator);
+    }
+
+    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+        self.join_gradients(operator, gradient);
     }
 
     fn global_pool_forward(&mut self, operator: &GlobalPool) {

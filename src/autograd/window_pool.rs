@@ -1,0 +1,85 @@
+//! Pooling of one kind over windows of any size, without a batch norm behind: of derived cells, and of the auxiliary
+//! head. Saves the input.
+
+use super::batch_norm::visit_target;
+use super::tape::{Operator, Phase, Recorder, Value, Values};
+use crate::backend::{Backend, Mode, PoolKind, Slot, Target, WindowPool, WindowPoolGradient};
+use crate::{Error, Result};
+
+/// A square window that moves over an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its side.
+    pub kernel: usize,
+    /// Its step.
+    pub stride: usize,
+    /// Rows and columns by which it may reach beyond the image.
+    pub padding: usize,
+}
+
+struct Step {
+    operator: WindowPool,
+    input: Value,
+    output: Value,
+    gradient: WindowPoolGradient,
+}
+
+impl<B: Backend> Recorder<B> {
+    /// The maximum or the average of each window, behind a ReLU where asked for. Pixels outside the image count for
+    /// neither.
+    pub fn window_pool(&mut self, input: Value, kind: PoolKind, window: Window, relu: bool) -> Result<Value> {
+        let shape = self.shape(input);
+        let Window { kernel, stride, padding } = window;
+        let Some(output_shape) = shape.windows(kernel, stride, padding, shape.c as usize) else {
+            let reason =
+                format!("a {kernel}x{kernel} window with padding {padding} does not fit into {shape}");
+            return Err(Error::Shape { operator: "pooling", reason });
+        };
+        let output = self.value(output_shape, None);
+        let record = self.values.get(output);
+        let operator = WindowPool {
+            input: self.operand(input),
+            relu,
+            kind,
+            kernel,
+            stride,
+            padding,
+            output: record.operand.data,
+            output_shape,
+        };
+        let gradient = WindowPoolGradient { output: record.gradient, input: self.values.target(input) };
+        self.consume(input, false);
+        self.push(Step { operator, input, output, gradient });
+        Ok(output)
+    }
+}
+
+impl<B: Backend> Operator<B> for Step {
+    fn name(&self) -> &'static str {
+        "window pool"
+    }
+
+    fn forward(&self, backend: &mut B, _: Mode) {
+        backend.window_pool_forward(&self.operator);
+    }
+
+    fn backward(&self, backend: &mut B, _: bool) {
+        backend.window_pool_backward(&self.operator, &self.gradient);
+    }
+
+    fn bind(&mut self, values: &Values) {
+        self.gradient.output = values.get(self.output).gradient;
+        self.gradient.input = values.target(self.input);
+    }
+
+    fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {
+        visit(Phase::Both, &mut self.operator.input.data);
+        visit(Phase::Forward, &mut self.operator.output);
+        visit(Phase::Backward, &mut self.gradient.output);
+        visit_target(&mut self.gradient.input, visit);
+    }
+
+    fn targets(&mut self, visit: &mut dyn FnMut(&mut Target)) {
+        visit(&mut self.gradient.input);
+    }
+}

@@ -1,0 +1,61 @@
+//! Pooling of one kind: `kernels/window_pool.cu`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::geometry::{Placed, Reader, TargetPlace};
+use super::memory::Scratch;
+use super::{Cuda, Kernel, PoolKind, Shape, WindowPool, WindowPoolGradient, small};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Parameters {
+    input: Shape,
+    output: Shape,
+    relu: u32,
+    maximum: u32,
+    kernel: u32,
+    stride: u32,
+    padding: u32,
+    reader: Reader,
+    result: u32,
+    places: u32,
+    target: TargetPlace,
+}
+const _: () = assert!(size_of::<Parameters>() == 80);
+
+fn parameters(op: &WindowPool) -> Parameters {
+    Parameters {
+        input: op.input.shape,
+        output: op.output_shape,
+        relu: u32::from(op.relu),
+        maximum: u32::from(op.kind == PoolKind::Maximum),
+        kernel: small(op.kernel),
+        stride: small(op.stride),
+        padding: small(op.padding),
+        reader: Reader::from(&op.input),
+        result: op.output.place(),
+        ..Parameters::zeroed()
+    }
+}
+
+impl Cuda {
+    pub(super) fn pool_windows(&mut self, op: &WindowPool) {
+        self.launch_each(Kernel::window_pool_forward, op.output_shape.len(), 1, &parameters(op));
+    }
+
+    pub(super) fn pool_windows_gradient(&mut self, op: &WindowPool, gradient: &WindowPoolGradient) {
+        let maximum = op.kind == PoolKind::Maximum;
+        let mut scratch = Scratch::default();
+        let parameters = Parameters {
+            places: scratch.take(if maximum { op.output_shape.len() } else { 0 }),
+            result: gradient.output.place(),
+            target: TargetPlace::from(gradient.input),
+            ..parameters(op)
+        };
+        self.memory.scratch(&self.context, &scratch);
+        if maximum {
+            self.launch_each(Kernel::window_pool_places, op.output_shape.len(), 1, &parameters);
+        }
+        self.launch_each(Kernel::window_pool_input, op.input.shape.len(), 1, &parameters);
+    }
+}

@@ -1,0 +1,228 @@
+//! `darts evaluate`: how good, how large and how fast a model is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::model::ModelArguments;
+use super::output::print;
+use crate::data::{Dataset, Reading, Source};
+use crate::report::progress::grouped;
+use crate::space::cost::Cost;
+use crate::train::Model;
+use crate::train::classifier::{Evaluation, open};
+use crate::{Error, Result};
+
+/// The batches whose latency is measured.
+const BATCHES: [usize; 2] = [1, 64];
+/// The most classes whose confusions fit a terminal.
+const MOST_COLUMNS: usize = 20;
+
+/// Measure a model on the test images of a data set: accuracy, confusions, size and speed.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Data set: digits, cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR] or folder:DIR [default:
+    /// the one of the training, if it needs no directory].
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON, with the whole matrix of confusions.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  darts evaluate runs/2026-01-31-150000-digits-train
+  darts evaluate runs/model/last.safetensors --data cifar10:DIR --json";
+
+/// All that is told.
+struct Report<'a> {
+    path: &'a Path,
+    model: &'a Model,
+    evaluation: Evaluation,
+    cost: Cost,
+    /// Milliseconds an image, for each of the batches.
+    latency: [f64; 2],
+}
+
+impl Arguments {
+    /// Measures and prints.
+    pub fn run(self) -> Result<()> {
+        let path = self.model.path();
+        let model = Model::load(&path)?;
+        let dataset = self.dataset(&model)?;
+        fits(&path, &model, &dataset)?;
+        let (device, threads) = (self.model.device, self.model.threads);
+        let mut latency = [0.0; 2];
+        let mut evaluation = None;
+        let images = Arc::new(dataset.test);
+        for (latency, batch) in latency.iter_mut().zip(BATCHES) {
+            let mut classifier = open(&model, device, threads, batch)?;
+            *latency = classifier.latency()?.as_secs_f64() * 1000.0 / batch as f64;
+            if batch == BATCHES[1] {
+                evaluation = Some(classifier.evaluate(Arc::clone(&images), &model)?);
+            }
+        }
+        let Some(evaluation) = evaluation else { return Ok(()) };
+        let description = &model.description;
+        let cost = Cost::of(&description.genotype, &description.shape(1, false))?;
+        let report = Report { path: &path, model: &model, evaluation, cost, latency };
+        print(&if self.json { report.json() } else { report.text() })
+    }
+
+    fn dataset(&self, model: &Model) -> Result<Dataset> {
+        let name = self.data.as_ref().unwrap_or(&model.description.data);
+        let source: Source = name.parse().map_err(|error| match self.data {
+            Some(_) => error,
+            None => Error::Usage(format!(
+                "the model was trained on {name}; say where that lies with --data, such as --data cifar10:DIR"
+            )),
+        })?;
+        // The same seed tests with the same images, which the model has not seen in its training.
+        let own = &model.description;
+        let reading = match own.reading() {
+            Ok(reading) => Reading { strict: self.strict, ..reading },
+            // Pictures of a folder will not fit, which is told when they are compared with the model.
+            Err(_) => Reading::default(),
+        };
+        super::data::load(&source, own.seed, &reading, self.model.threads, self.json)
+    }
+}
+
+/// Refuses images or classes that are not those of the model.
+fn fits(path: &Path, model: &Model, dataset: &Dataset) -> Result<()> {
+    let (own, images) = (&model.description, &dataset.test);
+    let refuse = |reason| Err(Error::Format { path: path.into(), reason });
+    let (wanted, found) =
+        ([own.height, own.width, own.channels], [images.height, images.width, images.channels]);
+    if wanted != found {
+        let shape = |[h, w, c]: [usize; 3]| format!("{h}x{w} pixels of {c} values");
+        let (wanted, found) = (shape(wanted), shape(found));
+        return refuse(format!("is a model for images of {wanted}; those of {} are {found}", dataset.name));
+    }
+    if own.class_names != dataset.class_names {
+        let list = |names: &[String]| names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        return refuse(format!(
+            "tells {} classes apart ({}...); {} has {} ({}...)",
+            own.class_names.len(),
+            list(&own.class_names),
+            dataset.name,
+            dataset.class_names.len(),
+            list(&dataset.class_names),
+        ));
+    }
+    Ok(())
+}
+
+impl Report<'_> {
+    fn json(&self) -> String {
+        let Evaluation { images, loss, accuracy, top_five, confusion } = &self.evaluation;
+        let names = &self.model.description.class_names;
+        let class = |(index, (name, row)): (usize, (&String, &Vec<usize>))| {
+            let all = row.iter().sum();
+            json!({ "name": name, "images": all, "accuracy": share(row[index], all) })
+        };
+        let value = json!({
+            "model": self.path.display().to_string(),
+            "data": self.model.description.data,
+            "images": images,
+            "loss": loss,
+            "accuracy": accuracy,
+            "top_five_accuracy": top_five,
+            "parameters": self.cost.weights,
+            "multiply_adds": self.cost.multiply_adds,
+            "milliseconds_per_image": { "batch_1": self.latency[0], "batch_64": self.latency[1] },
+            "classes": names.iter().zip(confusion).enumerate().map(class).collect::<Vec<_>>(),
+            "confusion": confusion,
+        });
+        format!("{value}\n")
+    }
+
+    fn text(&self) -> String {
+        let own = &self.model.description;
+        let Evaluation { images, loss, accuracy, top_five, .. } = self.evaluation;
+        let millions = self.cost.multiply_adds as f64 / 1e6;
+        format!(
+            "model     {}: {} cells of {} channels, epoch {} on {}\n\
+             network   {} weights, {millions:.1} million multiply-adds for an image of {}x{}\n\
+             accuracy  {:.2} % of {} images, {:.2} % within five guesses, loss {loss:.4}\n\
+             latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n{}{}",
+            self.path.display(),
+            own.cells,
+            own.init_channels,
+            own.epoch,
+            own.data,
+            grouped(self.cost.weights),
+            own.height,
+            own.width,
+            100.0 * accuracy,
+            grouped(images),
+            100.0 * top_five,
+            self.latency[0],
+            self.latency[1],
+            BATCHES[1],
+            self.classes(),
+            self.confusions(),
+        )
+    }
+
+    /// A line for each class: how many images it has, and how many of them were recognised.
+    fn classes(&self) -> String {
+        let names = &self.model.description.class_names;
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+        let mut text = format!("{:width$}  images     right\n", "class");
+        for (index, (name, row)) in names.iter().zip(&self.evaluation.confusion).enumerate() {
+            let all = row.iter().sum();
+            let share =
+                share(row[index], all).map_or("-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+            text.push_str(&format!("{name:width$}  {all:6}  {share:>8}\n"));
+        }
+        text
+    }
+
+    /// The matrix of confusions, or of many classes only the most frequent ones.
+    fn confusions(&self) -> String {
+        let (names, confusion) = (&self.model.description.class_names, &self.evaluation.confusion);
+        if names.len() > MOST_COLUMNS {
+            return self.most_frequent();
+        }
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(4, 12);
+        let short = |name: &String| name.chars().take(width).collect::<String>();
+        let cells = |cells: Vec<String>| {
+            cells.into_iter().map(|cell| format!(" {cell:>width$}")).collect::<String>() + "\n"
+        };
+        let mut text = "\nrows are classes, columns are guesses\n".to_owned();
+        text += &cells(std::iter::once(String::new()).chain(names.iter().map(short)).collect());
+        for (name, row) in names.iter().zip(confusion) {
+            text += &cells(std::iter::once(short(name)).chain(row.iter().map(usize::to_string)).collect());
+        }
+        text
+    }
+
+    fn most_frequent(&self) -> String {
+        let (names, confusion) = (&self.model.description.class_names, &self.evaluation.confusion);
+        let mut wrong: Vec<(usize, usize, usize)> = Vec::new();
+        for (class, row) in confusion.iter().enumerate() {
+            let others = row.iter().enumerate().filter(|&(guess, &count)| guess != class && count > 0);
+            wrong.extend(others.map(|(guess, &count)| (count, class, guess)));
+        }
+        wrong.sort_by_key(|&(count, class, guess)| (std::cmp::Reverse(count), class, guess));
+        let mut text = "\nmost frequent confusions (--json has all)\n".to_owned();
+        for (count, class, guess) in wrong.into_iter().take(MOST_COLUMNS) {
+            text.push_str(&format!("{count:6}  {} taken for {}\n", names[class], names[guess]));
+        }
+        text
+    }
+}
+
+/// A fraction, of something.
+fn share(part: usize, all: usize) -> Option<f64> {
+    (all > 0).then(|| part as f64 / all as f64)
+}

@@ -1,0 +1,36 @@
+//! What the commands that use a model share.
+
+use std::path::PathBuf;
+
+use super::plan::whole_number;
+use crate::plan::Device;
+use crate::report::training_run::BEST;
+
+/// The model, and where it computes.
+#[derive(clap::Args)]
+pub struct ModelArguments {
+    /// A model file, or the run directory of a training, whose best model is taken.
+    model: PathBuf,
+    /// Threads of the CPU; 0 for all cores.
+    #[arg(long, value_name = "N", value_parser = whole_number, default_value = "0")]
+    pub threads: usize,
+    /// Where to compute: cpu, cuda, or auto for the best that is there.
+    #[arg(long, value_name = "DEVICE", value_parser = device, default_value = "auto")]
+    pub device: Device,
+}
+
+fn device(text: &str) -> std::result::Result<Device, String> {
+    match text {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Ok(Device::Cuda),
+        "auto" => Ok(Device::Auto),
+        _ => Err("expected cpu, cuda or auto".to_owned()),
+    }
+}
+
+impl ModelArguments {
+    /// The file of the model.
+    pub fn path(&self) -> PathBuf {
+        if self.model.is_dir() { self.model.join(BEST) } else { self.model.clone() }
+    }
+}

@@ -1,0 +1,138 @@
+//! From flags, a plan file and a preset to one checked plan, for every command that has a plan.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::data::{Dataset, Source};
+use crate::plan::{PlanTable, Violation};
+use crate::{Error, Result, files};
+
+/// The longest plan file that is read, in bytes.
+const MAX_PLAN: usize = 64 * 1024;
+
+/// Where the values come from that no flag gives.
+#[derive(clap::Args)]
+pub struct PlanArguments {
+    /// Begin from these values: small suits the digits and a laptop, paper is what the paper does.
+    #[arg(long, value_name = "NAME", value_parser = ["small", "paper"], default_value = "small")]
+    preset: String,
+    /// Take values from this TOML file, such as the plan.toml of a run; its keys are the flags below with
+    /// _ for -.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+/// A plan and what the user wrote of it.
+pub struct Given<P> {
+    /// The plan.
+    pub plan: P,
+    preset: String,
+    path: Option<PathBuf>,
+    flags: toml::Table,
+    /// The keys of the plan file.
+    table: toml::Table,
+}
+
+impl PlanArguments {
+    /// One checked plan out of the flags, the plan file and the preset.
+    pub fn with<P: PlanTable>(&self, flags: &impl Serialize) -> Result<Given<P>> {
+        let file = match &self.plan {
+            Some(path) => files::read_text(path, MAX_PLAN)?,
+            None => String::new(),
+        };
+        let flags = toml::Table::try_from(flags).map_err(|error| Error::Usage(error.to_string()))?;
+        let preset = if self.preset == "paper" { P::paper() } else { P::default() };
+        let from_file = preset.overlaid(&file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
+        let plan = from_file.with(flags.clone())?;
+        let (preset, path) = (self.preset.clone(), self.plan.clone());
+        let given = Given { plan, preset, path, flags, table: file.parse().unwrap_or_default() };
+        match given.plan.violation() {
+            None => Ok(given),
+            Some(violation) => Err(given.refusal(violation)),
+        }
+    }
+}
+
+impl<P: PlanTable> Given<P> {
+    /// Loads the data set.
+    pub fn dataset(&self, strict: bool, quiet: bool) -> Result<Dataset> {
+        let source = self.source()?;
+        if !matches!(source, Source::Folder(_)) {
+            let useless = ["image_size", "colour"].into_iter().find(|key| self.flags.contains_key(*key));
+            let useless = useless.or(strict.then_some("strict"));
+            if let Some(key) = useless {
+                let flag = key.replace('_', "-");
+                return Err(Error::Usage(format!(
+                    "--{flag} is for --data folder:DIR; {source} has its own images"
+                )));
+            }
+        }
+        let plan = &self.plan;
+        super::data::load(&source, plan.seed(), &plan.reading(strict), plan.threads(), quiet)
+    }
+
+    fn source(&self) -> Result<Source> {
+        self.plan.data().parse().map_err(|error| match (error, &self.path) {
+            (Error::Usage(text), Some(path)) if !self.flags.contains_key("data") => {
+                Error::Plan(format!("{}: {}", path.display(), text.replace("--data", "data")))
+            }
+            (error, _) => error,
+        })
+    }
+
+    /// The sentence about a value that cannot be, in terms of where it was given.
+    pub fn refusal(&self, mut violation: Violation) -> Error {
+        let wrote = |key: &str| self.flags.contains_key(key) || self.table.contains_key(key);
+        // Of two values that contradict each other, the one that the user wrote is to blame.
+        if violation.key == "weight_lr_min" && !wrote("weight_lr_min") && wrote("weight_lr") {
+            let [first, last] = self.plan.learning_rates();
+            violation =
+                Violation::new("weight_lr", first, format!("at least weight_lr_min, which is {last}"));
+        }
+        let Violation { key, value, expected } = &violation;
+        match &self.path {
+            _ if self.flags.contains_key(*key) => {
+                Error::Usage(format!("--{} is {value}; expected {expected}", key.replace('_', "-")))
+            }
+            Some(path) if self.table.contains_key(*key) => {
+                Error::Plan(format!("{}: {key} is {value}; expected {expected}", path.display()))
+            }
+            _ if *key == "data" => Error::Usage(format!(
+                "--preset {} leaves the data set to you: add --data, such as --data cifar10:DIR",
+                self.preset
+            )),
+            _ => violation.into(),
+        }
+    }
+}
+
+/// The help of a flag with its value in each preset, which only the plan knows.
+pub fn help<P: PlanTable>(key: &str, meaning: &str) -> String {
+    let value =
+        |plan: P| plan.to_table().ok().and_then(|table| Some(table.get(key)?.to_string().replace('"', "")));
+    match (value(P::default()), value(P::paper())) {
+        (Some(small), Some(paper)) if paper.is_empty() => format!("{meaning} [small: {small}]"),
+        (Some(small), Some(paper)) if small == paper => format!("{meaning} [default: {small}]"),
+        (Some(small), Some(paper)) => format!("{meaning} [small: {small}, paper: {paper}]"),
+        _ => meaning.to_owned(),
+    }
+}
+
+/// Reads a count.
+pub fn whole_number(text: &str) -> std::result::Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number".to_owned())
+}
+
+/// Reads a seed; TOML has no whole numbers above 2^63 - 1.
+pub fn seed(text: &str) -> std::result::Result<u64, String> {
+    match text.parse() {
+        Ok(seed) if i64::try_from(seed).is_ok() => Ok(seed),
+        _ => Err(format!("expected a whole number from 0 to {}", i64::MAX)),
+    }
+}
+
+/// Reads a number.
+pub fn number(text: &str) -> std::result::Result<f64, String> {
+    text.parse().map_err(|_| "expected a number".to_owned())
+}

@@ -1,0 +1,51 @@
+//! What a training shows while it runs, in the manner of a search.
+
+use super::progress::{Form, Progress, bytes, counted, duration, grouped, outcome};
+use crate::train::Model;
+use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::{Error, Result};
+
+impl Observer for Progress {
+    fn started(&mut self, facts: &Facts) -> Result<()> {
+        if self.form() == Form::Json {
+            return Ok(());
+        }
+        let head = match facts.auxiliary_weights {
+            0 => String::new(),
+            weights => format!(", {} more in the auxiliary head", grouped(weights)),
+        };
+        self.print(&format!("network  {} weights{head}", grouped(facts.weights)));
+        let [train, test, steps] =
+            [facts.train_images, facts.test_images, facts.steps_per_epoch].map(grouped);
+        self.print(&format!("images   {train} to train on, {test} to test with, {steps} steps an epoch"));
+        let (threads, memory) = (counted(facts.threads, "thread"), bytes(facts.peak_bytes));
+        self.print(&format!("device   {}, {threads}, {memory} of tensors", facts.device));
+        self.print("epochs   loss and accuracy; * marks the best accuracy on the test images so far");
+        Ok(())
+    }
+
+    fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.show_step(record);
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, _: &Model) -> Result<()> {
+        if self.form() == Form::Json {
+            let line = serde_json::to_string(record);
+            self.print(&line.map_err(|error| Error::io("standard output", error.into()))?);
+            return Ok(());
+        }
+        let width = self.epochs().to_string().len();
+        self.print(&format!(
+            "epoch {:>width$}/{}  train {}  test {}{}  {:.0} images/s  {}",
+            record.epoch,
+            self.epochs(),
+            outcome(record.train_loss, record.train_accuracy),
+            outcome(record.test_loss, record.test_accuracy),
+            if record.best { " *" } else { "  " },
+            record.images_per_second,
+            duration(record.seconds),
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! The evaluation phase: a derived network is trained from scratch and becomes a model (DARTS, section 3.2).
+//!
+//! Read in this order:
+//!
+//! 1. [`trainer`]: one step.
+//! 2. [`plan`]: everything that determines a training, checked before any work starts.
+//! 3. [`model`]: what a training ends in, as a file; [`classifier`]: a model in use.
+//! 4. [`observer`]: what a training tells while it runs.
+//! 5. [`run`]: epochs over a data set.
+
+pub mod classifier;
+pub mod model;
+pub mod observer;
+pub mod plan;
+pub mod run;
+pub mod trainer;
+
+pub use classifier::Classifier;
+pub use model::Model;
+pub use trainer::{Trainer, TrainerSettings};

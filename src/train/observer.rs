@@ -1,0 +1,63 @@
+//! What a training tells, while it runs, to whoever stores or shows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::model::Model;
+use crate::Result;
+pub use crate::search::observer::StepRecord;
+
+/// What is known before the first step.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Weights of the network, without those of the auxiliary head.
+    pub weights: usize,
+    /// Weights of the auxiliary head.
+    pub auxiliary_weights: usize,
+    /// The memory of all tensors, in bytes; known before the first step, and constant.
+    pub peak_bytes: usize,
+    /// The device, in words.
+    pub device: String,
+    /// Threads at work.
+    pub threads: usize,
+    /// Images to train on.
+    pub train_images: usize,
+    /// Images to measure on.
+    pub test_images: usize,
+    /// Steps in an epoch.
+    pub steps_per_epoch: usize,
+}
+
+/// The outcome of an epoch: a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// The mean of what was minimised.
+    pub train_loss: f64,
+    /// The training accuracy, as a fraction.
+    pub train_accuracy: f64,
+    /// The mean loss on the test images.
+    pub test_loss: f64,
+    /// The accuracy on the test images, as a fraction.
+    pub test_accuracy: f64,
+    /// Whether no epoch before had this accuracy on the test images.
+    pub best: bool,
+    /// The learning rate in this epoch.
+    pub weight_lr: f64,
+    /// The probability of drop path in this epoch.
+    pub drop_path: f64,
+    /// Training images per second.
+    pub images_per_second: f64,
+    /// The duration of the epoch.
+    pub seconds: f64,
+}
+
+/// Follows a training. An error from an observer ends it.
+pub trait Observer {
+    /// Called once, before the first step.
+    fn started(&mut self, facts: &Facts) -> Result<()>;
+    /// Called after each step.
+    fn step(&mut self, record: &StepRecord) -> Result<()>;
+    /// Called after each epoch with the model as it is then.
+    fn epoch(&mut self, record: &EpochRecord, model: &Model) -> Result<()>;
+}

@@ -1,0 +1,189 @@
+//! One step of the training of a derived network: gradient descent on the loss of both classifiers, with drop path.
+
+use rand::RngExt;
+
+use super::plan::Plan;
+use crate::Result;
+use crate::autograd::{Recorder, Tape, measure};
+use crate::backend::{Backend, GradientDescent, Mode, Scalar, Span};
+use crate::random::{Stream, generator};
+use crate::search::{BatchResult, BatchView};
+use crate::space::genotype::Genotype;
+use crate::space::{Network, NetworkShape};
+
+/// What the optimiser needs to know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainerSettings {
+    /// Momentum of the weights.
+    pub momentum: f64,
+    /// Decay of the weights.
+    pub decay: f64,
+    /// Largest norm of the gradient.
+    pub gradient_clip: f64,
+}
+
+impl From<&Plan> for TrainerSettings {
+    fn from(plan: &Plan) -> Self {
+        TrainerSettings {
+            momentum: plan.weight_momentum,
+            decay: plan.weight_decay,
+            gradient_clip: plan.gradient_clip,
+        }
+    }
+}
+
+/// A derived network, its weights and their optimiser.
+pub struct Trainer<B: Backend> {
+    /// The network on its device.
+    pub tape: Tape<B>,
+    /// Where its parts lie.
+    pub network: Network,
+    settings: TrainerSettings,
+    momentum: Span,
+    gradient_norm: Span,
+    seed: u64,
+    steps: u64,
+    /// The factors of drop path, and whether those on the device drop something.
+    factors: Vec<B::Scalar>,
+    dropping: bool,
+}
+
+impl<B: Backend> AsMut<Tape<B>> for Trainer<B> {
+    fn as_mut(&mut self) -> &mut Tape<B> {
+        &mut self.tape
+    }
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Records the network of a genotype and sets weights and running statistics to their initial values for `seed`.
+    pub fn new(
+        backend: B,
+        genotype: &Genotype,
+        shape: NetworkShape,
+        settings: TrainerSettings,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut recorder = Recorder::new();
+        let network = Network::record(&mut recorder, genotype, shape)?;
+        let momentum = recorder.span(network.spans.weights.len);
+        let gradient_norm = recorder.span(1);
+        let factors = vec![B::Scalar::of(1.0); network.drop_path.map_or(0, |span| span.len)];
+        let tape = recorder.lay_out(backend);
+        let mut trainer = Trainer {
+            tape,
+            network,
+            settings,
+            momentum,
+            gradient_norm,
+            seed,
+            steps: 0,
+            factors,
+            dropping: true,
+        };
+        trainer.start(seed)?;
+        Ok(trainer)
+    }
+
+    /// Takes the memory that a dry run asks for, and sets everything to its start.
+    fn start(&mut self, seed: u64) -> Result<()> {
+        let shape = self.network.shape.images;
+        let (images, labels) = (vec![B::Scalar::default(); shape.len()], vec![0; shape.n as usize]);
+        let batch = BatchView { images: &images, labels: &labels };
+        measure(self, |trainer| {
+            trainer.step(batch, 0.0, 0.5)?;
+            trainer.evaluate(batch, 1).map(drop)
+        })?;
+        self.tape.reserve()?;
+        (self.steps, self.dropping) = (0, true);
+        let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
+        let (spans, backend) = (self.network.spans, self.tape.backend());
+        backend.write(spans.weights, &cast(self.network.parameters.initial(seed)));
+        backend.write(spans.running, &cast(self.network.parameters.initial_running()));
+        self.keep_all();
+        self.tape.status()
+    }
+
+    /// A step of the weights; branches are dropped with this probability. Returns the batch's result, whose loss is
+    /// the sum that is minimised.
+    pub fn step(&mut self, batch: BatchView<B::Scalar>, rate: f64, dropped: f64) -> Result<BatchResult> {
+        self.drop_branches(dropped);
+        self.load(batch)?;
+        self.tape.differentiate(Mode::Train, true);
+        let step = GradientDescent {
+            weights: self.network.spans.weights,
+            gradient: self.network.spans.gradients,
+            momentum_buffer: self.momentum,
+            clip: Some((self.gradient_norm, self.settings.gradient_clip)),
+            rate,
+            momentum: self.settings.momentum,
+            decay: self.settings.decay,
+        };
+        let backend = self.tape.backend();
+        backend.norm(step.gradient, self.gradient_norm);
+        backend.gradient_descent(&step);
+        self.steps += 1;
+        let mut result = self.result(self.network.loss.result);
+        if let (Some((_, loss)), Some(weight)) = (self.network.auxiliary, self.network.shape.auxiliary) {
+            result.loss += weight * self.result(loss.result).loss;
+        }
+        self.tape.status()?;
+        Ok(result)
+    }
+
+    /// The result of the first `images` images of a batch in inference.
+    pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
+        let logits = self.logits(batch)?;
+        let labels = batch.labels.iter().map(|&label| label as usize);
+        Ok(BatchResult::of(logits.chunks(self.network.shape.classes).zip(labels).take(images)))
+    }
+
+    /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.
+    pub fn logits(&mut self, batch: BatchView<B::Scalar>) -> Result<Vec<B::Scalar>> {
+        self.keep_all();
+        self.load(batch)?;
+        self.tape.forward(Mode::Inference);
+        let logits = self.tape.read_value(self.network.logits);
+        self.tape.status()?;
+        Ok(logits)
+    }
+
+    /// Number of steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn result(&self, span: Span) -> BatchResult {
+        let mut values = [B::Scalar::default(); 3];
+        self.tape.read_into(span, &mut values);
+        let [loss, first, five] = values.map(Scalar::wide);
+        BatchResult { loss, first, five }
+    }
+
+    fn load(&mut self, batch: BatchView<B::Scalar>) -> Result<()> {
+        self.tape.write_value(self.network.images, batch.images)?;
+        self.tape.backend().write_labels(batch.labels);
+        Ok(())
+    }
+
+    /// Draws the factors of the next step: 0 for a dropped branch of an image, else what makes up for the others.
+    fn drop_branches(&mut self, dropped: f64) {
+        if dropped <= 0.0 {
+            return self.keep_all();
+        }
+        let Some(span) = self.network.drop_path else { return };
+        let mut random = generator(self.seed, Stream::DropPath, self.steps);
+        let kept = 1.0 - dropped;
+        for factor in &mut self.factors {
+            *factor = B::Scalar::of(if random.random::<f64>() < kept { 1.0 / kept } else { 0.0 });
+        }
+        self.tape.backend().write(span, &self.factors);
+        self.dropping = true;
+    }
+
+    fn keep_all(&mut self) {
+        if let Some(span) = self.network.drop_path.filter(|_| self.dropping) {
+            self.tape.backend().fill(span, 1.0);
+        }
+        self.dropping = false;
+    }
+}
