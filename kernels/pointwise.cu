@@ -79,17 +79,17 @@ __device__ inline void forward(const Memory& memory, const Pointwise& op) {
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) pointwise_forward_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 2) pointwise_forward_16(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     forward<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) pointwise_forward_32(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 2) pointwise_forward_32(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     forward<32>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2) pointwise_forward_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 1) pointwise_forward_64(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     forward<64>(memory, op);
 }
@@ -174,12 +174,12 @@ __device__ inline void input_gradient(const Memory& memory, const Pointwise& op)
         });
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2) pointwise_input_32(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 1) pointwise_input_32(const __grid_constant__ Memory memory,
                                                                         const __grid_constant__ Pointwise op) {
     input_gradient<32>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2) pointwise_input_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 1) pointwise_input_64(const __grid_constant__ Memory memory,
                                                                         const __grid_constant__ Pointwise op) {
     input_gradient<64>(memory, op);
 }
@@ -201,17 +201,17 @@ __device__ inline void weight_gradient(const Memory& memory, const Pointwise& op
               memory.scratch + factor.partial + blockIdx.x * depth * factor.columns);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) pointwise_weights_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 2) pointwise_weights_16(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     weight_gradient<64, 16, 256>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) pointwise_weights_32(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 2) pointwise_weights_32(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     weight_gradient<128, 32, 256>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2) pointwise_weights_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 1) pointwise_weights_64(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     weight_gradient<256, 64, 512>(memory, op);
 }
