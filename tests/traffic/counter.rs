@@ -12,6 +12,7 @@ use darts::backend::*;
 
 use super::call::{Call, Work};
 use super::operators::*;
+use super::statistics::COMBINE;
 
 /// Operations of a mean and a variance for each value: a sum, a deviation, and the sums of deviations and squares.
 const MOMENTS: usize = 5;
@@ -40,10 +41,9 @@ impl Counter {
 
     /// Mean and variance from those of `blocks` blocks of rows.
     fn moments(&mut self, blocks: usize, statistics: &[Span]) {
-        self.add("combine_moments", |call| {
+        self.add(COMBINE, |call| {
             for span in statistics {
                 call.scratch(blocks * 3 * span.len / 2);
-                call.write([*span]);
                 call.operations += blocks * 5 * span.len;
             }
         });
@@ -51,7 +51,7 @@ impl Counter {
 
     /// Sums of `blocks` partial results each.
     fn sums(&mut self, blocks: usize, results: impl Iterator<Item = Span>) {
-        self.add("combine_sums", |call| {
+        self.add(COMBINE, |call| {
             for span in results {
                 call.scratch(blocks * span.len);
                 call.write([span]);
@@ -306,9 +306,13 @@ impl Backend for Counter {
     }
 
     fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
-        self.add("batch_norm_forward", |call| {
+        self.add(COMBINE, |call| {
             for BatchNorm { statistics, running, norm, .. } in norms {
-                call.read([if mode == Mode::Inference { *running } else { *statistics }]);
+                match mode {
+                    Mode::Inference => call.read([*running]),
+                    // The kernel that makes the statistics applies them.
+                    _ => call.write([*statistics]),
+                }
                 if mode == Mode::Train {
                     call.read([*running]);
                     call.write([*running]);
@@ -325,7 +329,7 @@ impl Backend for Counter {
     }
 
     fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
-        self.add("batch_norm_backward", |call| {
+        self.add(COMBINE, |call| {
             for op in gradients {
                 call.read([op.norm.mean, op.norm.inverse_deviation, op.norm.scale]);
                 for term in &op.terms {

@@ -74,7 +74,7 @@ pub fn rows<'a>(
         .map(|(&kernel, works)| Row {
             kernel,
             must: must(works),
-            traffic: counted.map(|counted| counted.get(kernel).copied().unwrap_or_default()),
+            traffic: counted.map(|counted| counted[kernel]),
             calls: &large[kernel],
         })
         .collect();
