@@ -3,13 +3,17 @@
 //            assigned or added, as the target says. A gather, so no atomics.
 //   weights: dw[tap, c] = sum_p dd[p, c] * relu(x)[under tap, c], in chunks of rows; assigned.
 //
-// Launch: input grid (ceil(elements / 256), 1, sources), a thread an element, channels fastest. Weights grid
-// (chunks, tiles of channels, branches * 7): blockIdx.z picks branch and row of the window, of which a thread holds
-// all taps; block (16 or 32 channels, rows).
-// Bytes per element: input reads dd of each branch and x once (windows overlap in cache), the least possible. Weights
-// read dd and x once for each row of the window: 3 to 5 times the least from DRAM if the cache held nothing.
+// The input gradient has two ways: by slices of channels, where a block holds dd of whole images in shared memory, 32 bytes
+// of each pixel, so that no window reads twice; else a thread an element, channels fastest. Weights come from the bands of
+// separable_backward.cuh where those fit, else from depthwise_weights.
+// Launch: slices 512 threads; input grid (ceil(elements / 256), 1, sources), 256 threads. Weights grid (chunks, tiles of
+// channels, branches * 7): blockIdx.z picks branch and row of the window, of which a thread holds all taps; block (16 or
+// 32 channels, rows).
+// Bytes: slices read dd of each branch and x once and write dx once, the least possible. The others read dd once for each
+// tap or row of the window, which only caches make bearable.
 //
-// Versions: 1 as above.
+// Versions, bytes moved over the least in the cells of the paper (tests/traffic): 1 a thread an element: input 14.1, weights
+// 20.5. 2 slices: input 1.01; the weights' part went to the bands.
 #include "bands.cuh"
 
 struct Branch {

@@ -245,7 +245,7 @@ impl Backend for Counter {
         if !weights {
             return;
         }
-        let blocks = chunks(op.output_shape.pixels());
+        let blocks = splits(op, gradient, self.element);
         self.add("pointwise_weights", |call| {
             read_inputs(call, op);
             call.read_cotangent(&gradient.cotangent);

@@ -10,6 +10,16 @@ pub fn chunks(rows: usize) -> usize {
     rows.div_ceil(rows.div_ceil(256).max(64))
 }
 
+/// Splits of the pixels for the weights of a 1x1 convolution, as the CUDA backend cuts them: partial results are at most a
+/// quarter of what is read, in elements of `element` bytes.
+pub fn splits(op: &Pointwise, gradient: &PointwiseGradient, element: usize) -> usize {
+    let rows = op.output_shape.pixels();
+    let widest = op.output_shape.c as usize / op.weights.len();
+    let row = (op.input_channels() + (gradient.cotangent.terms.len() + 1) * widest) * element;
+    let most = (rows * row / (16 * op.input_channels() * widest).max(1)).clamp(1, 256);
+    rows.div_ceil(rows.div_ceil(most).max(64))
+}
+
 /// Tiles of rows of a matrix product with this many columns, as the CUDA backend cuts it.
 pub fn tiles(rows: usize, columns: usize) -> usize {
     rows.div_ceil(if columns <= 16 { 256 } else { 64 })
