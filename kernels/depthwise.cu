@@ -77,37 +77,58 @@ constexpr u32 SLICE_THREADS = 512;
 // Pixels of a thread, and of a block.
 constexpr u32 EACH = 4, MOST_PIXELS = EACH * SLICE_THREADS / 2;
 
+// Four neighbouring channels in shared memory.
+__device__ inline float4 load_four(const Storage* at) {
+    struct alignas(4 * sizeof(Storage)) Four {
+        Storage x, y, z, w;
+    };
+    const Four four = *reinterpret_cast<const Four*>(at);
+    return make_float4(wide(four.x), wide(four.y), wide(four.z), wide(four.w));
+}
+
 // Adds dd * w over a branch's taps to the thread's word of its pixels, from the slice of dd in shared memory.
 template <u32 STRIDE>
 __device__ inline void gather(const Depthwise& op, const Branch& branch, const Pack* gradient, const float* weights,
                               float (&sums)[EACH][PACK]) {
     const u32 padding = branch.dilation * (branch.kernel - 1) / 2, width = op.output.w, height = op.output.h;
-    u32 row[EACH], column[EACH], base[EACH];
+    // Place in the block's results, were its row and column those of the input; row and column under tap 0.
+    u32 base[EACH], row[EACH], column[EACH];
 #pragma unroll
     for (u32 t = 0; t < EACH; ++t) {
         const Pixel pixel = pixel_of(op.input, (threadIdx.x + t * SLICE_THREADS) / 2);
+        base[t] = pixel.image * height;
         // Images beyond the block's have rows beyond the result.
         row[t] = (pixel.image < op.images ? pixel.row : ABSENT / 2) + padding;
         column[t] = pixel.column + padding;
-        base[t] = pixel.image * height;
     }
-    const u32 word = threadIdx.x % 2;
-    for (u32 i = 0; i < branch.kernel; ++i)
+    const Storage* word = reinterpret_cast<const Storage*>(gradient) + threadIdx.x % 2 * PACK;
+    weights += threadIdx.x % 2 * PACK;
 #pragma unroll 1
-        for (u32 j = 0; j < branch.kernel; ++j) {
-            float weight[PACK];
+    for (u32 tap = 0; tap < branch.kernel * branch.kernel; ++tap) {
+        const u32 i = tap / branch.kernel, down = i * branch.dilation;
+        const u32 across = (tap - i * branch.kernel) * branch.dilation;
+        u32 at[EACH];
 #pragma unroll
-            for (u32 k = 0; k < PACK; ++k) weight[k] = weights[(i * branch.kernel + j) * SLICE + word * PACK + k];
+        for (u32 t = 0; t < EACH; ++t) {
+            // A difference below zero wraps and is far beyond the image.
+            const u32 y = row[t] - down, x = column[t] - across;
+            const bool there = y % STRIDE == 0 && x % STRIDE == 0 && y / STRIDE < height && x / STRIDE < width;
+            at[t] = there ? ((base[t] + y / STRIDE) * width + x / STRIDE) * SLICE : ABSENT;
+        }
+#pragma unroll
+        for (u32 k = 0; k < PACK; k += 4) {
+            const float4 weight = *reinterpret_cast<const float4*>(weights + tap * SLICE + k);
 #pragma unroll
             for (u32 t = 0; t < EACH; ++t) {
-                // A difference below zero wraps and is far beyond the image.
-                const u32 y = row[t] - i * branch.dilation, x = column[t] - j * branch.dilation;
-                if (y % STRIDE != 0 || x % STRIDE != 0 || y / STRIDE >= height || x / STRIDE >= width) continue;
-                const Pack pack = gradient[((base[t] + y / STRIDE) * width + x / STRIDE) * 2 + word];
-#pragma unroll
-                for (u32 k = 0; k < PACK; ++k) sums[t][k] = fmaf(wide(pack.values[k]), weight[k], sums[t][k]);
+                if (at[t] == ABSENT) continue;
+                const float4 value = load_four(word + at[t] + k);
+                sums[t][k] = fmaf(value.x, weight.x, sums[t][k]);
+                sums[t][k + 1] = fmaf(value.y, weight.y, sums[t][k + 1]);
+                sums[t][k + 2] = fmaf(value.z, weight.z, sums[t][k + 2]);
+                sums[t][k + 3] = fmaf(value.w, weight.w, sums[t][k + 3]);
             }
         }
+    }
 }
 
 // The thread's words of the input gradient: masked by the ReLU, then assigned or added.
