@@ -53,6 +53,7 @@ __device__ inline float activated(const Memory& memory, const Reader& reader, u3
 
 __device__ inline float cotangent_of(const Memory& memory, const Cotangent& c, u32 index, u32 channel) {
     float sum = fmaf(memory.state[c.slope + channel], load(memory, c.raw + index), memory.state[c.offset + channel]);
+#pragma unroll 1
     for (u32 t = 0; t < c.count; ++t)
         sum = fmaf(memory.state[c.factor[t] + channel], load(memory, c.gradient[t] + index), sum);
     return sum;

@@ -4,60 +4,134 @@
 //   input:    each pixel gathers cotangent(p, o) * w[k, o] from the windows that hold it, masked by the ReLU; assigned
 //             or added. Images need none.
 //
-// A product over pixels (product.cuh) whose left side is read from the image patch by patch: nothing is unfolded.
-// Launch: forward grid (tiles of rows, tiles of columns), backward (splits, tiles of the matrix), input a thread an
-// element, channels fastest; 256 threads.
-// Bytes per output element: 4 written and c_in / c_out * 4 read (windows overlap in cache): the least possible, plus the
-// patches again for each further 64 output channels.
+// Products over pixels (matrix.cuh, outer.cuh) whose left side is read patch by patch: nothing is unfolded. What the windows
+// of a block read lies in one piece of memory, which comes into shared memory first, where it fits; else (many channels:
+// the auxiliary head) they read global memory, and overlap in cache.
+// Launch: forward grid (blocks of 256 pixels, tiles of 64 columns), weights (splits, tiles of 32 x 64), 256 threads; input
+// a thread an element, channels fastest.
+// Bytes: images, cotangents and results once, the least possible, plus the lines that neighbouring blocks share; the images
+// again for each further 64 output channels.
 //
-// Versions: 1 through product.cuh.
-#include "product.cuh"
+// Occupancy: as of pointwise_forward_64.
+//
+// Versions: 1 through product.cuh, patches from global memory. 2 lines of the images in shared memory, tensor cores.
+#include "matrix.cuh"
+#include "outer.cuh"
 
 struct Convolution {
     Shape input, output;
-    u32 kernel, stride, padding, rows_per_split, relu;
+    u32 kernel, stride, padding, rows_per_block, relu, packed;
     Factor factor;
     Target target;
     Cotangent cotangent;
 };
-static_assert(sizeof(Convolution) == 260);
+static_assert(sizeof(Convolution) == 264);
 
-__device__ inline float patch(const Memory& memory, const Convolution& op, u32 row, u32 k) {
-    const Pixel pixel = pixel_of(op.output, row);
-    const u32 tap = k / op.input.c, c = k - tap * op.input.c;
-    const u32 y = under(pixel.row, op.stride, tap / op.kernel, op.padding);
-    const u32 x = under(pixel.column, op.stride, tap % op.kernel, op.padding);
-    if (y >= op.input.h || x >= op.input.w) return 0.0f;
-    const float value = value_of(memory, op.factor.input, index_of(op.input, pixel.image, y, x) + c, c);
-    return op.relu ? fmaxf(value, 0.0f) : value;
-}
+// Part of the images, as it lies in memory.
+struct Band {
+    static constexpr u32 LENGTH = 4096;
+    alignas(16) Storage values[LENGTH];
+    // Its elements are [begin, end) of the images.
+    u32 begin, end;
+};
 
-template <u32 COLUMNS>
-__device__ inline void forward(const Memory& memory, const Convolution& op) {
-    const u32 rows = op.output.n * op.output.h * op.output.w;
-    product_with_moments<COLUMNS>(
-        memory, rows, op.kernel * op.kernel * op.input.c, op.factor, op.output.c,
-        [&](u32 row, u32 k) { return patch(memory, op, row, k); },
-        [&](u32 k, u32 column) { return memory.state[op.factor.weights + k * op.factor.columns + column]; });
-}
+// Patches of the images by (output pixel, k). The pixels that some neighbouring output pixels read lie in one piece,
+// whatever images they belong to; where it fits, it comes into shared memory at once.
+struct Patches {
+    const Memory& memory;
+    const Convolution& op;
+    Band& band;
 
-extern "C" __global__ void __launch_bounds__(256, 4) convolution_forward_16(const __grid_constant__ Memory memory,
+    // Output pixels [first, last) come next. All threads call, between barriers.
+    __device__ bool advance(u32 first, u32 last) {
+        const u32 line = op.input.w * op.input.c, lines = op.input.n * op.input.h;
+        const auto line_under = [&](u32 row) { // The first input line, counted over all images, and half a window above.
+            const u32 index = row / op.output.w;
+            return index / op.output.h * op.input.h + index % op.output.h * op.stride;
+        };
+        const u32 above = line_under(first), below = line_under(last - 1) + op.kernel - op.padding;
+        // A window that is cut off by the last image's end, or the first one's start.
+        const u32 begin = (above - min(above, op.padding)) * line / 32 * 32, all = min(below, lines) * line;
+        const u32 end = all - begin > Band::LENGTH ? begin : all;
+        if (threadIdx.x == 0) band.begin = begin, band.end = end;
+        for (u32 i = threadIdx.x; begin + i < end; i += blockDim.x)
+            band.values[i] = memory.activations[op.factor.input.data + begin + i];
+        return true;
+    }
+
+    __device__ void stage(u32) {}
+    __device__ u32 locate(u32 row) const { return row; }
+
+    template <u32 RUN>
+    __device__ void load(u32 row, u32 k, float (&loaded)[RUN]) const {
+        const Pixel pixel = pixel_of(op.output, row);
+        u32 tap = k / op.input.c, c = k - tap * op.input.c, i = tap / op.kernel, j = tap - i * op.kernel;
+        one_by_one(loaded, [&](u32) {
+            const u32 y = under(pixel.row, op.stride, i, op.padding), x = under(pixel.column, op.stride, j, op.padding);
+            float value = 0.0f;
+            if (i < op.kernel && y < op.input.h && x < op.input.w) {
+                const u32 index = index_of(op.input, pixel.image, y, x) + c;
+                value = index >= band.begin && index < band.end ? wide(band.values[index - band.begin])
+                                                                : ::load(memory, op.factor.input.data + index);
+                const Reader& reader = op.factor.input;
+                if (reader.scale != ABSENT)
+                    value = fmaf(memory.state[reader.scale + c], value, memory.state[reader.shift + c]);
+                if (op.relu) value = fmaxf(value, 0.0f);
+            }
+            if (++c == op.input.c) c = 0, ++j;
+            if (j == op.kernel) j = 0, ++i;
+            return value;
+        });
+    }
+};
+
+struct Weights {
+    static constexpr bool ALONG_DEPTH = false;
+    const float* weights;
+    u32 columns;
+    __device__ void stage(u32, u32) {}
+    __device__ float operator()(u32 k, u32 column) const { return weights[k * columns + column]; }
+};
+
+extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) convolution_forward(const __grid_constant__ Memory memory,
                                                                          const __grid_constant__ Convolution op) {
-    forward<16>(memory, op);
+    using Form = typename ForwardForms<64, 64>::Form;
+    __shared__ typename Form::Shared shared;
+    __shared__ MomentSums<Form> sums;
+    __shared__ Band band;
+    const u32 rows = op.output.n * op.output.h * op.output.w, pitch = op.output.c;
+    const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
+    const u32 first_column = blockIdx.y * 64, columns = min(first_column + 64, pitch);
+    Patches left{memory, op, band};
+    Weights right{memory.state + op.factor.weights, pitch};
+    left.advance(first, last);
+    float* partial = memory.scratch + op.factor.partial + blockIdx.x * 3 * pitch;
+    Form::products(shared, first, last, op.kernel * op.kernel * op.input.c, first_column, columns, left, right,
+                   [&](auto& results, u32 first_row, u32 column) {
+        each_run<Form>(results, first_row, last, column, columns, [&](u32 row, u32 column, const auto& values) {
+            store_run(memory, op.factor.output + row * pitch + column, op.packed, 0, columns - column, values);
+        });
+        leave_moments<Form>(sums, results, first, last, first_row, column, columns, pitch, partial);
+    });
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) convolution_forward_64(const __grid_constant__ Memory memory,
-                                                                         const __grid_constant__ Convolution op) {
-    forward<64>(memory, op);
-}
+struct Gradients : Cotangents<64> {
+    __device__ u32 locate(u32 row) const { return row; }
+};
 
 extern "C" __global__ void __launch_bounds__(256, 4) convolution_weights(const __grid_constant__ Memory memory,
-                                                                      const __grid_constant__ Convolution op) {
-    const u32 rows = op.output.n * op.output.h * op.output.w, columns = op.factor.columns;
-    outer<64>(
-        rows, op.rows_per_split, op.kernel * op.kernel * op.input.c, columns, memory.scratch + op.factor.partial,
-        [&](u32 row, u32 k) { return patch(memory, op, row, k); },
-        [&](u32 row, u32 n) { return cotangent_of(memory, op.cotangent, row * columns + n, n); });
+                                                                         const __grid_constant__ Convolution op) {
+    using Sums = Outer<32, 64, 256>;
+    __shared__ typename Sums::Shared shared;
+    __shared__ CoefficientTable<64> coefficients;
+    __shared__ Band band;
+    const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.kernel * op.kernel * op.input.c;
+    const u32 columns = op.output.c, across = (columns + 63) / 64;
+    const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
+    Patches left{memory, op, band};
+    Gradients right{{memory, op.cotangent, columns, 0, columns, op.packed != 0, coefficients}};
+    Sums::sum(shared, first, last, depth, blockIdx.y / across * 32, columns, blockIdx.y % across * 64, left, right,
+              memory.scratch + op.factor.partial + blockIdx.x * depth * columns);
 }
 
 extern "C" __global__ void __launch_bounds__(256) convolution_input(const __grid_constant__ Memory memory,

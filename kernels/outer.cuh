@@ -19,6 +19,8 @@ struct Outer {
     static constexpr u32 UNIT_THREADS = TENSOR_CORES ? 32 : N / 4, STEP = TENSOR_CORES ? 16 : 1;
     // Pixels in shared memory at once: 20 KiB of values, and padding.
     static constexpr u32 PIXELS = 5120 / (M + N) / 16 * 16 * (TENSOR_CORES ? 2 : 1);
+    // Channels that a thread reads at once.
+    static constexpr u32 RUN = 4;
     static constexpr u32 PADDING = TENSOR_CORES ? 8 : 0;
 #if defined(DARTS_STORAGE_BF16) || defined(DARTS_STORAGE_F16)
     using Value = typename Choose<TENSOR_CORES, Storage, float>::Type;
@@ -37,27 +39,28 @@ struct Outer {
     template <u32 PITCH, class Reader_>
     __device__ static void fill(Value (&side)[PIXELS][PITCH], u32 start, u32 last, u32 first, u32 width, u32 channels,
                                 const Reader_& reader) {
-        const u32 packs = width / PACK;
-        for (u32 i = threadIdx.x; i < PIXELS * packs; i += THREADS_USED) {
-            const u32 r = i / packs, k = i % packs * PACK;
+        const u32 runs = width / RUN;
+#pragma unroll 1
+        for (u32 i = threadIdx.x; i < PIXELS * runs; i += THREADS_USED) {
+            const u32 r = i / runs, k = i % runs * RUN;
             const u32 pixel = start + r < last ? reader.locate(start + r) : ABSENT;
-            float values[PACK] = {};
+            float values[RUN] = {};
             if (pixel != ABSENT && first + k < channels) reader.load(pixel, first + k, values);
             put(&side[r][k], values);
         }
     }
 
-    __device__ static void put(float* place, const float (&values)[PACK]) {
+    __device__ static void put(float* place, const float (&values)[RUN]) {
 #pragma unroll
-        for (u32 j = 0; j < PACK; ++j) place[j] = values[j];
+        for (u32 j = 0; j < RUN; ++j) place[j] = values[j];
     }
 
 #if defined(DARTS_STORAGE_BF16) || defined(DARTS_STORAGE_F16)
-    __device__ static void put(Storage* place, const float (&values)[PACK]) {
-        Pack pack;
+    __device__ static void put(Storage* place, const float (&values)[RUN]) {
+        Stored<RUN> run;
 #pragma unroll
-        for (u32 j = 0; j < PACK; ++j) pack.values[j] = narrow(values[j]);
-        *reinterpret_cast<Pack*>(place) = pack;
+        for (u32 j = 0; j < RUN; ++j) run.values[j] = narrow(values[j]);
+        *reinterpret_cast<Stored<RUN>*>(place) = run;
     }
 
     // Adds the products of 16 pixels from `p` on: the team's unit from row `m` on.
@@ -115,6 +118,7 @@ struct Outer {
             fill(shared.left, start, last, first_m, min(width, M), depth, left);
             fill(shared.right, start, last, first_n, N, columns, right);
             __syncthreads();
+#pragma unroll 1
             for (u32 p = index * STEP; p < PIXELS && start + p < last; p += teams * STEP)
                 if (m < M) multiply(shared.left, shared.right, p, m, n, sums);
         }

@@ -4,22 +4,30 @@
 //   input:    dx[q, c] = [x > 0] * sum_o cotangent(p(q), o) * w[c, o]; assigned or added, as the target says.
 //   weights:  dw[c, o] = sum_p relu(..)[p, c] * cotangent(p, o), in splits of rows; assigned.
 //
-// Scale, shift and ReLU are applied while reading, the cotangent is formed while reading, and neither is ever stored. At
-// stride 2 each matrix feeds the input pixels of one parity, and only these are multiplied.
-// Launch: forward grid (tiles of rows, tiles of columns, matrices), input (tiles of 256 rows, 1, matrices and classes of
-// zeros), weights (splits, tiles of the matrix, matrices); 256 or 512 threads (matrix.cuh, outer.cuh).
-// Occupancy: 512 threads a multiprocessor, a quarter of those of compute capability 8.0 and 9.0. A thread holds 32 results
-// and a stage of both sides in about 100 registers, which is what hides the latency; with twice the threads they spill.
-// Bytes: each input and output once, the least possible, and the matrix once a tile.
+// Products over pixels (matrix.cuh, outer.cuh); scale, shift and ReLU are applied while reading, the cotangent is formed
+// while reading, and neither is ever stored. Suffixes are the columns of a tile (forward, weights) or the depth that stays
+// resident (input). Launch:
+//   forward: grid (blocks of rows, tiles of columns, matrices), 256 threads.
+//   input:   grid (blocks of 256 output pixels, 1, classes), 512 threads. At stride 2 a matrix feeds the pixels of one
+//            parity only, so a class is a matrix and its pixels; two more classes write zeros to the others, where
+//            nothing else has been added.
+//   weights: grid (splits, tiles of the matrix, matrices), 256 threads, or 512 for tiles of 64 columns.
+// Bytes: inputs, cotangents and results once, as long as c_out <= 64 (input), c_in <= 256 (weights); each further 64 output
+// channels read the inputs again. Weights once a block. See tests/traffic for what was counted.
+//
+// Occupancy: half of a multiprocessor's threads, but for the forward products with two-byte storage, which take 80
+// registers, and with 64 columns up to 128: 24 or 16 warps of 64. With more they would spill the 32 results that a thread
+// holds; several reads of each lane are under way, which hides the latency.
 //
 // Versions, bytes moved over the least in the cells of the paper (tests/traffic): 1 through product.cuh: forward 2.26, input
-// 6.30, weights 2.86. 2 packs, tensor cores, rows of one parity: 1.02, 1.02, 1.01.
+// 6.30, weights 2.86. 2 packs, tensor cores, rows of one parity: 1.02, 1.02, 1.01. 3 the same bytes with twice the threads:
+// no read of a depth is begun before its registers are free.
 #include "matrix.cuh"
 #include "outer.cuh"
 
 struct Pointwise {
     Shape input, output;
-    u32 stride, packed, rows_per_split;
+    u32 stride, packed, rows_per_block;
     Factor factors[2];
     Concatenation inputs;
     Target targets[MAX_INPUTS];
@@ -76,31 +84,32 @@ __device__ inline void forward(const Memory& memory, const Pointwise& op) {
     const Factor& factor = op.factors[blockIdx.z];
     const u32 rows = op.output.n * op.output.h * op.output.w, first_column = blockIdx.y * COLUMNS;
     const u32 columns = min(first_column + COLUMNS, factor.columns), pitch = op.output.c;
+    const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     // The other half may be one channel wider, and the grid is made for both.
     if (first_column >= columns) return;
     Inputs<SLAB> left(memory, op, table, factor.shift);
     Matrix right{memory.state + factor.weights, factor.columns};
-    float* partial = memory.scratch + factor.partial + blockIdx.x * 3 * pitch + factor.first;
-    Form::products(shared, blockIdx.x * Form::ROWS, rows, op.inputs.first[op.inputs.count], first_column, columns, left,
-                   right, [&](auto& results, u32 first_row, u32 column) {
-        each_run<Form>(results, first_row, rows, column, columns, [&](u32 row, u32 column, const auto& values) {
-            put_run(memory, factor.output + row * pitch + factor.first + column, columns - column, op.packed, values);
+    Form::products(shared, first, last, op.inputs.first[op.inputs.count], first_column, columns, left, right,
+                   [&](auto& results, u32 first_row, u32 column) {
+        each_run<Form>(results, first_row, last, column, columns, [&](u32 row, u32 column, const auto& values) {
+            store_run(memory, factor.output + row * pitch + factor.first + column, op.packed, 0, columns - column, values);
         });
-        leave_moments<Form>(sums, results, first_row, rows, column, columns, pitch, partial);
+        float* partial = memory.scratch + factor.partial + blockIdx.x * 3 * pitch + factor.first;
+        leave_moments<Form>(sums, results, first, last, first_row, column, columns, pitch, partial);
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) pointwise_forward_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS) pointwise_forward_16(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     forward<16>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) pointwise_forward_32(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS) pointwise_forward_32(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     forward<32>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) pointwise_forward_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) pointwise_forward_64(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     forward<64>(memory, op);
 }
@@ -123,15 +132,14 @@ __device__ inline void deliver_run(const Memory& memory, const Pointwise& op, u3
         return op.targets[i].data + pixel * channels + channel - first;
     };
     if (op.packed) {
-        const u32 i = input_of(op.inputs, channel), index = place(i, channel);
+        const u32 i = input_of(op.inputs, channel);
         if (op.targets[i].accumulate) {
             float before[RUN];
-            load_run(memory, index, before);
+            load_run(memory, place(i, channel), before);
 #pragma unroll
             for (u32 j = 0; j < RUN; ++j) values[j] += before[j];
         }
-        store_run(memory, index, values);
-        return;
+        return store_run(memory, place(i, channel), true, 0, RUN, values);
     }
 #pragma unroll
     for (u32 j = 0; j < RUN; ++j) {
@@ -164,33 +172,32 @@ __device__ inline void input_gradient(const Memory& memory, const Pointwise& op)
     __shared__ CoefficientTable<DEPTH> coefficients;
     __shared__ ChannelTable<Form::WIDE> table;
     const u32 rows = op.output.n * op.output.h * op.output.w, columns = op.inputs.first[op.inputs.count];
-    const u32 first = blockIdx.x * 256, last = min(first + 256, rows);
+    const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     if (blockIdx.z >= 2) return assign_zeros(memory, op, first, last, blockIdx.z - 2, 3 - blockIdx.z);
     const Factor& factor = op.factors[blockIdx.z];
     Gradients<DEPTH> left(memory, op, factor, coefficients);
     Inputs<Form::WIDE> inputs(memory, op, table, factor.shift);
     Transpose<Form::WIDE> right{memory.state + factor.weights, factor.columns, inputs};
-    for (u32 tile = first; tile < last; tile += Form::ROWS)
-        Form::products(shared, tile, rows, factor.columns, 0, columns, left, right,
-                       [&](auto& results, u32 first_row, u32 column) {
-            each_run<Form>(results, first_row, rows, column, columns, [&](u32 row, u32 channel, auto& values) {
-                const u32 pixel = inputs.locate(row);
-                if (pixel == ABSENT) return;
-                float x[Form::RUN];
-                inputs.values(pixel, channel, x);
+    Form::products(shared, first, last, factor.columns, 0, columns, left, right,
+                   [&](auto& results, u32 first_row, u32 column) {
+        each_run<Form>(results, first_row, last, column, columns, [&](u32 row, u32 channel, auto& values) {
+            const u32 pixel = inputs.locate(row);
+            if (pixel == ABSENT) return;
+            float x[Form::RUN];
+            inputs.values(pixel, channel, x);
 #pragma unroll
-                for (u32 j = 0; j < Form::RUN; ++j) values[j] = x[j] > 0.0f ? values[j] : 0.0f;
-                deliver_run(memory, op, pixel, channel, values);
-            });
+            for (u32 j = 0; j < Form::RUN; ++j) values[j] = x[j] > 0.0f ? values[j] : 0.0f;
+            deliver_run(memory, op, pixel, channel, values);
         });
+    });
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) pointwise_input_32(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_input_32(const __grid_constant__ Memory memory,
                                                                         const __grid_constant__ Pointwise op) {
     input_gradient<32>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) pointwise_input_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_input_64(const __grid_constant__ Memory memory,
                                                                         const __grid_constant__ Pointwise op) {
     input_gradient<64>(memory, op);
 }
@@ -205,24 +212,24 @@ __device__ inline void weight_gradient(const Memory& memory, const Pointwise& op
     const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.inputs.first[op.inputs.count];
     const u32 across = (factor.columns + N - 1) / N, first_m = blockIdx.y / across * M, first_n = blockIdx.y % across * N;
     if (first_m >= depth) return;
-    const u32 first = blockIdx.x * op.rows_per_split, last = min(first + op.rows_per_split, rows);
+    const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     Inputs<M> left(memory, op, table, factor.shift);
     Gradients<N> right(memory, op, factor, coefficients);
     Sums::sum(shared, first, last, depth, first_m, factor.columns, first_n, left, right,
               memory.scratch + factor.partial + blockIdx.x * depth * factor.columns);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) pointwise_weights_16(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_weights_16(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     weight_gradient<64, 16, 256>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) pointwise_weights_32(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(256, 4) pointwise_weights_32(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     weight_gradient<128, 32, 256>(memory, op);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) pointwise_weights_64(const __grid_constant__ Memory memory,
+extern "C" __global__ void __launch_bounds__(512, 2) pointwise_weights_64(const __grid_constant__ Memory memory,
                                                                           const __grid_constant__ Pointwise op) {
     weight_gradient<256, 64, 512>(memory, op);
 }

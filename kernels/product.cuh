@@ -1,6 +1,6 @@
-// Matrix products over pixels in shared-memory tiles, in f32 (FFMA). What is multiplied is computed while it is read:
-// a loader is a function of (row, column), so one routine serves 1x1 convolutions, depthwise separable ones, the stem
-// and their gradients.
+// Matrix products over pixels in shared-memory tiles, in f32 (FFMA), for separable convolutions of numbers of channels that
+// bands.cuh does not take. What is multiplied is computed while it is read: a loader is a function of (row, column).
+// Products that read by packs are in matrix.cuh and outer.cuh.
 //
 // A block has 256 threads. multiply(): each thread holds 4 rows x 4 columns, so a tile is COLUMNS wide and
 // 4096 / COLUMNS rows high, 16 deep. outer(): the sum over rows of a product of two loaders, a tile of

@@ -7,27 +7,22 @@
 // copies them once a block; else each channel is read alone, with its coefficients.
 #pragma once
 
-#include "common.cuh"
+#include "stream.cuh"
 
-// RUN activations side by side: one access where they are aligned.
-template <u32 RUN>
-struct alignas(RUN * sizeof(Storage)) Run {
-    Storage values[RUN];
-};
-
+// RUN activations side by side that are aligned, in one access.
 template <u32 RUN>
 __device__ inline void load_run(const Memory& memory, u32 index, float (&values)[RUN]) {
-    const Run<RUN> run = *reinterpret_cast<const Run<RUN>*>(memory.activations + index);
-#pragma unroll
-    for (u32 i = 0; i < RUN; ++i) values[i] = wide(run.values[i]);
+    load_run(memory, index, true, 0, RUN, values);
 }
 
-template <u32 RUN>
-__device__ inline void store_run(const Memory& memory, u32 index, const float (&values)[RUN]) {
-    Run<RUN> run;
-#pragma unroll
-    for (u32 i = 0; i < RUN; ++i) run.values[i] = narrow(values[i]);
-    *reinterpret_cast<Run<RUN>*>(memory.activations + index) = run;
+// Keeps the compiler from beginning what follows before what precedes is done: an unrolled loop would start all of its
+// reads at once, and has no registers for them.
+__device__ inline void in_turn() { asm volatile("" ::: "memory"); }
+
+// A number of which the compiler knows nothing, so that what follows from it is computed where it is used, not kept.
+__device__ inline u32 anew(u32 number) {
+    asm volatile("" : "+r"(number));
+    return number;
 }
 
 // values[j] = value(j), in a loop that stays one: what is rare should not take the registers of what is not.
@@ -39,15 +34,6 @@ __device__ inline void one_by_one(float (&values)[RUN], Value value) {
 #pragma unroll
         for (u32 i = 0; i < RUN; ++i) values[i] = i == j ? found : values[i];
     }
-}
-
-// The same where `count` may be less, or they may not be aligned.
-template <u32 RUN>
-__device__ inline void put_run(const Memory& memory, u32 index, u32 count, bool packed, const float (&values)[RUN]) {
-    if (packed) return store_run(memory, index, values);
-#pragma unroll
-    for (u32 i = 0; i < RUN; ++i)
-        if (i < count) store(memory, index + i, values[i]);
 }
 
 // Concatenated inputs: first[i] is the first channel of input i, first[count] the number of all.
@@ -117,10 +103,11 @@ struct Activations {
         });
     }
 
-    __device__ void load(u32 pixel, u32 channel, float (&loaded)[PACK]) const {
+    template <u32 RUN>
+    __device__ void load(u32 pixel, u32 channel, float (&loaded)[RUN]) const {
         values(pixel, channel, loaded);
 #pragma unroll
-        for (u32 j = 0; j < PACK; ++j) loaded[j] = fmaxf(loaded[j], 0.0f);
+        for (u32 j = 0; j < RUN; ++j) loaded[j] = fmaxf(loaded[j], 0.0f);
     }
 };
 
@@ -150,18 +137,20 @@ struct Cotangents {
         }
     }
 
-    __device__ void load(u32 pixel, u32 channel, float (&loaded)[PACK]) const {
+    template <u32 RUN>
+    __device__ void load(u32 pixel, u32 channel, float (&loaded)[RUN]) const {
         const u32 index = pixel * pitch + first + channel;
         if (packed) {
             const u32 i = channel - begin;
             load_run(memory, cotangent.raw + index, loaded);
 #pragma unroll
-            for (u32 j = 0; j < PACK; ++j) loaded[j] = fmaf(table.rows[0][i + j], loaded[j], table.rows[1][i + j]);
+            for (u32 j = 0; j < RUN; ++j) loaded[j] = fmaf(table.rows[0][i + j], loaded[j], table.rows[1][i + j]);
+#pragma unroll 1
             for (u32 t = 0; t < cotangent.count; ++t) {
-                float gradient[PACK];
+                float gradient[RUN];
                 load_run(memory, cotangent.gradient[t] + index, gradient);
 #pragma unroll
-                for (u32 j = 0; j < PACK; ++j) loaded[j] = fmaf(table.rows[t + 2][i + j], gradient[j], loaded[j]);
+                for (u32 j = 0; j < RUN; ++j) loaded[j] = fmaf(table.rows[t + 2][i + j], gradient[j], loaded[j]);
             }
             return;
         }

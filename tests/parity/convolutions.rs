@@ -9,7 +9,13 @@ use crate::{check, size};
 fn convolution(case: &mut Case) -> Convolution {
     let (kernel, stride) = (case.choose(&[1, 2, 3, 3, 5]), case.choose(&[1, 2]));
     let channels = case.choose(&[1, 2, 3, 3, 4, 17, 48]);
-    let out_channels = case.channels();
+    let out_channels = if case.one_in(2) {
+        // As the tape places what the paper's stem writes.
+        case.align();
+        case.choose(&[8, 48, 48, 96])
+    } else {
+        case.channels()
+    };
     let mut shape = case.shape(channels, 400_000 / (kernel * kernel * out_channels));
     let padding = (kernel - 1) / 2;
     [shape.h, shape.w] = [shape.h, shape.w].map(|side| side.max((kernel - 2 * padding) as u32));

@@ -80,7 +80,7 @@ kernels! {
     activations: {
         "augment": paint;
         "channel_sums": channel_sums;
-        "convolution": convolution_forward_16 convolution_forward_64 convolution_weights convolution_input;
+        "convolution": convolution_forward convolution_weights convolution_input;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
         "join": join_forward join_backward;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;

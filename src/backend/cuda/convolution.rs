@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use super::combine::{Moments, Sum};
 use super::geometry::{CotangentPlace, Factor, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::{Chunks, Convolution, ConvolutionGradient, Cuda, Kernel, Shape, by_width, small, tile};
+use super::pointwise::{block, packed, rows_per_split};
+use super::{Convolution, ConvolutionGradient, Cuda, Kernel, Precision, Shape, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -15,13 +16,14 @@ struct Parameters {
     kernel: u32,
     stride: u32,
     padding: u32,
-    rows_per_split: u32,
+    rows_per_block: u32,
     relu: u32,
+    packed: u32,
     factor: Factor,
     target: TargetPlace,
     cotangent: CotangentPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 260);
+const _: () = assert!(size_of::<Parameters>() == 264);
 
 fn parameters(op: &Convolution) -> Parameters {
     let factor = Factor {
@@ -43,16 +45,27 @@ fn parameters(op: &Convolution) -> Parameters {
     }
 }
 
+impl Parameters {
+    /// Says whether kernels may use 16-byte accesses, now that all operands are known.
+    fn pack(&mut self, precision: Precision) {
+        let of_output = [self.factor.output, self.factor.columns].into_iter();
+        self.packed = packed(precision, of_output.chain(self.cotangent.activations()));
+    }
+}
+
 impl Cuda {
     pub(super) fn convolve(&mut self, op: &Convolution) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
-        let [width, height] = tile(columns);
+        // The kernel has one form for all widths.
+        let [width, height] = block(64);
         let mut scratch = Scratch::default();
         let mut parameters = parameters(op);
         parameters.factor.partial = scratch.take(rows.div_ceil(height) * 3 * columns);
+        parameters.rows_per_block = small(height);
+        parameters.pack(self.memory.precision());
         self.memory.scratch(&self.context, &scratch);
-        let kernel = by_width(width, Kernel::convolution_forward_16, Kernel::convolution_forward_64);
-        self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), 1], [256, 1], &parameters);
+        let grid = [rows.div_ceil(height), columns.div_ceil(width), 1];
+        self.launch(Kernel::convolution_forward, grid, [256, 1], &parameters);
         self.combine_moments(&[Moments {
             partial: parameters.factor.partial,
             rows: small(rows),
@@ -63,17 +76,20 @@ impl Cuda {
     }
 
     pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
-        let (len, columns) = (op.weights.len, op.output_shape.c as usize);
-        let splits = Chunks::of(op.output_shape.pixels());
-        let mut scratch = Scratch::default();
+        let (rows, len, columns) = (op.output_shape.pixels(), op.weights.len, op.output_shape.c as usize);
         let mut parameters = parameters(op);
-        parameters.factor.partial = scratch.take(splits.count() * len);
-        parameters.rows_per_split = small(splits.each);
         parameters.cotangent = CotangentPlace::from(&gradient.cotangent);
+        parameters.pack(self.memory.precision());
+        let read = op.input.shape.c as usize + (gradient.cotangent.terms.len() + 1) * columns;
+        let each = rows_per_split(rows, read * self.memory.precision().bytes(), len);
+        let splits = rows.div_ceil(each);
+        parameters.rows_per_block = small(each);
+        let mut scratch = Scratch::default();
+        parameters.factor.partial = scratch.take(splits * len);
         self.memory.scratch(&self.context, &scratch);
-        let tiles = (len / columns).div_ceil(64) * columns.div_ceil(64);
-        self.launch(Kernel::convolution_weights, [splits.count(), tiles, 1], [256, 1], &parameters);
-        self.combine_sums(&[Sum::all(parameters.factor.partial, splits.count(), gradient.weights)]);
+        let tiles = (len / columns).div_ceil(32) * columns.div_ceil(64);
+        self.launch(Kernel::convolution_weights, [splits, tiles, 1], [256, 1], &parameters);
+        self.combine_sums(&[Sum::all(parameters.factor.partial, splits, gradient.weights)]);
         if let Some(target) = gradient.input {
             parameters.target = TargetPlace::from(target);
             self.launch_each(Kernel::convolution_input, op.input.shape.len(), 1, &parameters);

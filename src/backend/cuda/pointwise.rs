@@ -37,7 +37,7 @@ struct Parameters {
     output: Shape,
     stride: u32,
     packed: u32,
-    rows_per_split: u32,
+    rows_per_block: u32,
     factors: [Factor; 2],
     inputs: Concatenation,
     targets: [TargetPlace; MAX_INPUTS],
@@ -51,22 +51,13 @@ pub(super) fn packed(precision: Precision, mut places: impl Iterator<Item = u32>
     u32::from(places.all(|place| place % pack == 0))
 }
 
-/// A tile of a product over pixels, as `ForwardForms` of `kernels/matrix.cuh`.
-#[derive(Clone, Copy)]
-pub(super) struct Tile {
-    pub columns: usize,
-    pub rows: usize,
-    pub threads: u32,
-}
-
-impl Tile {
-    /// The tile for this many columns.
-    pub fn of(columns: usize) -> Tile {
-        match columns {
-            ..=16 => Tile { columns: 16, rows: 512, threads: 256 },
-            ..=32 => Tile { columns: 32, rows: 256, threads: 256 },
-            _ => Tile { columns: 64, rows: 256, threads: 512 },
-        }
+/// Columns and rows of a block of a product over pixels with this many columns. The rows are one or two tiles of
+/// `ForwardForms` in `kernels/matrix.cuh`.
+pub(super) fn block(columns: usize) -> [usize; 2] {
+    match columns {
+        ..=16 => [16, 512],
+        ..=32 => [32, 256],
+        _ => [64, 256],
     }
 }
 
@@ -126,22 +117,23 @@ impl Cuda {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let mut parameters = parameters(op);
         parameters.pack(self.memory.precision());
-        let tile = Tile::of(parameters.widest());
+        let [width, height] = block(parameters.widest());
+        parameters.rows_per_block = small(height);
         let mut scratch = Scratch::default();
-        let partial = scratch.take(rows.div_ceil(tile.rows) * 3 * columns);
+        let partial = scratch.take(rows.div_ceil(height) * 3 * columns);
         parameters.factors.iter_mut().for_each(|factor| factor.partial = partial);
         self.memory.scratch(&self.context, &scratch);
-        let kernel = match tile.columns {
+        let kernel = match width {
             16 => Kernel::pointwise_forward_16,
             32 => Kernel::pointwise_forward_32,
             _ => Kernel::pointwise_forward_64,
         };
-        let grid = [rows.div_ceil(tile.rows), parameters.widest().div_ceil(tile.columns), op.weights.len()];
-        self.launch(kernel, grid, [tile.threads, 1], &parameters);
+        let grid = [rows.div_ceil(height), parameters.widest().div_ceil(width), op.weights.len()];
+        self.launch(kernel, grid, [256, 1], &parameters);
         self.combine_moments(&[Moments {
             partial,
             rows: small(rows),
-            rows_per_block: small(tile.rows),
+            rows_per_block: small(height),
             channels: small(columns),
             statistics: op.statistics.place(),
         }]);
@@ -167,6 +159,7 @@ impl Cuda {
         let zeros = op.stride() == 2 && gradient.inputs.iter().any(|target| !target.accumulate);
         let classes = op.weights.len() + if zeros { 2 } else { 0 };
         let rows = op.output_shape.pixels();
+        parameters.rows_per_block = 256;
         self.launch(kernel, [rows.div_ceil(256), 1, classes], [512, 1], &parameters);
         if weights {
             self.pointwise_weight_gradients(op, gradient, parameters);
@@ -183,7 +176,7 @@ impl Cuda {
         let read = depth + (gradient.cotangent.terms.len() + 1) * widest;
         let each = rows_per_split(rows, read * self.memory.precision().bytes(), depth * widest);
         let splits = rows.div_ceil(each);
-        parameters.rows_per_split = small(each);
+        parameters.rows_per_block = small(each);
         let mut scratch = Scratch::default();
         for (factor, weights) in parameters.factors.iter_mut().zip(&op.weights) {
             factor.partial = scratch.take(splits * weights.len);
