@@ -22,6 +22,7 @@ type Table = BTreeMap<(String, u32), (u32, u32)>;
 fn threads(kernel: &str) -> u32 {
     match kernel {
         "softmax_forward" | "softmax_backward" => 64,
+        "pool_backward" => 512,
         _ => 256,
     }
 }
