@@ -56,6 +56,14 @@ __device__ inline void deliver_run(const Memory& memory, const Target& target, u
 template <u32 COUNT>
 __device__ inline void load_coefficients(const Memory& memory, u32 place, u32 c, u32 channels, float otherwise,
                                          float (&values)[COUNT]) {
+    if (place != ABSENT && (place + c) % 4 == 0 && c + COUNT <= channels) {
+#pragma unroll
+        for (u32 i = 0; i < COUNT; i += 4) {
+            const float4 four = *reinterpret_cast<const float4*>(memory.state + place + c + i);
+            values[i] = four.x, values[i + 1] = four.y, values[i + 2] = four.z, values[i + 3] = four.w;
+        }
+        return;
+    }
 #pragma unroll
     for (u32 i = 0; i < COUNT; ++i)
         values[i] = place != ABSENT && c + i < channels ? memory.state[place + c + i] : otherwise;

@@ -171,7 +171,8 @@ impl<B: Backend> Operator<B> for LossStep {
 
     /// Also leaves the gradient of the loss, which costs nothing more.
     fn forward(&self, backend: &mut B, _: Mode) {
-        backend.cross_entropy(&self.operator);
+        let weight = self.operator.weight * backend.loss_scale();
+        backend.cross_entropy(&CrossEntropy { weight, ..self.operator.clone() });
     }
 
     fn backward(&self, _: &mut B, _: bool) {}

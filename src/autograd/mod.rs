@@ -8,6 +8,7 @@ pub mod batch_norm;
 pub mod convolution;
 pub mod join;
 pub mod loss;
+pub mod loss_scale;
 pub mod memory;
 pub mod mixed;
 pub mod pointwise;

@@ -124,6 +124,10 @@ pub trait Backend {
     fn spare(&self) -> Option<usize> {
         None
     }
+    /// What the gradient of the loss is multiplied by while gradients of activations are stored: a power of two.
+    fn loss_scale(&self) -> f64 {
+        1.0
+    }
     /// Provides zeroed memory for this many elements, dropping what was there.
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()>;
     /// The first failure of the device, after which no result counts. Calls that return no error leave it here.

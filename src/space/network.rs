@@ -144,6 +144,7 @@ impl Network {
             gradients: recorder.span(parameters.len()),
             running: recorder.span(parameters.running_len()),
         };
+        recorder.unscale(spans.gradients, None);
         let images = recorder.input(shape.images);
         let live = live_cells(&declared, &shape);
         let drop_path = shape.drop_path.then(|| {

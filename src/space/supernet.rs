@@ -94,6 +94,7 @@ impl Supernet {
         };
         let alphas = recorder.span(2 * edges_of(shape.nodes) * CANDIDATES);
         let alpha_gradient = recorder.span(alphas.len);
+        recorder.unscale(spans.gradients, Some(alpha_gradient));
         let images = recorder.input(shape.images);
         let both = recorder.softmax(alphas, alpha_gradient, CANDIDATES);
         let mixing = [0, 1].map(|kind| {

@@ -12,6 +12,7 @@ mod convolutions;
 mod emulator;
 mod failure;
 mod launches;
+mod loss_scale;
 #[path = "../parity/norms.rs"]
 mod norms;
 #[path = "../parity/vectors.rs"]
