@@ -3,8 +3,8 @@
 // up to the kernel. The storage type decides how the products are formed:
 //   f32 (and all before compute capability 8.0): a thread holds 8 rows x 4 columns; both sides lie in shared memory in
 //     f32, so three 16-byte reads feed 32 multiply-adds.
-//   bf16, f16: tensor cores (tensor.cuh). Left goes from memory to registers: a lane's 16-byte pack is its share of two
-//     steps of the depth, as the order of the depth is free. Right is rounded to the storage type and lies in shared
+//   bf16, f16: tensor cores (tensor.cuh). Left goes from memory to registers: a lane's run of four is its share of a step
+//     of the depth, as the order of the depth is free. Right is rounded to the storage type and lies in shared
 //     memory, in chunks [32 deep][column][32] of which a lane reads 16 bytes for two steps; an exclusive-or of the column
 //     keeps writers out of each other's banks. The order of columns is free too: a lane holds runs of neighbouring ones.
 // Either way 32 results a thread at most, so that two blocks of 512 threads or four of 256 fit a multiprocessor.
@@ -150,7 +150,8 @@ struct Tensors {
     // The column of a B that lane group g gives for columns j and j + 1 of a lane's runs.
     __device__ static u32 column_of(u32 g, u32 j) { return j / RUN * 32 + g / 2 * RUN + j % RUN + g % 2; }
 
-    // Where eight values of the depth lie: unit `unit` of the chunk.
+    // Where a lane's eight values of a chunk lie, of which value j is depth_of(unit, j): four for each step.
+    __device__ static u32 depth_of(u32 unit, u32 j) { return j / 4 * 16 + unit * 4 + j % 4; }
     __device__ static Storage* place(Shared& shared, u32 chunk, u32 column, u32 unit) {
         return &shared.right[chunk][column][(unit ^ (column / RUN % 4)) * 8];
     }
@@ -167,21 +168,21 @@ struct Tensors {
                 for (u32 k = threadIdx.x % 32; k < deep; k += 32) {
                     const bool exists = start + k < depth && column + n < columns;
                     const float value = exists ? right(start + k, column + n) : 0.0f;
-                    place(shared, k / 32, n, k % 32 / 8)[k % 8] = narrow(value);
+                    place(shared, k / 32, n, k % 16 / 4)[k % 32 / 16 * 4 + k % 4] = narrow(value);
                 }
         } else {
 #pragma unroll 1
             for (u32 i = threadIdx.x; i < deep / 8 * width; i += THREADS_USED) {
                 // Lanes take columns in the order in which lane groups will, which keeps them apart.
-                const u32 lane = i % width, k = i / width * 8;
+                const u32 lane = i % width, chunk = i / width / 4, unit = i / width % 4;
                 const u32 n = lane / (4 * RUN) * (4 * RUN) + lane / 2 % 4 * RUN + lane / 8 % (RUN / 2) * 2 + lane % 2;
                 Pack eight;
 #pragma unroll
                 for (u32 j = 0; j < 8; ++j) {
-                    const bool exists = start + k + j < depth && column + n < columns;
-                    eight.values[j] = narrow(exists ? right(start + k + j, column + n) : 0.0f);
+                    const u32 k = start + chunk * 32 + depth_of(unit, j);
+                    eight.values[j] = narrow(k < depth && column + n < columns ? right(k, column + n) : 0.0f);
                 }
-                *reinterpret_cast<Pack*>(place(shared, k / 32, n, k % 32 / 8)) = eight;
+                *reinterpret_cast<Pack*>(place(shared, chunk, n, unit)) = eight;
             }
         }
     }

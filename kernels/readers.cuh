@@ -2,9 +2,9 @@
 // of concatenated inputs, and cotangents.
 //
 // A reader computes what is multiplied while it reads: the activated value, or the gradient in front of a batch norm.
-// Where every slot and every number of channels is a multiple of PACK (`packed`, which the host finds), one 16-byte access
-// brings PACK channels of a pixel, and the coefficients of the channels come from shared memory, into which stage()
-// copies them once a block; else each channel is read alone, with its coefficients.
+// Where every slot and every number of channels is a multiple of PACK (`packed`, which the host finds), one access
+// brings a run of four channels of a pixel or more, and the coefficients of the channels come from shared memory, into
+// which stage() copies them once a block; else each channel is read alone, with its coefficients.
 #pragma once
 
 #include "stream.cuh"
