@@ -1,7 +1,8 @@
 //! Compiles the CUDA kernels, where there is an nvcc, into the files that the crate embeds.
 //!
 //! For each kernel file and storage type of activations a fatbin (machine code for each architecture, and PTX) and one of
-//! the PTX alone, for those who force it. PTX is that of the lowest architecture and of the first whose tensor cores
+//! the PTX alone, for those who force it; beside the first, in `.ptxas`, what the assembler said of registers and shared
+//! memory. PTX is that of the lowest architecture and of the first whose tensor cores
 //! take bf16, if it is among them. Without nvcc the crate builds for the CPU. Environment:
 //! - `NVCC`: the compiler; else `$CUDA_HOME/bin/nvcc`, `$CUDA_PATH/bin/nvcc`, `nvcc` of the `PATH`;
 //! - `DARTS_CUDA_ARCHS`: compute capabilities such as `80,90`;
@@ -184,7 +185,16 @@ fn compile(nvcc: &Path, task: &Task) -> Result<(), String> {
     let source = format!("kernels/{}.cu", task.stem);
     let mut command = Command::new(nvcc);
     // Uncompressed, so that whoever reads only PTX finds it.
-    command.args(["-std=c++17", "-O3", "--Werror", "all-warnings", "-fatbin", "--no-compress"]);
+    command.args([
+        "-std=c++17",
+        "-O3",
+        "--Werror",
+        "all-warnings",
+        "-fatbin",
+        "--no-compress",
+        "-Xptxas",
+        "-v",
+    ]);
     if switched_on("DARTS_CUDA_LINEINFO") {
         command.arg("-lineinfo");
     }
@@ -194,14 +204,13 @@ fn compile(nvcc: &Path, task: &Task) -> Result<(), String> {
         return Ok(());
     }
     let output = command.output().map_err(|error| format!("{}: {error}", nvcc.display()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let answer = text(&output.stdout) + &text(&output.stderr);
     if !output.status.success() {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        return Err(format!(
-            "nvcc cannot compile {source}:\n{}{}",
-            text(&output.stdout),
-            text(&output.stderr)
-        ));
+        return Err(format!("nvcc cannot compile {source}:\n{answer}"));
     }
+    let resources = task.output.with_extension("ptxas");
+    std::fs::write(&resources, answer).map_err(|error| format!("{}: {error}", resources.display()))?;
     std::fs::write(&stamp, said).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 

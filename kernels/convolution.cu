@@ -12,7 +12,7 @@
 // Bytes: images, cotangents and results once, the least possible, plus the lines that neighbouring blocks share; the images
 // again for each further 64 output channels.
 //
-// Occupancy: as of pointwise_forward_64.
+// Occupancy: forward as pointwise_forward_64.
 //
 // Versions: 1 through product.cuh, patches from global memory. 2 lines of the images in shared memory, tensor cores.
 #include "matrix.cuh"
@@ -28,8 +28,8 @@ struct Convolution {
 static_assert(sizeof(Convolution) == 264);
 
 // Part of the images, as it lies in memory.
+template <u32 LENGTH>
 struct Band {
-    static constexpr u32 LENGTH = 4096;
     alignas(16) Storage values[LENGTH];
     // Its elements are [begin, end) of the images.
     u32 begin, end;
@@ -37,10 +37,11 @@ struct Band {
 
 // Patches of the images by (output pixel, k). The pixels that some neighbouring output pixels read lie in one piece,
 // whatever images they belong to; where it fits, it comes into shared memory at once.
+template <u32 LENGTH>
 struct Patches {
     const Memory& memory;
     const Convolution& op;
-    Band& band;
+    Band<LENGTH>& band;
 
     // Output pixels [first, last) come next. All threads call, between barriers.
     __device__ bool advance(u32 first, u32 last) {
@@ -52,7 +53,7 @@ struct Patches {
         const u32 above = line_under(first), below = line_under(last - 1) + op.kernel - op.padding;
         // A window that is cut off by the last image's end, or the first one's start.
         const u32 begin = (above - min(above, op.padding)) * line / 32 * 32, all = min(below, lines) * line;
-        const u32 end = all - begin > Band::LENGTH ? begin : all;
+        const u32 end = all - begin > LENGTH ? begin : all;
         if (threadIdx.x == 0) band.begin = begin, band.end = end;
         for (u32 i = threadIdx.x; begin + i < end; i += blockDim.x)
             band.values[i] = memory.activations[op.factor.input.data + begin + i];
@@ -98,11 +99,11 @@ extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) convolution
     using Form = typename ForwardForms<64, 64>::Form;
     __shared__ typename Form::Shared shared;
     __shared__ MomentSums<Form> sums;
-    __shared__ Band band;
+    __shared__ Band<4096> band;
     const u32 rows = op.output.n * op.output.h * op.output.w, pitch = op.output.c;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     const u32 first_column = blockIdx.y * 64, columns = min(first_column + 64, pitch);
-    Patches left{memory, op, band};
+    Patches<4096> left{memory, op, band};
     Weights right{memory.state + op.factor.weights, pitch};
     left.advance(first, last);
     float* partial = memory.scratch + op.factor.partial + blockIdx.x * 3 * pitch;
@@ -124,11 +125,12 @@ extern "C" __global__ void __launch_bounds__(256, 4) convolution_weights(const _
     using Sums = Outer<32, 64, 256>;
     __shared__ typename Sums::Shared shared;
     __shared__ CoefficientTable<64> coefficients;
-    __shared__ Band band;
+    // Under fewer pixels than in the forward lie fewer lines.
+    __shared__ Band<2048> band;
     const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.kernel * op.kernel * op.input.c;
     const u32 columns = op.output.c, across = (columns + 63) / 64;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
-    Patches left{memory, op, band};
+    Patches<2048> left{memory, op, band};
     Gradients right{{memory, op.cotangent, columns, 0, columns, op.packed != 0, coefficients}};
     Sums::sum(shared, first, last, depth, blockIdx.y / across * 32, columns, blockIdx.y % across * 64, left, right,
               memory.scratch + op.factor.partial + blockIdx.x * depth * columns);

@@ -1,11 +1,12 @@
 //! What the kernels take of a multiprocessor, in each storage type: no spills, registers and shared memory within the table
-//! of `ptxas.txt`, and at least half of its threads. `DARTS_PTXAS_WRITE=1` writes the table anew. Needs nvcc, in `NVCC`
-//! or the `PATH`. No kernel asks for shared memory at its launch, of which ptxas could not know.
+//! of `ptxas.txt`, and at least half of its threads. The build has left what the assembler said; a build for few
+//! architectures is held to their lines. `DARTS_PTXAS_WRITE=1` writes the table anew. No kernel asks for shared memory at
+//! its launch, of which the assembler could not know.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Mutex;
+use std::path::Path;
+
+use darts::backend::cuda;
 
 /// Compute capability; threads, blocks and bytes of shared memory of a multiprocessor.
 const ARCHITECTURES: [(u32, u32, u32, u32); 5] = [
@@ -16,11 +17,6 @@ const ARCHITECTURES: [(u32, u32, u32, u32); 5] = [
     (90, 2048, 32, 228 << 10),
 ];
 const REGISTERS: u32 = 64 << 10;
-/// Storage types and what selects them. Files that know no storage type come as the first one only.
-const STORAGES: [(&str, &str); 3] =
-    [("f32", "DARTS_STORAGE_F32"), ("bf16", "DARTS_STORAGE_BF16"), ("f16", "DARTS_STORAGE_F16")];
-/// Files that do not touch activations.
-const STATE_FILES: [&str; 2] = ["combine", "optimizer"];
 /// Kernels that fill less, and how much at least: the head of their file says why.
 const EXEMPT: [(&str, f64); 4] = [
     ("pointwise_forward_16", 0.375),
@@ -30,7 +26,7 @@ const EXEMPT: [(&str, f64); 4] = [
 ];
 
 /// Of each kernel, storage type and architecture the registers and bytes of shared memory.
-type Table = BTreeMap<(String, &'static str, u32), (u32, u32)>;
+type Table = BTreeMap<(String, String, u32), (u32, u32)>;
 
 /// Threads of a kernel's block.
 fn threads(kernel: &str) -> u32 {
@@ -54,22 +50,8 @@ fn before(text: &str, word: &str) -> u32 {
     text[..end].trim().rsplit([' ', ',']).next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// What ptxas says of a file's kernels, none of which may spill: one compilation for all architectures.
-fn measure(nvcc: &str, source: &Path, (storage, define): (&'static str, &str)) -> Table {
-    let object = tempfile::NamedTempFile::new().unwrap();
-    let targets = ARCHITECTURES.map(|(arch, ..)| format!("-gencode=arch=compute_{arch},code=sm_{arch}"));
-    let output = Command::new(nvcc)
-        .args(["-std=c++17", "-O3", "-Xptxas", "-v", "-fatbin"])
-        .args(targets)
-        .arg(format!("-D{define}"))
-        .arg(source)
-        .arg("-o")
-        .arg(object.path())
-        .output()
-        .unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}: {said}", source.display());
+/// What the assembler said of a file's kernels, none of which may spill.
+fn measure(said: &str, storage: &str) -> Table {
     let mut table = Table::new();
     let (mut kernel, mut arch) = (String::new(), 0);
     for line in said.lines() {
@@ -81,31 +63,27 @@ fn measure(nvcc: &str, source: &Path, (storage, define): (&'static str, &str)) -
         assert_eq!(spilled, 0, "{kernel} of {storage} spills on sm_{arch}");
         if line.contains("Used ") {
             let used = (before(line, " registers"), before(line, " bytes smem"));
-            table.insert((kernel.clone(), storage, arch), used);
+            table.insert((kernel.clone(), storage.to_owned(), arch), used);
         }
     }
     table
 }
 
-/// What ptxas says of all kernels, by two compilers at once.
-fn measure_all(nvcc: &str, directory: &Path) -> Table {
-    let sources = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let tasks = sources.filter(|path| path.extension().is_some_and(|end| end == "cu")).flat_map(|path| {
-        let state = STATE_FILES.iter().any(|stem| path.file_stem().is_some_and(|file| file == *stem));
-        STORAGES.into_iter().take(if state { 1 } else { 3 }).map(move |storage| (path.clone(), storage))
-    });
-    let tasks = Mutex::new(tasks.collect::<Vec<_>>());
-    let work = || {
-        let mut table = Table::new();
-        loop {
-            let task = tasks.lock().unwrap().pop();
-            let Some((source, storage)) = task else { return table };
-            table.extend(measure(nvcc, &source, storage));
+/// What it said of all: files `<kernels>.<storage type>.ptxas`, and `<kernels>.ptxas` where none is known.
+fn measure_all(directory: &Path) -> Table {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let parts: Vec<&str> = name.split('.').collect();
+        match parts[..] {
+            [_, "ptxas"] => measure(&std::fs::read_to_string(path).unwrap(), "f32"),
+            [_, storage, "ptxas"] if storage != "ptx" => {
+                measure(&std::fs::read_to_string(path).unwrap(), storage)
+            }
+            _ => Table::new(),
         }
     };
-    std::thread::scope(|scope| {
-        [scope.spawn(work), scope.spawn(work)].into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    })
+    files.flat_map(|path| read(&path)).collect()
 }
 
 /// The share of a multiprocessor's threads that fit.
@@ -120,16 +98,20 @@ fn occupancy(kernel: &str, arch: u32, (registers, shared): (u32, u32)) -> f64 {
 
 #[test]
 fn kernels_do_not_spill_and_fill_half_of_a_multiprocessor() {
-    let nvcc = std::env::var("NVCC").unwrap_or_else(|_| "nvcc".into());
-    if !Command::new(&nvcc).arg("--version").output().is_ok_and(|output| output.status.success()) {
-        return println!("skipped: no nvcc in NVCC or the PATH");
+    if !cuda::BUILT {
+        return println!("skipped: this build has no nvcc");
     }
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let found = measure_all(&nvcc, &root.join("kernels"));
-    assert!(found.len() > 500, "ptxas told of {} kernels only", found.len());
-    let path = root.join("tests/ptxas.txt");
+    let found = measure_all(Path::new(env!("OUT_DIR")));
+    assert!(found.len() > 100, "the assembler told of {} kernels only", found.len());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ptxas.txt");
     if std::env::var_os("DARTS_PTXAS_WRITE").is_some() {
-        let line = |((kernel, storage, arch), (registers, shared)): (&(String, &str, u32), &(u32, u32))| {
+        let architectures: std::collections::BTreeSet<u32> = found.keys().map(|key| key.2).collect();
+        assert_eq!(
+            architectures.len(),
+            ARCHITECTURES.len(),
+            "the table is written by a build for all of them"
+        );
+        let line = |((kernel, storage, arch), (registers, shared)): (&(String, String, u32), &(u32, u32))| {
             format!("{kernel} {storage} sm_{arch} {registers} registers {shared} bytes shared\n")
         };
         std::fs::write(&path, found.iter().map(line).collect::<String>()).unwrap();

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use darts::backend::cuda;
 use darts::random::{Stream, generator};
 use darts::report::run_directory::{load_alphas, load_genotype};
+use darts::space::alphas::Alphas;
 use rand::RngExt;
 
 #[path = "common/emulator.rs"]
@@ -79,7 +80,6 @@ fn a_search_on_the_gpu_ends_as_on_the_cpu() {
         assert!(cpu.contains("CPU, ") && !cpu.contains("kernels"), "{cpu}");
         assert!(gpu.contains("compute capability") && gpu.contains("kernels a step in "), "{gpu}");
         let [cpu, gpu] = [&runs[0].1, &runs[1].1].map(|run| load_alphas(run, None).unwrap().0);
-        let all = |alphas: &darts::space::alphas::Alphas| [&alphas.normal[..], &alphas.reduce[..]].concat();
         let largest = all(&cpu).iter().fold(0.0f32, |largest, alpha| largest.max(alpha.abs()));
         assert!(largest > 0.01, "{order} order: the alphas have hardly moved, to at most {largest}");
         for (ours, wanted) in all(&gpu).iter().zip(all(&cpu)) {
@@ -91,6 +91,37 @@ fn a_search_on_the_gpu_ends_as_on_the_cpu() {
         let [cpu, gpu] = [&runs[0].1, &runs[1].1].map(|run| load_genotype(run).unwrap());
         assert_eq!(cpu, gpu, "{order} order");
     }
+}
+
+/// Rounded activations turn the sign of small gradients, and with it the first steps of Adam, so alphas agree on the whole
+/// only.
+#[test]
+fn a_search_in_16_bits_goes_the_way_of_one_in_32() {
+    let (library, _) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    write_images(directory.path());
+    let alphas = ["f32", "bf16", "f16"].map(|precision| {
+        let size = "--init-channels 8 --cells 3 --nodes 2 --batch-size 3 --epochs 1 --order first";
+        let run = format!("--device cuda --precision {precision} --seed 3 --out {precision}");
+        let output = search(&library, directory.path(), &format!("--data cifar10:. {run} {size}"), &[]);
+        assert!(output.status.success(), "{precision}: {}", text(&output.stderr));
+        all(&load_alphas(&directory.path().join(precision), None).unwrap().0)
+    });
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let norm = |a: &[f32]| dot(a, a).sqrt();
+    for (name, found) in [("bf16", &alphas[1]), ("f16", &alphas[2])] {
+        let cosine = dot(found, &alphas[0]) / (norm(found) * norm(&alphas[0]));
+        println!("{name}: the alphas' cosine with those of f32 is {cosine:.3}");
+        assert!(found != &alphas[0], "{name} gives the bytes of f32");
+        assert!(cosine > 0.95, "{name}: the alphas' cosine with those of f32 is {cosine:.3}");
+    }
+}
+
+fn all(alphas: &Alphas) -> Vec<f32> {
+    [&alphas.normal[..], &alphas.reduce[..]].concat()
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Backend for Counter {
     }
 
     fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
-        let blocks = chunks(op.output_shape.pixels());
+        let blocks = convolution_splits(op, gradient, self.element);
         self.add("convolution_weights", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.read_cotangent(&gradient.cotangent);
@@ -245,7 +245,7 @@ impl Backend for Counter {
         if !weights {
             return;
         }
-        let blocks = splits(op, gradient, self.element);
+        let blocks = pointwise_splits(op, gradient, self.element);
         self.add("pointwise_weights", |call| {
             read_inputs(call, op);
             call.read_cotangent(&gradient.cotangent);

@@ -10,14 +10,25 @@ pub fn chunks(rows: usize) -> usize {
     rows.div_ceil(rows.div_ceil(256).max(64))
 }
 
-/// Splits of the pixels for the weights of a 1x1 convolution, as the CUDA backend cuts them: partial results are at most a
-/// quarter of what is read, in elements of `element` bytes.
-pub fn splits(op: &Pointwise, gradient: &PointwiseGradient, element: usize) -> usize {
-    let rows = op.output_shape.pixels();
+/// Splits of the pixels for the gradient of a weight matrix, as the CUDA backend cuts them: partial results are at most a
+/// quarter of what is read, `row` bytes a pixel.
+pub fn splits(pixels: usize, row: usize, results: usize) -> usize {
+    let most = (pixels * row / (16 * results).max(1)).clamp(1, 256);
+    pixels.div_ceil(pixels.div_ceil(most).max(64))
+}
+
+/// The same for the matrices of a 1x1 convolution, in elements of `element` bytes.
+pub fn pointwise_splits(op: &Pointwise, gradient: &PointwiseGradient, element: usize) -> usize {
     let widest = op.output_shape.c as usize / op.weights.len();
     let row = (op.input_channels() + (gradient.cotangent.terms.len() + 1) * widest) * element;
-    let most = (rows * row / (16 * op.input_channels() * widest).max(1)).clamp(1, 256);
-    rows.div_ceil(rows.div_ceil(most).max(64))
+    splits(op.output_shape.pixels(), row, op.input_channels() * widest)
+}
+
+/// The same for a convolution.
+pub fn convolution_splits(op: &Convolution, gradient: &ConvolutionGradient, element: usize) -> usize {
+    let terms = gradient.cotangent.terms.len() + 1;
+    let row = (op.input.shape.c as usize + terms * op.output_shape.c as usize) * element;
+    splits(op.output_shape.pixels(), row, op.weights.len)
 }
 
 /// Tiles of rows of a matrix product with this many columns, as the CUDA backend cuts it.
