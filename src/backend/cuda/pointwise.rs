@@ -55,8 +55,8 @@ pub(super) fn packed(precision: Precision, mut places: impl Iterator<Item = u32>
 /// `ForwardForms` in `kernels/matrix.cuh`.
 pub(super) fn block(columns: usize) -> [usize; 2] {
     match columns {
-        ..=16 => [16, 512],
-        ..=32 => [32, 256],
+        0..=16 => [16, 512],
+        17..=32 => [32, 256],
         _ => [64, 256],
     }
 }
@@ -152,7 +152,7 @@ impl Cuda {
         }
         parameters.pack(self.memory.precision());
         let kernel = match parameters.widest() {
-            ..=32 => Kernel::pointwise_input_32,
+            17..=32 => Kernel::pointwise_input_32,
             _ => Kernel::pointwise_input_64,
         };
         // At stride 2 each matrix feeds the pixels of one parity; two parities get zeros, unless something is there.
@@ -184,8 +184,8 @@ impl Cuda {
         self.memory.scratch(&self.context, &scratch);
         // As in pointwise.cu.
         let (kernel, [tile_m, tile_n], threads) = match widest {
-            ..=16 => (Kernel::pointwise_weights_16, [64, 16], 256),
-            ..=32 => (Kernel::pointwise_weights_32, [128, 32], 256),
+            0..=16 => (Kernel::pointwise_weights_16, [64, 16], 256),
+            17..=32 => (Kernel::pointwise_weights_32, [128, 32], 256),
             _ => (Kernel::pointwise_weights_64, [256, 64], 512),
         };
         let tiles = depth.div_ceil(tile_m) * widest.div_ceil(tile_n);
