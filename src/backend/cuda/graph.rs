@@ -25,6 +25,10 @@ struct Recorded {
     graph: CudaGraph,
 }
 
+// SAFETY: graphs may be used from any thread as long as no two use one at a time (CUDA driver API, "Graph object thread
+// safety"); they are reached through `&mut Cuda` only, and launched after cudarc made their context current.
+unsafe impl Send for Recorded {}
+
 impl Graphs {
     /// None yet, and none ever where the environment says so.
     pub fn new() -> Self {
