@@ -55,7 +55,7 @@ struct Report<'a> {
 impl Arguments {
     /// Measures and prints.
     pub fn run(self) -> Result<()> {
-        let path = self.model.path();
+        let path = self.model.path()?;
         let model = Model::load(&path)?;
         let dataset = self.dataset(&model)?;
         fits(&path, &model, &dataset)?;
