@@ -322,3 +322,128 @@ impl<'a> Exporter<'a> {
         (parameter.layout.official_shape(), values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::data::{Reading, Source};
+    use crate::space::genotype::Genotype;
+    use crate::space::{Network, published};
+    use crate::train::model::Description;
+    use crate::train::plan::Plan;
+
+    fn model(genotype: &Genotype, auxiliary: bool) -> Model {
+        let plan = Plan { init_channels: 2, cells: 5, ..Plan::default() };
+        let dataset = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+        let description = Description { auxiliary, ..Description::new(&plan, genotype, &dataset) };
+        let parameters = Network::parameters(genotype, &description.shape(1, auxiliary)).unwrap();
+        let (weights, running) = (parameters.initial(1), parameters.initial_running());
+        Model { description, parameters, weights, running }
+    }
+
+    fn decoded(model: &Model) -> protobuf::Model {
+        protobuf::Model::decode(&bytes(model).unwrap()[..]).unwrap()
+    }
+
+    fn operators<'a>(graph: &'a Graph, operator: &str) -> Vec<&'a protobuf::Node> {
+        graph.node.iter().filter(|node| node.op_type == operator).collect()
+    }
+
+    /// All names are made once, before they are read, and read.
+    fn check_order(graph: &Graph) {
+        let mut known: HashSet<&str> = HashSet::from([graph.input[0].name.as_str()]);
+        for constant in &graph.initializer {
+            assert!(known.insert(&constant.name), "{} is there twice", constant.name);
+            let elements: i64 = constant.dims.iter().product();
+            assert_eq!(constant.raw_data.len() as i64, 4 * elements, "{}", constant.name);
+        }
+        let mut read: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+        for node in &graph.node {
+            for input in &node.input {
+                assert!(known.contains(input.as_str()), "{} reads {input} before it is there", node.name);
+                read.insert(input);
+            }
+            assert!(node.output.iter().all(|output| known.insert(output)), "{} is there twice", node.name);
+        }
+        assert_eq!(known, read, "what is made is read, and the other way round");
+    }
+
+    #[test]
+    fn every_published_network_is_a_graph_in_order_without_batch_norm() {
+        for published in published::all().unwrap() {
+            if published.name == "amoebanet" {
+                continue; // It can be shown, but not trained.
+            }
+            let found = decoded(&model(&published.genotype, false));
+            assert_eq!(found.opset_import, [OperatorSet { domain: String::new(), version: OPERATORS }]);
+            let graph = found.graph.unwrap();
+            check_order(&graph);
+            assert!(operators(&graph, "BatchNormalization").is_empty(), "{}", published.name);
+            // Of two convolutions in a row one has a bias: a batch norm stood behind it.
+            let biased = operators(&graph, "Conv").iter().filter(|node| node.input.len() == 3).count();
+            let depthwise = operators(&graph, "Conv").len() - biased;
+            assert!(biased > depthwise && depthwise > 0, "{}", published.name);
+        }
+    }
+
+    #[test]
+    fn batch_norm_becomes_part_of_the_convolution_before_it() {
+        let mut model = model(&published::find("darts-v2").unwrap().genotype, false);
+        let set = |values: &mut [f32], value: f32| values[1] = value;
+        let part = |name: &str| model.parameters.iter().find(|p| p.name == name).unwrap().part;
+        let (weight, bias) = (part("stem.1.weight"), part("stem.1.bias"));
+        set(&mut model.weights[weight.offset..], 3.0);
+        set(&mut model.weights[bias.offset..], 0.5);
+        let running = model.parameters.running().find(|norm| norm.names[0] == "stem.1").unwrap();
+        let (offset, channels) = (running.part.offset, running.channels);
+        set(&mut model.running[offset..], -2.0);
+        set(&mut model.running[offset + channels..], 4.0);
+        let graph = decoded(&model).graph.unwrap();
+        let constant = |name: &str| -> Vec<f32> {
+            let found = graph.initializer.iter().find(|constant| constant.name == name).unwrap();
+            found.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        };
+        let factor = 3.0 / (4.0f64 + BATCH_NORM_EPSILON).sqrt();
+        let stem = constant("stem.0.weight");
+        // Tap (0, 0) of the second channel: the second weight here, the tenth in PyTorch's layout.
+        assert_eq!(stem[9], (f64::from(model.weights[1]) * factor) as f32);
+        assert_eq!(constant("stem.0.bias")[1], (0.5 + 2.0 * factor) as f32);
+        assert!((constant("stem.0.bias")[0]).abs() == 0.0);
+    }
+
+    #[test]
+    fn the_metadata_names_the_classes_and_the_auxiliary_head_is_left_out() {
+        let genotype = published::find("darts-v1").unwrap().genotype;
+        let found = decoded(&model(&genotype, true));
+        let entry =
+            |key: &str| found.metadata_props.iter().find(|entry| entry.key == key).unwrap().value.as_str();
+        let names: Vec<String> = serde_json::from_str(entry("class_names")).unwrap();
+        assert_eq!(names[..3], ["0", "1", "2"]);
+        assert_eq!(
+            (entry("genotype").parse::<Genotype>().unwrap(), entry("image_size")),
+            (genotype.clone(), "8x8")
+        );
+        assert_eq!((found.ir_version, found.producer_name.as_str()), (FORMAT, "darts"));
+        assert_eq!(found.producer_version, env!("CARGO_PKG_VERSION"));
+        let graph = found.graph.unwrap();
+        assert!(graph.initializer.iter().all(|constant| !constant.name.starts_with(Network::AUXILIARY)));
+    }
+
+    #[test]
+    fn edges_share_the_relu_and_the_pools_of_a_state() {
+        let pool = "('max_pool_3x3', 0), ('avg_pool_3x3', 1)";
+        let cell = format!("[{pool}, {pool}, ('sep_conv_3x3', 0), ('dil_conv_3x3', 1)]");
+        let text =
+            format!("Genotype(normal={cell}, normal_concat=[3, 4], reduce={cell}, reduce_concat=[2, 3, 4])");
+        let model = model(&text.parse().unwrap(), false);
+        let graph = decoded(&model).graph.unwrap();
+        check_order(&graph);
+        // Node 2 of the normal cells equals node 3 and is made once; five cells have one pool of a kind each.
+        assert_eq!((operators(&graph, "MaxPool").len(), operators(&graph, "AveragePool").len()), (5, 5));
+        assert_eq!(operators(&graph, "Add").len(), 2 * 5);
+        // The two states of a cell, the inner one of sep_conv, and the output of the stem and of each cell but the last.
+        assert_eq!(operators(&graph, "Relu").len(), 3 * 5 + 1 + 4);
+    }
+}
