@@ -9,6 +9,7 @@ use super::genotype::find;
 use super::output::print;
 use super::plan::{PlanArguments, number, seed, whole_number};
 use crate::Result;
+use crate::report::page;
 use crate::report::progress::{Form, Progress};
 use crate::report::run_directory::{RUNS, RunDirectory};
 use crate::report::training_run::TrainingRun;
@@ -163,7 +164,9 @@ impl Arguments {
 }
 
 impl Arguments {
+    /// Writes the report and tells the outcome, which does not depend on the report.
     fn finish(&self, outcome: &Outcome, run: &Path) -> Result<()> {
+        let report = page::write(run);
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.json, self.quiet) {
             (true, _) => {
@@ -173,13 +176,14 @@ impl Arguments {
             (false, true) => format!("{:.2} %\n", 100.0 * last),
             (false, false) => format!(
                 "\nAccuracy on the test images: {:.2} % after the last epoch, at best {:.2} % after epoch {epoch}.\n\
-                 The run is stored in {}: plan.toml, metrics.jsonl, genotype.json, genotype.txt, best.safetensors and \
-                 last.safetensors.\n",
+                 The run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, genotype.txt, best.safetensors and \
+                 last.safetensors; look at {run}/report.html.\n",
                 100.0 * last,
                 100.0 * best,
-                run.display(),
+                run = run.display(),
             ),
-        })
+        })?;
+        report.map(|_| ())
     }
 }
 

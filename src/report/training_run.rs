@@ -7,6 +7,7 @@
 //!   metrics.jsonl                 one line for each epoch
 //!   best.safetensors              the model of the epoch with the best accuracy on the test images
 //!   last.safetensors              the model of the last finished epoch
+//!   report.html, cell_*.svg, ...  written at the end, or by `darts report`
 //! ```
 
 use std::path::Path;
