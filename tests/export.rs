@@ -223,6 +223,8 @@ fn a_model_of_coloured_pictures_sees_what_predict_sees() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let data = ["--data=folder:pictures", "--image-size=9"];
     predictions(scratch.path(), &data, &names, &inputs, [7, 3, 9, 9]);
+    let words = ["the model was trained on folder:pictures", "--data folder:DIR"];
+    refused(scratch.path(), &["evaluate", "run"], 2, &words);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use super::classes::Classes;
 use super::run_directory::{PLAN, alphas_file, epochs, load_genotype};
 use super::training_run::LAST;
 use crate::files::{read_bounded, read_text};
@@ -92,6 +93,8 @@ pub struct TrainingHistory {
     pub cost: Cost,
     /// What that network was made for.
     pub model: Description,
+    /// How it does class by class, if the training is at its end.
+    pub classes: Option<Classes>,
 }
 
 impl TrainingHistory {
@@ -110,7 +113,7 @@ impl TrainingHistory {
         let genotype = load_genotype(run)?;
         let model = Model::load(&run.join(LAST))?.description;
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
-        Ok(TrainingHistory { name, plan, records, genotype, cost, model })
+        Ok(TrainingHistory { name, plan, records, genotype, cost, model, classes: Classes::load(run)? })
     }
 
     /// The value of a key of the plan, without quotes.

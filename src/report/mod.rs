@@ -8,10 +8,12 @@
 //! 4. [`tensorboard`]: the same numbers for TensorBoard.
 //! 5. [`history`]: a run directory read back, and [`verdict`]: what it says, in words.
 //! 6. [`cell_graph`] and [`cell_svg`]: a cell as a graph; [`plot`]: curves.
-//! 7. `parts`, made of these, and [`page`] and `training_page`, made of them: the report.
+//! 7. [`classes`]: which classes a model takes for which.
+//! 8. `parts`, made of these, and [`page`] and `training_page`, made of them: the report.
 
 pub mod cell_graph;
 pub mod cell_svg;
+pub mod classes;
 pub mod drawing;
 pub mod history;
 pub mod page;

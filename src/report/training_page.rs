@@ -14,6 +14,7 @@ pub fn page(history: &TrainingHistory) -> String {
         (facts(history))
         (outcome(history))
         (course(history))
+        @if let Some(classes) = &history.classes { (classes.section()) }
         (parts::cells(&history.genotype))
         (parts::plan(&history.genotype, &history.plan))
     };
@@ -46,9 +47,9 @@ fn outcome(history: &TrainingHistory) -> Markup {
                 (percent(last.test_accuracy)) " of the test images, with a loss of " (format!("{:.4}", last.test_loss)) "."
             }
             p {
-                "Most were right after epoch " (best.epoch) ", " (percent(best.test_accuracy)) ": best.safetensors. The test "
-                "images chose that epoch, so that figure flatters it; the honest one is that of the last epoch, "
-                "last.safetensors."
+                "The best accuracy was " (percent(best.test_accuracy)) " after epoch " (best.epoch) " (best.safetensors). The "
+                "test images chose that epoch, so that figure flatters it; the honest one is that of the last epoch "
+                "(last.safetensors)."
             }
             @if gap > 0.0 {
                 p {
