@@ -11,14 +11,16 @@
 //! 7. [`plan`]: what the plans of a search and of a training share.
 //! 8. [`search`]: the bilevel optimisation of weights and alphas.
 //! 9. [`train`]: the training of a derived network, and the model that it ends in.
-//! 10. [`report`]: run directories, metrics, drawings and the page of a report.
-//! 11. [`cli`]: the command line.
+//! 10. [`export`]: a model for other programs.
+//! 11. [`report`]: run directories, metrics, drawings and the page of a report.
+//! 12. [`cli`]: the command line.
 
 pub mod autograd;
 pub mod backend;
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod nn;
 pub mod plan;

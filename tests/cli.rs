@@ -46,6 +46,7 @@ fn help_explains_and_gives_examples() {
         vec!["train", "--help"],
         vec!["evaluate", "--help"],
         vec!["predict", "--help"],
+        vec!["export", "--help"],
     ] {
         let help = printed(here.path(), &arguments);
         assert!(help.contains("Examples:\n  darts "), "{help}");
@@ -315,7 +316,10 @@ fn shells_are_told_what_can_be_completed() {
         let output = darts(here.path(), &["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
         let script = text(&output.stdout);
-        assert!(["search", "image-size", "report"].iter().all(|word| script.contains(word)), "{shell}");
+        assert!(
+            ["search", "image-size", "report", "export"].iter().all(|word| script.contains(word)),
+            "{shell}"
+        );
     }
     if let Ok(bash) =
         Command::new("bash").args(["-n", "-c"]).arg(printed(here.path(), &["completions", "bash"])).status()

@@ -31,6 +31,19 @@ fn run() -> &'static Path {
     path
 }
 
+/// A training of three epochs, for all tests.
+fn training() -> &'static Path {
+    static RUN: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = RUN.get_or_init(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        let size = ["--epochs=3", "--init-channels=2", "--cells=3", "--batch-size=64", "--device=cpu"];
+        printed(scratch.path(), &[&["train", "darts-v2", "--quiet", "--out=run"], &size[..]].concat());
+        let path = scratch.path().join("run");
+        (scratch, path)
+    });
+    path
+}
+
 /// A copy of the run without its report, in a directory of the same name.
 fn copy() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
@@ -46,8 +59,12 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
     (scratch, copy)
 }
 
+fn page_of(run: &Path) -> String {
+    fs::read_to_string(run.join("report.html")).unwrap()
+}
+
 fn page() -> String {
-    fs::read_to_string(run().join("report.html")).unwrap()
+    page_of(run())
 }
 
 fn all<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
@@ -88,8 +105,68 @@ fn the_page_holds_every_figure() {
 }
 
 #[test]
+fn the_page_of_a_training_holds_every_figure() {
+    let text = page_of(training());
+    let page = Html::parse_document(&text);
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+    assert_eq!(all(&page, "h1")[0].text().collect::<String>(), "Training on digits");
+    assert_eq!(all(&page, "svg.cell").len(), 2);
+    assert_eq!(all(&page, ".charts figure").len(), 5);
+    // Loss and accuracy have two curves, learning rate, drop path and throughput have one.
+    assert_eq!(all(&page, ".charts polyline[stroke^='var(--operation-']").len(), 7);
+    let facts: Vec<String> =
+        all(&page, ".facts strong").iter().map(|fact| fact.text().collect::<String>()).collect();
+    let metrics = fs::read_to_string(training().join("metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    let percent = |key: &str| format!("{:.2}\u{a0}%", 100.0 * last[key].as_f64().unwrap());
+    assert_eq!(facts[..3], [percent("test_accuracy"), percent("train_accuracy"), "3".to_owned()]);
+    // The matrix of confusions: a row and a column for each digit, and the share that was right.
+    let counts: Vec<String> = all(&page, ".heat td").iter().map(|cell| cell.text().collect()).collect();
+    assert_eq!(counts.len(), 10 * 11);
+    let right: usize = (0..10).map(|digit| counts[digit * 11 + digit].parse::<usize>().unwrap()).sum();
+    assert_eq!(right, (359.0 * last["test_accuracy"].as_f64().unwrap()).round() as usize);
+    let keys = darts::train::plan::Plan::default().to_table().unwrap().len();
+    assert_eq!(all(&page, ".plan tr").len(), keys);
+    assert!(text.contains(fs::read_to_string(training().join("genotype.txt")).unwrap().trim()));
+}
+
+#[test]
+fn the_files_of_a_training_are_enough() {
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("run");
+    fs::create_dir(&copy).unwrap();
+    for file in ["plan.toml", "metrics.jsonl", "genotype.json", "last.safetensors", "classes.json"] {
+        fs::copy(training().join(file), copy.join(file)).unwrap();
+    }
+    assert_eq!(printed(scratch.path(), &["report", "run"]), "run/report.html\n");
+    for file in FILES {
+        assert!(
+            fs::read(copy.join(file)).unwrap() == fs::read(training().join(file)).unwrap(),
+            "{file} differs"
+        );
+    }
+    // While it is running.
+    fs::remove_file(copy.join("classes.json")).unwrap();
+    let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
+    let first = metrics.lines().next().unwrap();
+    fs::write(copy.join("metrics.jsonl"), format!("{first}\n{{\"epoch\":")).unwrap();
+    printed(scratch.path(), &["report", "run", "--quiet"]);
+    let page = Html::parse_document(&page_of(&copy));
+    assert_eq!(all(&page, ".facts strong")[2].text().collect::<String>(), "1 of 3");
+    assert_eq!(all(&page, ".charts circle").len(), 7, "one epoch is a point and no line");
+    assert!(all(&page, ".heat").is_empty());
+    fs::write(copy.join("last.safetensors"), "damaged").unwrap();
+    refused(scratch.path(), &["report", "run"], 1, &["last.safetensors: is not a model file"]);
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
-    let text = page();
+    needs_nothing(run());
+    needs_nothing(training());
+}
+
+fn needs_nothing(run: &Path) {
+    let text = page_of(run);
     let page = Html::parse_document(&text);
     assert!(all(&page, "script, link, iframe, object, embed, img, base, form").is_empty());
     for attribute in ["src", "href", "xlink:href", "srcset", "data", "action", "onload", "onclick"] {
@@ -106,10 +183,15 @@ fn the_page_needs_nothing_but_itself() {
 
 #[test]
 fn every_drawing_is_well_formed() {
-    let text = page();
+    check_drawings(run(), 2 + 5 + 2 * EDGES);
+    check_drawings(training(), 2 + 5);
+}
+
+fn check_drawings(run: &Path, count: usize) {
+    let text = page_of(run);
     let drawings: Vec<&str> =
         text.split("<svg").skip(1).map(|rest| rest.split("</svg>").next().unwrap()).collect();
-    assert_eq!(drawings.len(), 2 + 5 + 2 * EDGES);
+    assert_eq!(drawings.len(), count);
     for drawing in drawings {
         let drawing = format!("<svg{drawing}</svg>");
         let parsed = roxmltree::Document::parse(&drawing).unwrap();
@@ -121,7 +203,7 @@ fn every_drawing_is_well_formed() {
         assert!(!drawing.contains("=\"#"), "{drawing}");
     }
     for name in ["cell_normal.svg", "cell_reduce.svg"] {
-        roxmltree::Document::parse(&fs::read_to_string(run().join(name)).unwrap()).unwrap();
+        roxmltree::Document::parse(&fs::read_to_string(run.join(name)).unwrap()).unwrap();
     }
 }
 
@@ -217,13 +299,18 @@ fn window(width: usize) -> String {
 #[test]
 fn a_browser_shows_the_page_on_a_desk_and_on_a_telephone_by_day_and_by_night() {
     let Some(browser) = chromium() else { return println!("skipped: there is no Chromium here") };
+    check_looks(&browser, run());
+    check_looks(&browser, training());
+}
+
+fn check_looks(browser: &Path, run: &Path) {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("window.html");
-    fs::write(scratch.path().join("page.html"), page() + MEASURE).unwrap();
+    fs::write(scratch.path().join("page.html"), page_of(run) + MEASURE).unwrap();
     let mut looks = Vec::new();
     for (width, scheme) in [(1280, 1), (390, 1), (390, 0)] {
         fs::write(&file, window(width)).unwrap();
-        let output = Command::new(&browser)
+        let output = Command::new(browser)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom"])
             .arg(format!("--user-data-dir={}", scratch.path().join("profile").display()))
             .args(["--window-size=1400,1000", "--virtual-time-budget=5000"])

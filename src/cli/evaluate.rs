@@ -8,6 +8,7 @@ use serde_json::json;
 use super::model::ModelArguments;
 use super::output::print;
 use crate::data::{Dataset, Reading, Source};
+use crate::report::classes::{Confused, MOST_COLUMNS, confused, recognised};
 use crate::report::progress::grouped;
 use crate::space::cost::Cost;
 use crate::train::Model;
@@ -16,8 +17,6 @@ use crate::{Error, Result};
 
 /// The batches whose latency is measured.
 const BATCHES: [usize; 2] = [1, 64];
-/// The most classes whose confusions fit a terminal.
-const MOST_COLUMNS: usize = 20;
 
 /// Measure a model on the test images of a data set: accuracy, confusions, size and speed.
 #[derive(clap::Args)]
@@ -55,7 +54,7 @@ struct Report<'a> {
 impl Arguments {
     /// Measures and prints.
     pub fn run(self) -> Result<()> {
-        let path = self.model.path();
+        let path = self.model.path()?;
         let model = Model::load(&path)?;
         let dataset = self.dataset(&model)?;
         fits(&path, &model, &dataset)?;
@@ -78,13 +77,10 @@ impl Arguments {
     }
 
     fn dataset(&self, model: &Model) -> Result<Dataset> {
-        let name = self.data.as_ref().unwrap_or(&model.description.data);
-        let source: Source = name.parse().map_err(|error| match self.data {
-            Some(_) => error,
-            None => Error::Usage(format!(
-                "the model was trained on {name}; say where that lies with --data, such as --data cifar10:DIR"
-            )),
-        })?;
+        let source = match &self.data {
+            Some(name) => name.parse()?,
+            None => default_source(&model.description.data)?,
+        };
         // The same seed tests with the same images, which the model has not seen in its training.
         let own = &model.description;
         let reading = match own.reading() {
@@ -93,6 +89,19 @@ impl Arguments {
             Err(_) => Reading::default(),
         };
         super::data::load(&source, own.seed, &reading, self.model.threads, self.json)
+    }
+}
+
+/// The data set that a model was trained on, if it can be found by its name alone.
+fn default_source(name: &str) -> Result<Source> {
+    match name.parse() {
+        Ok(source @ (Source::Digits | Source::FashionMnist(None))) => Ok(source),
+        _ => {
+            let kind = name.split(':').next().unwrap_or(name);
+            Err(Error::Usage(format!(
+                "the model was trained on {name}; say where that lies with --data {kind}:DIR"
+            )))
+        }
     }
 }
 
@@ -126,8 +135,8 @@ impl Report<'_> {
         let Evaluation { images, loss, accuracy, top_five, confusion } = &self.evaluation;
         let names = &self.model.description.class_names;
         let class = |(index, (name, row)): (usize, (&String, &Vec<usize>))| {
-            let all = row.iter().sum();
-            json!({ "name": name, "images": all, "accuracy": share(row[index], all) })
+            let all: usize = row.iter().sum();
+            json!({ "name": name, "images": all, "accuracy": recognised(index, row) })
         };
         let value = json!({
             "model": self.path.display().to_string(),
@@ -179,9 +188,9 @@ impl Report<'_> {
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
         let mut text = format!("{:width$}  images     right\n", "class");
         for (index, (name, row)) in names.iter().zip(&self.evaluation.confusion).enumerate() {
-            let all = row.iter().sum();
+            let all: usize = row.iter().sum();
             let share =
-                share(row[index], all).map_or("-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+                recognised(index, row).map_or("-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
             text.push_str(&format!("{name:width$}  {all:6}  {share:>8}\n"));
         }
         text
@@ -208,21 +217,10 @@ impl Report<'_> {
 
     fn most_frequent(&self) -> String {
         let (names, confusion) = (&self.model.description.class_names, &self.evaluation.confusion);
-        let mut wrong: Vec<(usize, usize, usize)> = Vec::new();
-        for (class, row) in confusion.iter().enumerate() {
-            let others = row.iter().enumerate().filter(|&(guess, &count)| guess != class && count > 0);
-            wrong.extend(others.map(|(guess, &count)| (count, class, guess)));
-        }
-        wrong.sort_by_key(|&(count, class, guess)| (std::cmp::Reverse(count), class, guess));
         let mut text = "\nmost frequent confusions (--json has all)\n".to_owned();
-        for (count, class, guess) in wrong.into_iter().take(MOST_COLUMNS) {
+        for Confused { count, class, guess } in confused(confusion).into_iter().take(MOST_COLUMNS) {
             text.push_str(&format!("{count:6}  {} taken for {}\n", names[class], names[guess]));
         }
         text
     }
-}
-
-/// A fraction, of something.
-fn share(part: usize, all: usize) -> Option<f64> {
-    (all > 0).then(|| part as f64 / all as f64)
 }

@@ -1,13 +1,14 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
 //! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then the
-//! commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`, `devices` and `completions`.
+//! commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`, `export`, `devices` and `completions`.
 
 mod completions;
 mod data;
 mod derive;
 mod devices;
 mod evaluate;
+mod export;
 mod genotype;
 mod model;
 mod output;
@@ -41,6 +42,8 @@ Examples:
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
   darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
+  darts predict runs/2026-01-31-150000-digits-train digit.png
+  darts export runs/2026-01-31-150000-digits-train --format onnx
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
@@ -55,6 +58,7 @@ enum Command {
     Train(Box<train::Arguments>),
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
+    Export(export::Arguments),
     Devices(devices::Arguments),
     Completions(completions::Arguments),
 }
@@ -83,6 +87,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Train(arguments) => arguments.run(),
         Command::Evaluate(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),
+        Command::Export(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
     }

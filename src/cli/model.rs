@@ -1,10 +1,11 @@
 //! What the commands that use a model share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::plan::whole_number;
 use crate::plan::Device;
 use crate::report::training_run::BEST;
+use crate::{Error, Result};
 
 /// The model, and where it computes.
 #[derive(clap::Args)]
@@ -30,7 +31,20 @@ fn device(text: &str) -> std::result::Result<Device, String> {
 
 impl ModelArguments {
     /// The file of the model.
-    pub fn path(&self) -> PathBuf {
-        if self.model.is_dir() { self.model.join(BEST) } else { self.model.clone() }
+    pub fn path(&self) -> Result<PathBuf> {
+        file_of(&self.model)
     }
+}
+
+/// The file of a model that is named by itself or by the run directory of its training.
+pub fn file_of(model: &Path) -> Result<PathBuf> {
+    if !model.is_dir() {
+        return Ok(model.into());
+    }
+    let best = model.join(BEST);
+    if best.is_file() {
+        return Ok(best);
+    }
+    let reason = format!("holds no {BEST}; expected a model file or the run directory of a training");
+    Err(Error::Format { path: model.into(), reason })
 }

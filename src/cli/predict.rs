@@ -39,7 +39,7 @@ impl Arguments {
     /// Classifies and prints, picture after picture. One that cannot be read does not keep the others from being told
     /// of.
     pub fn run(self) -> Result<()> {
-        let model = Model::load(&self.model.path())?;
+        let model = Model::load(&self.model.path()?)?;
         let mut classifier = open(&model, self.model.device, self.model.threads, 1)?;
         let mut failed = Vec::new();
         for path in &self.images {

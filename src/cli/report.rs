@@ -10,7 +10,7 @@ use crate::report::page;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A run directory; a search may still be writing it.
+    /// The run directory of a search or of a training, which may still be writing it.
     run: PathBuf,
     /// Do not print where the report is.
     #[arg(long)]
@@ -18,10 +18,11 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A search writes its report at the end. The page needs no network and no scripts.
+A search and a training write their reports at the end. The page needs no network and no scripts.
 
 Examples:
   darts report runs/2026-01-31-142500-digits-first
+  darts report runs/2026-01-31-150000-digits-train
   darts report --quiet RUN && xdg-open RUN/report.html";
 
 impl Arguments {

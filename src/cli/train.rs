@@ -1,6 +1,7 @@
 //! `darts train`: its flags, and the training itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
@@ -9,10 +10,15 @@ use super::genotype::find;
 use super::output::print;
 use super::plan::{PlanArguments, number, seed, whole_number};
 use crate::Result;
+use crate::data::Images;
+use crate::report::classes::Classes;
+use crate::report::page;
 use crate::report::progress::{Form, Progress};
 use crate::report::run_directory::{RUNS, RunDirectory};
-use crate::report::training_run::TrainingRun;
+use crate::report::training_run::{LAST, TrainingRun};
 use crate::space::genotype::Genotype;
+use crate::train::classifier::open;
+use crate::train::model::Description;
 use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord};
 use crate::train::plan::Plan;
 use crate::train::run::Outcome;
@@ -138,6 +144,8 @@ impl Arguments {
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
+        // The training takes the images.
+        let test = Arc::new(dataset.test.clone());
         let mut store = Store { plan, genotype: &genotype, out: self.out.as_deref(), run: None };
         let form = if self.json { Form::Json } else { Form::Text };
         let mut progress = (!self.quiet).then(|| Progress::new(plan.epochs, form));
@@ -148,7 +156,10 @@ impl Arguments {
         drop(progress);
         let directory = store.run.map(TrainingRun::directory);
         match (trained, directory) {
-            (Ok(outcome), Some(directory)) => self.finish(&outcome, directory.path()),
+            (Ok(outcome), Some(directory)) => {
+                let measured = measure_classes(plan, test, directory.path());
+                self.finish(&outcome, directory.path(), measured)
+            }
             (Ok(_), None) => Ok(()),
             (Err(error), Some(directory)) => {
                 if !self.quiet && !self.json {
@@ -163,7 +174,9 @@ impl Arguments {
 }
 
 impl Arguments {
-    fn finish(&self, outcome: &Outcome, run: &Path) -> Result<()> {
+    /// Writes the report and tells the outcome, which depends neither on the report nor on what was measured for it.
+    fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
+        let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.json, self.quiet) {
             (true, _) => {
@@ -173,14 +186,24 @@ impl Arguments {
             (false, true) => format!("{:.2} %\n", 100.0 * last),
             (false, false) => format!(
                 "\nAccuracy on the test images: {:.2} % after the last epoch, at best {:.2} % after epoch {epoch}.\n\
-                 The run is stored in {}: plan.toml, metrics.jsonl, genotype.json, genotype.txt, best.safetensors and \
-                 last.safetensors.\n",
+                 The run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, genotype.txt, best.safetensors and \
+                 last.safetensors; look at {run}/report.html.\n",
                 100.0 * last,
                 100.0 * best,
-                run.display(),
+                run = run.display(),
             ),
-        })
+        })?;
+        report.map(|_| ())
     }
+}
+
+/// Stores which classes the last model takes for which.
+fn measure_classes(plan: &Plan, test: Arc<Images>, run: &Path) -> Result<()> {
+    let model = Model::load(&run.join(LAST))?;
+    let mut classifier = open(&model, plan.device, plan.threads, plan.batch_size)?;
+    let confusion = classifier.evaluate(test, &model)?.confusion;
+    let Description { epoch, class_names, .. } = model.description;
+    Classes { epoch, names: class_names, confusion }.save(run)
 }
 
 /// Creates the run directory when the training starts: what fails before leaves nothing behind.

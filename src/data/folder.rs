@@ -69,7 +69,9 @@ pub fn load(directory: &Path, seed: u64, reading: &Reading, follower: &dyn Follo
     }
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
-        name: directory.file_name().map_or("folder".into(), |name| name.to_string_lossy().into_owned()),
+        name: directory
+            .file_name()
+            .map_or("folder".into(), |name| format!("folder:{}", name.to_string_lossy())),
         classes: listed.classes.len(),
         class_names: listed.classes,
         train,

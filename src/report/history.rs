@@ -1,12 +1,20 @@
-//! What a run directory tells of its search, as far as it went.
+//! What a run directory tells of its search or its training, as far as it went.
 
 use std::path::Path;
 
-use super::run_directory::{alphas_file, epochs, load_genotype};
+use serde::de::DeserializeOwned;
+
+use super::classes::Classes;
+use super::run_directory::{PLAN, alphas_file, epochs, load_genotype};
+use super::training_run::LAST;
 use crate::files::{read_bounded, read_text};
 use crate::search::observer::EpochRecord;
 use crate::space::alphas::Alphas;
+use crate::space::cost::Cost;
 use crate::space::genotype::Genotype;
+use crate::train::Model;
+use crate::train::model::Description;
+use crate::train::observer::EpochRecord as TrainingRecord;
 use crate::{Error, Result};
 
 /// The longest plan that is read, in bytes.
@@ -30,15 +38,13 @@ pub struct History {
 }
 
 impl History {
-    /// Reads a run directory.
+    /// Reads the run directory of a search.
     ///
     /// # Errors
     /// A file is missing or damaged, or no epoch was finished.
     pub fn load(run: &Path) -> Result<Self> {
-        if !run.is_dir() {
-            return Err(Error::Format { path: run.into(), reason: "no such run directory".to_owned() });
-        }
-        let plan = plan(&run.join("plan.toml"))?;
+        let name = name(run)?;
+        let plan = plan(&run.join(PLAN))?;
         let records = records(&run.join("metrics.jsonl"))?;
         let stored = epochs(run)?;
         let load = |&epoch: &usize| Alphas::load(&alphas_file(run, epoch)).map(|(alphas, _)| (epoch, alphas));
@@ -53,15 +59,12 @@ impl History {
             let reason = format!("holds other cells than genotype.json, which has {nodes} nodes");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
-        // The last part of `.` or `..` is not a name.
-        let name =
-            run.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        Ok(History { name: name.unwrap_or_else(|| "run".to_owned()), plan, records, alphas, genotype })
+        Ok(History { name, plan, records, alphas, genotype })
     }
 
     /// The value of a key of the plan, without quotes.
     pub fn planned(&self, key: &str) -> Option<&str> {
-        self.plan.iter().find(|(name, _)| name == key).map(|(_, value)| value.trim_matches('"'))
+        planned(&self.plan, key)
     }
 
     /// The last epoch.
@@ -75,6 +78,77 @@ impl History {
     }
 }
 
+/// A training in its epochs.
+#[derive(Clone, Debug)]
+pub struct TrainingHistory {
+    /// The name of the run directory.
+    pub name: String,
+    /// The keys of the plan and their values, as they are written.
+    pub plan: Vec<(String, String)>,
+    /// What was measured in each epoch; never empty.
+    pub records: Vec<TrainingRecord>,
+    /// The genotype that is trained.
+    pub genotype: Genotype,
+    /// What the network of the last epoch costs.
+    pub cost: Cost,
+    /// What that network was made for.
+    pub model: Description,
+    /// How it does class by class, if the training is at its end.
+    pub classes: Option<Classes>,
+}
+
+impl TrainingHistory {
+    /// Whether a run directory is one of a training: it holds a model.
+    pub fn is_of(run: &Path) -> bool {
+        run.join(LAST).is_file()
+    }
+
+    /// Reads the run directory of a training.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or no epoch was finished.
+    pub fn load(run: &Path) -> Result<Self> {
+        let (name, plan) = (name(run)?, plan(&run.join(PLAN))?);
+        let records = records(&run.join("metrics.jsonl"))?;
+        let genotype = load_genotype(run)?;
+        let model = Model::load(&run.join(LAST))?.description;
+        let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
+        Ok(TrainingHistory { name, plan, records, genotype, cost, model, classes: Classes::load(run)? })
+    }
+
+    /// The value of a key of the plan, without quotes.
+    pub fn planned(&self, key: &str) -> Option<&str> {
+        planned(&self.plan, key)
+    }
+
+    /// The last epoch.
+    pub fn last(&self) -> &TrainingRecord {
+        &self.records[self.records.len() - 1]
+    }
+
+    /// The epoch whose accuracy on the test images was the best; of several the first.
+    pub fn best(&self) -> &TrainingRecord {
+        let better =
+            |best: &'_ TrainingRecord, next: &TrainingRecord| next.test_accuracy > best.test_accuracy;
+        self.records.iter().fold(&self.records[0], |best, next| if better(best, next) { next } else { best })
+    }
+}
+
+/// The name of a run directory.
+fn name(run: &Path) -> Result<String> {
+    if !run.is_dir() {
+        return Err(Error::Format { path: run.into(), reason: "no such run directory".to_owned() });
+    }
+    // The last part of `.` or `..` is not a name.
+    let path = run.canonicalize().ok();
+    let name = path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    Ok(name.unwrap_or_else(|| "run".to_owned()))
+}
+
+fn planned<'a>(plan: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    plan.iter().find(|(name, _)| name == key).map(|(_, value)| value.trim_matches('"'))
+}
+
 /// The keys of a plan and their values. Whatever else a plan of another version holds is shown too.
 fn plan(path: &Path) -> Result<Vec<(String, String)>> {
     let text = read_text(path, MAX_PLAN)?;
@@ -85,8 +159,8 @@ fn plan(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(table.into_iter().map(|(key, value)| (key, value.to_string())).collect())
 }
 
-/// The lines of the metrics. A last line without an end is one that a search is about to write.
-fn records(path: &Path) -> Result<Vec<EpochRecord>> {
+/// The lines of the metrics. A last line without an end is one that a run is about to write.
+fn records<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
     let bytes = read_bounded(path, MAX_METRICS)?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -94,7 +168,7 @@ fn records(path: &Path) -> Result<Vec<EpochRecord>> {
     let records = lines.enumerate().map(|(index, line)| {
         serde_json::from_slice(line).map_err(|error| fail(format!("line {}: {error}", index + 1)))
     });
-    let records = records.collect::<Result<Vec<EpochRecord>>>()?;
+    let records = records.collect::<Result<Vec<R>>>()?;
     if records.is_empty() {
         return Err(fail("holds no epoch: none of this run was finished".to_owned()));
     }

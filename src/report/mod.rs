@@ -8,17 +8,21 @@
 //! 4. [`tensorboard`]: the same numbers for TensorBoard.
 //! 5. [`history`]: a run directory read back, and [`verdict`]: what it says, in words.
 //! 6. [`cell_graph`] and [`cell_svg`]: a cell as a graph; [`plot`]: curves.
-//! 7. [`page`]: the report, made of these.
+//! 7. [`classes`]: which classes a model takes for which.
+//! 8. `parts`, made of these, and [`page`] and `training_page`, made of them: the report.
 
 pub mod cell_graph;
 pub mod cell_svg;
+pub mod classes;
 pub mod drawing;
 pub mod history;
 pub mod page;
+mod parts;
 pub mod plot;
 pub mod progress;
 pub mod run_directory;
 pub mod tensorboard;
+mod training_page;
 mod training_progress;
 pub mod training_run;
 pub mod verdict;

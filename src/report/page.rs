@@ -1,14 +1,16 @@
-//! The report of a search: one page without scripts, which asks nothing of the network.
+//! The report of a run, and what that of a search says: one page without scripts, which asks nothing of the network.
 
 use std::path::{Path, PathBuf};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
-use super::cell_svg::{self, colour};
+use super::cell_svg::colour;
 use super::drawing::state_name;
-use super::history::History;
+use super::history::{History, TrainingHistory};
+use super::parts::{self, Metric, epochs, legend_entry, percent, thinned};
 use super::plot::{Curve, Frame};
 use super::progress::duration;
+use super::training_page;
 use super::verdict::Verdict;
 use crate::Result;
 use crate::files::write_whole;
@@ -17,76 +19,47 @@ use crate::space::alphas::{CANDIDATES, edge};
 use crate::space::derivation::softmax;
 use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
 
-/// The most points of a curve; more cannot be told apart.
-const MOST_POINTS: usize = 240;
-
-/// Writes the report of a run into its directory: `report.html`, and each cell as `.svg` and `.dot`. Gives the place of
-/// the page.
+/// Writes the report of a run, of a search or of a training, into its directory: `report.html`, and each cell as `.svg`
+/// and `.dot`. Gives the place of the page.
 pub fn write(run: &Path) -> Result<PathBuf> {
-    let history = History::load(run)?;
-    for (name, title, cell) in [
-        ("normal", "Normal cell", &history.genotype.normal),
-        ("reduce", "Reduction cell", &history.genotype.reduce),
-    ] {
-        write_whole(&run.join(format!("cell_{name}.svg")), cell_svg::standalone(cell, title).as_bytes())?;
-        write_whole(&run.join(format!("cell_{name}.dot")), cell_svg::dot(cell, name).as_bytes())?;
-    }
+    let (page, genotype) = if TrainingHistory::is_of(run) {
+        let history = TrainingHistory::load(run)?;
+        (training_page::page(&history), history.genotype)
+    } else {
+        let history = History::load(run)?;
+        (page(&history), history.genotype)
+    };
+    parts::write_cells(run, &genotype)?;
     let path = run.join("report.html");
-    write_whole(&path, page(&history).as_bytes())?;
+    write_whole(&path, page.as_bytes())?;
     Ok(path)
 }
 
-/// The page.
+/// The page of a search.
 pub fn page(history: &History) -> String {
     let data = history.planned("data").unwrap_or("unnamed images");
-    let title = format!("Search on {data}");
-    let verdict = Verdict::of(history);
-    let style = [cell_svg::PALETTE, cell_svg::STYLE, include_str!("page.css")].concat();
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " – " (history.name) }
-                style { (PreEscaped(style)) }
-            }
-            body {
-                main {
-                    h1 { (title) }
-                    p.quiet { (history.name) }
-                    (facts(history))
-                    (outcome(&verdict))
-                    (cells(history))
-                    (course(history))
-                    (heat_maps(history))
-                    (weights(history))
-                    (plan(history))
-                }
-            }
-        }
+    let content = html! {
+        (facts(history))
+        (outcome(&Verdict::of(history)))
+        (parts::cells(&history.genotype))
+        (course(history))
+        (heat_maps(history))
+        (weights(history))
+        (parts::plan(&history.genotype, &history.plan))
     };
-    page.into_string()
+    parts::document(&format!("Search on {data}"), &history.name, &content)
 }
 
 fn facts(history: &History) -> Markup {
     let last = history.last();
     let seconds: f64 = history.records.iter().map(|record| record.seconds).sum();
-    let percent = |fraction: f64| format!("{:.2}\u{a0}%", 100.0 * fraction);
-    let epochs = match history.planned("epochs").and_then(|planned| planned.parse::<usize>().ok()) {
-        Some(planned) if planned != last.epoch => format!("{} of {planned}", last.epoch),
-        _ => last.epoch.to_string(),
-    };
-    let facts = [
+    parts::facts(&[
         (percent(last.valid_accuracy), "validation accuracy of the supernet"),
         (percent(last.train_accuracy), "training accuracy"),
-        (epochs, "epochs"),
+        (epochs(last.epoch, history.planned("epochs")), "epochs"),
         (duration(seconds), "in all"),
         (history.planned("order").unwrap_or("unknown").to_owned(), "order of the alpha gradient"),
-    ];
-    html! {
-        ul.facts { @for (value, meaning) in facts { li { strong { (value) } span { (meaning) } } } }
-    }
+    ])
 }
 
 fn outcome(verdict: &Verdict) -> Markup {
@@ -113,49 +86,25 @@ fn outcome(verdict: &Verdict) -> Markup {
     }
 }
 
-fn cells(history: &History) -> Markup {
-    let cells = [
-        (&history.genotype.normal, "Normal cell"),
-        (&history.genotype.reduce, "Reduction cell; operations on k-2 and k-1 have stride 2"),
-    ];
-    html! {
-        section {
-            h2 { "Cells" }
-            p.quiet { "k-2 and k-1 are the outputs of the two cells before. A node adds up what its two operations give." }
-            div.cells {
-                @for (cell, title) in cells {
-                    figure { figcaption { (title) } (cell_svg::inline(cell, title)) }
-                }
-            }
-        }
-    }
-}
-
-/// A curve of the metrics: its name, its colour and its values.
-struct Metric {
-    name: &'static str,
-    colour: usize,
-    value: fn(&EpochRecord) -> f64,
-}
-
-const fn training(value: fn(&EpochRecord) -> f64) -> Metric {
+const fn training(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
     Metric { name: "training", colour: 2, value }
 }
 
-const fn validation(value: fn(&EpochRecord) -> f64) -> Metric {
+const fn validation(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
     Metric { name: "validation", colour: 7, value }
 }
 
-const fn normal(value: fn(&EpochRecord) -> f64) -> Metric {
+const fn normal(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
     Metric { name: "normal cell", colour: 4, value }
 }
 
-const fn reduction(value: fn(&EpochRecord) -> f64) -> Metric {
+const fn reduction(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
     Metric { name: "reduction cell", colour: 5, value }
 }
 
 fn course(history: &History) -> Markup {
-    let throughput = Metric { name: "throughput", colour: 0, value: |record| record.images_per_second };
+    let throughput: Metric<EpochRecord> =
+        Metric { name: "throughput", colour: 0, value: |record| record.images_per_second };
     let charts = [
         ("Loss", vec![training(|record| record.train_loss), validation(|record| record.valid_loss)]),
         (
@@ -178,45 +127,7 @@ fn course(history: &History) -> Markup {
         ),
         ("Training images per second", vec![throughput]),
     ];
-    html! {
-        section {
-            h2 { "Course" }
-            div.charts { @for (title, metrics) in &charts { (chart(history, title, metrics)) } }
-        }
-    }
-}
-
-fn chart(history: &History, title: &str, metrics: &[Metric]) -> Markup {
-    let curves: Vec<Curve> = metrics
-        .iter()
-        .map(|metric| {
-            let points = thinned(&history.records).map(|record| (record.epoch, (metric.value)(record)));
-            Curve { colour: metric.colour, points: points.collect() }
-        })
-        .collect();
-    let values = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
-    let (low, high) =
-        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-    // From nothing, unless that would flatten the curve.
-    let low = if low < 0.6 * high { 0.0 } else { low };
-    let frame = Frame { label: title, size: (360, 210), values: (low, high) };
-    html! {
-        figure {
-            figcaption { (title) }
-            (PreEscaped(frame.draw(&curves)))
-            ul.legend { @for metric in metrics { (legend_entry(metric.name, metric.colour)) } }
-        }
-    }
-}
-
-fn legend_entry(name: &str, colour: usize) -> Markup {
-    html! { li { i style=(format!("--colour:var(--operation-{colour})")) {} (name) } }
-}
-
-/// All of some values, or evenly spread ones with the first and the last.
-fn thinned<T>(values: &[T]) -> impl Iterator<Item = &T> {
-    let (count, last) = (values.len().min(MOST_POINTS), values.len().saturating_sub(1));
-    (0..count).map(move |index| &values[index * last / count.saturating_sub(1).max(1)])
+    parts::course(&history.records, |record| record.epoch, &charts)
 }
 
 /// Both supernet cells with the rows of their alphas after an epoch, for whoever goes over all edges.
@@ -332,24 +243,6 @@ fn small_multiples(history: &History, cell: &CellGenotype, is_normal: bool) -> M
                     }
                 }
                 (PreEscaped(frame.draw(&curves.collect::<Vec<_>>())))
-            }
-        }
-    }
-}
-
-fn plan(history: &History) -> Markup {
-    html! {
-        section {
-            h2 { "Genotype" }
-            pre { (history.genotype) }
-            pre { (history.genotype.to_json()) }
-            h2 { "Plan" }
-            div.wide {
-                table.plan {
-                    tbody {
-                        @for (key, value) in &history.plan { tr { th { (key) } td { (value) } } }
-                    }
-                }
             }
         }
     }

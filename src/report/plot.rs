@@ -76,7 +76,7 @@ impl Frame<'_> {
             .axis_style(GRID)
             .x_labels(5)
             .y_labels(marks)
-            .y_label_formatter(&|value| format!("{value:.digits$}"))
+            .y_label_formatter(&|value| unsigned_zero(format!("{value:.digits$}")))
             .label_style(("sans-serif", 14).into_font().color(&INK))
             .draw()?;
         for curve in curves {
@@ -93,6 +93,16 @@ impl Frame<'_> {
     }
 }
 
+/// A number as it is written, but for the sign that a rounding may have left of a zero.
+fn unsigned_zero(number: String) -> String {
+    match number.strip_prefix('-') {
+        Some(digits) if !digits.contains(|digit: char| digit.is_ascii_digit() && digit != '0') => {
+            digits.to_owned()
+        }
+        _ => number,
+    }
+}
+
 /// The mark of a colour.
 const fn mark(colour: usize) -> RGBColor {
     RGBColor(3, 3, colour as u8)
@@ -101,4 +111,16 @@ const fn mark(colour: usize) -> RGBColor {
 /// A colour as plotters writes it.
 fn hex(RGBColor(red, green, blue): RGBColor) -> String {
     format!("#{red:02X}{green:02X}{blue:02X}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_has_no_sign() {
+        let written =
+            ["-0.000", "0.000", "-0.010", "-0", "-10"].map(|number| unsigned_zero(number.to_owned()));
+        assert_eq!(written, ["0.000", "0.000", "-0.010", "0", "-10"]);
+    }
 }

@@ -7,6 +7,9 @@
 //!   metrics.jsonl                 one line for each epoch
 //!   best.safetensors              the model of the epoch with the best accuracy on the test images
 //!   last.safetensors              the model of the last finished epoch
+//!   classes.json                  which classes the last model takes for which, written at the end
+//!   report.html                   what `darts report` made of these, with
+//!   cell_normal.svg, .dot, ...    the cells as drawings
 //! ```
 
 use std::path::Path;

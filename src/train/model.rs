@@ -216,7 +216,7 @@ impl Model {
     }
 
     /// Names, types, shapes and bytes of all tensors, as PyTorch has them.
-    fn tensors(&self) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    pub fn tensors(&self) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
         let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
         let mut tensors = Vec::new();
         for parameter in self.parameters.iter() {

@@ -1,0 +1,74 @@
+//! `darts export`: a model for other programs.
+
+use std::path::{Path, PathBuf};
+
+use super::model::file_of;
+use super::output::print;
+use crate::export::Format;
+use crate::files::write_whole;
+use crate::train::Model;
+use crate::{Error, Result};
+
+/// Export a model for other programs: as ONNX for onnxruntime and others, or as safetensors for PyTorch.
+///
+/// onnx: opset 17; images as float32 [batch, channels, height, width] with values from 0 to 1 go in,
+/// probabilities and logits come out; the metadata holds the names of the classes. safetensors: names and
+/// layouts of the official NetworkCIFAR, for its load_state_dict.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A model file, or the run directory of a training, whose best model is taken.
+    model: PathBuf,
+    /// What to export it as: onnx or safetensors.
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    format: Format,
+    /// The file to write [default: beside the model, with the ending .onnx or .state_dict.safetensors].
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if there is one.
+    #[arg(long)]
+    force: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  darts export runs/2026-01-31-150000-digits-train --format onnx
+  darts export runs/model/last.safetensors --format onnx --output digits.onnx --force
+  darts export runs/model --format safetensors --output weights.safetensors";
+
+fn format(text: &str) -> std::result::Result<Format, String> {
+    text.parse()
+}
+
+impl Arguments {
+    /// Reads the model, writes the file and tells its name.
+    pub fn run(self) -> Result<()> {
+        let path = file_of(&self.model)?;
+        let output = self.output.unwrap_or_else(|| path.with_extension(self.format.ending()));
+        check_output(&path, &output, self.force)?;
+        let model = Model::load(&path)?;
+        let bytes = self.format.bytes(&model).map_err(|reason| Error::Format { path, reason })?;
+        write_whole(&output, &bytes)?;
+        print(&format!("{}\n", output.display()))
+    }
+}
+
+/// Refuses to replace the model itself, a file without being asked, and a directory.
+fn check_output(model: &Path, output: &Path, force: bool) -> Result<()> {
+    let name = output.display();
+    if output.is_dir() {
+        return Err(Error::Usage(format!("--output {name} is a directory; name a file")));
+    }
+    // A link that leads nowhere is something that exists, too.
+    if output.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let same = |(one, other)| one == other;
+    if model.canonicalize().ok().zip(output.canonicalize().ok()).is_some_and(same) {
+        return Err(Error::Usage(format!("{name} is the model itself; name another file with --output")));
+    }
+    match force {
+        true => Ok(()),
+        false => Err(Error::Usage(format!("{name} exists already; --force replaces it"))),
+    }
+}

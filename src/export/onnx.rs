@@ -1,0 +1,449 @@
+//! The derived network as an ONNX model: from images with values from 0 to 1 to probabilities.
+//!
+//! Batch norm is folded into the convolution before it, the normalisation of the images stands at the start of the
+//! graph, and the metadata holds the names of the classes. Values have the official names of the modules that make
+//! them; weights lie as in PyTorch, which are the layouts of ONNX.
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+use super::graph::{Builder, batch, number, numbers};
+use super::protobuf::{self, Attribute, Entry, Graph, OperatorSet};
+use crate::backend::BATCH_NORM_EPSILON;
+use crate::nn::parameters::{Parameter, Running};
+use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::train::Model;
+
+/// The version of the operators.
+pub const OPERATORS: i64 = 17;
+/// The version of the format that came with these operators (ONNX 1.12).
+const FORMAT: i64 = 8;
+/// The most bytes that a protocol buffer may have.
+const MOST_BYTES: usize = i32::MAX as usize;
+
+/// The name of the input: images `[n][c][h][w]` of f32 from 0 (black) to 1 (white), as torchvision's `ToTensor` gives.
+pub const IMAGES: &str = "images";
+/// The name of the first output, `[n][classes]`.
+pub const PROBABILITIES: &str = "probabilities";
+/// The name of the second output, `[n][classes]`.
+pub const LOGITS: &str = "logits";
+
+/// The bytes of the ONNX file.
+///
+/// # Errors
+/// More weights than the format can hold.
+pub fn bytes(model: &Model) -> Result<Vec<u8>, String> {
+    let model = encoded(model);
+    match model.encoded_len() {
+        0..=MOST_BYTES => Ok(model.encode_to_vec()),
+        length => Err(format!("cannot be exported: {length} bytes are more than an ONNX file can hold")),
+    }
+}
+
+fn encoded(model: &Model) -> protobuf::Model {
+    let own = &model.description;
+    let class_names = serde_json::Value::from(own.class_names.clone()).to_string();
+    let metadata = [
+        ("class_names", class_names),
+        ("genotype", own.genotype.to_string()),
+        ("image_size", format!("{}x{}", own.height, own.width)),
+        ("data", own.data.clone()),
+        ("epoch", own.epoch.to_string()),
+        ("darts_version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let entry = |(key, value): (&str, String)| Entry { key: key.to_owned(), value };
+    protobuf::Model {
+        ir_version: FORMAT,
+        producer_name: "darts".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(graph(model)),
+        opset_import: vec![OperatorSet { domain: String::new(), version: OPERATORS }],
+        metadata_props: metadata.into_iter().map(entry).collect(),
+    }
+}
+
+/// How a convolution or a pool goes over its input.
+#[derive(Clone, Copy)]
+struct Window {
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    /// Rows and columns of zeros before and behind the image.
+    padding: [usize; 2],
+}
+
+impl Window {
+    /// A window that keeps the resolution where the stride is 1.
+    fn centred(kernel: usize, stride: usize, dilation: usize) -> Self {
+        Window { kernel, stride, dilation, padding: [dilation * (kernel - 1) / 2; 2] }
+    }
+
+    const fn pixel() -> Self {
+        Window { kernel: 1, stride: 1, dilation: 1, padding: [0; 2] }
+    }
+
+    fn attributes(self) -> Vec<Attribute> {
+        let [before, behind] = self.padding;
+        let mut attributes = vec![
+            numbers("kernel_shape", &[self.kernel; 2]),
+            numbers("strides", &[self.stride; 2]),
+            numbers("pads", &[before, before, behind, behind]),
+        ];
+        if self.dilation > 1 {
+            attributes.push(numbers("dilations", &[self.dilation; 2]));
+        }
+        attributes
+    }
+}
+
+/// Weights of a convolution as PyTorch has them, `[outputs][inputs of a group][kernel][kernel]`.
+struct Kernel {
+    shape: [usize; 4],
+    values: Vec<f32>,
+}
+
+/// A model on its way into a graph.
+struct Exporter<'a> {
+    model: &'a Model,
+    parameters: HashMap<&'a str, &'a Parameter>,
+    running: HashMap<&'a str, &'a Running>,
+    builder: Builder,
+}
+
+/// The whole network, without the auxiliary head.
+fn graph(model: &Model) -> Graph {
+    let own = &model.description;
+    let mut exporter = Exporter::new(model);
+    let shape = own.shape(1, false);
+    let images = exporter.normalised();
+    let stem = exporter.kernel("stem.0");
+    let stem = exporter.folded(&images, "stem.0", stem, "stem.1", Window::centred(3, 1, 1));
+    let (mut inputs, mut previous_reduction) = ([stem.clone(), stem], false);
+    for index in 0..own.cells {
+        let reduction = shape.is_reduction(index);
+        let cell = if reduction { &own.genotype.reduce } else { &own.genotype.normal };
+        let reductions = [previous_reduction, reduction];
+        let output = exporter.cell(&format!("cells.{index}"), cell, &inputs, reductions);
+        let [_, previous] = inputs;
+        (inputs, previous_reduction) = ([previous, output], reduction);
+    }
+    exporter.classifier(&inputs[1]);
+    let classes = own.class_names.len();
+    exporter.builder.finish(
+        batch(IMAGES, &[own.channels, own.height, own.width]),
+        vec![batch(PROBABILITIES, &[classes]), batch(LOGITS, &[classes])],
+    )
+}
+
+impl<'a> Exporter<'a> {
+    fn new(model: &'a Model) -> Self {
+        let parameters = model.parameters.iter().map(|parameter| (parameter.name.as_str(), parameter));
+        let running = model.parameters.running();
+        let running = running.flat_map(|norm| norm.names.iter().map(move |name| (name.as_str(), norm)));
+        Exporter {
+            model,
+            parameters: parameters.collect(),
+            running: running.collect(),
+            builder: Builder::default(),
+        }
+    }
+
+    /// Values from 0 to 1 as inputs of the network. Not folded into the stem, whose padding is zero behind it.
+    fn normalised(&mut self) -> String {
+        let own = &self.model.description;
+        let white = self.builder.constant("input.white", &[], &[f32::from(own.white)]);
+        let mean = self.builder.constant("input.mean", &[own.channels, 1, 1], &own.mean);
+        let deviation = self.builder.constant("input.deviation", &[own.channels, 1, 1], &own.deviation);
+        let mut value = self.builder.node("input.scaled", "Mul", &[IMAGES, &white], &[]);
+        if own.white < u8::MAX {
+            // Brightness comes in so many steps, as in the images that the model was trained on.
+            value = self.builder.node("input.steps", "Round", &[&value], &[]);
+        }
+        let value = self.builder.node("input.centred", "Sub", &[&value, &mean], &[]);
+        self.builder.node("input.normalised", "Div", &[&value, &deviation], &[])
+    }
+
+    /// A cell on the outputs of the two cells before; `reductions`: whether the previous cell halved the resolution,
+    /// and whether this one does.
+    fn cell(
+        &mut self,
+        prefix: &str,
+        genotype: &CellGenotype,
+        inputs: &[String; INPUTS],
+        [previous_reduction, reduction]: [bool; 2],
+    ) -> String {
+        let preprocess = [0, 1].map(|input| format!("{prefix}.preprocess{input}"));
+        let mut states = vec![
+            match previous_reduction {
+                true => self.factorized_reduce(&inputs[0], &preprocess[0]),
+                false => self.relu_conv_bn(&inputs[0], &preprocess[0]),
+            },
+            self.relu_conv_bn(&inputs[1], &preprocess[1]),
+        ];
+        for (node, edges) in genotype.edges.chunks(EDGES_PER_NODE).enumerate() {
+            let mut branches = Vec::with_capacity(EDGES_PER_NODE);
+            for (place, &(operation, input)) in edges.iter().enumerate() {
+                let name = format!("{prefix}._ops.{}", node * EDGES_PER_NODE + place);
+                let stride = if reduction && input < INPUTS { 2 } else { 1 };
+                branches.push(self.operation(&states[input], &name, operation, stride));
+            }
+            let branches: Vec<&str> = branches.iter().map(String::as_str).collect();
+            states.push(self.builder.node(&format!("{prefix}.node{node}"), "Add", &branches, &[]));
+        }
+        let nodes: Vec<&str> = genotype.concat.iter().map(|&state| states[state].as_str()).collect();
+        self.builder.node(prefix, "Concat", &nodes, &[number("axis", 1)])
+    }
+
+    fn operation(&mut self, input: &str, name: &str, operation: Operation, stride: usize) -> String {
+        match operation {
+            Operation::MaxPool3x3 => {
+                let attributes = Window::centred(3, stride, 1).attributes();
+                self.builder.node(name, "MaxPool", &[input], &attributes)
+            }
+            Operation::AveragePool3x3 => {
+                let mut attributes = Window::centred(3, stride, 1).attributes();
+                attributes.push(number("count_include_pad", 0));
+                self.builder.node(name, "AveragePool", &[input], &attributes)
+            }
+            Operation::SkipConnect if stride == 1 => input.to_owned(),
+            Operation::SkipConnect => self.factorized_reduce(input, name),
+            Operation::SepConv3x3 => self.sep_conv(input, name, 3, stride),
+            Operation::SepConv5x5 => self.sep_conv(input, name, 5, stride),
+            Operation::SepConv7x7 => self.sep_conv(input, name, 7, stride),
+            Operation::DilConv3x3 => self.separable(input, name, 0, Window::centred(3, stride, 2)),
+            Operation::DilConv5x5 => self.separable(input, name, 0, Window::centred(5, stride, 2)),
+            Operation::None | Operation::Conv7x1Conv1x7 => {
+                unreachable!("a model holds operations that can be trained, not {operation}")
+            }
+        }
+    }
+
+    fn sep_conv(&mut self, input: &str, name: &str, kernel: usize, stride: usize) -> String {
+        let half = self.separable(input, name, 0, Window::centred(kernel, stride, 1));
+        self.separable(&half, name, 4, Window::centred(kernel, 1, 1))
+    }
+
+    /// ReLU, depthwise convolution, 1x1 convolution and batch norm: members `first` to `first + 3` of `name.op`.
+    fn separable(&mut self, input: &str, name: &str, first: usize, window: Window) -> String {
+        let [relu, depthwise, pointwise, norm] = [0, 1, 2, 3].map(|i| format!("{name}.op.{}", first + i));
+        let value = self.builder.node(&relu, "Relu", &[input], &[]);
+        let kernel = self.kernel(&depthwise);
+        let value = self.convolution(&value, &depthwise, kernel, None, window);
+        let kernel = self.kernel(&pointwise);
+        self.folded(&value, &pointwise, kernel, &norm, Window::pixel())
+    }
+
+    fn relu_conv_bn(&mut self, input: &str, name: &str) -> String {
+        let [relu, convolution, norm] = [0, 1, 2].map(|member| format!("{name}.op.{member}"));
+        let value = self.builder.node(&relu, "Relu", &[input], &[]);
+        let kernel = self.kernel(&convolution);
+        self.folded(&value, &convolution, kernel, &norm, Window::pixel())
+    }
+
+    /// FactorizedReduce: behind a ReLU two 1x1 convolutions of stride 2, one of which begins at pixel (1, 1). Together
+    /// they are one convolution of 2x2 taps: the first channels have weights at the tap (0, 0), the others at (1, 1).
+    /// Behind an odd side that tap reads a zero.
+    fn factorized_reduce(&mut self, input: &str, name: &str) -> String {
+        let halves = [1, 2].map(|half| self.kernel(&format!("{name}.conv_{half}")));
+        let [outputs, inputs] = [halves[0].shape[0] + halves[1].shape[0], halves[0].shape[1]];
+        let taps = halves.iter().zip([0, 3]).flat_map(|(half, tap)| {
+            half.values
+                .iter()
+                .flat_map(move |&weight| (0..4).map(move |i| if i == tap { weight } else { 0.0 }))
+        });
+        let kernel = Kernel { shape: [outputs, inputs, 2, 2], values: taps.collect() };
+        let value = self.builder.node(&format!("{name}.relu"), "Relu", &[input], &[]);
+        let window = Window { kernel: 2, stride: 2, dilation: 1, padding: [0, 1] };
+        self.folded(&value, &format!("{name}.conv"), kernel, &format!("{name}.bn"), window)
+    }
+
+    /// A convolution without bias whose result is normalised: `gamma * (w x - mean) / sqrt(variance + epsilon) + beta`
+    /// is a convolution with other weights and a bias.
+    fn folded(&mut self, input: &str, name: &str, mut kernel: Kernel, norm: &str, window: Window) -> String {
+        let running = self.running.get(norm).unwrap_or_else(|| panic!("no running statistics of {norm}"));
+        let statistics = &self.model.running[running.part.offset..][..running.part.len];
+        let (mean, variance) = statistics.split_at(running.channels);
+        let [gamma, beta] = ["weight", "bias"].map(|kind| self.values(&format!("{norm}.{kind}")).1);
+        let mut bias = Vec::with_capacity(running.channels);
+        let row = kernel.values.len() / running.channels;
+        for (channel, weights) in kernel.values.chunks_exact_mut(row).enumerate() {
+            let [gamma, beta, mean, variance] =
+                [gamma[channel], beta[channel], mean[channel], variance[channel]].map(f64::from);
+            let factor = gamma / (variance + BATCH_NORM_EPSILON).sqrt();
+            weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * factor) as f32);
+            bias.push((beta - mean * factor) as f32);
+        }
+        self.convolution(input, name, kernel, Some(&bias), window)
+    }
+
+    /// A convolution, of all channels or depthwise.
+    fn convolution(
+        &mut self,
+        input: &str,
+        name: &str,
+        kernel: Kernel,
+        bias: Option<&[f32]>,
+        window: Window,
+    ) -> String {
+        let weight = self.builder.constant(&format!("{name}.weight"), &kernel.shape, &kernel.values);
+        let bias = bias.map(|bias| self.builder.constant(&format!("{name}.bias"), &[bias.len()], bias));
+        let operands: Vec<&str> = [input, &weight].into_iter().chain(bias.as_deref()).collect();
+        let mut attributes = window.attributes();
+        if bias.is_none() {
+            attributes.push(number("group", kernel.shape[0]));
+        }
+        self.builder.node(name, "Conv", &operands, &attributes)
+    }
+
+    /// The average of each channel, the linear layer and the softmax.
+    fn classifier(&mut self, features: &str) {
+        let pooled = self.builder.node("global_pooling", "GlobalAveragePool", &[features], &[]);
+        let pooled = self.builder.node("features", "Flatten", &[&pooled], &[number("axis", 1)]);
+        let [weight, bias] = ["classifier.weight", "classifier.bias"].map(|name| {
+            let (shape, values) = self.values(name);
+            self.builder.constant(name, &shape, &values)
+        });
+        let logits = self.builder.node(LOGITS, "Gemm", &[&pooled, &weight, &bias], &[number("transB", 1)]);
+        self.builder.node(PROBABILITIES, "Softmax", &[&logits], &[number("axis", 1)]);
+    }
+
+    fn kernel(&self, name: &str) -> Kernel {
+        let (shape, values) = self.values(&format!("{name}.weight"));
+        Kernel { shape: shape.try_into().expect("weights of a convolution have four sides"), values }
+    }
+
+    /// Shape and values of a parameter, in PyTorch's layout.
+    fn values(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let parameter = self.parameters.get(name).unwrap_or_else(|| panic!("no parameter {name}"));
+        let own = &self.model.weights[parameter.part.offset..][..parameter.part.len];
+        let mut values = vec![0.0; own.len()];
+        own.iter().enumerate().for_each(|(i, &value)| values[parameter.layout.official(i)] = value);
+        (parameter.layout.official_shape(), values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::data::{Reading, Source};
+    use crate::space::genotype::Genotype;
+    use crate::space::{Network, published};
+    use crate::train::model::Description;
+    use crate::train::plan::Plan;
+
+    fn model(genotype: &Genotype, auxiliary: bool) -> Model {
+        let plan = Plan { init_channels: 2, cells: 5, ..Plan::default() };
+        let dataset = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+        let description = Description { auxiliary, ..Description::new(&plan, genotype, &dataset) };
+        let parameters = Network::parameters(genotype, &description.shape(1, auxiliary)).unwrap();
+        let (weights, running) = (parameters.initial(1), parameters.initial_running());
+        Model { description, parameters, weights, running }
+    }
+
+    fn decoded(model: &Model) -> protobuf::Model {
+        protobuf::Model::decode(&bytes(model).unwrap()[..]).unwrap()
+    }
+
+    fn operators<'a>(graph: &'a Graph, operator: &str) -> Vec<&'a protobuf::Node> {
+        graph.node.iter().filter(|node| node.op_type == operator).collect()
+    }
+
+    /// All names are made once, before they are read, and read.
+    fn check_order(graph: &Graph) {
+        let mut known: HashSet<&str> = HashSet::from([graph.input[0].name.as_str()]);
+        for constant in &graph.initializer {
+            assert!(known.insert(&constant.name), "{} is there twice", constant.name);
+            let elements: i64 = constant.dims.iter().product();
+            assert_eq!(constant.raw_data.len() as i64, 4 * elements, "{}", constant.name);
+        }
+        let mut read: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+        for node in &graph.node {
+            for input in &node.input {
+                assert!(known.contains(input.as_str()), "{} reads {input} before it is there", node.name);
+                read.insert(input);
+            }
+            assert!(node.output.iter().all(|output| known.insert(output)), "{} is there twice", node.name);
+        }
+        assert_eq!(known, read, "what is made is read, and the other way round");
+    }
+
+    #[test]
+    fn every_published_network_is_a_graph_in_order_without_batch_norm() {
+        for published in published::all().unwrap() {
+            if published.name == "amoebanet" {
+                continue; // It can be shown, but not trained.
+            }
+            let found = decoded(&model(&published.genotype, false));
+            assert_eq!(found.opset_import, [OperatorSet { domain: String::new(), version: OPERATORS }]);
+            let graph = found.graph.unwrap();
+            check_order(&graph);
+            assert!(operators(&graph, "BatchNormalization").is_empty(), "{}", published.name);
+            // Of two convolutions in a row one has a bias: a batch norm stood behind it.
+            let biased = operators(&graph, "Conv").iter().filter(|node| node.input.len() == 3).count();
+            let depthwise = operators(&graph, "Conv").len() - biased;
+            assert!(biased > depthwise && depthwise > 0, "{}", published.name);
+        }
+    }
+
+    #[test]
+    fn batch_norm_becomes_part_of_the_convolution_before_it() {
+        let mut model = model(&published::find("darts-v2").unwrap().genotype, false);
+        let set = |values: &mut [f32], value: f32| values[1] = value;
+        let part = |name: &str| model.parameters.iter().find(|p| p.name == name).unwrap().part;
+        let (weight, bias) = (part("stem.1.weight"), part("stem.1.bias"));
+        set(&mut model.weights[weight.offset..], 3.0);
+        set(&mut model.weights[bias.offset..], 0.5);
+        let running = model.parameters.running().find(|norm| norm.names[0] == "stem.1").unwrap();
+        let (offset, channels) = (running.part.offset, running.channels);
+        set(&mut model.running[offset..], -2.0);
+        set(&mut model.running[offset + channels..], 4.0);
+        let graph = decoded(&model).graph.unwrap();
+        let constant = |name: &str| -> Vec<f32> {
+            let found = graph.initializer.iter().find(|constant| constant.name == name).unwrap();
+            found.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        };
+        let factor = 3.0 / (4.0f64 + BATCH_NORM_EPSILON).sqrt();
+        let stem = constant("stem.0.weight");
+        // Tap (0, 0) of the second channel: the second weight here, the tenth in PyTorch's layout.
+        assert_eq!(stem[9], (f64::from(model.weights[1]) * factor) as f32);
+        assert_eq!(constant("stem.0.bias")[1], (0.5 + 2.0 * factor) as f32);
+        assert!((constant("stem.0.bias")[0]).abs() == 0.0);
+    }
+
+    #[test]
+    fn the_metadata_names_the_classes_and_the_auxiliary_head_is_left_out() {
+        let genotype = published::find("darts-v1").unwrap().genotype;
+        let found = decoded(&model(&genotype, true));
+        let entry =
+            |key: &str| found.metadata_props.iter().find(|entry| entry.key == key).unwrap().value.as_str();
+        let names: Vec<String> = serde_json::from_str(entry("class_names")).unwrap();
+        assert_eq!(names[..3], ["0", "1", "2"]);
+        assert_eq!(
+            (entry("genotype").parse::<Genotype>().unwrap(), entry("image_size")),
+            (genotype.clone(), "8x8")
+        );
+        assert_eq!((found.ir_version, found.producer_name.as_str()), (FORMAT, "darts"));
+        assert_eq!(found.producer_version, env!("CARGO_PKG_VERSION"));
+        let graph = found.graph.unwrap();
+        assert!(graph.initializer.iter().all(|constant| !constant.name.starts_with(Network::AUXILIARY)));
+    }
+
+    #[test]
+    fn edges_share_the_relu_and_the_pools_of_a_state() {
+        let pool = "('max_pool_3x3', 0), ('avg_pool_3x3', 1)";
+        let cell = format!("[{pool}, {pool}, ('sep_conv_3x3', 0), ('dil_conv_3x3', 1)]");
+        let text =
+            format!("Genotype(normal={cell}, normal_concat=[3, 4], reduce={cell}, reduce_concat=[2, 3, 4])");
+        let model = model(&text.parse().unwrap(), false);
+        let graph = decoded(&model).graph.unwrap();
+        check_order(&graph);
+        // Node 2 of the normal cells equals node 3 and is made once; five cells have one pool of a kind each.
+        assert_eq!((operators(&graph, "MaxPool").len(), operators(&graph, "AveragePool").len()), (5, 5));
+        assert_eq!(operators(&graph, "Add").len(), 2 * 5);
+        // The two states of a cell, the inner one of sep_conv, and the output of the stem and of each cell but the last.
+        assert_eq!(operators(&graph, "Relu").len(), 3 * 5 + 1 + 4);
+    }
+}

@@ -1,0 +1,159 @@
+//! What the page of a search and that of a training share.
+
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::cell_svg;
+use super::plot::{Curve, Frame};
+use crate::Result;
+use crate::files::write_whole;
+use crate::space::genotype::Genotype;
+
+/// The most points of a curve; more cannot be told apart.
+const MOST_POINTS: usize = 240;
+
+/// Writes each cell of a genotype into a run directory as `.svg` and `.dot`.
+pub fn write_cells(run: &Path, genotype: &Genotype) -> Result<()> {
+    for (name, title, cell) in
+        [("normal", "Normal cell", &genotype.normal), ("reduce", "Reduction cell", &genotype.reduce)]
+    {
+        write_whole(&run.join(format!("cell_{name}.svg")), cell_svg::standalone(cell, title).as_bytes())?;
+        write_whole(&run.join(format!("cell_{name}.dot")), cell_svg::dot(cell, name).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A whole page: its title, the name of the run, and what it says.
+pub fn document(title: &str, name: &str, content: &Markup) -> String {
+    let style = [cell_svg::PALETTE, cell_svg::STYLE, include_str!("page.css")].concat();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " – " (name) }
+                style { (PreEscaped(style)) }
+            }
+            body {
+                main {
+                    h1 { (title) }
+                    p.quiet { (name) }
+                    (content)
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// Figures, each with what it means.
+pub fn facts(facts: &[(String, &str)]) -> Markup {
+    html! {
+        ul.facts { @for (value, meaning) in facts { li { strong { (value) } span { (meaning) } } } }
+    }
+}
+
+/// A fraction in percent.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2}\u{a0}%", 100.0 * fraction)
+}
+
+/// The epochs that were done, of those that were planned.
+pub fn epochs(done: usize, planned: Option<&str>) -> String {
+    match planned.and_then(|planned| planned.parse::<usize>().ok()) {
+        Some(planned) if planned != done => format!("{done} of {planned}"),
+        _ => done.to_string(),
+    }
+}
+
+/// Both cells as drawings.
+pub fn cells(genotype: &Genotype) -> Markup {
+    let cells = [
+        (&genotype.normal, "Normal cell"),
+        (&genotype.reduce, "Reduction cell; operations on k-2 and k-1 have stride 2"),
+    ];
+    html! {
+        section {
+            h2 { "Cells" }
+            p.quiet { "k-2 and k-1 are the outputs of the two cells before. A node adds up what its two operations give." }
+            div.cells {
+                @for (cell, title) in cells {
+                    figure { figcaption { (title) } (cell_svg::inline(cell, title)) }
+                }
+            }
+        }
+    }
+}
+
+/// A curve of the metrics: its name, its colour and its values.
+pub struct Metric<R> {
+    /// What the legend says.
+    pub name: &'static str,
+    /// One of the colours of a [`Curve`].
+    pub colour: usize,
+    /// The value of an epoch.
+    pub value: fn(&R) -> f64,
+}
+
+/// Charts over the epochs, each of a title and its curves.
+pub fn course<R>(records: &[R], epoch: fn(&R) -> usize, charts: &[(&str, Vec<Metric<R>>)]) -> Markup {
+    html! {
+        section {
+            h2 { "Course" }
+            div.charts { @for (title, metrics) in charts { (chart(records, epoch, title, metrics)) } }
+        }
+    }
+}
+
+fn chart<R>(records: &[R], epoch: fn(&R) -> usize, title: &str, metrics: &[Metric<R>]) -> Markup {
+    let curves: Vec<Curve> = metrics
+        .iter()
+        .map(|metric| {
+            let points = thinned(records).map(|record| (epoch(record), (metric.value)(record)));
+            Curve { colour: metric.colour, points: points.collect() }
+        })
+        .collect();
+    let values = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
+    let (low, high) =
+        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    // From nothing, unless that would flatten the curve.
+    let low = if low < 0.6 * high { 0.0 } else { low };
+    let frame = Frame { label: title, size: (360, 210), values: (low, high) };
+    html! {
+        figure {
+            figcaption { (title) }
+            (PreEscaped(frame.draw(&curves)))
+            ul.legend { @for metric in metrics { (legend_entry(metric.name, metric.colour)) } }
+        }
+    }
+}
+
+/// A name and its colour.
+pub fn legend_entry(name: &str, colour: usize) -> Markup {
+    html! { li { i style=(format!("--colour:var(--operation-{colour})")) {} (name) } }
+}
+
+/// All of some values, or evenly spread ones with the first and the last.
+pub fn thinned<T>(values: &[T]) -> impl Iterator<Item = &T> {
+    let (count, last) = (values.len().min(MOST_POINTS), values.len().saturating_sub(1));
+    (0..count).map(move |index| &values[index * last / count.saturating_sub(1).max(1)])
+}
+
+/// The genotype as text, and the plan as a table.
+pub fn plan(genotype: &Genotype, plan: &[(String, String)]) -> Markup {
+    html! {
+        section {
+            h2 { "Genotype" }
+            pre { (genotype) }
+            pre { (genotype.to_json()) }
+            h2 { "Plan" }
+            div.wide {
+                table.plan {
+                    tbody { @for (key, value) in plan { tr { th { (key) } td { (value) } } } }
+                }
+            }
+        }
+    }
+}

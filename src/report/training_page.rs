@@ -1,0 +1,87 @@
+//! What the report of a training says.
+
+use maud::{Markup, html};
+
+use super::history::TrainingHistory;
+use super::parts::{self, Metric, epochs, percent};
+use super::progress::{duration, grouped};
+use crate::train::observer::EpochRecord;
+
+/// The page of a training.
+pub fn page(history: &TrainingHistory) -> String {
+    let data = history.planned("data").unwrap_or("unnamed images");
+    let content = html! {
+        (facts(history))
+        (outcome(history))
+        (course(history))
+        @if let Some(classes) = &history.classes { (classes.section()) }
+        (parts::cells(&history.genotype))
+        (parts::plan(&history.genotype, &history.plan))
+    };
+    parts::document(&format!("Training on {data}"), &history.name, &content)
+}
+
+fn facts(history: &TrainingHistory) -> Markup {
+    let last = history.last();
+    let seconds: f64 = history.records.iter().map(|record| record.seconds).sum();
+    let millions = history.cost.multiply_adds as f64 / 1e6;
+    parts::facts(&[
+        (percent(last.test_accuracy), "of the test images right after the last epoch"),
+        (percent(last.train_accuracy), "of the training images in that epoch"),
+        (epochs(last.epoch, history.planned("epochs")), "epochs"),
+        (duration(seconds), "in all"),
+        (grouped(history.cost.weights), "weights"),
+        (format!("{millions:.1} million"), "multiply-adds an image"),
+    ])
+}
+
+fn outcome(history: &TrainingHistory) -> Markup {
+    let (best, last, own) = (history.best(), history.last(), &history.model);
+    let gap = 100.0 * (last.train_accuracy - last.test_accuracy);
+    html! {
+        section {
+            h2 { "Outcome" }
+            p {
+                "A network of " (own.cells) " cells and " (own.init_channels) " channels tells " (own.class_names.len())
+                " classes of images of " (own.height) "×" (own.width) " pixels apart. After epoch " (last.epoch) " it is right on "
+                (percent(last.test_accuracy)) " of the test images, with a loss of " (format!("{:.4}", last.test_loss)) "."
+            }
+            p {
+                "The best accuracy was " (percent(best.test_accuracy)) " after epoch " (best.epoch) " (best.safetensors). The "
+                "test images chose that epoch, so that figure flatters it; the honest one is that of the last epoch "
+                "(last.safetensors)."
+            }
+            @if gap > 0.0 {
+                p {
+                    "The training images, varied as they are, fare better by " (format!("{gap:.2}")) " points."
+                }
+            }
+        }
+    }
+}
+
+const fn training(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
+    Metric { name: "training", colour: 2, value }
+}
+
+const fn test(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
+    Metric { name: "test", colour: 7, value }
+}
+
+fn course(history: &TrainingHistory) -> Markup {
+    let single = |name, colour, value: fn(&EpochRecord) -> f64| vec![Metric { name, colour, value }];
+    let charts = [
+        ("Loss", vec![training(|record| record.train_loss), test(|record| record.test_loss)]),
+        (
+            "Accuracy in percent",
+            vec![
+                training(|record| 100.0 * record.train_accuracy),
+                test(|record| 100.0 * record.test_accuracy),
+            ],
+        ),
+        ("Learning rate", single("learning rate", 4, |record| record.weight_lr)),
+        ("Probability of drop path", single("drop path", 5, |record| record.drop_path)),
+        ("Training images per second", single("throughput", 0, |record| record.images_per_second)),
+    ];
+    parts::course(&history.records, |record| record.epoch, &charts)
+}
