@@ -14,7 +14,8 @@
 //
 // Occupancy: forward as pointwise_forward_64.
 //
-// Versions: 1 through product.cuh, patches from global memory. 2 lines of the images in shared memory, tensor cores.
+// Versions, bytes moved over the least in the stem (tests/traffic): 1 through product.cuh, patches from global memory:
+// forward 4.59, weights 3.09. 2 lines of the images in shared memory, tensor cores: 1.16, 1.08.
 #include "matrix.cuh"
 #include "outer.cuh"
 

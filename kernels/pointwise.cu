@@ -20,8 +20,8 @@
 // holds; several reads of each lane are under way, which hides the latency.
 //
 // Versions, bytes moved over the least in the cells of the paper (tests/traffic): 1 through product.cuh: forward 2.26, input
-// 6.30, weights 2.86. 2 packs, tensor cores, rows of one parity: 1.02, 1.02, 1.01. 3 the same bytes with twice the threads:
-// no read of a depth is begun before its registers are free.
+// 6.30, weights 2.86. 2 packs, tensor cores, rows of one parity: 1.02, 1.02, 1.01. 3 twice the threads, as no
+// read of a depth is begun before its registers are free: 1.04, 1.02, 1.01.
 #include "matrix.cuh"
 #include "outer.cuh"
 
