@@ -4,45 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use darts::backend::cuda;
-use darts::random::{Stream, generator};
 use darts::report::run_directory::{load_alphas, load_genotype};
 use darts::space::alphas::Alphas;
-use rand::RngExt;
+use gpu::{driver, text, write_images};
 
-#[path = "common/emulator.rs"]
-mod emulator;
-
-/// Where the driver lies that the GPU's search shall load; empty for the system's own. And whether it is the emulator's.
-fn driver() -> Result<(String, bool), String> {
-    if !cuda::BUILT {
-        return Err("this build has no nvcc".into());
-    }
-    if let Ok(gpu) = cuda::first() {
-        return Ok((std::env::var("LD_LIBRARY_PATH").unwrap_or_default(), gpu.name.contains("emulator")));
-    }
-    emulator::library().map(|library| (library, true))
-}
-
-/// Writes a data set in the format of CIFAR-10: few images, so that the search is short under an emulator, and such that
-/// are cropped and mirrored on their way. Each class has a colour.
-fn write_images(directory: &Path) {
-    let mut random = generator(5, Stream::Test, 0);
-    let mut records = |count: u8| -> Vec<u8> {
-        let record = |label: u8, random: &mut _| {
-            let pixels = (0..3 * 1024).map(|i| colour(label, i / 1024, random));
-            std::iter::once(label).chain(pixels).collect::<Vec<_>>()
-        };
-        (0..count).flat_map(|index| record(index % 10, &mut random)).collect()
-    };
-    for name in ["data_batch_1.bin", "test_batch.bin"] {
-        std::fs::write(directory.join(name), records(14)).unwrap();
-    }
-}
-
-fn colour(label: u8, channel: usize, random: &mut impl RngExt) -> u8 {
-    (usize::from(label) * (29 + 17 * channel) % 200) as u8 + random.random_range(0..50)
-}
+#[path = "common/gpu.rs"]
+mod gpu;
 
 fn command(library: &str, directory: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
@@ -53,10 +20,6 @@ fn command(library: &str, directory: &Path, arguments: &str) -> Command {
 
 fn search(library: &str, directory: &Path, arguments: &str, variables: &[(&str, &str)]) -> Output {
     command(library, directory, arguments).envs(variables.iter().copied()).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Training, evaluation and prediction on the GPU, or under an emulator of its driver, against the same on the CPU.
+
+use std::path::Path;
+use std::process::Command;
+
+use darts::train::model::Model;
+
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use gpu::{driver, text, write_images};
+
+/// Runs the program with the driver in `library` and gives what it printed.
+fn darts(library: &str, directory: &Path, arguments: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
+    command.args(arguments.split(' ')).env("LD_LIBRARY_PATH", library).current_dir(directory);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The weights after training with these flags.
+fn weights(library: &str, directory: &Path, name: &str, flags: &str) -> Vec<f32> {
+    // Every part of a training: an auxiliary head, drop path, crops, mirrors and cutout. One step, as the steps after it
+    // would part ways.
+    let size =
+        "--init-channels 4 --cells 3 --batch-size 14 --epochs 1 --auxiliary-weight 0.4 --drop-path 0.3";
+    let augmentation = "--crop-padding 4 --flip true --cutout 8";
+    let run = format!("train darts-v2 --data cifar10:. --seed 3 --out {name} {flags} {size} {augmentation}");
+    darts(library, directory, &run);
+    Model::load(&directory.join(name).join("last.safetensors")).unwrap().weights
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+#[test]
+fn a_training_on_the_gpu_ends_as_on_the_cpu() {
+    let (library, _) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let here = tempfile::tempdir().unwrap();
+    write_images(here.path());
+    let run = |name: &str, flags: &str| weights(&library, here.path(), name, flags);
+    let cpu = run("cpu", "--device cpu");
+    let untrained = run("untrained", "--device cpu --weight-lr 1e-30 --weight-lr-min 1e-30");
+    let way = distance(&cpu, &untrained);
+    assert!(way > 0.1, "the training has hardly moved the weights: {way}");
+    for (precision, most) in [("f32", 1e-4), ("bf16", 0.2), ("f16", 0.06)] {
+        let gpu = run(precision, &format!("--device cuda --precision {precision}"));
+        let off = distance(&gpu, &cpu) / way;
+        println!("{precision}: {off:.2e} of the way that the weights went");
+        assert!(off < most, "{precision}: the weights are {off:.2e} of their way off those of the CPU");
+        assert!(gpu != cpu, "{precision}: the CPU was used");
+    }
+}
+
+#[test]
+fn a_model_gives_the_same_probabilities_on_the_gpu() {
+    let (library, _) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let here = tempfile::tempdir().unwrap();
+    write_images(here.path());
+    weights(&library, here.path(), "model", "--device cpu");
+    let picture = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([(x * 8) as u8, (y * 8) as u8, 90]));
+    picture.save(here.path().join("picture.png")).unwrap();
+    let said = ["cpu", "cuda"].map(|device| {
+        let told = |arguments: String| -> serde_json::Value {
+            serde_json::from_str(darts(&library, here.path(), &arguments).trim()).unwrap()
+        };
+        let evaluated = told(format!("evaluate model --data cifar10:. --json --device {device}"));
+        let predicted = told(format!("predict model picture.png --top 10 --json --device {device}"));
+        (evaluated, predicted)
+    });
+    for key in ["accuracy", "confusion"] {
+        assert!(!said[0].0[key].is_null(), "{}", said[0].0);
+        assert_eq!(said[0].0[key], said[1].0[key], "{key}");
+    }
+    let guesses = said.map(|(_, predicted)| predicted["guesses"].as_array().cloned().unwrap_or_default());
+    let probability = |guess: &serde_json::Value| guess["probability"].as_f64().unwrap();
+    let [cpu, gpu] = guesses;
+    assert_eq!(cpu.len(), 10);
+    for (wanted, found) in cpu.iter().zip(&gpu) {
+        assert_eq!(wanted["class"], found["class"]);
+        let (found, wanted) = (probability(found), probability(wanted));
+        assert!((wanted - found).abs() < 1e-5, "{found} on the GPU, {wanted} on the CPU");
+    }
+    assert_ne!(cpu, gpu, "the CPU was used");
+}
