@@ -1,13 +1,14 @@
 //! Compiles the CUDA kernels, where there is an nvcc, into the files that the crate embeds.
 //!
-//! For each kernel file and storage type of activations a fatbin (machine code for each architecture, and PTX) and one of
-//! the PTX alone, for those who force it; beside the first, in `.ptxas`, what the assembler said of registers and shared
-//! memory. PTX is that of the lowest architecture and of the first whose tensor cores
-//! take bf16, if it is among them. Without nvcc the crate builds for the CPU. Environment:
+//! For each kernel file and storage type of activations a fatbin (machine code for each architecture, and PTX), one of the
+//! PTX alone, for those who force it, and `.ptxas`: what the assembler said of registers and shared memory. PTX is that of
+//! the lowest architecture and, if it is among them, of the first whose tensor cores take bf16. Without nvcc the crate
+//! builds for the CPU. Environment:
 //! - `NVCC`: the compiler; else `$CUDA_HOME/bin/nvcc`, `$CUDA_PATH/bin/nvcc`, `nvcc` of the `PATH`;
 //! - `DARTS_CUDA_ARCHS`: compute capabilities such as `80,90`;
 //! - `DARTS_CUDA_LINEINFO=1`: profilers find the lines of `kernels/` that machine code comes from;
-//! - `DARTS_REQUIRE_CUDA=1`: a build without nvcc is an error.
+//! - `DARTS_CUDA=0`: a build for the CPU, whatever there is;
+//! - `DARTS_REQUIRE_CUDA=1`: a build without nvcc is an error, and so is a warning of nvcc.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -49,8 +50,9 @@ const HEADERS: [&str; 11] = [
 const TENSOR_CORES: u32 = 80;
 /// From Turing to Hopper.
 const ARCHITECTURES: &str = "75,80,86,89,90";
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
     "NVCC",
+    "DARTS_CUDA",
     "CUDA_HOME",
     "CUDA_PATH",
     "PATH",
@@ -76,6 +78,9 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), String> {
+    if variable("DARTS_CUDA").is_some_and(|value| value == "0") {
+        return Ok(());
+    }
     let Some(nvcc) = find_nvcc()? else {
         let advice = "no nvcc found, so this build computes on the CPU only; for the GPU install the CUDA toolkit \
                       12.8 or newer, or set NVCC to its nvcc, and build again";

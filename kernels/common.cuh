@@ -95,26 +95,3 @@ __device__ inline float column_sum(float value) {
     for (u32 y = 0; y < blockDim.y; ++y) sum += sums[y * lanes + lane];
     return sum;
 }
-
-// Leaves, of the values that `value(row)` gives for the block's rows of a channel, their mean m as f32 has it, and the
-// sums of deviations and of squared deviations from m, at partial[0..3][c]. `sum` is the thread's part of the sum. With
-// the deviations, the second stage knows the mean beyond f32, and nothing cancels.
-template <class Value>
-__device__ inline void leave_moments(float sum, u32 first, u32 last, u32 channel, u32 channels, float* partial,
-                                     Value value) {
-    const float mean = column_sum(sum) / float(last - first);
-    float deviations = 0.0f, squares = 0.0f;
-    if (channel < channels)
-        for (u32 row = first + threadIdx.y; row < last; row += blockDim.y) {
-            const float deviation = value(row) - mean;
-            deviations += deviation;
-            squares = fmaf(deviation, deviation, squares);
-        }
-    deviations = column_sum(deviations);
-    squares = column_sum(squares);
-    if (threadIdx.y == 0 && channel < channels) {
-        partial[channel] = mean;
-        partial[channels + channel] = deviations;
-        partial[2 * channels + channel] = squares;
-    }
-}

@@ -10,7 +10,7 @@
 // Either way 32 results a thread at most, so that two blocks of 512 threads or four of 256 fit a multiprocessor.
 //
 // Bytes: left once, as long as a tile covers all columns, or the depth is at most what stays resident; right once a tile.
-// Tiles have 256 or 512 rows so that this is little.
+// Tiles have 128 to 512 rows so that this is little.
 //
 // Determinism: a result is summed by one thread in the order of the depth; tiles leave moments, which combine.cu adds in
 // their order.
@@ -344,8 +344,10 @@ struct MomentSums {
     }
 };
 
-// Leaves the moments of rows [first, last), of which a tile begins at `first_row`, when that is the last: as the
-// leave_moments() of common.cuh does, at partial[0..3][pitch], with the mean of the first tile. All threads call.
+// Leaves, when the tile that begins at `first_row` is the last of rows [first, last), for each column the mean m of the
+// first tile as f32 has it, and the sums over all rows of deviations and of squared deviations from m, at
+// partial[0..3][pitch]. With the deviations, the second stage knows the mean beyond f32, and nothing cancels. All threads
+// call.
 template <class Form, class Results>
 __device__ inline void leave_moments(MomentSums<Form>& shared, Results& results, u32 first, u32 last, u32 first_row,
                                      u32 first_column, u32 columns, u32 pitch, float* partial) {

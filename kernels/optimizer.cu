@@ -69,7 +69,7 @@ __device__ inline double block_sum(double value) {
         __syncthreads();
         if (threadIdx.x < step) sums[threadIdx.x] += sums[threadIdx.x + step];
     }
-    return sums[0];
+    return threadIdx.x == 0 ? sums[0] : 0.0;
 }
 
 extern "C" __global__ void __launch_bounds__(256) norm_partials(const __grid_constant__ Memory memory,

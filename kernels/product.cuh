@@ -100,7 +100,7 @@ __device__ inline float sum_rows(Tile<COLUMNS>& tile, u32 rows, const float (&ac
 }
 
 // A product whose result is stored with `pitch` channels a pixel, beginning at `first`, and its moments per tile of
-// rows, as leave_moments() leaves them: partial[tile][3][pitch].
+// rows, as leave_moments() in matrix.cuh leaves them: partial[tile][3][pitch].
 template <u32 COLUMNS, class A, class B>
 __device__ inline void product_with_moments(const Memory& memory, u32 rows, u32 depth, const Factor& factor, u32 pitch,
                                             A a, B b) {

@@ -53,13 +53,11 @@ __device__ inline u32 pair(float low, float high) {
 }
 
 // Tiles in shared memory that ldmatrix reads: its eight rows of 16 bytes must lie in different banks, which they do where
-// a tile's row is an odd number of 16-byte words long. This many values are to be added to a row of a multiple of 32.
-constexpr u32 TILE_PADDING = 8;
-
+// a tile's row is an odd number of 16-byte words long.
 __device__ inline u32 shared_address(const Storage* pointer) { return u32(__cvta_generic_to_shared(pointer)); }
 
-// A of a tile [row][depth] with `pitch` values a row: `tile` points at row 0, depth 0 of the 16 x 16. Conflict-free with
-// TILE_PADDING; 16-byte aligned. All lanes of the warp must call, here and below.
+// A of a tile [row][depth] with `pitch` values a row: `tile` points at row 0, depth 0 of the 16 x 16. 16-byte
+// aligned. All lanes of the warp must call, here and below.
 __device__ inline void load_rows(u32 (&a)[4], const Storage* tile, u32 pitch) {
     const u32 lane = threadIdx.x % 32;
     const u32 address = shared_address(tile + lane % 16 * pitch + lane / 16 * 8);
@@ -84,16 +82,6 @@ __device__ inline void load_columns(u32 (&b)[2][2], const Storage* tile, u32 pit
     const u32 lane = threadIdx.x % 32;
     const u32 address = shared_address(tile + lane % 16 * pitch + lane / 16 * 8);
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
-                 : "r"(address)
-                 : "memory");
-}
-
-// The same of a tile that lies transposed, [column][depth].
-__device__ inline void load_columns_transposed(u32 (&b)[2][2], const Storage* tile, u32 pitch) {
-    const u32 lane = threadIdx.x % 32;
-    const u32 address = shared_address(tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
                  : "r"(address)
                  : "memory");

@@ -124,6 +124,10 @@ pub trait Backend {
     fn spare(&self) -> Option<usize> {
         None
     }
+    /// The most values that one operator concatenates, and the most operators that read one value.
+    fn most_operands(&self) -> usize {
+        usize::MAX
+    }
     /// What the gradient of the loss is multiplied by while gradients of activations are stored: a power of two.
     fn loss_scale(&self) -> f64 {
         1.0

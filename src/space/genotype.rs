@@ -136,6 +136,27 @@ pub struct Genotype {
 }
 
 impl Genotype {
+    /// The most states that a cell concatenates, or operations that read one state, those of the two cells behind included.
+    pub fn most_operands(&self) -> usize {
+        let of_cell = |cell: &CellGenotype| {
+            let readers = |state| cell.edges.iter().filter(|edge| edge.1 == state).count();
+            let most = (0..INPUTS + cell.nodes()).map(readers).max().unwrap_or_default();
+            cell.concat.len().max(most + INPUTS)
+        };
+        of_cell(&self.normal).max(of_cell(&self.reduce))
+    }
+
+    /// Refuses a genotype that is too wide for a device that takes this many operands.
+    pub fn check_operands(&self, most: usize) -> Result<()> {
+        let operands = self.most_operands();
+        if operands <= most {
+            return Ok(());
+        }
+        Err(Error::Genotype(format!(
+            "its cells join up to {operands} values at once, and the GPU's kernels take {most}; use --device cpu"
+        )))
+    }
+
     /// Reads either form: JSON where the text begins with a brace, the literal otherwise.
     pub fn from_text(text: &str) -> Result<Self> {
         if text.trim_start().starts_with('{') { Self::from_json(text) } else { text.parse() }

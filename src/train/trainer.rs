@@ -63,6 +63,7 @@ impl<B: Backend> Trainer<B> {
         settings: TrainerSettings,
         seed: u64,
     ) -> Result<Self> {
+        genotype.check_operands(backend.most_operands())?;
         let mut recorder = Recorder::new();
         let network = Network::record(&mut recorder, genotype, shape)?;
         let momentum = recorder.span(network.spans.weights.len);

@@ -17,6 +17,7 @@ mod loss_scale;
 mod norms;
 #[path = "../parity/vectors.rs"]
 mod vectors;
+mod waiting;
 
 use common::{Call, Case};
 use darts::backend::cuda::{self, Cuda};

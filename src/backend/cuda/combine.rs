@@ -190,6 +190,8 @@ impl Cuda {
             list.entries.iter_mut().for_each(|sum| sum.source += start);
             if !self.waiting.get_mut().sums.add(list.as_slice()) {
                 self.settle();
+                // What settles gives up all scratch, of which this call's is still needed.
+                self.memory.keep();
                 self.waiting.get_mut().sums = list;
             }
         }
@@ -203,6 +205,7 @@ impl Cuda {
             list.entries.iter_mut().for_each(|entry| entry.partial += start);
             if !self.waiting.get_mut().moments.add(list.as_slice()) {
                 self.settle();
+                self.memory.keep();
                 self.waiting.get_mut().moments = list;
             }
         }

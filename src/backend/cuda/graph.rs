@@ -61,7 +61,8 @@ impl Cuda {
         match index {
             Ok(index) => self.launch_graph(index),
             // The driver cannot record; it can launch.
-            Err(_) => {
+            Err(reason) => {
+                eprintln!("note: {reason}; every kernel is launched by itself, which is slower");
                 self.graphs.wanted = false;
                 self.plainly(work);
             }
