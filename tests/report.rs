@@ -49,7 +49,7 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("run");
     fs::create_dir_all(copy.join("alphas")).unwrap();
-    for file in ["plan.toml", "metrics.jsonl", "genotype.json"] {
+    for file in ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json"] {
         fs::copy(run().join(file), copy.join(file)).unwrap();
     }
     for epoch in 1..=3 {
@@ -216,6 +216,19 @@ fn the_files_of_a_run_are_enough() {
         assert!(fs::read(copy.join(file)).unwrap() == fs::read(run().join(file)).unwrap(), "{file} differs");
     }
     assert_eq!(printed(&copy, &["report", ".", "--quiet"]), "");
+    // Without timings there is no throughput, and with some of them no duration in all.
+    let shown = || {
+        printed(scratch.path(), &["report", "run"]);
+        let text = fs::read_to_string(copy.join("report.html")).unwrap();
+        [text.matches("images per second</figcaption>").count(), text.matches("<span>in all</span>").count()]
+    };
+    assert_eq!(shown(), [1, 1]);
+    let timings = fs::read_to_string(copy.join("timings.jsonl")).unwrap();
+    fs::write(copy.join("timings.jsonl"), timings.lines().next().unwrap().to_owned() + "\nno timing\n")
+        .unwrap();
+    assert_eq!(shown(), [1, 0]);
+    fs::remove_file(copy.join("timings.jsonl")).unwrap();
+    assert_eq!(shown(), [0, 0]);
     // What a search that is still running has not finished, and what another version planned, is no obstacle.
     let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
     let lines: Vec<&str> = metrics.lines().collect();

@@ -21,6 +21,7 @@ pub mod history;
 mod lines;
 pub mod page;
 mod parts;
+mod place;
 pub mod plot;
 pub mod progress;
 pub mod resumption;

@@ -307,7 +307,7 @@ mod tests {
 
     fn show(lines: Box<dyn Write + Send>, form: Form) -> Result<()> {
         let mut progress = Progress::to(lines, None, 15, form);
-        progress.started(&Facts {
+        let started = Facts {
             weights: 1_930_618,
             alphas: 224,
             peak_bytes: 3 << 20,
@@ -318,8 +318,10 @@ mod tests {
             steps_per_epoch: 28,
             kernels_per_step: 0,
             launches_per_step: 0,
-        })?;
+        };
+        Observer::<Search>::started(&mut progress, &started)?;
         progress.last_line -= SILENCE;
+        let progress: &mut dyn Observer<Search> = &mut progress;
         for step in [1, 2] {
             progress.step(&StepRecord {
                 epoch: 1,

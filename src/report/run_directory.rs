@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use super::checkpoints::{self, CHECKPOINTS};
 use super::lines::LineFile;
+use super::place::{Created, Place};
 use crate::files::{read_text, remove_unfinished, write_whole};
 use crate::plan::PlanTable;
 use crate::run::{Checkpoint, Position, Timing};
@@ -49,6 +50,7 @@ pub(super) const GENOTYPE: &str = "genotype.json";
 const LITERAL: &str = "genotype.txt";
 
 /// What a run directory begins with.
+#[derive(Clone)]
 pub struct Beginning {
     /// What the name of a directory without a given place has behind date and time.
     pub name: String,
@@ -103,7 +105,7 @@ impl RunDirectory {
     }
 
     /// Creates a directory that is named after date and time; a number is appended if that exists.
-    pub fn begin(mut beginning: Beginning, parent: &Path) -> Result<Self> {
+    pub fn begin(beginning: Beginning, parent: &Path) -> Result<Self> {
         let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S");
         let name = format!("{now}-{}", beginning.name);
         let numbered = |number: usize| match number {
@@ -112,55 +114,48 @@ impl RunDirectory {
         };
         let mut number = 1;
         loop {
-            match Self::filled(numbered(number), beginning, Place::New) {
-                Err((Error::Io { source, .. }, unused))
+            match Self::filled(numbered(number), &beginning, Place::New) {
+                Err(Error::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
                 {
-                    (beginning, number) = (unused, number + 1);
+                    number += 1;
                 }
-                result => return result.map_err(|(error, _)| error),
+                result => return result,
             }
         }
     }
 
     /// Creates exactly this directory, or takes it if it is empty.
     pub fn begin_at(beginning: Beginning, path: &Path) -> Result<Self> {
-        Self::filled(path.to_owned(), beginning, Place::NewOrEmpty).map_err(|(error, _)| error)
+        Self::filled(path.to_owned(), &beginning, Place::NewOrEmpty)
     }
 
-    fn filled(
-        path: PathBuf,
-        beginning: Beginning,
-        place: Place,
-    ) -> std::result::Result<Self, (Error, Beginning)> {
+    fn filled(path: PathBuf, beginning: &Beginning, place: Place) -> Result<Self> {
         let mut created = Created::default();
         let claimed = created.run_directory(&path, place).and_then(|()| claim(&path));
         let filled = claimed.and_then(|lock| {
-            let (metrics, timings) = fill(&path, &beginning).inspect_err(|_| empty(&path, &beginning))?;
-            Ok((lock, metrics, timings))
+            let lines = fill(&path, beginning).inspect_err(|_| empty(&path, beginning))?;
+            Ok((lock, lines))
         });
         match filled {
-            Ok((lock, metrics, timings)) => {
-                let origin = Origin::New(created, beginning);
+            Ok((lock, [metrics, timings])) => {
+                let origin = Origin::New(created, beginning.clone());
                 Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs: 0, origin })
             }
-            Err(Error::Io { source, .. }) => {
+            Err(error) => {
                 created.undo();
+                let Error::Io { source, .. } = error else { return Err(error) };
                 let reason = format!("cannot create this run directory: {source}");
-                Err((Error::io(path, std::io::Error::new(source.kind(), reason)), beginning))
-            }
-            Err(other) => {
-                created.undo();
-                Err((other, beginning))
+                Err(Error::io(path, std::io::Error::new(source.kind(), reason)))
             }
         }
     }
 
     /// Goes on with a directory from a position. What is beyond that stays until the run starts.
     pub(super) fn reopen(path: PathBuf, lock: File, position: Position) -> Result<Self> {
-        let [metrics, timings] = [METRICS, TIMINGS].map(|name| LineFile::open(path.join(name)));
-        let (metrics, timings, epochs) = (metrics?, timings?, position.epochs);
-        Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs, origin: Origin::Reopened(position) })
+        let (metrics, timings) = (LineFile::open(path.join(METRICS))?, LineFile::open(path.join(TIMINGS))?);
+        let (epochs, origin) = (position.epochs, Origin::Reopened(position));
+        Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs, origin })
     }
 
     /// Drops what is beyond the position that the run goes on from, if it does, and what a process that was ended had not
@@ -270,16 +265,15 @@ fn claim(run: &Path) -> Result<File> {
 }
 
 /// Writes what a run directory begins with; the plan last, by which it is known.
-fn fill(path: &Path, beginning: &Beginning) -> Result<(LineFile, LineFile)> {
+fn fill(path: &Path, beginning: &Beginning) -> Result<[LineFile; 2]> {
     for name in beginning.directories {
         let directory = path.join(name);
         std::fs::create_dir(&directory).map_err(|source| Error::io(directory, source))?;
     }
-    let [metrics, timings] = [METRICS, TIMINGS].map(|name| LineFile::create(path.join(name)));
     for (name, text) in &beginning.files {
         write_whole(&path.join(name), text.as_bytes())?;
     }
-    let lines = (metrics?, timings?);
+    let lines = [LineFile::create(path.join(METRICS))?, LineFile::create(path.join(TIMINGS))?];
     write_whole(&path.join(PLAN), beginning.plan.as_bytes())?;
     Ok(lines)
 }
@@ -295,62 +289,6 @@ fn empty(run: &Path, beginning: &Beginning) {
     files.for_each(|name| drop(std::fs::remove_file(run.join(name))));
     beginning.directories.iter().for_each(|name| drop(std::fs::remove_dir(run.join(name))));
     checkpoints::remove_empty(run);
-}
-
-/// What a run directory may find in its place.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    /// Nothing; a search that started in the same second owns what is there.
-    New,
-    /// Nothing or an empty directory.
-    NewOrEmpty,
-}
-
-/// The directories that were made for a run, so that a failure leaves nothing behind.
-#[derive(Default)]
-struct Created {
-    directories: Vec<PathBuf>,
-}
-
-impl Created {
-    /// Creates the directory and what is missing above it.
-    fn run_directory(&mut self, path: &Path, place: Place) -> Result<()> {
-        let missing: Vec<&Path> = path
-            .ancestors()
-            .skip(1)
-            .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
-            .collect();
-        for above in missing.into_iter().rev() {
-            match std::fs::create_dir(above) {
-                Ok(()) => self.directories.push(above.to_owned()),
-                Err(_) if above.is_dir() => {}
-                Err(source) => return Err(Error::io(above, source)),
-            }
-        }
-        let source = match std::fs::create_dir(path) {
-            Ok(()) => {
-                self.directories.push(path.to_owned());
-                return Ok(());
-            }
-            Err(source) => source,
-        };
-        if source.kind() != std::io::ErrorKind::AlreadyExists {
-            return Err(Error::io(path, source));
-        }
-        let reason = match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(true) if place == Place::NewOrEmpty => return Ok(()),
-            Ok(_) => "it exists and is not empty",
-            Err(_) => "a file is in its place",
-        };
-        Err(Error::io(path, std::io::Error::new(source.kind(), reason)))
-    }
-
-    /// Removes what was created; a directory that someone has put something into stays.
-    fn undo(&self) {
-        for directory in self.directories.iter().rev() {
-            let _ = std::fs::remove_dir(directory);
-        }
-    }
 }
 
 /// The name of a data set without its directory, with nothing in it that a file name should not hold.
@@ -496,8 +434,9 @@ pub(super) mod tests {
         assert!(name.len() == 30 && name.ends_with("-digits-first"), "{name}");
         let alphas = ramp(4);
         let genotype = derive(&alphas);
-        run.epoch(&record(1, genotype.clone()), &timing(1), &alphas).unwrap();
-        run.epoch(&record(2, genotype.clone()), &timing(2), &alphas).unwrap();
+        let observer: &mut dyn Observer<Search> = &mut run;
+        observer.epoch(&record(1, genotype.clone()), &timing(1), &alphas).unwrap();
+        observer.epoch(&record(2, genotype.clone()), &timing(2), &alphas).unwrap();
         assert_eq!(epochs(run.path()).unwrap(), [1, 2]);
         assert_eq!(load_alphas(run.path(), None).unwrap(), (alphas, 2));
         assert_eq!(load_genotype(run.path()).unwrap(), genotype);

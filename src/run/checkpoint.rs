@@ -184,3 +184,75 @@ impl Checkpoint {
         self.tensors.iter().find(|(own, _)| own == name).map(|(_, values)| &values[..])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::BatchResult;
+
+    fn checkpoint() -> Checkpoint {
+        let plan = crate::search::plan::Plan::default().to_toml().unwrap();
+        let genotype = crate::space::published::find("darts-v2").unwrap().genotype;
+        let mut train = Sum::default();
+        // Sums that no short decimal number is.
+        [0.1, 1.0 / 3.0, 2e-17].iter().for_each(|&loss| {
+            train.add(BatchResult { loss, first: 3.0, five: 5.0 }, 7);
+        });
+        Checkpoint {
+            identity: Identity {
+                kind: "train".into(),
+                plan,
+                genotype: Some(genotype),
+                data: 0xdead_beef,
+                device: Device::Cpu,
+            },
+            progress: Progress {
+                position: Position { epochs: 3, steps: 120 },
+                train,
+                seconds: 0.1 + 0.2,
+                outcome: Outcome { best: (359.0 / 360.0, 2), last: 1.0 / 7.0 },
+            },
+            tensors: vec![
+                ("momentum".into(), vec![f32::MIN_POSITIVE / 2.0, -0.0, f32::INFINITY]),
+                ("weights".into(), vec![0.1; 100]),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_to_the_last_bit() {
+        let (checkpoint, bytes) = (checkpoint(), checkpoint().to_bytes().unwrap());
+        let read = Checkpoint::from_bytes(&bytes).unwrap();
+        assert_eq!(read, checkpoint);
+        assert_eq!(read.tensor("momentum").unwrap()[1].to_bits(), (-0f32).to_bits());
+        assert!(read.to_bytes().unwrap() == bytes);
+    }
+
+    #[test]
+    fn no_bit_changes_unnoticed_and_nothing_may_be_missing() {
+        let bytes = checkpoint().to_bytes().unwrap();
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            assert!(Checkpoint::from_bytes(&changed).is_err(), "byte {place}");
+            assert!(Checkpoint::from_bytes(&bytes[..place]).is_err(), "{place} bytes");
+        }
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_refused() {
+        let refusal = |description: &serde_json::Value, tensor: Tensor| {
+            Checkpoint::from_bytes(&FORMAT.to_bytes(description, &[tensor]).unwrap()).unwrap_err()
+        };
+        let (vector, good) = (|shape| Tensor::new("x", Dtype::F32, shape, vec![0; 16]), checkpoint());
+        let mut description = serde_json::json!({ "identity": good.identity, "progress": good.progress });
+        assert!(refusal(&description, vector(vec![2, 2])).contains("expected a vector"));
+        let halves = Tensor::new("x", Dtype::F16, vec![8], vec![0; 16]);
+        assert!(refusal(&description, halves).contains("expected F32 of [8]"));
+        description["more"] = 1.into();
+        assert!(refusal(&description, vector(vec![4])).contains("unknown field `more`"));
+        assert!(refusal(&serde_json::json!({}), vector(vec![4])).contains("malformed"));
+        let model = Format { key: "darts", ..FORMAT }.to_bytes(&serde_json::json!({}), &[]).unwrap();
+        assert!(Checkpoint::from_bytes(&model).unwrap_err().contains("no description of the state of a run"));
+    }
+}
