@@ -49,12 +49,13 @@ fn interrupted<T>(ended: Ended<T>) -> Option<Position> {
     }
 }
 
-/// Interrupts a run again and again, each time after it has asked so many times whether it is to go on.
+/// Interrupts a run again and again: first after it has asked so many times whether it is to go on, then once more each
+/// time, for an evaluation is repeated from its start.
 fn interrupts(go: &Go, patience: usize) -> (Keep, Vec<Position>) {
     let (mut keep, mut positions) = (Keep::default(), Vec::new());
     loop {
         let asked = AtomicUsize::new(0);
-        let stop = || asked.fetch_add(1, Ordering::Relaxed) + 1 >= patience;
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) + 1 >= patience + positions.len();
         // Through its bytes, as in a file.
         let bytes = keep.checkpoint.take().map(|checkpoint| checkpoint.to_bytes().unwrap());
         let from = bytes.as_ref().map(|bytes| Checkpoint::from_bytes(bytes).unwrap());
