@@ -135,7 +135,9 @@ fn the_files_of_a_training_are_enough() {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("run");
     fs::create_dir(&copy).unwrap();
-    for file in ["plan.toml", "metrics.jsonl", "genotype.json", "last.safetensors", "classes.json"] {
+    let files =
+        ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json", "last.safetensors", "classes.json"];
+    for file in files {
         fs::copy(training().join(file), copy.join(file)).unwrap();
     }
     assert_eq!(printed(scratch.path(), &["report", "run"]), "run/report.html\n");
@@ -145,7 +147,8 @@ fn the_files_of_a_training_are_enough() {
             "{file} differs"
         );
     }
-    // While it is running.
+    // While it is running, and without timings.
+    fs::remove_file(copy.join("timings.jsonl")).unwrap();
     fs::remove_file(copy.join("classes.json")).unwrap();
     let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
     let first = metrics.lines().next().unwrap();
@@ -153,7 +156,7 @@ fn the_files_of_a_training_are_enough() {
     printed(scratch.path(), &["report", "run", "--quiet"]);
     let page = Html::parse_document(&page_of(&copy));
     assert_eq!(all(&page, ".facts strong")[2].text().collect::<String>(), "1 of 3");
-    assert_eq!(all(&page, ".charts circle").len(), 7, "one epoch is a point and no line");
+    assert_eq!(all(&page, ".charts circle").len(), 6, "one epoch is a point and no line");
     assert!(all(&page, ".heat").is_empty());
     fs::write(copy.join("last.safetensors"), "damaged").unwrap();
     refused(scratch.path(), &["report", "run"], 1, &["last.safetensors: is not a model file"]);
