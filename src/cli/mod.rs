@@ -44,13 +44,15 @@ Examples:
   darts show darts-v2                draw the cells of a published genotype
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
+  darts train --resume runs/2026-01-31-150000-digits-train
   darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
   darts predict runs/2026-01-31-150000-digits-train digit.png
   darts export runs/2026-01-31-150000-digits-train --format onnx
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
-Exit codes: 0 success, 1 a run that failed, 2 wrong usage, 130 a run that Ctrl-C interrupted (143: SIGTERM).";
+Exit codes: 0 success, 1 a run that failed, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that
+SIGTERM did.";
 
 #[derive(Subcommand)]
 enum Command {

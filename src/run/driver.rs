@@ -33,7 +33,6 @@ pub trait Run {
     /// What is evaluated, in words.
     fn evaluated(&self) -> &'static str;
     /// Ends an epoch: its record, and what it leaves.
-    #[allow(clippy::type_complexity, reason = "two types of the kind of run, which have no shorter names")]
     fn finish_epoch(
         &mut self,
         epoch: usize,
@@ -155,8 +154,9 @@ impl<R: Run> Driver<'_, R> {
         self.run.start_evaluation();
         while let Some((result, images)) = self.run.evaluate()? {
             evaluation.add(result, images);
-            // It is repeated from its start.
             if self.interrupted() {
+                // It is repeated from its start, and does not count as time of the steps.
+                (self.progress.seconds, self.epoch_begun) = (trained, Instant::now());
                 return self.store().map(Some);
             }
         }
