@@ -45,7 +45,7 @@ fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
 
 /// A search whose steps take seconds.
 fn slow(here: &Path) -> Child {
-    let size = ["search", "--batch-size=719", "--order=second", "--device=cpu", "--out=run"];
+    let size = ["search", "--batch-size=719", "--order=second", "--device=cpu", "--threads=1", "--out=run"];
     let mut child = start(here, &size);
     assert!(wait_until(&mut child, || here.join("run/plan.toml").exists()));
     std::thread::sleep(Duration::from_millis(400));
