@@ -55,13 +55,23 @@ pub enum Error {
     /// The loss is no longer a finite number.
     #[error("{0}")]
     Diverged(String),
+    /// A signal ended a run, which can go on.
+    #[error("{sentence}")]
+    Interrupted {
+        /// The number of the signal.
+        signal: u8,
+        /// Where the run stands, and how it goes on.
+        sentence: String,
+    },
 }
 
 impl Error {
-    /// The exit code of the process: 2 for wrong usage, 1 for a run that failed.
+    /// The exit code of the process: 2 for wrong usage, 1 for a run that failed, and 128 and the signal's number for one
+    /// that was interrupted, as shells have it.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::Plan(_) | Error::Genotype(_) => 2,
+            Error::Interrupted { signal, .. } => 128 + signal,
             _ => 1,
         }
     }

@@ -6,7 +6,11 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Writes a file beside its place and renames it there, so that nobody ever sees half of it.
+/// What the names of files begin with that are being written.
+const UNFINISHED: &str = ".writing-";
+
+/// Writes a file beside its place and renames it there, so that nobody ever sees half of it. It is on the disk when this
+/// returns, also for whoever starts the machine again after a failure of its power.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -17,6 +21,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|failed| failed.error)?;
+        // The name, too.
+        #[cfg(unix)]
+        File::open(directory)?.sync_all()?;
         Ok(())
     };
     write().map_err(|source| Error::io(path, source))
@@ -30,7 +37,16 @@ fn named_like_a_plain_file(directory: &Path) -> std::io::Result<tempfile::NamedT
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.prefix(".writing-").tempfile_in(directory)
+    builder.prefix(UNFINISHED).tempfile_in(directory)
+}
+
+/// Removes what a process left in a directory that was ended while it wrote; whoever calls this knows that no other
+/// process is writing there.
+pub fn remove_unfinished(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let unfinished = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED));
+    // What cannot be removed does no harm.
+    unfinished.for_each(|entry| drop(std::fs::remove_file(entry.path())));
 }
 
 /// Reads a file of at most `limit` bytes.

@@ -84,6 +84,9 @@ pub trait PlanTable: Serialize + DeserializeOwned + Default {
     /// Threads of the processor; 0 for all cores.
     fn threads(&self) -> usize;
 
+    /// The device that the run will use, or why it cannot.
+    fn resolve_device(&self) -> Result<Device>;
+
     /// The learning rates of the first epoch and of the end.
     fn learning_rates(&self) -> [f64; 2];
 
@@ -122,6 +125,31 @@ pub trait PlanTable: Serialize + DeserializeOwned + Default {
     fn validate(&self) -> Result<()> {
         self.violation().map_or(Ok(()), |violation| Err(violation.into()))
     }
+}
+
+/// A key for which a plan holds another value than the one that a run was begun with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contradiction {
+    /// The key.
+    pub key: String,
+    /// The value found, as TOML writes it.
+    pub given: String,
+    /// The value that the run was begun with.
+    pub begun: String,
+}
+
+/// The first key for which a plan differs from that of a run's beginning. The number of threads may differ: the result
+/// does not depend on it.
+pub fn contradiction(given: &toml::Table, begun: &toml::Table) -> Option<Contradiction> {
+    let keys = begun.keys().chain(given.keys()).filter(|key| *key != "threads");
+    let value = |table: &toml::Table, key: &str| table.get(key).map(ToString::to_string);
+    let mut different = keys.filter(|key| value(given, key) != value(begun, key));
+    let text = |table, key| value(table, key).unwrap_or_else(|| "absent".to_owned());
+    different.next().map(|key| Contradiction {
+        key: key.clone(),
+        given: text(given, key),
+        begun: text(begun, key),
+    })
 }
 
 /// The first count outside its range.

@@ -60,9 +60,10 @@ fn help_explains_and_gives_examples() {
             assert!(help.contains(&format!("--{} <", key.replace('_', "-"))), "no flag for the key {key}");
         }
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        // Beside the keys, --preset and --out have defaults.
+        assert!(help.contains(&format!("darts {command} --resume runs/")), "{help}");
+        // Beside the keys, --preset, --out and --checkpoint-minutes have defaults.
         let defaults = help.matches("[default: ").count() + help.matches("[small: ").count();
-        assert_eq!(defaults, plan.len() + 2);
+        assert_eq!(defaults, plan.len() + 3);
     }
     assert!(printed(here.path(), &["--version"]).starts_with("darts "));
 }

@@ -38,7 +38,9 @@ fn a_run_is_told_and_stored_and_its_plan_repeats_it() {
     }
 
     printed(here, &["search", "--plan", "first/plan.toml", "--out", "second", "--threads=1"]);
-    for file in ["genotype.json", "alphas/epoch-0001.safetensors", "alphas/epoch-0002.safetensors"] {
+    for file in
+        ["metrics.jsonl", "genotype.json", "alphas/epoch-0001.safetensors", "alphas/epoch-0002.safetensors"]
+    {
         let [one, other] = ["first", "second"].map(|run| fs::read(here.join(run).join(file)).unwrap());
         assert!(one == other, "{file} differs");
     }

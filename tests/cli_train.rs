@@ -27,7 +27,14 @@ fn a_training_is_told_and_stored_and_its_plan_repeats_it() {
     for expected in ["weights", "images/s", "epoch 1/2", "epoch 2/2", "train", "test", "*", "first"] {
         assert!(told.contains(expected), "no {expected:?} in {told}");
     }
-    let files = ["plan.toml", "metrics.jsonl", "genotype.json", "best.safetensors", "last.safetensors"];
+    let files = [
+        "plan.toml",
+        "metrics.jsonl",
+        "timings.jsonl",
+        "genotype.json",
+        "best.safetensors",
+        "last.safetensors",
+    ];
     assert!(files.iter().all(|file| here.join("first").join(file).is_file()));
     let metrics = fs::read_to_string(here.join("first/metrics.jsonl")).unwrap();
     let records: Vec<_> = metrics.lines().map(json).collect();
@@ -37,7 +44,7 @@ fn a_training_is_told_and_stored_and_its_plan_repeats_it() {
     }
     // A run of a training is as good a genotype as a run of a search.
     printed(here, &["train", "first", "--plan=first/plan.toml", "--out=second", "--threads=1"]);
-    for file in ["genotype.json", "best.safetensors", "last.safetensors"] {
+    for file in ["metrics.jsonl", "genotype.json", "best.safetensors", "last.safetensors"] {
         let [one, other] = ["first", "second"].map(|run| fs::read(here.join(run).join(file)).unwrap());
         assert!(one == other, "{file} differs");
     }

@@ -49,7 +49,7 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("run");
     fs::create_dir_all(copy.join("alphas")).unwrap();
-    for file in ["plan.toml", "metrics.jsonl", "genotype.json"] {
+    for file in ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json"] {
         fs::copy(run().join(file), copy.join(file)).unwrap();
     }
     for epoch in 1..=3 {
@@ -135,7 +135,9 @@ fn the_files_of_a_training_are_enough() {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("run");
     fs::create_dir(&copy).unwrap();
-    for file in ["plan.toml", "metrics.jsonl", "genotype.json", "last.safetensors", "classes.json"] {
+    let files =
+        ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json", "last.safetensors", "classes.json"];
+    for file in files {
         fs::copy(training().join(file), copy.join(file)).unwrap();
     }
     assert_eq!(printed(scratch.path(), &["report", "run"]), "run/report.html\n");
@@ -145,7 +147,8 @@ fn the_files_of_a_training_are_enough() {
             "{file} differs"
         );
     }
-    // While it is running.
+    // While it is running, and without timings.
+    fs::remove_file(copy.join("timings.jsonl")).unwrap();
     fs::remove_file(copy.join("classes.json")).unwrap();
     let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
     let first = metrics.lines().next().unwrap();
@@ -153,7 +156,7 @@ fn the_files_of_a_training_are_enough() {
     printed(scratch.path(), &["report", "run", "--quiet"]);
     let page = Html::parse_document(&page_of(&copy));
     assert_eq!(all(&page, ".facts strong")[2].text().collect::<String>(), "1 of 3");
-    assert_eq!(all(&page, ".charts circle").len(), 7, "one epoch is a point and no line");
+    assert_eq!(all(&page, ".charts circle").len(), 6, "one epoch is a point and no line");
     assert!(all(&page, ".heat").is_empty());
     fs::write(copy.join("last.safetensors"), "damaged").unwrap();
     refused(scratch.path(), &["report", "run"], 1, &["last.safetensors: is not a model file"]);
@@ -216,6 +219,19 @@ fn the_files_of_a_run_are_enough() {
         assert!(fs::read(copy.join(file)).unwrap() == fs::read(run().join(file)).unwrap(), "{file} differs");
     }
     assert_eq!(printed(&copy, &["report", ".", "--quiet"]), "");
+    // Without timings there is no throughput, and with some of them no duration in all.
+    let shown = || {
+        printed(scratch.path(), &["report", "run"]);
+        let text = fs::read_to_string(copy.join("report.html")).unwrap();
+        [text.matches("images per second</figcaption>").count(), text.matches("<span>in all</span>").count()]
+    };
+    assert_eq!(shown(), [1, 1]);
+    let timings = fs::read_to_string(copy.join("timings.jsonl")).unwrap();
+    fs::write(copy.join("timings.jsonl"), timings.lines().next().unwrap().to_owned() + "\nno timing\n")
+        .unwrap();
+    assert_eq!(shown(), [1, 0]);
+    fs::remove_file(copy.join("timings.jsonl")).unwrap();
+    assert_eq!(shown(), [0, 0]);
     // What a search that is still running has not finished, and what another version planned, is no obstacle.
     let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
     let lines: Vec<&str> = metrics.lines().collect();

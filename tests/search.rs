@@ -6,7 +6,7 @@ use darts::data::{Loader, Reading, Source, halves};
 use darts::plan::Device;
 use darts::random::Stream;
 use darts::report::run_directory::{RunDirectory, load_alphas, load_genotype};
-use darts::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use darts::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
 use darts::search::plan::{Order, Plan};
 use darts::search::run::run;
 use darts::search::{Bilevel, BilevelSettings};
@@ -69,7 +69,7 @@ struct Memory {
     epochs: Vec<(EpochRecord, Alphas)>,
 }
 
-impl Observer for Memory {
+impl Observer<Search> for Memory {
     fn started(&mut self, facts: &Facts) -> darts::Result<()> {
         self.facts = Some(facts.clone());
         Ok(())
@@ -80,7 +80,7 @@ impl Observer for Memory {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> darts::Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, _: &Timing, alphas: &Alphas) -> darts::Result<()> {
         self.epochs.push((record.clone(), alphas.clone()));
         Ok(())
     }

@@ -4,11 +4,11 @@
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::data::{Reading, Source};
-use darts::report::training_run::{BEST, LAST, TrainingRun};
+use darts::report::training_run::{self, BEST, LAST};
 use darts::search::BatchView;
 use darts::space::{NetworkShape, published};
 use darts::train::classifier::Classify;
-use darts::train::observer::{EpochRecord, Facts, Observer, StepRecord};
+use darts::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
 use darts::train::plan::Plan;
 use darts::train::{Classifier, Model, Trainer, TrainerSettings, run};
 use std::path::Path;
@@ -22,7 +22,7 @@ fn small(threads: usize) -> Plan {
 fn models(plan: &Plan, directory: &Path) -> [Vec<u8>; 2] {
     let genotype = published::find("pc-darts").unwrap().genotype;
     let dataset = Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap();
-    let mut run = TrainingRun::create_at(plan, &genotype, directory).unwrap();
+    let mut run = training_run::create_at(plan, &genotype, directory).unwrap();
     run::run(plan, &genotype, dataset, &mut run).unwrap();
     [BEST, LAST].map(|name| std::fs::read(directory.join(name)).unwrap())
 }
@@ -48,7 +48,7 @@ struct Keep {
     steps: usize,
 }
 
-impl Observer for Keep {
+impl Observer<Training> for Keep {
     fn started(&mut self, facts: &Facts) -> darts::Result<()> {
         assert_eq!((facts.train_images + facts.test_images, facts.auxiliary_weights), (1797, 0));
         Ok(())
@@ -60,7 +60,7 @@ impl Observer for Keep {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, model: &Model) -> darts::Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, _: &Timing, model: &Model) -> darts::Result<()> {
         self.records.push(record.clone());
         self.model = Some(model.clone());
         Ok(())

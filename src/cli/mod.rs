@@ -1,7 +1,8 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
-//! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, then the
-//! commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`, `export`, `devices` and `completions`.
+//! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, `run` for what
+//! a search and a training share, then the commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`,
+//! `export`, `devices` and `completions`.
 
 mod completions;
 mod data;
@@ -10,11 +11,13 @@ mod devices;
 mod evaluate;
 mod export;
 mod genotype;
+mod interruption;
 mod model;
 mod output;
 mod plan;
 mod predict;
 mod report;
+mod run;
 mod search;
 mod show;
 mod train;
@@ -41,13 +44,15 @@ Examples:
   darts show darts-v2                draw the cells of a published genotype
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
+  darts train --resume runs/2026-01-31-150000-digits-train
   darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
   darts predict runs/2026-01-31-150000-digits-train digit.png
   darts export runs/2026-01-31-150000-digits-train --format onnx
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
-Exit codes: 0 success, 1 a run that failed, 2 wrong usage.";
+Exit codes: 0 success, 1 a run that failed, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that
+SIGTERM did.";
 
 #[derive(Subcommand)]
 enum Command {

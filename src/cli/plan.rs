@@ -5,17 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::data::{Dataset, Source};
-use crate::plan::{PlanTable, Violation};
+use crate::plan::{Contradiction, PlanTable, Violation, contradiction};
+use crate::report::resumption::MAX_PLAN;
 use crate::{Error, Result, files};
-
-/// The longest plan file that is read, in bytes.
-const MAX_PLAN: usize = 64 * 1024;
 
 /// Where the values come from that no flag gives.
 #[derive(clap::Args)]
 pub struct PlanArguments {
     /// Begin from these values: small suits the digits and a laptop, paper is what the paper does.
-    #[arg(long, value_name = "NAME", value_parser = ["small", "paper"], default_value = "small")]
+    #[arg(long, value_name = "NAME", value_parser = ["small", "paper"], default_value = "small", conflicts_with = "resume")]
     preset: String,
     /// Take values from this TOML file, such as the plan.toml of a run; its keys are the flags below with
     /// _ for -.
@@ -35,16 +33,33 @@ pub struct Given<P> {
 }
 
 impl PlanArguments {
-    /// One checked plan out of the flags, the plan file and the preset.
-    pub fn with<P: PlanTable>(&self, flags: &impl Serialize) -> Result<Given<P>> {
+    /// One checked plan out of the flags, the plan file and the preset; or, of a run that goes on, the plan in its
+    /// directory, which the flags and the plan file must not contradict.
+    pub fn with<P: PlanTable>(&self, flags: &impl Serialize, begun: Option<(&Path, &P)>) -> Result<Given<P>> {
         let file = match &self.plan {
             Some(path) => files::read_text(path, MAX_PLAN)?,
             None => String::new(),
         };
         let flags = toml::Table::try_from(flags).map_err(|error| Error::Usage(error.to_string()))?;
         let preset = if self.preset == "paper" { P::paper() } else { P::default() };
-        let from_file = preset.overlaid(&file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
+        let base = begun.map_or(&preset, |(_, plan)| plan);
+        let from_file = base.overlaid(&file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
         let plan = from_file.with(flags.clone())?;
+        if let Some((run, begun)) = begun {
+            let begun = begun.to_table()?;
+            let sentence = |place: String, of: Contradiction| {
+                let (run, Contradiction { given, begun, .. }) = (run.display(), of);
+                format!(
+                    "{place} is {given}, and {run} was begun with {begun}; a run goes on with its own plan"
+                )
+            };
+            if let (Some(path), Some(of)) = (&self.plan, contradiction(&from_file.to_table()?, &begun)) {
+                return Err(Error::Plan(sentence(format!("{}: {}", path.display(), of.key), of)));
+            }
+            if let Some(of) = contradiction(&plan.to_table()?, &begun) {
+                return Err(Error::Usage(sentence(format!("--{}", of.key.replace('_', "-")), of)));
+            }
+        }
         let (preset, path) = (self.preset.clone(), self.plan.clone());
         let given = Given { plan, preset, path, flags, table: file.parse().unwrap_or_default() };
         match given.plan.violation() {

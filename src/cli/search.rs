@@ -1,18 +1,20 @@
 //! `darts search`: its flags, and the search itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::output::{painted, print};
-use super::plan::{PlanArguments, number, seed, whole_number};
+use super::plan::{number, seed, whole_number};
+use super::run::RunArguments;
+use crate::plan::PlanTable;
 use crate::report::drawing::draw;
 use crate::report::page;
-use crate::report::progress::{Form, Progress};
 use crate::report::run_directory::{RUNS, RunDirectory};
 use crate::report::tensorboard::EventFile;
-use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::run::{Control, Observers};
+use crate::search::observer::Search;
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
@@ -26,19 +28,7 @@ use crate::{Result, search};
 )]
 pub struct Arguments {
     #[command(flatten)]
-    plan: PlanArguments,
-    /// The run directory; new or empty [default: runs/DATE-TIME-DATA-ORDER].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
-    #[arg(long)]
-    strict: bool,
-    /// Print nothing but the genotype at the end.
-    #[arg(long)]
-    quiet: bool,
-    /// Print JSON instead: a line for each epoch, as in metrics.jsonl, and one with the genotype at the end.
-    #[arg(long)]
-    json: bool,
+    run: RunArguments,
     /// Also write an event file for TensorBoard into the run directory.
     #[arg(long)]
     tensorboard: bool,
@@ -47,7 +37,8 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Precedence: a flag, then the plan file, then the preset.
+Precedence: a flag, then the plan file, then the preset. Ctrl-C ends a search after its step, stores a
+checkpoint, and says how it goes on; a second one ends it at once.
 
 Examples:
   darts search
@@ -55,7 +46,8 @@ Examples:
   darts search --preset paper --data cifar10:DIR --out runs/paper
   darts search --data folder:pictures --image-size 64
   darts search --json | jq .valid_accuracy
-  darts search --plan runs/2026-01-31-142500-digits-first/plan.toml --seed 8";
+  darts search --plan runs/2026-01-31-142500-digits-first/plan.toml --seed 8
+  darts search --resume runs/2026-01-31-142500-digits-first";
 
 /// The flags that are keys of a plan.
 #[derive(clap::Args, Serialize)]
@@ -139,81 +131,38 @@ fn help(key: &str, meaning: &str) -> String {
 impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
-        let given = self.plan.with::<Plan>(&self.flags)?;
+        let own = &self.run;
+        let (given, resumed) = own.begin::<Plan, Search>(&self.flags)?;
         let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = given.dataset(self.strict, self.quiet)?;
+        let dataset = given.dataset(own.strict, own.quiet)?;
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
             return Err(given.refusal(violation));
         }
-        let mut store = Store { arguments: &self, plan, directory: None, events: None };
-        let form = if self.json { Form::Json } else { Form::Text };
-        let mut progress = (!self.quiet).then(|| Progress::new(plan.epochs, form));
-        // Stored before it is shown: whatever was seen can be found again.
-        let mut observers = Observers(vec![&mut store]);
-        observers.0.extend(progress.as_mut().map(|progress| progress as &mut (dyn Observer + Send)));
-        let searched = search::run::run(plan, dataset, &mut observers);
-        drop(progress);
-        match (searched, store.directory) {
-            (Ok(alphas), Some(directory)) => self.finish(&alphas, directory.path()),
-            (Ok(_), None) => Ok(()),
-            (Err(error), Some(directory)) => {
-                if directory.epochs() > 0 && !self.quiet && !self.json {
-                    let (epochs, run) = (directory.epochs(), directory.path().display());
-                    // Why the search failed matters more than a failure to print this.
-                    let _ = print(&format!("The search failed; epochs 1 to {epochs} are stored in {run}.\n"));
-                }
-                directory.abandon();
-                Err(error)
-            }
-            (Err(error), None) => Err(error),
-        }
+        let (directory, checkpoint) = match (resumed, &own.out) {
+            (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
+            (None, Some(path)) => (RunDirectory::create_at(plan, path)?, None),
+            (None, None) => (RunDirectory::create(plan, Path::new(RUNS))?, None),
+        };
+        let events = self.tensorboard.then(|| Box::new(EventFile::new(directory.path())) as _);
+        let search = |control: &Control, observers: &mut Observers<Search>| {
+            search::run::run_with(plan, dataset, control, observers)
+        };
+        let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), events, search)?;
+        self.finish(&alphas, &run)
     }
 
     /// Writes the report and shows the outcome, which does not depend on the report.
     fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
         let report = page::write(run);
         let genotype = derive(alphas);
-        let text = match (self.json, self.quiet) {
+        let text = match (self.run.json, self.run.quiet) {
             (true, _) => format!("{}\n", json!({ "genotype": genotype, "run": run })),
             (false, true) => format!("{genotype}\n"),
             (false, false) => told(&genotype, run),
         };
         print(&text)?;
         report.map(|_| ())
-    }
-}
-
-/// Creates the run directory when the search starts: what fails before leaves nothing behind.
-struct Store<'a> {
-    arguments: &'a Arguments,
-    plan: &'a Plan,
-    directory: Option<RunDirectory>,
-    events: Option<EventFile>,
-}
-
-impl Observer for Store<'_> {
-    fn started(&mut self, facts: &Facts) -> Result<()> {
-        let mut directory = match &self.arguments.out {
-            Some(path) => RunDirectory::create_at(self.plan, path)?,
-            None => RunDirectory::create(self.plan, Path::new(RUNS))?,
-        };
-        directory.started(facts)?;
-        let place = directory.path().to_owned();
-        self.directory = Some(directory);
-        if self.arguments.tensorboard {
-            self.events = Some(EventFile::create(&place)?);
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, record: &StepRecord) -> Result<()> {
-        self.directory.as_mut().map_or(Ok(()), |directory| directory.step(record))
-    }
-
-    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
-        self.directory.as_mut().map_or(Ok(()), |directory| directory.epoch(record, alphas))?;
-        self.events.as_mut().map_or(Ok(()), |events| events.epoch(record, alphas))
     }
 }
 
@@ -226,21 +175,4 @@ fn told(genotype: &Genotype, run: &Path) -> String {
         painted(&draw(genotype)),
         genotype.to_json(),
     )
-}
-
-/// Several observers, told in order.
-struct Observers<'a>(Vec<&'a mut (dyn Observer + Send)>);
-
-impl Observer for Observers<'_> {
-    fn started(&mut self, facts: &Facts) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.started(facts))
-    }
-
-    fn step(&mut self, record: &StepRecord) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.step(record))
-    }
-
-    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.epoch(record, alphas))
-    }
 }

@@ -1,6 +1,6 @@
 //! `darts train`: its flags, and the training itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,21 +8,21 @@ use serde_json::json;
 
 use super::genotype::find;
 use super::output::print;
-use super::plan::{PlanArguments, number, seed, whole_number};
-use crate::Result;
+use super::plan::{number, seed, whole_number};
+use super::run::RunArguments;
 use crate::data::Images;
+use crate::plan::PlanTable;
 use crate::report::classes::Classes;
 use crate::report::page;
-use crate::report::progress::{Form, Progress};
-use crate::report::run_directory::{RUNS, RunDirectory};
-use crate::report::training_run::{LAST, TrainingRun};
-use crate::space::genotype::Genotype;
+use crate::report::run_directory::RUNS;
+use crate::report::training_run::{self, LAST};
+use crate::run::{Control, Observers, Outcome};
 use crate::train::classifier::open;
 use crate::train::model::Description;
-use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::train::observer::Training;
 use crate::train::plan::Plan;
-use crate::train::run::Outcome;
 use crate::train::{Model, run};
+use crate::{Error, Result};
 
 /// Train the network of a genotype from scratch, and keep it as a model.
 #[derive(clap::Args)]
@@ -30,34 +30,24 @@ use crate::train::{Model, run};
 pub struct Arguments {
     /// A published name, a run directory, a file with a genotype as JSON or as a Python literal, or such
     /// a text itself.
-    #[arg(allow_hyphen_values = false)]
-    genotype: String,
+    #[arg(allow_hyphen_values = false, required_unless_present = "resume")]
+    genotype: Option<String>,
     #[command(flatten)]
-    plan: PlanArguments,
-    /// The run directory; new or empty [default: runs/DATE-TIME-DATA-train].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
-    #[arg(long)]
-    strict: bool,
-    /// Print nothing but the accuracy at the end.
-    #[arg(long)]
-    quiet: bool,
-    /// Print JSON instead: a line for each epoch, as in metrics.jsonl, and one with the outcome at the end.
-    #[arg(long)]
-    json: bool,
+    run: RunArguments,
     #[command(flatten)]
     flags: PlanFlags,
 }
 
 const EXAMPLES: &str = "\
-Precedence: a flag, then the plan file, then the preset.
+Precedence: a flag, then the plan file, then the preset. Ctrl-C ends a training after its step, stores a
+checkpoint, and says how it goes on; a second one ends it at once.
 
 Examples:
   darts train runs/2026-01-31-142500-digits-first
   darts train darts-v2 --epochs 5 --seed 7
   darts train darts-v2 --preset paper --data cifar10:DIR --out runs/model
-  darts train genotype.json --plan runs/2026-01-31-150000-digits-train/plan.toml";
+  darts train genotype.json --plan runs/2026-01-31-150000-digits-train/plan.toml
+  darts train --resume runs/2026-01-31-150000-digits-train";
 
 /// The flags that are keys of a plan.
 #[derive(clap::Args, Serialize)]
@@ -136,49 +126,43 @@ fn help(key: &str, meaning: &str) -> String {
 impl Arguments {
     /// Trains, stores the run and tells its outcome.
     pub fn run(self) -> Result<()> {
-        let genotype = find(&self.genotype)?.genotype;
-        let given = self.plan.with::<Plan>(&self.flags)?;
+        let own = &self.run;
+        let wanted = self.genotype.as_deref().map(find).transpose()?.map(|found| found.genotype);
+        let (given, resumed) = own.begin::<Plan, Training>(&self.flags)?;
+        let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
+        let genotype = match (wanted, begun) {
+            (Some(wanted), Some(begun)) if wanted != begun => {
+                return Err(Error::Genotype("it is another than the one of the run in --resume".into()));
+            }
+            (Some(genotype), _) | (None, Some(genotype)) => genotype,
+            (None, None) => unreachable!("one of both is required"),
+        };
         let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = given.dataset(self.strict, self.quiet)?;
+        let dataset = given.dataset(own.strict, own.quiet)?;
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let mut store = Store { plan, genotype: &genotype, out: self.out.as_deref(), run: None };
-        let form = if self.json { Form::Json } else { Form::Text };
-        let mut progress = (!self.quiet).then(|| Progress::new(plan.epochs, form));
-        // Stored before it is shown: whatever was seen can be found again.
-        let mut observers = Observers(vec![&mut store]);
-        observers.0.extend(progress.as_mut().map(|progress| progress as &mut (dyn Observer + Send)));
-        let trained = run::run(plan, &genotype, dataset, &mut observers);
-        drop(progress);
-        let directory = store.run.map(TrainingRun::directory);
-        match (trained, directory) {
-            (Ok(outcome), Some(directory)) => {
-                let measured = measure_classes(plan, test, directory.path());
-                self.finish(&outcome, directory.path(), measured)
-            }
-            (Ok(_), None) => Ok(()),
-            (Err(error), Some(directory)) => {
-                if !self.quiet && !self.json {
-                    tell_failure(&directory);
-                }
-                directory.abandon();
-                Err(error)
-            }
-            (Err(error), None) => Err(error),
-        }
+        let (directory, checkpoint) = match (resumed, &own.out) {
+            (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
+            (None, Some(path)) => (training_run::create_at(plan, &genotype, path)?, None),
+            (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
+        };
+        let train = |control: &Control, observers: &mut Observers<Training>| {
+            run::run_with(plan, &genotype, dataset, control, observers)
+        };
+        let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), None, train)?;
+        let measured = measure_classes(plan, test, &run);
+        self.finish(&outcome, &run, measured)
     }
-}
 
-impl Arguments {
     /// Writes the report and tells the outcome, which depends neither on the report nor on what was measured for it.
     fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
-        print(&match (self.json, self.quiet) {
+        print(&match (self.run.json, self.run.quiet) {
             (true, _) => {
                 let best = json!({ "test_accuracy": best, "epoch": epoch });
                 format!("{}\n", json!({ "test_accuracy": last, "best": best, "run": run }))
@@ -204,57 +188,4 @@ fn measure_classes(plan: &Plan, test: Arc<Images>, run: &Path) -> Result<()> {
     let confusion = classifier.evaluate(test, &model)?.confusion;
     let Description { epoch, class_names, .. } = model.description;
     Classes { epoch, names: class_names, confusion }.save(run)
-}
-
-/// Creates the run directory when the training starts: what fails before leaves nothing behind.
-struct Store<'a> {
-    plan: &'a Plan,
-    genotype: &'a Genotype,
-    out: Option<&'a Path>,
-    run: Option<TrainingRun>,
-}
-
-impl Observer for Store<'_> {
-    fn started(&mut self, facts: &Facts) -> Result<()> {
-        let mut run = match self.out {
-            Some(path) => TrainingRun::create_at(self.plan, self.genotype, path)?,
-            None => TrainingRun::create(self.plan, self.genotype, Path::new(RUNS))?,
-        };
-        run.started(facts)?;
-        self.run = Some(run);
-        Ok(())
-    }
-
-    fn step(&mut self, record: &StepRecord) -> Result<()> {
-        self.run.as_mut().map_or(Ok(()), |run| run.step(record))
-    }
-
-    fn epoch(&mut self, record: &EpochRecord, model: &Model) -> Result<()> {
-        self.run.as_mut().map_or(Ok(()), |run| run.epoch(record, model))
-    }
-}
-
-fn tell_failure(directory: &RunDirectory) {
-    if directory.epochs() > 0 {
-        let (epochs, run) = (directory.epochs(), directory.path().display());
-        // Why the training failed matters more than a failure to print this.
-        let _ = print(&format!("The training failed; epochs 1 to {epochs} are stored in {run}.\n"));
-    }
-}
-
-/// Several observers, told in order.
-struct Observers<'a>(Vec<&'a mut (dyn Observer + Send)>);
-
-impl Observer for Observers<'_> {
-    fn started(&mut self, facts: &Facts) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.started(facts))
-    }
-
-    fn step(&mut self, record: &StepRecord) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.step(record))
-    }
-
-    fn epoch(&mut self, record: &EpochRecord, model: &Model) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.epoch(record, model))
-    }
 }

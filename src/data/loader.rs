@@ -35,7 +35,8 @@ pub struct Batch {
 /// Passes over some images of a data set, batch by batch.
 ///
 /// [`start`](Loader::start) begins a pass, [`next_batch`](Loader::next_batch) gives its batches. A pass depends
-/// on seed, order and epoch alone, so one can be repeated after a resume without those before it.
+/// on seed, order and epoch alone, so one can be repeated after a resume without those before it, or from
+/// its middle on.
 #[derive(Debug)]
 pub struct Loader {
     /// None only while the loader is dropped: without a sender the thread ends.
@@ -157,11 +158,17 @@ impl Loader {
 
     /// Begins the pass of an epoch; what is left of the pass before is dropped.
     pub fn start(&mut self, epoch: u64) {
+        self.start_behind(epoch, 0);
+    }
+
+    /// Begins the pass of an epoch behind so many of its batches.
+    pub fn start_behind(&mut self, epoch: u64, batches: usize) {
         while self.given < self.asked {
             let stale = self.receive();
             self.spare.push(stale);
         }
-        (self.epoch, self.asked, self.given) = (epoch, 0, 0);
+        let passed = batches.min(self.batches);
+        (self.epoch, self.asked, self.given) = (epoch, passed, passed);
         self.ask();
     }
 

@@ -140,6 +140,18 @@ impl Dataset {
         if digits { digits::WHITE } else { u8::MAX }
     }
 
+    /// A checksum (CRC-32C) of both parts and of all that turns them into inputs of a network.
+    pub fn checksum(&self) -> u32 {
+        let constants = format!("{:?}", (&self.class_names, &self.mean, &self.deviation, self.augmentation));
+        [&self.train, &self.test].into_iter().fold(crc32c::crc32c(constants.as_bytes()), |sum, images| {
+            let sizes = [images.count(), images.height, images.width, images.channels];
+            let sum = crc32c::crc32c_append(sum, format!("{sizes:?}").as_bytes());
+            let sum = crc32c::crc32c_append(sum, &images.pixels);
+            let labels = images.labels.iter().map(|label| label.to_le_bytes());
+            labels.fold(sum, |sum, label| crc32c::crc32c_append(sum, &label))
+        })
+    }
+
     /// Checks that the parts fit together: geometry, counts, labels and constants.
     pub fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(Error::Data { path: PathBuf::from(&self.name), reason });
@@ -228,6 +240,26 @@ mod tests {
             change(&mut dataset);
             let sentence = dataset.check().unwrap_err().to_string();
             assert!(sentence.contains(expected), "{sentence} lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn every_part_is_in_the_checksum() {
+        type Change = fn(&mut Dataset);
+        let changes: [Change; 7] = [
+            |d| d.train.pixels[3] ^= 1,
+            |d| d.test.pixels[0] ^= 128,
+            |d| d.train.labels.swap(0, 1),
+            |d| d.test.labels[1] = 0,
+            |d| d.mean[0] += 1e-6,
+            |d| d.class_names.swap(0, 1),
+            |d| (d.train.height, d.train.width) = (1, 2),
+        ];
+        assert_eq!(small().checksum(), small().checksum());
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut dataset = small();
+            change(&mut dataset);
+            assert_ne!(dataset.checksum(), small().checksum(), "change {index}");
         }
     }
 

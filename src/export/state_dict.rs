@@ -4,12 +4,9 @@
 //! Names, shapes and layouts are those of a model file; the metadata says in the official words which network they
 //! are of.
 
-use std::collections::HashMap;
-
-use safetensors::SafeTensorError;
-use safetensors::tensor::TensorView;
 use serde_json::json;
 
+use crate::tensor_file;
 use crate::train::Model;
 
 /// The key of the metadata: a JSON object of the arguments of the class of this name, the names of the classes, and
@@ -34,12 +31,6 @@ pub fn bytes(model: &Model) -> Result<Vec<u8>, String> {
         "mean": own.mean.iter().map(|mean| mean / white).collect::<Vec<_>>(),
         "std": own.deviation.iter().map(|deviation| deviation / white).collect::<Vec<_>>(),
     });
-    let tensors = model.tensors();
-    let views: Result<Vec<_>, SafeTensorError> = tensors
-        .iter()
-        .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
-        .collect();
-    let metadata = HashMap::from([(KEY.to_owned(), network.to_string())]);
-    let written = views.and_then(|views| safetensors::serialize(views, Some(metadata)));
-    written.map_err(|error| format!("cannot be exported: {error}"))
+    tensor_file::serialize(&model.tensors(), KEY, network.to_string())
+        .map_err(|error| format!("cannot be exported: {error}"))
 }

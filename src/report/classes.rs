@@ -65,6 +65,15 @@ impl Classes {
         write_whole(&path, format!("{text}\n").as_bytes())
     }
 
+    /// Removes the file from a run directory, if it is there.
+    pub fn remove(run: &Path) -> Result<()> {
+        let path = run.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the file of a run directory, if it is there: a training writes it at its end.
     pub fn load(run: &Path) -> Result<Option<Self>> {
         let path = run.join(FILE);

@@ -1,14 +1,17 @@
 //! What a run directory tells of its search or its training, as far as it went.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use super::classes::Classes;
-use super::run_directory::{PLAN, alphas_file, epochs, load_genotype};
+use super::lines::{MAX_LINES, whole_lines};
+use super::resumption::MAX_PLAN;
+use super::run_directory::{METRICS, PLAN, TIMINGS, alphas_file, epochs, load_genotype};
 use super::training_run::LAST;
 use crate::files::{read_bounded, read_text};
-use crate::search::observer::EpochRecord;
+use crate::search::observer::{EpochRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::cost::Cost;
 use crate::space::genotype::Genotype;
@@ -16,11 +19,6 @@ use crate::train::Model;
 use crate::train::model::Description;
 use crate::train::observer::EpochRecord as TrainingRecord;
 use crate::{Error, Result};
-
-/// The longest plan that is read, in bytes.
-const MAX_PLAN: usize = 64 * 1024;
-/// The longest metrics that are read, in bytes: a thousand for each of the most epochs.
-const MAX_METRICS: usize = 200 << 20;
 
 /// A search in its epochs.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +29,8 @@ pub struct History {
     pub plan: Vec<(String, String)>,
     /// What was measured in each epoch; never empty.
     pub records: Vec<EpochRecord>,
+    /// How long the epochs took, as far as that is stored.
+    pub timings: Vec<Timing>,
     /// The epochs whose alphas are stored, ascending, and the alphas; never empty.
     pub alphas: Vec<(usize, Alphas)>,
     /// The genotype of the last epoch.
@@ -45,7 +45,8 @@ impl History {
     pub fn load(run: &Path) -> Result<Self> {
         let name = name(run)?;
         let plan = plan(&run.join(PLAN))?;
-        let records = records(&run.join("metrics.jsonl"))?;
+        let records: Vec<EpochRecord> = records(&run.join(METRICS))?;
+        let timings = timings(run, records.iter().map(|record| record.epoch));
         let stored = epochs(run)?;
         let load = |&epoch: &usize| Alphas::load(&alphas_file(run, epoch)).map(|(alphas, _)| (epoch, alphas));
         let alphas = stored.iter().map(load).collect::<Result<Vec<_>>>()?;
@@ -59,7 +60,7 @@ impl History {
             let reason = format!("holds other cells than genotype.json, which has {nodes} nodes");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
-        Ok(History { name, plan, records, alphas, genotype })
+        Ok(History { name, plan, records, timings, alphas, genotype })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -87,6 +88,8 @@ pub struct TrainingHistory {
     pub plan: Vec<(String, String)>,
     /// What was measured in each epoch; never empty.
     pub records: Vec<TrainingRecord>,
+    /// How long the epochs took, as far as that is stored.
+    pub timings: Vec<Timing>,
     /// The genotype that is trained.
     pub genotype: Genotype,
     /// What the network of the last epoch costs.
@@ -109,11 +112,13 @@ impl TrainingHistory {
     /// A file is missing or damaged, or no epoch was finished.
     pub fn load(run: &Path) -> Result<Self> {
         let (name, plan) = (name(run)?, plan(&run.join(PLAN))?);
-        let records = records(&run.join("metrics.jsonl"))?;
+        let records: Vec<TrainingRecord> = records(&run.join(METRICS))?;
+        let timings = timings(run, records.iter().map(|record| record.epoch));
         let genotype = load_genotype(run)?;
         let model = Model::load(&run.join(LAST))?.description;
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
-        Ok(TrainingHistory { name, plan, records, genotype, cost, model, classes: Classes::load(run)? })
+        let classes = Classes::load(run)?;
+        Ok(TrainingHistory { name, plan, records, timings, genotype, cost, model, classes })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -161,9 +166,8 @@ fn plan(path: &Path) -> Result<Vec<(String, String)>> {
 
 /// The lines of the metrics. A last line without an end is one that a run is about to write.
 fn records<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
-    let bytes = read_bounded(path, MAX_METRICS)?;
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-    let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let bytes = read_bounded(path, MAX_LINES)?;
+    let lines = whole_lines(&bytes).filter(|line| !line.is_empty());
     let fail = |reason: String| Error::Format { path: path.into(), reason };
     let records = lines.enumerate().map(|(index, line)| {
         serde_json::from_slice(line).map_err(|error| fail(format!("line {}: {error}", index + 1)))
@@ -173,4 +177,12 @@ fn records<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
         return Err(fail("holds no epoch: none of this run was finished".to_owned()));
     }
     Ok(records)
+}
+
+/// The timings of these epochs: a report can do without any of them.
+fn timings(run: &Path, epochs: impl Iterator<Item = usize>) -> Vec<Timing> {
+    let bytes = read_bounded(&run.join(TIMINGS), MAX_LINES).unwrap_or_default();
+    let timings = whole_lines(&bytes).filter_map(|line| serde_json::from_slice::<Timing>(line).ok());
+    let timings: BTreeMap<usize, Timing> = timings.map(|timing| (timing.epoch, timing)).collect();
+    epochs.filter_map(|epoch| timings.get(&epoch).copied()).collect()
 }

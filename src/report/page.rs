@@ -9,7 +9,6 @@ use super::drawing::state_name;
 use super::history::{History, TrainingHistory};
 use super::parts::{self, Metric, epochs, legend_entry, percent, thinned};
 use super::plot::{Curve, Frame};
-use super::progress::duration;
 use super::training_page;
 use super::verdict::Verdict;
 use crate::Result;
@@ -52,14 +51,14 @@ pub fn page(history: &History) -> String {
 
 fn facts(history: &History) -> Markup {
     let last = history.last();
-    let seconds: f64 = history.records.iter().map(|record| record.seconds).sum();
-    parts::facts(&[
+    let mut facts = vec![
         (percent(last.valid_accuracy), "validation accuracy of the supernet"),
         (percent(last.train_accuracy), "training accuracy"),
         (epochs(last.epoch, history.planned("epochs")), "epochs"),
-        (duration(seconds), "in all"),
-        (history.planned("order").unwrap_or("unknown").to_owned(), "order of the alpha gradient"),
-    ])
+    ];
+    facts.extend(parts::in_all(&history.timings, history.records.len()));
+    facts.push((history.planned("order").unwrap_or("unknown").to_owned(), "order of the alpha gradient"));
+    parts::facts(&facts)
 }
 
 fn outcome(verdict: &Verdict) -> Markup {
@@ -103,8 +102,6 @@ const fn reduction(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
 }
 
 fn course(history: &History) -> Markup {
-    let throughput: Metric<EpochRecord> =
-        Metric { name: "throughput", colour: 0, value: |record| record.images_per_second };
     let charts = [
         ("Loss", vec![training(|record| record.train_loss), validation(|record| record.valid_loss)]),
         (
@@ -125,9 +122,8 @@ fn course(history: &History) -> Markup {
                 reduction(|record| record.skip_connections_reduce as f64),
             ],
         ),
-        ("Training images per second", vec![throughput]),
     ];
-    parts::course(&history.records, |record| record.epoch, &charts)
+    parts::course(&history.records, |record| record.epoch, &charts, &history.timings)
 }
 
 /// Both supernet cells with the rows of their alphas after an epoch, for whoever goes over all edges.

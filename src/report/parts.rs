@@ -6,8 +6,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::cell_svg;
 use super::plot::{Curve, Frame};
+use super::progress::duration;
 use crate::Result;
 use crate::files::write_whole;
+use crate::run::Timing;
 use crate::space::genotype::Genotype;
 
 /// The most points of a curve; more cannot be told apart.
@@ -68,6 +70,12 @@ pub fn epochs(done: usize, planned: Option<&str>) -> String {
     }
 }
 
+/// How long all epochs took together; nothing where that is not known of each.
+pub fn in_all(timings: &[Timing], epochs: usize) -> Option<(String, &'static str)> {
+    let seconds = timings.iter().map(|timing| timing.seconds).sum();
+    (timings.len() == epochs).then(|| (duration(seconds), "in all"))
+}
+
 /// Both cells as drawings.
 pub fn cells(genotype: &Genotype) -> Markup {
     let cells = [
@@ -97,12 +105,24 @@ pub struct Metric<R> {
     pub value: fn(&R) -> f64,
 }
 
-/// Charts over the epochs, each of a title and its curves.
-pub fn course<R>(records: &[R], epoch: fn(&R) -> usize, charts: &[(&str, Vec<Metric<R>>)]) -> Markup {
+/// Charts over the epochs, each of a title and its curves, and of the throughput where it is known.
+pub fn course<R>(
+    records: &[R],
+    epoch: fn(&R) -> usize,
+    charts: &[(&str, Vec<Metric<R>>)],
+    timings: &[Timing],
+) -> Markup {
+    let throughput =
+        Metric { name: "throughput", colour: 0, value: |timing: &Timing| timing.images_per_second };
     html! {
         section {
             h2 { "Course" }
-            div.charts { @for (title, metrics) in charts { (chart(records, epoch, title, metrics)) } }
+            div.charts {
+                @for (title, metrics) in charts { (chart(records, epoch, title, metrics)) }
+                @if !timings.is_empty() {
+                    (chart(timings, |timing| timing.epoch, "Training images per second", &[throughput]))
+                }
+            }
         }
     }
 }

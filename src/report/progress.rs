@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, Operation};
 use crate::{Error, Result};
@@ -134,7 +134,7 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
+impl Observer<Search> for Progress {
     fn started(&mut self, facts: &Facts) -> Result<()> {
         if self.form == Form::Json {
             return Ok(());
@@ -166,7 +166,7 @@ impl Observer for Progress {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, _: &Alphas) -> Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, _: &Alphas) -> Result<()> {
         if self.form == Form::Json {
             let line =
                 serde_json::to_string(record).map_err(|error| Error::io("standard output", error.into()))?;
@@ -184,8 +184,8 @@ impl Observer for Progress {
             record.entropy_reduce,
             record.skip_connections,
             record.skip_connections_reduce,
-            record.images_per_second,
-            duration(record.seconds),
+            timing.images_per_second,
+            duration(timing.seconds),
         ));
         self.print(&format!("    normal  {}", compact(&record.genotype.normal)));
         self.print(&format!("    reduce  {}", compact(&record.genotype.reduce)));
@@ -307,7 +307,7 @@ mod tests {
 
     fn show(lines: Box<dyn Write + Send>, form: Form) -> Result<()> {
         let mut progress = Progress::to(lines, None, 15, form);
-        progress.started(&Facts {
+        let started = Facts {
             weights: 1_930_618,
             alphas: 224,
             peak_bytes: 3 << 20,
@@ -318,8 +318,10 @@ mod tests {
             steps_per_epoch: 28,
             kernels_per_step: 0,
             launches_per_step: 0,
-        })?;
+        };
+        Observer::<Search>::started(&mut progress, &started)?;
         progress.last_line -= SILENCE;
+        let progress: &mut dyn Observer<Search> = &mut progress;
         for step in [1, 2] {
             progress.step(&StepRecord {
                 epoch: 1,
@@ -344,11 +346,10 @@ mod tests {
             skip_connections: 3,
             skip_connections_reduce: 0,
             weight_lr: 0.025,
-            images_per_second: 412.0,
-            seconds: 8.14,
             genotype: derive(&alphas),
         };
-        progress.epoch(&record, &alphas)
+        let timing = Timing { epoch: 1, images_per_second: 412.0, seconds: 8.14 };
+        progress.epoch(&record, &timing, &alphas)
     }
 
     #[test]

@@ -3,24 +3,34 @@
 //! ```text
 //! runs/2026-01-31-142500-digits-first/
 //!   plan.toml                     the plan; `darts search --plan` repeats the run
-//!   metrics.jsonl                 one line for each epoch
+//!   metrics.jsonl                 one line for each epoch, the same at every repetition
+//!   timings.jsonl                 how long each epoch took
+//!   checkpoints/                  the last two states to go on from, such as
+//!     epoch-0003-step-00120.safetensors    after 3 epochs and 120 steps
 //!   genotype.json, genotype.txt   the genotype derived after the last finished epoch
 //!   alphas/epoch-0001.safetensors the alphas after each epoch
 //!   report.html                   what `darts report` made of these, with
 //!   cell_normal.svg, .dot, ...    the cells as drawings
 //! ```
+//!
+//! After an epoch its files are stored first, then its line of the metrics, then a checkpoint. Whatever is beyond the
+//! checkpoint that a run goes on from is dropped, and comes again.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::files::{read_text, write_whole};
+use super::checkpoints::{self, CHECKPOINTS};
+use super::lines::LineFile;
+use super::place::{Created, Place};
+use crate::files::{read_text, remove_unfinished, write_whole};
 use crate::plan::PlanTable;
-use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::run::{Checkpoint, Position, Timing};
+use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord};
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
+use crate::space::derivation::derive;
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::{Error, Result};
 
@@ -29,15 +39,26 @@ pub const RUNS: &str = "runs";
 /// The file of the plan.
 pub(super) const PLAN: &str = "plan.toml";
 /// The file of the epochs' records.
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
+/// The file of the epochs' durations.
+pub(super) const TIMINGS: &str = "timings.jsonl";
+/// The directory of the alphas.
+pub(super) const ALPHAS: &str = "alphas";
+/// The file of the genotype.
+pub(super) const GENOTYPE: &str = "genotype.json";
+/// The file of the genotype as a literal of Python.
+const LITERAL: &str = "genotype.txt";
 
 /// What a run directory begins with.
+#[derive(Clone)]
 pub struct Beginning {
     /// What the name of a directory without a given place has behind date and time.
     pub name: String,
-    /// Names and contents of files.
+    /// The plan as TOML.
+    pub plan: String,
+    /// Names and contents of other files.
     pub files: Vec<(&'static str, String)>,
-    /// Names of directories.
+    /// Names of directories beside that of the checkpoints.
     pub directories: &'static [&'static str],
 }
 
@@ -45,19 +66,31 @@ impl Beginning {
     fn of_search(plan: &Plan) -> Result<Self> {
         Ok(Beginning {
             name: format!("{}-{}", data_name(&plan.data), plan.order.name()),
-            files: vec![(PLAN, plan.to_toml()?)],
-            directories: &["alphas"],
+            plan: plan.to_toml()?,
+            files: Vec::new(),
+            directories: &[ALPHAS],
         })
     }
 }
 
-/// A run directory that a search or a training writes.
+/// A run directory that a search or a training writes; no other process does as long as it is open.
 pub struct RunDirectory {
     path: PathBuf,
-    metrics: File,
-    created: Created,
-    beginning: Beginning,
+    metrics: LineFile,
+    timings: LineFile,
+    _lock: File,
     epochs: usize,
+    origin: Origin,
+}
+
+/// Where a run directory comes from.
+enum Origin {
+    /// Made for this run, and to be removed as long as nothing is stored in it.
+    New(Created, Beginning),
+    /// It holds something to go on from.
+    Kept,
+    /// To be taken back to this position when the run starts.
+    Reopened(Position),
 }
 
 impl RunDirectory {
@@ -72,7 +105,7 @@ impl RunDirectory {
     }
 
     /// Creates a directory that is named after date and time; a number is appended if that exists.
-    pub fn begin(mut beginning: Beginning, parent: &Path) -> Result<Self> {
+    pub fn begin(beginning: Beginning, parent: &Path) -> Result<Self> {
         let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S");
         let name = format!("{now}-{}", beginning.name);
         let numbered = |number: usize| match number {
@@ -81,74 +114,83 @@ impl RunDirectory {
         };
         let mut number = 1;
         loop {
-            match Self::filled(numbered(number), beginning, Place::New) {
-                Err((Error::Io { source, .. }, unused))
+            match Self::filled(numbered(number), &beginning, Place::New) {
+                Err(Error::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
                 {
-                    (beginning, number) = (unused, number + 1);
+                    number += 1;
                 }
-                result => return result.map_err(|(error, _)| error),
+                result => return result,
             }
         }
     }
 
     /// Creates exactly this directory, or takes it if it is empty.
     pub fn begin_at(beginning: Beginning, path: &Path) -> Result<Self> {
-        Self::filled(path.to_owned(), beginning, Place::NewOrEmpty).map_err(|(error, _)| error)
+        Self::filled(path.to_owned(), &beginning, Place::NewOrEmpty)
     }
 
-    fn filled(
-        path: PathBuf,
-        beginning: Beginning,
-        place: Place,
-    ) -> std::result::Result<Self, (Error, Beginning)> {
+    fn filled(path: PathBuf, beginning: &Beginning, place: Place) -> Result<Self> {
         let mut created = Created::default();
-        let filled = created
-            .run_directory(&path, place)
-            .and_then(|()| Self::fill(&path, &beginning).inspect_err(|_| empty(&path, &beginning)));
+        let claimed = created.run_directory(&path, place).and_then(|()| claim(&path));
+        let filled = claimed.and_then(|lock| {
+            let lines = fill(&path, beginning).inspect_err(|_| empty(&path, beginning))?;
+            Ok((lock, lines))
+        });
         match filled {
-            Ok(metrics) => Ok(RunDirectory { path, metrics, created, beginning, epochs: 0 }),
-            Err(Error::Io { source, .. }) => {
-                created.undo();
-                let reason = format!("cannot create this run directory: {source}");
-                Err((Error::io(path, std::io::Error::new(source.kind(), reason)), beginning))
+            Ok((lock, [metrics, timings])) => {
+                let origin = Origin::New(created, beginning.clone());
+                Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs: 0, origin })
             }
-            Err(other) => {
+            Err(error) => {
                 created.undo();
-                Err((other, beginning))
+                let Error::Io { source, .. } = error else { return Err(error) };
+                let reason = format!("cannot create this run directory: {source}");
+                Err(Error::io(path, std::io::Error::new(source.kind(), reason)))
             }
         }
     }
 
-    fn fill(path: &Path, beginning: &Beginning) -> Result<File> {
-        for (name, text) in &beginning.files {
-            write_whole(&path.join(name), text.as_bytes())?;
+    /// Goes on with a directory from a position. What is beyond that stays until the run starts.
+    pub(super) fn reopen(path: PathBuf, lock: File, position: Position) -> Result<Self> {
+        let (metrics, timings) = (LineFile::open(path.join(METRICS))?, LineFile::open(path.join(TIMINGS))?);
+        let (epochs, origin) = (position.epochs, Origin::Reopened(position));
+        Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs, origin })
+    }
+
+    /// Drops what is beyond the position that the run goes on from, if it does, and what a process that was ended had not
+    /// finished. Gives the number of epochs that stay.
+    pub(super) fn rewind(&mut self) -> Result<Option<usize>> {
+        let Origin::Reopened(position) = self.origin else { return Ok(None) };
+        let epochs = position.epochs;
+        let kept = self.metrics.keep_while(|index, _| index < epochs)?;
+        if kept < epochs {
+            let reason = format!("holds {kept} epochs; the checkpoint was saved after {epochs}");
+            return Err(Error::Format { path: self.path.join(METRICS), reason });
         }
-        for name in beginning.directories {
-            let directory = path.join(name);
-            std::fs::create_dir(&directory).map_err(|source| Error::io(directory, source))?;
+        let timed = |line: &[u8]| serde_json::from_slice(line).ok().map(|timing: Timing| timing.epoch);
+        self.timings.keep_while(|_, line| timed(line).is_some_and(|epoch| epoch <= epochs))?;
+        checkpoints::drop_beyond(&self.path, position)?;
+        for directory in [self.path.clone(), self.path.join(ALPHAS), self.path.join(CHECKPOINTS)] {
+            remove_unfinished(&directory);
         }
-        let metrics = path.join(METRICS);
-        OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(&metrics)
-            .map_err(|source| Error::io(metrics, source))
+        self.origin = Origin::Kept;
+        Ok(Some(epochs))
     }
 
     /// Appends the record of an epoch, whose other files are stored: an epoch in the metrics is stored altogether.
-    pub(super) fn append(&mut self, record: &impl Serialize) -> Result<()> {
-        let unwritten = |source| Error::io(self.path.join(METRICS), source);
-        let mut line = serde_json::to_string(record).map_err(|error| unwritten(error.into()))?;
-        line.push('\n');
-        let before = self.metrics.metadata().map_err(unwritten)?.len();
-        let written = self.metrics.write_all(line.as_bytes()).and_then(|()| self.metrics.sync_data());
-        if let Err(error) = written {
-            // Half a line would spoil the records before it.
-            let _ = self.metrics.set_len(before);
-            return Err(unwritten(error));
-        }
+    pub(super) fn append(&mut self, record: &impl Serialize, timing: &Timing) -> Result<()> {
+        self.timings.append(timing)?;
+        self.metrics.append(record)?;
         self.epochs += 1;
+        self.origin = Origin::Kept;
+        Ok(())
+    }
+
+    /// Stores the state of the run.
+    pub(super) fn save(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoints::save(&self.path, checkpoint)?;
+        self.origin = Origin::Kept;
         Ok(())
     }
 
@@ -157,12 +199,15 @@ impl RunDirectory {
         self.epochs
     }
 
-    /// Removes the directory if no epoch was stored in it; what was stored stays.
-    pub fn abandon(self) {
-        if self.epochs == 0 {
-            empty(&self.path, &self.beginning);
-            self.created.undo();
+    /// Removes the directory if nothing was stored in it; what was stored stays. Says whether there is something to go
+    /// on from.
+    pub fn abandon(self) -> bool {
+        if let Origin::New(created, beginning) = &self.origin {
+            empty(&self.path, beginning);
+            created.undo();
+            return false;
         }
+        true
     }
 
     /// Where it is.
@@ -171,8 +216,20 @@ impl RunDirectory {
     }
 }
 
-impl Observer for RunDirectory {
+impl Observer<Search> for RunDirectory {
     fn started(&mut self, _: &Facts) -> Result<()> {
+        let Some(last) = self.rewind()? else { return Ok(()) };
+        for epoch in epochs(&self.path)?.into_iter().filter(|&epoch| epoch > last) {
+            let path = alphas_file(&self.path, epoch);
+            std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
+        }
+        if last > 0 {
+            let (alphas, _) = Alphas::load(&alphas_file(&self.path, last))?;
+            return self.write_genotype(&derive(&alphas));
+        }
+        for name in [GENOTYPE, LITERAL].map(|name| self.path.join(name)).iter().filter(|path| path.exists()) {
+            std::fs::remove_file(name).map_err(|source| Error::io(name, source))?;
+        }
         Ok(())
     }
 
@@ -180,81 +237,58 @@ impl Observer for RunDirectory {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, alphas: &Alphas) -> Result<()> {
         alphas.save(&alphas_file(&self.path, record.epoch), record.epoch)?;
-        for (name, text) in genotype_files(&record.genotype) {
+        self.write_genotype(&record.genotype)?;
+        self.append(record, timing)
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save(checkpoint)
+    }
+}
+
+impl RunDirectory {
+    fn write_genotype(&self, genotype: &Genotype) -> Result<()> {
+        for (name, text) in genotype_files(genotype) {
             write_whole(&self.path.join(name), text.as_bytes())?;
         }
-        self.append(record)
+        Ok(())
     }
+}
+
+/// Makes the directory of the checkpoints, which only one process can, and takes its lock.
+fn claim(run: &Path) -> Result<File> {
+    let directory = run.join(CHECKPOINTS);
+    std::fs::create_dir(&directory).map_err(|source| Error::io(directory, source))?;
+    checkpoints::lock(run).inspect_err(|_| checkpoints::remove_empty(run))
+}
+
+/// Writes what a run directory begins with; the plan last, by which it is known.
+fn fill(path: &Path, beginning: &Beginning) -> Result<[LineFile; 2]> {
+    for name in beginning.directories {
+        let directory = path.join(name);
+        std::fs::create_dir(&directory).map_err(|source| Error::io(directory, source))?;
+    }
+    for (name, text) in &beginning.files {
+        write_whole(&path.join(name), text.as_bytes())?;
+    }
+    let lines = [LineFile::create(path.join(METRICS))?, LineFile::create(path.join(TIMINGS))?];
+    write_whole(&path.join(PLAN), beginning.plan.as_bytes())?;
+    Ok(lines)
 }
 
 /// Both forms of a genotype, with the names of their files.
 pub(super) fn genotype_files(genotype: &Genotype) -> [(&'static str, String); 2] {
-    [("genotype.json", format!("{}\n", genotype.to_json())), ("genotype.txt", format!("{genotype}\n"))]
+    [(GENOTYPE, format!("{}\n", genotype.to_json())), (LITERAL, format!("{genotype}\n"))]
 }
 
 /// Removes what a run directory holds before its first epoch, and nothing else.
 fn empty(run: &Path, beginning: &Beginning) {
-    let files = beginning.files.iter().map(|(name, _)| *name).chain([METRICS]);
+    let files = beginning.files.iter().map(|(name, _)| *name).chain([PLAN, METRICS, TIMINGS]);
     files.for_each(|name| drop(std::fs::remove_file(run.join(name))));
     beginning.directories.iter().for_each(|name| drop(std::fs::remove_dir(run.join(name))));
-}
-
-/// What a run directory may find in its place.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    /// Nothing; a search that started in the same second owns what is there.
-    New,
-    /// Nothing or an empty directory.
-    NewOrEmpty,
-}
-
-/// The directories that were made for a run, so that a failure leaves nothing behind.
-#[derive(Default)]
-struct Created {
-    directories: Vec<PathBuf>,
-}
-
-impl Created {
-    /// Creates the directory and what is missing above it.
-    fn run_directory(&mut self, path: &Path, place: Place) -> Result<()> {
-        let missing: Vec<&Path> = path
-            .ancestors()
-            .skip(1)
-            .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
-            .collect();
-        for above in missing.into_iter().rev() {
-            match std::fs::create_dir(above) {
-                Ok(()) => self.directories.push(above.to_owned()),
-                Err(_) if above.is_dir() => {}
-                Err(source) => return Err(Error::io(above, source)),
-            }
-        }
-        let source = match std::fs::create_dir(path) {
-            Ok(()) => {
-                self.directories.push(path.to_owned());
-                return Ok(());
-            }
-            Err(source) => source,
-        };
-        if source.kind() != std::io::ErrorKind::AlreadyExists {
-            return Err(Error::io(path, source));
-        }
-        let reason = match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(true) if place == Place::NewOrEmpty => return Ok(()),
-            Ok(_) => "it exists and is not empty",
-            Err(_) => "a file is in its place",
-        };
-        Err(Error::io(path, std::io::Error::new(source.kind(), reason)))
-    }
-
-    /// Removes what was created; a directory that someone has put something into stays.
-    fn undo(&self) {
-        for directory in self.directories.iter().rev() {
-            let _ = std::fs::remove_dir(directory);
-        }
-    }
+    checkpoints::remove_empty(run);
 }
 
 /// The name of a data set without its directory, with nothing in it that a file name should not hold.
@@ -268,12 +302,12 @@ pub(super) fn data_name(data: &str) -> String {
 
 /// The file of the alphas after an epoch.
 pub fn alphas_file(run: &Path, epoch: usize) -> PathBuf {
-    run.join("alphas").join(format!("epoch-{epoch:04}.safetensors"))
+    run.join(ALPHAS).join(format!("epoch-{epoch:04}.safetensors"))
 }
 
 /// The epochs whose alphas a run directory holds, ascending.
 pub fn epochs(run: &Path) -> Result<Vec<usize>> {
-    let directory = run.join("alphas");
+    let directory = run.join(ALPHAS);
     if !directory.is_dir() {
         let reason = "is not a run directory: it holds no directory alphas".to_owned();
         return Err(Error::Format { path: run.into(), reason });
@@ -310,7 +344,7 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> 
     let stored = epochs(run)?;
     let Some(&last) = stored.last() else {
         let reason = "holds no alphas: no epoch of this run was finished".to_owned();
-        return Err(Error::Format { path: run.join("alphas"), reason });
+        return Err(Error::Format { path: run.join(ALPHAS), reason });
     };
     let wanted = epoch.unwrap_or(last);
     if !stored.contains(&wanted) {
@@ -349,7 +383,7 @@ fn listed(epochs: &[usize]) -> String {
 
 /// Reads the genotype of a run.
 pub fn load_genotype(run: &Path) -> Result<Genotype> {
-    let path = run.join("genotype.json");
+    let path = run.join(GENOTYPE);
     if !path.exists() {
         let reason = "holds no genotype.json: it is no run directory, or no epoch of its run was finished";
         return Err(Error::Format { path: run.into(), reason: reason.to_owned() });
@@ -371,6 +405,10 @@ pub(super) mod tests {
     use crate::space::alphas::ramp;
     use crate::space::derivation::derive;
 
+    pub fn timing(epoch: usize) -> Timing {
+        Timing { epoch, images_per_second: 100.0, seconds: 3.0 }
+    }
+
     pub fn record(epoch: usize, genotype: Genotype) -> EpochRecord {
         EpochRecord {
             epoch,
@@ -383,8 +421,6 @@ pub(super) mod tests {
             skip_connections: 1,
             skip_connections_reduce: 0,
             weight_lr: 0.025,
-            images_per_second: 100.0,
-            seconds: 3.0,
             genotype,
         }
     }
@@ -398,8 +434,9 @@ pub(super) mod tests {
         assert!(name.len() == 30 && name.ends_with("-digits-first"), "{name}");
         let alphas = ramp(4);
         let genotype = derive(&alphas);
-        run.epoch(&record(1, genotype.clone()), &alphas).unwrap();
-        run.epoch(&record(2, genotype.clone()), &alphas).unwrap();
+        let observer: &mut dyn Observer<Search> = &mut run;
+        observer.epoch(&record(1, genotype.clone()), &timing(1), &alphas).unwrap();
+        observer.epoch(&record(2, genotype.clone()), &timing(2), &alphas).unwrap();
         assert_eq!(epochs(run.path()).unwrap(), [1, 2]);
         assert_eq!(load_alphas(run.path(), None).unwrap(), (alphas, 2));
         assert_eq!(load_genotype(run.path()).unwrap(), genotype);

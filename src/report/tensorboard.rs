@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::search::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
 use crate::space::alphas::{Alphas, CANDIDATES, edge};
 use crate::space::derivation::softmax;
 use crate::space::genotype::{INPUTS, Operation};
@@ -28,7 +28,19 @@ struct Event {
     file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
     summary: Option<Summary>,
+    #[prost(message, optional, tag = "7")]
+    session: Option<Session>,
 }
+
+/// `tensorflow.SessionLog`: its start takes back what other files of the directory hold from its step on.
+#[derive(Clone, PartialEq, Message)]
+struct Session {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+/// `tensorflow.SessionLog.START`.
+const START: i32 = 1;
 
 /// `tensorflow.Summary`.
 #[derive(Clone, PartialEq, Message)]
@@ -46,25 +58,33 @@ struct Value {
     simple_value: f32,
 }
 
-/// An event file that a search writes, epoch by epoch.
+/// An event file that a search writes, epoch by epoch. It is created with its first epoch.
 pub struct EventFile {
-    path: PathBuf,
-    file: File,
+    directory: PathBuf,
+    file: Option<(PathBuf, File)>,
 }
 
 impl EventFile {
-    /// Creates an event file in a directory, which TensorBoard finds by its name.
-    pub fn create(directory: &Path) -> Result<Self> {
+    /// An event file in a directory, which TensorBoard finds by its name.
+    pub fn new(directory: &Path) -> Self {
+        EventFile { directory: directory.to_owned(), file: None }
+    }
+
+    /// Creates the file of a search whose first epoch here is this.
+    fn create(&mut self, epoch: usize) -> Result<()> {
         let seconds = now() as u64;
-        let path = directory.join(format!("events.out.tfevents.{seconds}.darts"));
+        let path = |seconds| self.directory.join(format!("events.out.tfevents.{seconds}.darts"));
+        // A search that was interrupted in the same second has another.
+        let path = (seconds..).map(path).find(|path| !path.exists()).unwrap_or_else(|| path(seconds));
         let file = File::create_new(&path).map_err(|source| Error::io(&path, source))?;
-        let mut events = EventFile { path, file };
-        events.write(&Event {
-            wall_time: now(),
-            file_version: Some("brain.Event:2".to_owned()),
-            ..Event::default()
-        })?;
-        Ok(events)
+        self.file = Some((path, file));
+        let file_version = Some("brain.Event:2".to_owned());
+        self.write(&Event { wall_time: now(), file_version, ..Event::default() })?;
+        if epoch > 1 {
+            let session = Some(Session { status: START });
+            self.write(&Event { wall_time: now(), step: epoch as i64, session, ..Event::default() })?;
+        }
+        Ok(())
     }
 
     /// Appends an event in one write.
@@ -73,7 +93,8 @@ impl EventFile {
         let length = (event.len() as u64).to_le_bytes();
         let check = |bytes: &[u8]| masked(crc32c::crc32c(bytes)).to_le_bytes();
         let record = [&length[..], &check(&length), &event, &check(&event)].concat();
-        self.file.write_all(&record).map_err(|source| Error::io(&self.path, source))
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        file.write_all(&record).map_err(|source| Error::io(path.as_path(), source))
     }
 }
 
@@ -86,7 +107,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-impl Observer for EventFile {
+impl Observer<Search> for EventFile {
     fn started(&mut self, _: &Facts) -> Result<()> {
         Ok(())
     }
@@ -95,7 +116,10 @@ impl Observer for EventFile {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, alphas: &Alphas) -> Result<()> {
+        if self.file.is_none() {
+            self.create(record.epoch)?;
+        }
         let value = |tag: &str, value: f64| Value { tag: tag.to_owned(), simple_value: value as f32 };
         let mut values = vec![
             value("loss/train", record.train_loss),
@@ -107,7 +131,7 @@ impl Observer for EventFile {
             value("skip_connections/normal", record.skip_connections as f64),
             value("skip_connections/reduce", record.skip_connections_reduce as f64),
             value("weight_lr", record.weight_lr),
-            value("images_per_second", record.images_per_second),
+            value("images_per_second", timing.images_per_second),
         ];
         for (cell, rows) in [("normal", &alphas.normal), ("reduce", &alphas.reduce)] {
             for node in 0..alphas.nodes {
@@ -152,15 +176,21 @@ mod tests {
     #[test]
     fn epochs_become_events() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = EventFile::create(directory.path()).unwrap();
+        let mut file = EventFile::new(directory.path());
         let alphas = ramp(2);
         let mut record = crate::report::run_directory::tests::record(1, derive(&alphas));
-        file.epoch(&record, &alphas).unwrap();
+        let timing = crate::report::run_directory::tests::timing(1);
+        file.epoch(&record, &timing, &alphas).unwrap();
         record.epoch = 2;
-        file.epoch(&record, &alphas).unwrap();
-        let name = file.path.file_name().unwrap().to_str().unwrap();
+        file.epoch(&record, &timing, &alphas).unwrap();
+        let path = file.file.unwrap().0;
+        let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("events.out.tfevents."), "{name}");
-        let events = events(&std::fs::read(&file.path).unwrap());
+        let mut resumed = EventFile::new(directory.path());
+        resumed.epoch(&record, &timing, &alphas).unwrap();
+        let other = events(&std::fs::read(resumed.file.unwrap().0).unwrap());
+        assert_eq!((other[1].step, other[1].session.as_ref().unwrap().status), (2, START));
+        let events = events(&std::fs::read(&path).unwrap());
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
         assert_eq!([events[1].step, events[2].step], [1, 2]);
         let values = &events[2].summary.as_ref().unwrap().value;

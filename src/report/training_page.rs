@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::history::TrainingHistory;
 use super::parts::{self, Metric, epochs, percent};
-use super::progress::{duration, grouped};
+use super::progress::grouped;
 use crate::train::observer::EpochRecord;
 
 /// The page of a training.
@@ -23,16 +23,18 @@ pub fn page(history: &TrainingHistory) -> String {
 
 fn facts(history: &TrainingHistory) -> Markup {
     let last = history.last();
-    let seconds: f64 = history.records.iter().map(|record| record.seconds).sum();
     let millions = history.cost.multiply_adds as f64 / 1e6;
-    parts::facts(&[
+    let mut facts = vec![
         (percent(last.test_accuracy), "of the test images right after the last epoch"),
         (percent(last.train_accuracy), "of the training images in that epoch"),
         (epochs(last.epoch, history.planned("epochs")), "epochs"),
-        (duration(seconds), "in all"),
+    ];
+    facts.extend(parts::in_all(&history.timings, history.records.len()));
+    facts.extend([
         (grouped(history.cost.weights), "weights"),
         (format!("{millions:.1} million"), "multiply-adds an image"),
-    ])
+    ]);
+    parts::facts(&facts)
 }
 
 fn outcome(history: &TrainingHistory) -> Markup {
@@ -81,7 +83,6 @@ fn course(history: &TrainingHistory) -> Markup {
         ),
         ("Learning rate", single("learning rate", 4, |record| record.weight_lr)),
         ("Probability of drop path", single("drop path", 5, |record| record.drop_path)),
-        ("Training images per second", single("throughput", 0, |record| record.images_per_second)),
     ];
-    parts::course(&history.records, |record| record.epoch, &charts)
+    parts::course(&history.records, |record| record.epoch, &charts, &history.timings)
 }

@@ -2,10 +2,10 @@
 
 use super::progress::{Form, Progress, bytes, counted, duration, grouped, outcome};
 use crate::train::Model;
-use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord};
+use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
 use crate::{Error, Result};
 
-impl Observer for Progress {
+impl Observer<Training> for Progress {
     fn started(&mut self, facts: &Facts) -> Result<()> {
         if self.form() == Form::Json {
             return Ok(());
@@ -29,7 +29,7 @@ impl Observer for Progress {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, _: &Model) -> Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, _: &Model) -> Result<()> {
         if self.form() == Form::Json {
             let line = serde_json::to_string(record);
             self.print(&line.map_err(|error| Error::io("standard output", error.into()))?);
@@ -43,8 +43,8 @@ impl Observer for Progress {
             outcome(record.train_loss, record.train_accuracy),
             outcome(record.test_loss, record.test_accuracy),
             if record.best { " *" } else { "  " },
-            record.images_per_second,
-            duration(record.seconds),
+            timing.images_per_second,
+            duration(timing.seconds),
         ));
         Ok(())
     }

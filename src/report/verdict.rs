@@ -262,7 +262,8 @@ mod tests {
             record
         });
         let genotype = derive(&alphas[alphas.len() - 1].1);
-        History { name: "run".into(), plan: Vec::new(), records: records.collect(), alphas, genotype }
+        let (name, plan, records) = ("run".into(), Vec::new(), records.collect());
+        History { name, plan, records, timings: Vec::new(), alphas, genotype }
     }
 
     fn doubts(history: &History) -> Vec<usize> {

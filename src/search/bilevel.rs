@@ -10,6 +10,7 @@ use crate::Result;
 use crate::autograd::{Recorder, Tape, measure};
 use crate::backend::{Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Span, Work};
 use crate::data::Batch;
+use crate::run::BatchResult;
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,
@@ -103,37 +104,6 @@ impl<T> Input<'_, T> {
             Input::Placed(placements) => placements[index].label,
         };
         label as usize
-    }
-}
-
-/// The loss of a batch and how many of its images were guessed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct BatchResult {
-    /// Mean loss.
-    pub loss: f64,
-    /// Images whose class was the first guess.
-    pub first: f64,
-    /// Images whose class was among the first five guesses.
-    pub five: f64,
-}
-
-impl BatchResult {
-    /// The result of images by their logits and labels. A logit equal to the label's own ranks before it only where its
-    /// index is lower.
-    pub fn of<'a, T: Scalar>(images: impl Iterator<Item = (&'a [T], usize)>) -> Self {
-        let (mut sum, mut count) = (BatchResult::default(), 0.0);
-        for (row, label) in images {
-            let row: Vec<f64> = row.iter().map(|x| x.wide()).collect();
-            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = row.iter().map(|x| (x - largest).exp()).sum();
-            let before = |i: usize| row[i] > row[label] || (row[i] == row[label] && i < label);
-            let rank = (0..row.len()).filter(|&i| before(i)).count();
-            sum.loss += total.ln() + largest - row[label];
-            sum.first += f64::from(rank < 1);
-            sum.five += f64::from(rank < 5);
-            count += 1.0;
-        }
-        BatchResult { loss: sum.loss / count, ..sum }
     }
 }
 
@@ -244,6 +214,19 @@ impl<B: Backend> Bilevel<B> {
     /// Says how many steps of the alphas came before, which Adam's corrections depend on.
     pub fn set_steps(&mut self, steps: u64) {
         self.steps = steps;
+    }
+
+    /// All that the next step depends on, by name: weights and alphas, running statistics and the optimisers' vectors.
+    pub fn state(&self) -> Vec<(&'static str, Span)> {
+        let (supernet, own) = (&self.supernet, &self.spans);
+        vec![
+            ("weights", supernet.spans.weights),
+            ("running_statistics", supernet.spans.running),
+            ("momentum", own.momentum),
+            ("alphas", supernet.alphas),
+            ("alpha_first_moments", own.first),
+            ("alpha_second_moments", own.second),
+        ]
     }
 
     /// One iteration: a step of the alphas, then one of the weights. Returns the training batch's result.

@@ -18,4 +18,4 @@ pub mod plan;
 pub mod run;
 pub mod schedule;
 
-pub use bilevel::{BatchResult, BatchView, Bilevel, BilevelSettings, Input};
+pub use bilevel::{BatchView, Bilevel, BilevelSettings, Input};

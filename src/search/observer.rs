@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::run::Kind;
+pub use crate::run::{Observer, StepRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
 
@@ -32,27 +33,6 @@ pub struct Facts {
     pub launches_per_step: usize,
 }
 
-/// Where a search stands after a step.
-#[derive(Clone, Debug)]
-pub struct StepRecord {
-    /// The epoch, counted from 1.
-    pub epoch: usize,
-    /// Epochs of the search.
-    pub epochs: usize,
-    /// The step in the epoch, counted from 1.
-    pub step: usize,
-    /// Steps in an epoch.
-    pub steps: usize,
-    /// The mean training loss of the epoch so far.
-    pub train_loss: f64,
-    /// The training accuracy of the epoch so far, as a fraction.
-    pub train_accuracy: f64,
-    /// Training images per second.
-    pub images_per_second: f64,
-    /// The expected time to the end of the search, in seconds.
-    pub seconds_left: f64,
-}
-
 /// The outcome of an epoch: a line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -76,20 +56,17 @@ pub struct EpochRecord {
     pub skip_connections_reduce: usize,
     /// The learning rate of the weights in this epoch.
     pub weight_lr: f64,
-    /// Training images per second.
-    pub images_per_second: f64,
-    /// The duration of the epoch.
-    pub seconds: f64,
     /// The genotype derived after this epoch.
     pub genotype: Genotype,
 }
 
-/// Follows a search. An error from an observer ends the search.
-pub trait Observer {
-    /// Called once, before the first step.
-    fn started(&mut self, facts: &Facts) -> Result<()>;
-    /// Called after each step.
-    fn step(&mut self, record: &StepRecord) -> Result<()>;
-    /// Called after each epoch with the alphas as they are then.
-    fn epoch(&mut self, record: &EpochRecord, alphas: &Alphas) -> Result<()>;
+/// The kind of run that a search is: each epoch leaves the alphas as they are then.
+#[derive(Clone, Copy, Debug)]
+pub struct Search;
+
+impl Kind for Search {
+    const NAME: &'static str = "search";
+    type Facts = Facts;
+    type Record = EpochRecord;
+    type Product = Alphas;
 }

@@ -135,11 +135,6 @@ impl Plan {
         (self.cells * edges > MOST_EDGES).then(|| Violation::new("cells", self.cells, expected()))
     }
 
-    /// The device that the search will run on, or why it cannot.
-    pub fn resolve_device(&self) -> Result<Device> {
-        self.device.resolve(self.precision)
-    }
-
     /// The batch, where one half of the data set, so many images, cannot fill it.
     pub fn violation_by_data(&self, images_per_half: usize) -> Option<Violation> {
         (self.batch_size > images_per_half).then(|| Violation {
@@ -206,6 +201,10 @@ impl PlanTable for Plan {
 
     fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn resolve_device(&self) -> Result<Device> {
+        self.device.resolve(self.precision)
     }
 
     fn learning_rates(&self) -> [f64; 2] {

@@ -1,70 +1,66 @@
 //! A whole search: epochs over the two halves of a data set, observed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::bilevel::{BatchResult, Bilevel};
+use super::bilevel::Bilevel;
 use super::fit::{Fitted, fit};
-use super::observer::{EpochRecord, Facts, Observer, StepRecord};
+use super::observer::{self, EpochRecord, Facts, Observer};
 use super::plan::Plan;
 use super::schedule::cosine;
+use crate::Result;
+use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, ImageBytes, Shape, Work, cuda};
+use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::plan::Device;
 use crate::random::Stream;
+use crate::run::{BatchResult, Control, Ended, Identity, Kind, Run, Sum, drive};
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropy, skip_connections};
-use crate::{Error, Result};
+
+/// Whoever follows a search.
+type Follower<'a> = dyn Observer<observer::Search> + Send + 'a;
 
 /// Searches on `dataset` as `plan` says, and returns the alphas that the search ends with.
 ///
 /// # Errors
 /// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
-pub fn run(plan: &Plan, dataset: Dataset, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
-    if plan.resolve_device()? == Device::Cuda {
+pub fn run(plan: &Plan, dataset: Dataset, observer: &mut Follower) -> Result<Alphas> {
+    match run_with(plan, dataset, &Control::default(), observer)? {
+        Ended::Finished(alphas) => Ok(alphas),
+        Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
+    }
+}
+
+/// Searches from a checkpoint on, or until it is interrupted.
+///
+/// # Errors
+/// Those of [`run`], and a checkpoint that is not of this search.
+pub fn run_with(
+    plan: &Plan,
+    dataset: Dataset,
+    control: &Control,
+    observer: &mut Follower,
+) -> Result<Ended<Alphas>> {
+    let identity = Identity::new(observer::Search::NAME, plan, None, &dataset)?;
+    if let Some(checkpoint) = control.from {
+        identity.check(&checkpoint.identity, plan)?;
+    }
+    if identity.device == Device::Cuda {
         let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
         let mut search = Search::new(plan, dataset, backend)?;
         // One thread queues the work of the GPU.
         observer.started(&search.facts(gpu.to_string(), 1))?;
-        return search.epochs(observer);
+        return search.epochs(identity, control, observer);
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
     let pool = cpu.thread_pool();
     let mut search = Search::new(plan, dataset, cpu)?;
     observer.started(&search.facts(device, threads))?;
-    pool.install(|| search.epochs(observer))
-}
-
-/// The results of several batches.
-#[derive(Default)]
-pub(crate) struct Sum {
-    loss: f64,
-    first: f64,
-    images: f64,
-}
-
-impl Sum {
-    pub(crate) fn add(&mut self, result: BatchResult, images: usize) {
-        self.loss += result.loss * images as f64;
-        self.first += result.first;
-        self.images += images as f64;
-    }
-
-    pub(crate) fn images(&self) -> f64 {
-        self.images
-    }
-
-    pub(crate) fn loss(&self) -> f64 {
-        self.loss / self.images
-    }
-
-    pub(crate) fn accuracy(&self) -> f64 {
-        self.first / self.images
-    }
+    pool.install(|| search.epochs(identity, control, observer))
 }
 
 struct Search<'a, B: Backend<Scalar = f32>> {
@@ -78,7 +74,7 @@ struct Search<'a, B: Backend<Scalar = f32>> {
     peak_bytes: usize,
     /// What a step launches.
     work: Work,
-    start: Instant,
+    weight_lr: f64,
 }
 
 impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
@@ -116,8 +112,8 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         let valid = loader(&alpha_half, Stream::ValidOrder)?;
         let in_order =
             Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
-        let (evaluation, start) = (prepared(in_order), Instant::now());
-        Ok(Search { plan, bilevel, train, valid, evaluation, images_per_half, peak_bytes, work, start })
+        let (evaluation, weight_lr) = (prepared(in_order), plan.weight_lr);
+        Ok(Search { plan, bilevel, train, valid, evaluation, images_per_half, peak_bytes, work, weight_lr })
     }
 
     fn facts(&self, device: String, threads: usize) -> Facts {
@@ -135,35 +131,69 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         }
     }
 
-    fn epochs(&mut self, observer: &mut (dyn Observer + Send)) -> Result<Alphas> {
-        self.start = Instant::now();
-        for epoch in 1..=self.plan.epochs {
-            self.epoch(epoch, observer)?;
-        }
-        Ok(self.alphas())
+    fn epochs(
+        &mut self,
+        identity: Identity,
+        control: &Control,
+        observer: &mut Follower,
+    ) -> Result<Ended<Alphas>> {
+        let ended = drive(self, identity, self.plan.epochs, control, observer)?;
+        Ok(ended.map(|()| self.alphas()))
     }
 
-    fn epoch(&mut self, epoch: usize, observer: &mut (dyn Observer + Send)) -> Result<()> {
-        let start = Instant::now();
+    fn alphas(&self) -> Alphas {
+        let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
+        let (normal, reduce) = values.split_at(values.len() / 2);
+        Alphas { nodes: self.plan.nodes, normal: normal.to_vec(), reduce: reduce.to_vec() }
+    }
+}
+
+impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
+    type Kind = observer::Search;
+    type Device = B;
+
+    fn tape(&mut self) -> &mut Tape<B> {
+        &mut self.bilevel.tape
+    }
+
+    fn state(&self) -> Vec<(&'static str, Span)> {
+        self.bilevel.state()
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.batches_per_pass()
+    }
+
+    fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
-        let weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        let mut train = Sum::default();
-        self.train.start(epoch as u64);
-        self.valid.start(epoch as u64);
-        let steps = self.train.batches_per_pass();
-        for step in 1..=steps {
-            let (Some(train_batch), Some(valid_batch)) = (self.train.next_batch(), self.valid.next_batch())
-            else {
-                break;
-            };
-            let result = self.bilevel.step(train_batch, valid_batch, weight_lr)?;
-            check_finite(result.loss, &format!("the training loss of step {step} of epoch {epoch}"))?;
-            train.add(result, self.plan.batch_size);
-            observer.step(&self.step_record(epoch, step, steps, &train, start))?;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let valid = self.evaluate()?;
-        check_finite(valid.loss(), &format!("the validation loss after epoch {epoch}"))?;
+        self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        self.bilevel.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
+        self.train.start_behind(epoch as u64, steps);
+        self.valid.start_behind(epoch as u64, steps);
+    }
+
+    fn step(&mut self) -> Result<(BatchResult, usize)> {
+        let (Some(train), Some(valid)) = (self.train.next_batch(), self.valid.next_batch()) else {
+            unreachable!("both halves have a batch for each step");
+        };
+        Ok((self.bilevel.step(train, valid, self.weight_lr)?, self.plan.batch_size))
+    }
+
+    fn start_evaluation(&mut self) {
+        self.evaluation.start(0);
+    }
+
+    /// The validation half with the running statistics.
+    fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
+        let Some(batch) = self.evaluation.next_batch() else { return Ok(None) };
+        Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)))
+    }
+
+    fn evaluated(&self) -> &'static str {
+        "validation"
+    }
+
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
         let genotype = derive(&alphas);
         let (entropy, skips) = (mean_entropy(&alphas), skip_connections(&genotype));
@@ -177,57 +207,9 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
             entropy_reduce: entropy.reduce,
             skip_connections: skips.normal,
             skip_connections_reduce: skips.reduce,
-            weight_lr,
-            images_per_second: train.images / seconds,
-            seconds: start.elapsed().as_secs_f64(),
+            weight_lr: self.weight_lr,
             genotype,
         };
-        observer.epoch(&record, &alphas)
+        (record, alphas)
     }
-
-    fn step_record(
-        &self,
-        epoch: usize,
-        step: usize,
-        steps: usize,
-        train: &Sum,
-        start: Instant,
-    ) -> StepRecord {
-        let done = ((epoch - 1) * steps + step) as f64;
-        let all = (self.plan.epochs * steps) as f64;
-        StepRecord {
-            epoch,
-            epochs: self.plan.epochs,
-            step,
-            steps,
-            train_loss: train.loss(),
-            train_accuracy: train.accuracy(),
-            images_per_second: train.images / start.elapsed().as_secs_f64(),
-            seconds_left: self.start.elapsed().as_secs_f64() / done * (all - done),
-        }
-    }
-
-    /// The validation half with the running statistics.
-    fn evaluate(&mut self) -> Result<Sum> {
-        let mut sum = Sum::default();
-        self.evaluation.start(0);
-        while let Some(batch) = self.evaluation.next_batch() {
-            let result = self.bilevel.evaluate(batch, batch.real)?;
-            sum.add(result, batch.real);
-        }
-        Ok(sum)
-    }
-
-    fn alphas(&self) -> Alphas {
-        let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
-        let (normal, reduce) = values.split_at(values.len() / 2);
-        Alphas { nodes: self.plan.nodes, normal: normal.to_vec(), reduce: reduce.to_vec() }
-    }
-}
-
-pub(crate) fn check_finite(loss: f64, what: &str) -> Result<()> {
-    if loss.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Diverged(format!("{what} is {loss}; lower --weight-lr or --gradient-clip")))
 }

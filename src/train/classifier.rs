@@ -13,7 +13,7 @@ use crate::backend::gpu::Precision;
 use crate::backend::{Backend, Mode, cuda};
 use crate::data::{Images, Loader};
 use crate::plan::Device;
-use crate::search::BatchResult;
+use crate::run::BatchResult;
 use crate::space::Network;
 
 /// A model in use, whatever device it is on.

@@ -1,13 +1,10 @@
 //! The model file: a trained network as safetensors, under the names and in the layouts of PyTorch's `state_dict`, so
 //! that `NetworkCIFAR.load_state_dict` takes it; and in its metadata everything that is needed to use it.
 //!
-//! The metadata holds one text, `darts`: a JSON object that begins with the version of the format and a checksum of the
-//! whole file (CRC-32C, taken with zeros in its own place), so that no bit of the file can change unnoticed.
+//! Version and checksum are those of [`tensor_file`].
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -19,20 +16,15 @@ use crate::nn::Parameters;
 use crate::plan::PlanTable;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
+use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
 
-/// The version that this program writes and reads.
-const VERSION: u32 = 1;
+/// The kind of file.
+const FORMAT: Format = Format { key: "darts", version: 1, what: "a model file", described: "a model" };
 /// The most bytes of a model file: 250 million weights.
 const MAX_FILE: usize = 1 << 30;
 /// The longest side of an image, and the most classes, of a model that is read.
 const MOST: usize = 65_536;
-/// The key of the metadata.
-const KEY: &str = "darts";
-/// What stands in the file before the digits of the checksum; quotes are escaped, as the JSON is a text in JSON.
-const BEFORE_CHECKSUM: &str = r#"\"checksum\":\""#;
-/// Digits of the checksum.
-const DIGITS: usize = 8;
 
 /// What a model is and what it was made for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,15 +166,6 @@ pub struct Model {
     pub running: Vec<f32>,
 }
 
-/// The metadata's text.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    version: u32,
-    checksum: String,
-    #[serde(flatten)]
-    description: serde_json::Value,
-}
-
 impl Model {
     /// Writes the file, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
@@ -197,26 +180,11 @@ impl Model {
     }
 
     fn to_bytes(&self) -> std::result::Result<Vec<u8>, String> {
-        let unwritable = |error: &dyn std::fmt::Display| format!("cannot be written: {error}");
-        let description = serde_json::to_value(&self.description).map_err(|error| unwritable(&error))?;
-        let header = Header { version: VERSION, checksum: "0".repeat(DIGITS), description };
-        let header = serde_json::to_string(&header).map_err(|error| unwritable(&error))?;
-        let tensors = self.tensors();
-        let views: std::result::Result<Vec<_>, _> = tensors
-            .iter()
-            .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
-            .collect();
-        let metadata = HashMap::from([(KEY.to_owned(), header)]);
-        let written = views.and_then(|views| safetensors::serialize(views, Some(metadata)));
-        let mut bytes = written.map_err(|error: safetensors::SafeTensorError| unwritable(&error))?;
-        let place = checksum_place(&bytes).ok_or("cannot be written: it has no place for a checksum")?;
-        let checksum = format!("{:08x}", crc32c::crc32c(&bytes));
-        bytes[place..place + DIGITS].copy_from_slice(checksum.as_bytes());
-        Ok(bytes)
+        FORMAT.to_bytes(&self.description, &self.tensors())
     }
 
     /// Names, types, shapes and bytes of all tensors, as PyTorch has them.
-    pub fn tensors(&self) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    pub fn tensors(&self) -> Vec<Tensor> {
         let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
         let mut tensors = Vec::new();
         for parameter in self.parameters.iter() {
@@ -224,34 +192,24 @@ impl Model {
             let mut official = vec![0.0; own.len()];
             own.iter().enumerate().for_each(|(i, &value)| official[parameter.layout.official(i)] = value);
             let shape = parameter.layout.official_shape();
-            tensors.push((parameter.name.clone(), Dtype::F32, shape, bytes(&official)));
+            tensors.push(Tensor::new(parameter.name.clone(), Dtype::F32, shape, bytes(&official)));
         }
         for running in self.parameters.running() {
             let own = &self.running[running.part.offset..][..running.part.len];
             for name in &running.names {
                 for (half, kind) in own.chunks(running.channels).zip(["running_mean", "running_var"]) {
-                    tensors.push((format!("{name}.{kind}"), Dtype::F32, vec![running.channels], bytes(half)));
+                    let (name, shape) = (format!("{name}.{kind}"), vec![running.channels]);
+                    tensors.push(Tensor::new(name, Dtype::F32, shape, bytes(half)));
                 }
-                let steps = self.description.steps.to_le_bytes().to_vec();
-                tensors.push((format!("{name}.num_batches_tracked"), Dtype::I64, Vec::new(), steps));
+                let (name, steps) = (format!("{name}.num_batches_tracked"), self.description.steps);
+                tensors.push(Tensor::new(name, Dtype::I64, Vec::new(), steps.to_le_bytes().to_vec()));
             }
         }
         tensors
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let unreadable = |error| format!("is not a model file: {error}");
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
-        let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let text = text.ok_or("is not a model file: its metadata holds no description of a model")?;
-        let malformed = |error| format!("the description of its model is malformed: {error}");
-        let header: Header = serde_json::from_str(text).map_err(malformed)?;
-        if header.version != VERSION {
-            return Err(format!("has the format version {}; this program reads {VERSION}", header.version));
-        }
-        check_sum(bytes, &header.checksum)?;
-        let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
-        let description: Description = serde_json::from_value(header.description).map_err(malformed)?;
+        let (file, description): (_, Description) = FORMAT.read(bytes)?;
         description.check().map_err(|reason| format!("the description of its model is wrong: {reason}"))?;
         let shape = description.shape(1, description.auxiliary);
         let parameters =
@@ -302,45 +260,19 @@ impl Model {
     }
 }
 
-/// The values of one tensor, which must have this shape.
+/// The values of one tensor, which must have this shape and be numbers.
 fn values(file: &SafeTensors, name: &str, shape: &[usize]) -> std::result::Result<Vec<f32>, String> {
-    let tensor = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
-    if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
-        return Err(format!(
-            "tensor {name} is {:?} of the shape {:?}; expected F32 of {shape:?}",
-            tensor.dtype(),
-            tensor.shape()
-        ));
-    }
-    let (values, _) = tensor.data().as_chunks::<4>();
-    let values: Vec<f32> = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let values = tensor_file::values(file, name, shape)?;
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(format!("tensor {name} holds {value}")),
         None => Ok(values),
     }
 }
 
-/// Where the digits of the checksum are.
-fn checksum_place(bytes: &[u8]) -> Option<usize> {
-    let before = BEFORE_CHECKSUM.as_bytes();
-    let place = bytes.windows(before.len()).position(|window| window == before)? + before.len();
-    (place + DIGITS <= bytes.len()).then_some(place)
-}
-
-/// Refuses a file whose bytes do not give the checksum.
-fn check_sum(bytes: &[u8], stored: &str) -> std::result::Result<(), String> {
-    let place = checksum_place(bytes).ok_or("has no checksum")?;
-    let pieces = [&bytes[..place], &[b'0'; DIGITS], &bytes[place + DIGITS..]];
-    let found = pieces.into_iter().fold(0, crc32c::crc32c_append);
-    let found = format!("{found:08x}");
-    if found == stored {
-        return Ok(());
-    }
-    Err(format!("is damaged: its checksum is {found}, and {stored} was stored with it"))
-}
-
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
+
     use super::*;
     use crate::data::{Reading, Source};
     use crate::space::published;

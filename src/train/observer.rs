@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use crate::Result;
-pub use crate::search::observer::StepRecord;
+use crate::run::Kind;
+pub use crate::run::{Observer, StepRecord, Timing};
 
 /// What is known before the first step.
 #[derive(Clone, Debug)]
@@ -46,18 +46,15 @@ pub struct EpochRecord {
     pub weight_lr: f64,
     /// The probability of drop path in this epoch.
     pub drop_path: f64,
-    /// Training images per second.
-    pub images_per_second: f64,
-    /// The duration of the epoch.
-    pub seconds: f64,
 }
 
-/// Follows a training. An error from an observer ends it.
-pub trait Observer {
-    /// Called once, before the first step.
-    fn started(&mut self, facts: &Facts) -> Result<()>;
-    /// Called after each step.
-    fn step(&mut self, record: &StepRecord) -> Result<()>;
-    /// Called after each epoch with the model as it is then.
-    fn epoch(&mut self, record: &EpochRecord, model: &Model) -> Result<()>;
+/// The kind of run that a training is: each epoch leaves the model as it is then.
+#[derive(Clone, Copy, Debug)]
+pub struct Training;
+
+impl Kind for Training {
+    const NAME: &'static str = "train";
+    type Facts = Facts;
+    type Record = EpochRecord;
+    type Product = Model;
 }

@@ -118,11 +118,6 @@ impl Plan {
         (self.auxiliary_weight > 0.0).then_some(self.auxiliary_weight)
     }
 
-    /// The device that the training will run on, or why it cannot.
-    pub fn resolve_device(&self) -> Result<Device> {
-        self.device.resolve(self.precision)
-    }
-
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let (images, side) = (&dataset.train, dataset.train.height.min(dataset.train.width));
@@ -200,6 +195,10 @@ impl PlanTable for Plan {
 
     fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn resolve_device(&self) -> Result<Device> {
+        self.device.resolve(self.precision)
     }
 
     fn learning_rates(&self) -> [f64; 2] {

@@ -1,57 +1,68 @@
 //! A whole training: epochs over the training images, measured on the test images, observed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::model::{Description, Model};
-use super::observer::{EpochRecord, Facts, Observer, StepRecord};
+use super::observer::{self, EpochRecord, Facts, Observer};
 use super::plan::Plan;
 use super::trainer::Trainer;
 use crate::Result;
+use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Shape, cuda};
+use crate::backend::{Backend, Shape, Span, cuda};
 use crate::data::{Batch, Dataset, Loader};
 use crate::plan::Device;
 use crate::random::Stream;
+pub use crate::run::Outcome;
+use crate::run::{BatchResult, Control, Ended, Identity, Kind, Run, Sum, drive};
 use crate::search::BatchView;
-use crate::search::run::{Sum, check_finite};
 use crate::search::schedule::cosine;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 
-/// The accuracies that a training ends with, as fractions.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// The best on the test images, and its epoch.
-    pub best: (f64, usize),
-    /// That of the last epoch.
-    pub last: f64,
-}
+/// Whoever follows a training.
+type Follower<'a> = dyn Observer<observer::Training> + Send + 'a;
 
 /// Trains the network of a genotype on `dataset` as `plan` says.
 ///
 /// # Errors
 /// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
-pub fn run(
+pub fn run(plan: &Plan, genotype: &Genotype, dataset: Dataset, observer: &mut Follower) -> Result<Outcome> {
+    match run_with(plan, genotype, dataset, &Control::default(), observer)? {
+        Ended::Finished(outcome) => Ok(outcome),
+        Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
+    }
+}
+
+/// Trains from a checkpoint on, or until it is interrupted.
+///
+/// # Errors
+/// Those of [`run`], and a checkpoint that is not of this training.
+pub fn run_with(
     plan: &Plan,
     genotype: &Genotype,
     dataset: Dataset,
-    observer: &mut (dyn Observer + Send),
-) -> Result<Outcome> {
-    if plan.resolve_device()? == Device::Cuda {
+    control: &Control,
+    observer: &mut Follower,
+) -> Result<Ended<Outcome>> {
+    let identity = Identity::new(observer::Training::NAME, plan, Some(genotype), &dataset)?;
+    if let Some(checkpoint) = control.from {
+        identity.check(&checkpoint.identity, plan)?;
+    }
+    if identity.device == Device::Cuda {
         let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
         let mut training = Training::new(plan, genotype, dataset, backend)?;
         // One thread queues the work of the GPU.
         observer.started(&training.facts(gpu.to_string(), 1))?;
-        return training.epochs(observer);
+        return training.epochs(identity, control, observer);
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
     let pool = cpu.thread_pool();
     let mut training = Training::new(plan, genotype, dataset, cpu)?;
     observer.started(&training.facts(device, threads))?;
-    pool.install(|| training.epochs(observer))
+    pool.install(|| training.epochs(identity, control, observer))
 }
 
 struct Training<'a, B: Backend<Scalar = f32>> {
@@ -63,7 +74,8 @@ struct Training<'a, B: Backend<Scalar = f32>> {
     images: [usize; 2],
     description: Description,
     outcome: Outcome,
-    start: Instant,
+    weight_lr: f64,
+    drop_path: f64,
 }
 
 impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
@@ -101,7 +113,8 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
             images,
             description,
             outcome: Outcome::default(),
-            start: Instant::now(),
+            weight_lr: plan.weight_lr,
+            drop_path: 0.0,
         })
     }
 
@@ -120,83 +133,14 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
         }
     }
 
-    fn epochs(&mut self, observer: &mut (dyn Observer + Send)) -> Result<Outcome> {
-        self.start = Instant::now();
-        for epoch in 1..=self.plan.epochs {
-            self.epoch(epoch, observer)?;
-        }
-        Ok(self.outcome)
-    }
-
-    fn epoch(&mut self, epoch: usize, observer: &mut (dyn Observer + Send)) -> Result<()> {
-        let start = Instant::now();
-        let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
-        let weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        let drop_path = self.plan.drop_path * (epoch - 1) as f64 / epochs as f64;
-        let mut train = Sum::default();
-        self.train.start(epoch as u64);
-        let steps = self.train.batches_per_pass();
-        for step in 1..=steps {
-            let Some(batch) = self.train.next_batch() else { break };
-            let result = self.trainer.step(view(batch), weight_lr, drop_path)?;
-            check_finite(result.loss, &format!("the training loss of step {step} of epoch {epoch}"))?;
-            train.add(result, self.plan.batch_size);
-            observer.step(&self.step_record(epoch, step, steps, &train, start))?;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let test = self.evaluate()?;
-        check_finite(test.loss(), &format!("the test loss after epoch {epoch}"))?;
-        let best = epoch == 1 || test.accuracy() > self.outcome.best.0;
-        if best {
-            self.outcome.best = (test.accuracy(), epoch);
-        }
-        self.outcome.last = test.accuracy();
-        let record = EpochRecord {
-            epoch,
-            train_loss: train.loss(),
-            train_accuracy: train.accuracy(),
-            test_loss: test.loss(),
-            test_accuracy: test.accuracy(),
-            best,
-            weight_lr,
-            drop_path,
-            images_per_second: train.images() / seconds,
-            seconds: start.elapsed().as_secs_f64(),
-        };
-        let model = self.model(epoch, test.accuracy());
-        observer.epoch(&record, &model)
-    }
-
-    fn step_record(
-        &self,
-        epoch: usize,
-        step: usize,
-        steps: usize,
-        train: &Sum,
-        start: Instant,
-    ) -> StepRecord {
-        let done = ((epoch - 1) * steps + step) as f64;
-        let all = (self.plan.epochs * steps) as f64;
-        StepRecord {
-            epoch,
-            epochs: self.plan.epochs,
-            step,
-            steps,
-            train_loss: train.loss(),
-            train_accuracy: train.accuracy(),
-            images_per_second: train.images() / start.elapsed().as_secs_f64(),
-            seconds_left: self.start.elapsed().as_secs_f64() / done * (all - done),
-        }
-    }
-
-    fn evaluate(&mut self) -> Result<Sum> {
-        let mut sum = Sum::default();
-        self.test.start(0);
-        while let Some(batch) = self.test.next_batch() {
-            let result = self.trainer.evaluate(view(batch), batch.real)?;
-            sum.add(result, batch.real);
-        }
-        Ok(sum)
+    fn epochs(
+        &mut self,
+        identity: Identity,
+        control: &Control,
+        observer: &mut Follower,
+    ) -> Result<Ended<Outcome>> {
+        let ended = drive(self, identity, self.plan.epochs, control, observer)?;
+        Ok(ended.map(|()| self.outcome))
     }
 
     fn model(&self, epoch: usize, accuracy: f64) -> Model {
@@ -209,6 +153,75 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
             weights: self.trainer.tape.read(spans.weights),
             running: self.trainer.tape.read(spans.running),
         }
+    }
+}
+
+impl<B: Backend<Scalar = f32>> Run for Training<'_, B> {
+    type Kind = observer::Training;
+    type Device = B;
+
+    fn tape(&mut self) -> &mut Tape<B> {
+        &mut self.trainer.tape
+    }
+
+    fn state(&self) -> Vec<(&'static str, Span)> {
+        self.trainer.state()
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.batches_per_pass()
+    }
+
+    fn start_epoch(&mut self, epoch: usize, steps: usize) {
+        let Plan { weight_lr, weight_lr_min, drop_path, epochs, .. } = *self.plan;
+        self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        self.drop_path = drop_path * (epoch - 1) as f64 / epochs as f64;
+        self.trainer.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
+        self.train.start_behind(epoch as u64, steps);
+    }
+
+    fn step(&mut self) -> Result<(BatchResult, usize)> {
+        let Some(batch) = self.train.next_batch() else {
+            unreachable!("there is a batch for each step");
+        };
+        let result = self.trainer.step(view(batch), self.weight_lr, self.drop_path)?;
+        Ok((result, self.plan.batch_size))
+    }
+
+    fn start_evaluation(&mut self) {
+        self.test.start(0);
+    }
+
+    fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
+        let Some(batch) = self.test.next_batch() else { return Ok(None) };
+        Ok(Some((self.trainer.evaluate(view(batch), batch.real)?, batch.real)))
+    }
+
+    fn evaluated(&self) -> &'static str {
+        "test"
+    }
+
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
+        let best = epoch == 1 || test.accuracy() > self.outcome.best.0;
+        if best {
+            self.outcome.best = (test.accuracy(), epoch);
+        }
+        self.outcome.last = test.accuracy();
+        let record = EpochRecord {
+            epoch,
+            train_loss: train.loss(),
+            train_accuracy: train.accuracy(),
+            test_loss: test.loss(),
+            test_accuracy: test.accuracy(),
+            best,
+            weight_lr: self.weight_lr,
+            drop_path: self.drop_path,
+        };
+        (record, self.model(epoch, test.accuracy()))
+    }
+
+    fn outcome(&mut self) -> Option<&mut Outcome> {
+        Some(&mut self.outcome)
     }
 }
 

@@ -7,7 +7,8 @@ use crate::Result;
 use crate::autograd::{Recorder, Tape, measure};
 use crate::backend::{Backend, GradientDescent, Mode, Scalar, Span};
 use crate::random::{Stream, generator};
-use crate::search::{BatchResult, BatchView};
+use crate::run::BatchResult;
+use crate::search::BatchView;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 
@@ -151,6 +152,17 @@ impl<B: Backend> Trainer<B> {
     /// Number of steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Says how many steps came before, which the branches that drop path drops depend on.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
+    /// All that the next step depends on, by name: weights, running statistics and the optimiser's vector.
+    pub fn state(&self) -> Vec<(&'static str, Span)> {
+        let spans = self.network.spans;
+        vec![("weights", spans.weights), ("running_statistics", spans.running), ("momentum", self.momentum)]
     }
 
     fn result(&self, span: Span) -> BatchResult {

@@ -49,6 +49,21 @@ fn a_pass_shows_every_image_once_and_each_epoch_has_its_order() {
 }
 
 #[test]
+fn a_pass_can_begin_in_its_middle() {
+    let whole = pass(&mut loader(ALL, 60, 7), 3);
+    for passed in [1, 5, 8, 9] {
+        let mut loader = loader(ALL, 60, 7);
+        loader.start(2);
+        loader.next_batch();
+        loader.start_behind(3, passed);
+        for expected in whole.iter().skip(passed) {
+            assert!(loader.next_batch() == Some(expected), "behind {passed} batches");
+        }
+        assert!(loader.next_batch().is_none());
+    }
+}
+
+#[test]
 fn a_device_that_paints_is_told_what_the_loader_would_paint() {
     let painted = pass(&mut loader(ALL, 20, 6), 3);
     let placed = pass(&mut loader(ALL, 20, 6).unpainted(), 3);

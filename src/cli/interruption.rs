@@ -1,0 +1,34 @@
+//! Ctrl-C and SIGTERM: the first ends a run at its next step, the second ends the process at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::{Error, Result};
+
+/// Whether a signal has come.
+pub struct Interruption {
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interruption {
+    /// Watches for signals, from now on until the process ends.
+    pub fn watch() -> Result<Self> {
+        let (signal, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        for number in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds no first one before it.
+            flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&first))
+                .and_then(|_| flag::register(number, Arc::clone(&first)))
+                .and_then(|_| flag::register_usize(number, Arc::clone(&signal), number as usize))
+                .map_err(|error| Error::Device(format!("signals cannot be watched for: {error}")))?;
+        }
+        Ok(Interruption { signal })
+    }
+
+    /// The number of the signal that has come, or 0.
+    pub fn signal(&self) -> u8 {
+        self.signal.load(Ordering::Relaxed) as u8
+    }
+}

@@ -1,0 +1,148 @@
+//! What `darts search` and `darts train` share: where a run is stored, how it goes on, and how it ends.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::interruption::Interruption;
+use super::output::print;
+use super::plan::{Given, PlanArguments, number};
+use crate::plan::PlanTable;
+use crate::report::checkpoints::resume_command;
+use crate::report::progress::{Form, Progress};
+use crate::report::resumption::Resumption;
+use crate::report::run_directory::RunDirectory;
+use crate::run::{Checkpoint, Control, Ended, Kind, Observer, Observers, Position};
+use crate::{Error, Result};
+
+/// Where a run is stored, how it goes on, and what it prints.
+#[derive(clap::Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    plan: PlanArguments,
+    /// The run directory; new or empty [default: in runs, named after date, time and data].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with this run where it was interrupted, with the plan in it; or from one of its checkpoints,
+    /// dropping what came later. Only --threads may differ.
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+    /// Store a checkpoint to go on from after so many minutes, too; 0 for only after each epoch.
+    #[arg(long, value_name = "N", value_parser = minutes, default_value = "10", allow_negative_numbers = true)]
+    checkpoint_minutes: f64,
+    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print nothing but the result at the end.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print JSON instead: a line for each epoch, as in metrics.jsonl, and one with the result at the end.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a number of minutes.
+fn minutes(text: &str) -> std::result::Result<f64, String> {
+    const MOST: f64 = 1e6;
+    let minutes = number(text)?;
+    if (0.0..=MOST).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err(format!("expected a number from 0 to {MOST}"))
+    }
+}
+
+impl RunArguments {
+    /// The plan of a new run, or the run that goes on with its own.
+    pub fn begin<P: PlanTable, K: Kind>(
+        &self,
+        flags: &impl Serialize,
+    ) -> Result<(Given<P>, Option<Resumption<P>>)> {
+        let resumed = self.resume.as_deref().map(Resumption::<P>::open::<K>).transpose()?;
+        let begun = resumed.as_ref().map(|resumed| (resumed.directory.path(), &resumed.plan));
+        Ok((self.plan.with(flags, begun)?, resumed))
+    }
+
+    /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where
+    /// the run is stored.
+    ///
+    /// # Errors
+    /// Whatever the work could not do, and an interruption, which says how the run goes on.
+    pub fn follow<K: Kind, T>(
+        &self,
+        epochs: usize,
+        mut directory: RunDirectory,
+        checkpoint: Option<&Checkpoint>,
+        mut more: Option<Box<dyn Observer<K> + Send>>,
+        work: impl FnOnce(&Control, &mut Observers<K>) -> Result<Ended<T>>,
+    ) -> Result<(T, PathBuf)>
+    where
+        RunDirectory: Observer<K>,
+        Progress: Observer<K>,
+    {
+        let interruption = match Interruption::watch() {
+            Ok(interruption) => interruption,
+            Err(error) => return Err(self.failed::<K>(directory, error)),
+        };
+        if let (Some(checkpoint), false) = (checkpoint, self.quiet || self.json) {
+            print(&going_on(directory.path(), checkpoint.progress.position, epochs))?;
+        }
+        let form = if self.json { Form::Json } else { Form::Text };
+        let mut progress = (!self.quiet).then(|| Progress::new(epochs, form));
+        // Stored before it is shown: whatever was seen can be found again.
+        let mut observers = Observers(vec![&mut directory]);
+        observers.0.extend(more.as_mut().map(|more| &mut **more as &mut (dyn Observer<K> + Send)));
+        observers.0.extend(progress.as_mut().map(|progress| progress as &mut (dyn Observer<K> + Send)));
+        let control = Control {
+            from: checkpoint,
+            every: (self.checkpoint_minutes > 0.0)
+                .then(|| Duration::from_secs_f64(60.0 * self.checkpoint_minutes)),
+            interrupted: Some(&|| interruption.signal() > 0),
+        };
+        let ended = work(&control, &mut observers);
+        drop(progress);
+        match ended {
+            Ok(Ended::Finished(result)) => Ok((result, directory.path().to_owned())),
+            Ok(Ended::Interrupted(position)) => {
+                let command = resume_command(K::NAME, directory.path());
+                let sentence = format!("interrupted {}; `{command}` goes on", behind(position));
+                Err(Error::Interrupted { signal: interruption.signal(), sentence })
+            }
+            Err(error) => Err(self.failed::<K>(directory, error)),
+        }
+    }
+
+    /// Says what is left of a run that failed; gives back why it did.
+    fn failed<K: Kind>(&self, directory: RunDirectory, error: Error) -> Error {
+        let (epochs, run) = (directory.epochs(), directory.path().to_owned());
+        let kept = directory.abandon();
+        if epochs > 0 && !self.quiet && !self.json {
+            let place = run.display();
+            // A loss that is no number comes again; a disk that was full may have room.
+            let way_on = match &error {
+                Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::NAME, &run)),
+                _ => String::new(),
+            };
+            // Why the run failed matters more than a failure to print this.
+            let _ = print(&format!("The run failed; epochs 1 to {epochs} are stored in {place}{way_on}.\n"));
+        }
+        error
+    }
+}
+
+fn going_on(run: &Path, position: Position, epochs: usize) -> String {
+    let run = run.display();
+    if position.epochs == epochs {
+        return format!("The run in {run} is complete: all {epochs} epochs are done.\n");
+    }
+    format!("The run in {run} goes on {}.\n", behind(position))
+}
+
+fn behind(Position { epochs, steps }: Position) -> String {
+    match (epochs, steps) {
+        (0, 0) => "before its first step".to_owned(),
+        (_, 0) => format!("after epoch {epochs}"),
+        _ => format!("after step {steps} of epoch {}", epochs + 1),
+    }
+}

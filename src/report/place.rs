@@ -1,0 +1,61 @@
+//! Where a run directory is made, and how it is unmade.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// What a run directory may find in its place.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    /// Nothing; a search that started in the same second owns what is there.
+    New,
+    /// Nothing or an empty directory.
+    NewOrEmpty,
+}
+
+/// The directories that were made for a run, so that a failure leaves nothing behind.
+#[derive(Default)]
+pub(super) struct Created {
+    directories: Vec<PathBuf>,
+}
+
+impl Created {
+    /// Creates the directory and what is missing above it.
+    pub fn run_directory(&mut self, path: &Path, place: Place) -> Result<()> {
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+            .collect();
+        for above in missing.into_iter().rev() {
+            match std::fs::create_dir(above) {
+                Ok(()) => self.directories.push(above.to_owned()),
+                Err(_) if above.is_dir() => {}
+                Err(source) => return Err(Error::io(above, source)),
+            }
+        }
+        let source = match std::fs::create_dir(path) {
+            Ok(()) => {
+                self.directories.push(path.to_owned());
+                return Ok(());
+            }
+            Err(source) => source,
+        };
+        if source.kind() != std::io::ErrorKind::AlreadyExists {
+            return Err(Error::io(path, source));
+        }
+        let reason = match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+            Ok(true) if place == Place::NewOrEmpty => return Ok(()),
+            Ok(_) => "it exists and is not empty",
+            Err(_) => "a file is in its place",
+        };
+        Err(Error::io(path, std::io::Error::new(source.kind(), reason)))
+    }
+
+    /// Removes what was created; a directory that someone has put something into stays.
+    pub fn undo(&self) {
+        for directory in self.directories.iter().rev() {
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A run directory whose run goes on.
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoints::{CHECKPOINTS, lock, newest, resume_command};
+use super::lines::count_lines;
+use super::run_directory::{ALPHAS, GENOTYPE, METRICS, PLAN, RunDirectory, load_genotype};
+use crate::files::read_text;
+use crate::plan::{Contradiction, PlanTable};
+use crate::run::{Checkpoint, Kind, Position};
+use crate::space::genotype::Genotype;
+use crate::{Error, Result};
+
+/// The longest plan that is read, in bytes.
+pub const MAX_PLAN: usize = 64 * 1024;
+
+/// A run that is to go on.
+pub struct Resumption<P> {
+    /// The plan that it was begun with.
+    pub plan: P,
+    /// What a training trains.
+    pub genotype: Option<Genotype>,
+    /// Where it goes on; at its start, if it was ended before it stored anything.
+    pub checkpoint: Option<Checkpoint>,
+    /// Its directory. Nothing in it is changed before the run starts.
+    pub directory: RunDirectory,
+}
+
+impl<P: PlanTable> Resumption<P> {
+    /// Opens a run directory, or the one of a checkpoint, for a run of kind `K`.
+    ///
+    /// # Errors
+    /// No such run or one of the other kind, a run that another process is writing, a checkpoint that cannot be read, or
+    /// a plan that was changed.
+    pub fn open<K: Kind>(given: &Path) -> Result<Self> {
+        let (run, named) = place(given)?;
+        check_kind::<K>(&run)?;
+        let lock = lock(&run)?;
+        let found = match named {
+            Some(path) => Some((path.clone(), Checkpoint::load(&path)?)),
+            None => newest(&run, K::NAME)?,
+        };
+        let place = run.join(PLAN);
+        let plan = P::from_toml(&read_text(&place, MAX_PLAN)?, &place)?;
+        let genotype = if K::NAME == "train" { Some(load_genotype(&run)?) } else { None };
+        match &found {
+            Some((path, checkpoint)) => check::<K>(&run, path, checkpoint, &plan, genotype.as_ref())?,
+            // An epoch is in the metrics just before its checkpoint is stored.
+            None if count_lines(&run.join(METRICS))? > 1 => {
+                let reason = format!("holds no checkpoint to go on from; they are in {CHECKPOINTS}");
+                return Err(Error::Format { path: run, reason });
+            }
+            None => {}
+        }
+        let checkpoint = found.map(|(_, checkpoint)| checkpoint);
+        let position = checkpoint.as_ref().map_or(Position::default(), |found| found.progress.position);
+        let directory = RunDirectory::reopen(run, lock, position)?;
+        Ok(Resumption { plan, genotype, checkpoint, directory })
+    }
+}
+
+/// The run directory, and the checkpoint if one is named.
+fn place(given: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    let fail = |reason: &str| Err(Error::Format { path: given.into(), reason: reason.to_owned() });
+    if given.is_dir() {
+        if !given.join(PLAN).is_file() {
+            return fail("is not a run directory: it holds no plan.toml");
+        }
+        return Ok((given.to_owned(), None));
+    }
+    if !given.exists() {
+        return fail("no such run directory or checkpoint");
+    }
+    let directory = given.parent().filter(|parent| parent.ends_with(CHECKPOINTS));
+    let Some(run) = directory.and_then(Path::parent) else {
+        return fail("is not a checkpoint in the directory of its run, RUN/checkpoints");
+    };
+    let run = if run.as_os_str().is_empty() { Path::new(".") } else { run };
+    Ok((run.to_owned(), Some(given.to_owned())))
+}
+
+/// Searches store alphas, trainings do not.
+fn check_kind<K: Kind>(run: &Path) -> Result<()> {
+    let found = if run.join(ALPHAS).is_dir() { "search" } else { "train" };
+    if found == K::NAME {
+        return Ok(());
+    }
+    let what = if found == "search" { "a search" } else { "a training" };
+    let command = resume_command(found, run);
+    Err(Error::Usage(format!(
+        "--resume: {} is the run of {what}; `{command}` goes on with it",
+        run.display()
+    )))
+}
+
+/// Refuses a checkpoint that plan and genotype of its run do not fit any more.
+fn check<K: Kind>(
+    run: &Path,
+    path: &Path,
+    checkpoint: &Checkpoint,
+    plan: &impl PlanTable,
+    genotype: Option<&Genotype>,
+) -> Result<()> {
+    let identity = &checkpoint.identity;
+    if identity.kind != K::NAME {
+        let reason = format!("is a checkpoint of darts {}, not of darts {}", identity.kind, K::NAME);
+        return Err(Error::Format { path: path.into(), reason });
+    }
+    let path = path.display();
+    if let Some(Contradiction { key, given, begun }) = identity.contradiction(plan)? {
+        let file = run.join(PLAN);
+        return Err(Error::Plan(format!(
+            "{}: {key} is {given}, and {path} was saved with {begun}; put it back, or begin anew with --plan",
+            file.display()
+        )));
+    }
+    if identity.genotype.as_ref() != genotype {
+        let file = run.join(GENOTYPE);
+        let reason = format!("is not the genotype that {path} was saved with");
+        return Err(Error::Format { path: file, reason });
+    }
+    Ok(())
+}

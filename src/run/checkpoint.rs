@@ -1,0 +1,258 @@
+//! The checkpoint: everything that the next step of a run depends on, as one safetensors file.
+//!
+//! Random numbers are addressed by seed, stream, epoch and step, and the learning rates follow from the epoch. So weights,
+//! running statistics, alphas, the vectors of the optimisers and the position in the data are all that changes from step
+//! to step; with them go the sums of the epoch that is under way, so that its metrics come out the same. What must not
+//! change, the plan, the genotype, the images and the device, goes with it to be compared.
+
+use std::path::Path;
+
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+
+use super::sum::Sum;
+use crate::data::Dataset;
+use crate::files::read_bounded;
+use crate::plan::{Contradiction, Device, PlanTable, contradiction};
+use crate::space::genotype::Genotype;
+use crate::tensor_file::{Format, Tensor, values};
+use crate::{Error, Result};
+
+const FORMAT: Format =
+    Format { key: "darts-checkpoint", version: 1, what: "a checkpoint", described: "the state of a run" };
+/// The most bytes of a checkpoint that is read: those of 500 million weights with their momentum.
+const MAX_FILE: usize = u32::MAX as usize;
+
+/// What determines a run: a checkpoint is of no use to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The command.
+    pub kind: String,
+    /// The plan as TOML.
+    pub plan: String,
+    /// The genotype that is trained.
+    pub genotype: Option<Genotype>,
+    /// The checksum of the data set.
+    pub data: u32,
+    /// The device, which was perhaps chosen automatically.
+    pub device: Device,
+}
+
+/// How far a run is: how many epochs are finished, and how many steps of the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Finished epochs.
+    pub epochs: usize,
+    /// Finished steps beyond them.
+    pub steps: usize,
+}
+
+/// The accuracies on the test images that a training ends with, or has so far, as fractions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// The best, and its epoch.
+    pub best: (f64, usize),
+    /// That of the last epoch.
+    pub last: f64,
+}
+
+/// What changes from step to step, but for the tensors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// How far the run is.
+    pub position: Position,
+    /// The training batches of the epoch that is under way.
+    pub train: Sum,
+    /// How long that epoch has taken so far, in seconds; 0 where none is under way.
+    pub seconds: f64,
+    /// What a training has reached; zeros in a search.
+    pub outcome: Outcome,
+}
+
+/// The state of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Which run it is of.
+    pub identity: Identity,
+    /// How far that is.
+    pub progress: Progress,
+    /// Its tensors by name.
+    pub tensors: Vec<(String, Vec<f32>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    identity: Identity,
+    progress: Progress,
+}
+
+impl Identity {
+    /// What determines a run of this kind on these images.
+    pub fn new(
+        kind: &str,
+        plan: &impl PlanTable,
+        genotype: Option<&Genotype>,
+        data: &Dataset,
+    ) -> Result<Self> {
+        Ok(Identity {
+            kind: kind.to_owned(),
+            plan: plan.to_toml()?,
+            genotype: genotype.cloned(),
+            data: data.checksum(),
+            device: plan.resolve_device()?,
+        })
+    }
+
+    /// The first key whose value in a plan is another than here.
+    pub fn contradiction(&self, plan: &impl PlanTable) -> Result<Option<Contradiction>> {
+        let begun = self.plan.parse().map_err(|error: toml::de::Error| Error::Plan(error.to_string()))?;
+        Ok(contradiction(&plan.to_table()?, &begun))
+    }
+
+    /// Refuses to go on as `self` from a checkpoint of another run; names what differs.
+    pub fn check(&self, begun: &Identity, plan: &impl PlanTable) -> Result<()> {
+        if self.kind != begun.kind {
+            return Err(Error::Plan(format!(
+                "the checkpoint is of a {}, not of a {}",
+                begun.kind, self.kind
+            )));
+        }
+        if let Some(Contradiction { key, given, begun }) = begun.contradiction(plan)? {
+            return Err(Error::Plan(format!("{key} is {given}, and the checkpoint was saved with {begun}")));
+        }
+        if self.genotype != begun.genotype {
+            return Err(Error::Genotype("it is another than the one of the checkpoint".into()));
+        }
+        if self.data != begun.data {
+            let reason = "these are other images than those that the run was begun with".to_owned();
+            return Err(Error::Data { path: plan.data().into(), reason });
+        }
+        if self.device != begun.device {
+            let name = |device| if device == Device::Cuda { "cuda" } else { "cpu" };
+            let (here, there) = (name(self.device), name(begun.device));
+            return Err(Error::Device(format!(
+                "device is {here} here, and the checkpoint was saved on {there}, whose results differ in their last bits"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Checkpoint {
+    /// The bytes of the file: the same for the same state.
+    pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, String> {
+        let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let tensor = |(name, values): &(String, Vec<f32>)| {
+            Tensor::new(name.as_str(), Dtype::F32, vec![values.len()], bytes(values))
+        };
+        let description = Description { identity: self.identity.clone(), progress: self.progress };
+        FORMAT.to_bytes(&description, &self.tensors.iter().map(tensor).collect::<Vec<_>>())
+    }
+
+    /// Reads the bytes of a file, whatever they are.
+    ///
+    /// # Errors
+    /// Bytes that are no checkpoint, are of another version, or have changed since they were written.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let (file, Description { identity, progress }) = FORMAT.read(bytes)?;
+        let mut names: Vec<String> = file.names().into_iter().map(str::to_owned).collect();
+        names.sort_unstable();
+        let read = |name: String| {
+            let shape = file.tensor(&name).map_err(|error| error.to_string())?.shape().to_vec();
+            let &[_] = &shape[..] else {
+                return Err(format!("tensor {name} has the shape {shape:?}; expected a vector"));
+            };
+            Ok((values(&file, &name, &shape)?, name))
+        };
+        let tensors = names.into_iter().map(read).map(|read| read.map(|(values, name)| (name, values)));
+        Ok(Checkpoint { identity, progress, tensors: tensors.collect::<std::result::Result<_, _>>()? })
+    }
+
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::from_bytes(&read_bounded(path, MAX_FILE)?)
+            .map_err(|reason| Error::Format { path: path.into(), reason })
+    }
+
+    /// The values of a tensor.
+    pub fn tensor(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.iter().find(|(own, _)| own == name).map(|(_, values)| &values[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::BatchResult;
+
+    fn checkpoint() -> Checkpoint {
+        let plan = crate::search::plan::Plan::default().to_toml().unwrap();
+        let genotype = crate::space::published::find("darts-v2").unwrap().genotype;
+        let mut train = Sum::default();
+        // Sums that no short decimal number is.
+        [0.1, 1.0 / 3.0, 2e-17].iter().for_each(|&loss| {
+            train.add(BatchResult { loss, first: 3.0, five: 5.0 }, 7);
+        });
+        Checkpoint {
+            identity: Identity {
+                kind: "train".into(),
+                plan,
+                genotype: Some(genotype),
+                data: 0xdead_beef,
+                device: Device::Cpu,
+            },
+            progress: Progress {
+                position: Position { epochs: 3, steps: 120 },
+                train,
+                seconds: 0.1 + 0.2,
+                outcome: Outcome { best: (359.0 / 360.0, 2), last: 1.0 / 7.0 },
+            },
+            tensors: vec![
+                ("momentum".into(), vec![f32::MIN_POSITIVE / 2.0, -0.0, f32::INFINITY]),
+                ("weights".into(), vec![0.1; 100]),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_to_the_last_bit() {
+        let (checkpoint, bytes) = (checkpoint(), checkpoint().to_bytes().unwrap());
+        let read = Checkpoint::from_bytes(&bytes).unwrap();
+        assert_eq!(read, checkpoint);
+        assert_eq!(read.tensor("momentum").unwrap()[1].to_bits(), (-0f32).to_bits());
+        assert!(read.to_bytes().unwrap() == bytes);
+    }
+
+    #[test]
+    fn no_bit_changes_unnoticed_and_nothing_may_be_missing() {
+        let bytes = checkpoint().to_bytes().unwrap();
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            assert!(Checkpoint::from_bytes(&changed).is_err(), "byte {place}");
+            assert!(Checkpoint::from_bytes(&bytes[..place]).is_err(), "{place} bytes");
+        }
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_refused() {
+        let refusal = |description: &serde_json::Value, tensor: Tensor| {
+            Checkpoint::from_bytes(&FORMAT.to_bytes(description, &[tensor]).unwrap()).unwrap_err()
+        };
+        let (vector, good) = (|shape| Tensor::new("x", Dtype::F32, shape, vec![0; 16]), checkpoint());
+        let mut description = serde_json::json!({ "identity": good.identity, "progress": good.progress });
+        assert!(refusal(&description, vector(vec![2, 2])).contains("expected a vector"));
+        let halves = Tensor::new("x", Dtype::F16, vec![8], vec![0; 16]);
+        assert!(refusal(&description, halves).contains("expected F32 of [8]"));
+        description["more"] = 1.into();
+        assert!(refusal(&description, vector(vec![4])).contains("unknown field `more`"));
+        assert!(refusal(&serde_json::json!({}), vector(vec![4])).contains("malformed"));
+        let model = Format { key: "darts", ..FORMAT }.to_bytes(&serde_json::json!({}), &[]).unwrap();
+        assert!(Checkpoint::from_bytes(&model).unwrap_err().contains("no description of the state of a run"));
+    }
+}

@@ -1,0 +1,260 @@
+//! The epochs of a run: steps, an evaluation, a record, a checkpoint; from the start or from where a checkpoint left off.
+
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{Checkpoint, Identity, Outcome, Position, Progress};
+use super::observer::{Kind, Observer, StepRecord, Timing};
+use super::sum::{BatchResult, Sum, check_finite};
+use crate::autograd::Tape;
+use crate::backend::{Backend, Span};
+use crate::{Error, Result};
+
+/// What the driver asks of a search or a training.
+pub trait Run {
+    /// Which of them it is.
+    type Kind: Kind;
+    /// Where it computes.
+    type Device: Backend<Scalar = f32>;
+
+    /// The network on its device.
+    fn tape(&mut self) -> &mut Tape<Self::Device>;
+    /// The vectors that the next step depends on, by name.
+    fn state(&self) -> Vec<(&'static str, Span)>;
+    /// Steps in an epoch.
+    fn steps_per_epoch(&self) -> usize;
+    /// Begins an epoch, counted from 1, behind so many of its steps.
+    fn start_epoch(&mut self, epoch: usize, steps: usize);
+    /// The next step of the epoch: its result, and how many images that is of.
+    fn step(&mut self) -> Result<(BatchResult, usize)>;
+    /// Begins the evaluation at the end of an epoch.
+    fn start_evaluation(&mut self);
+    /// The next batch of the evaluation, and how many of its images count.
+    fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>>;
+    /// What is evaluated, in words.
+    fn evaluated(&self) -> &'static str;
+    /// Ends an epoch: its record, and what it leaves.
+    fn finish_epoch(
+        &mut self,
+        epoch: usize,
+        train: &Sum,
+        evaluation: &Sum,
+    ) -> (<Self::Kind as Kind>::Record, <Self::Kind as Kind>::Product);
+    /// What a training has reached so far.
+    fn outcome(&mut self) -> Option<&mut Outcome> {
+        None
+    }
+}
+
+/// How a run is begun, and when it stores its state.
+#[derive(Clone, Copy, Default)]
+pub struct Control<'a> {
+    /// Where it goes on; at the start if there is none.
+    pub from: Option<&'a Checkpoint>,
+    /// How often the state is stored beside the ends of the epochs.
+    pub every: Option<Duration>,
+    /// Asked between steps and batches: whether to store the state and stop.
+    pub interrupted: Option<&'a (dyn Fn() -> bool + Sync)>,
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ended<T> {
+    /// All epochs are done.
+    Finished(T),
+    /// It was interrupted here, and its state is stored.
+    Interrupted(Position),
+}
+
+impl<T> Ended<T> {
+    /// The same end with another result.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Ended<U> {
+        match self {
+            Ended::Finished(result) => Ended::Finished(change(result)),
+            Ended::Interrupted(position) => Ended::Interrupted(position),
+        }
+    }
+}
+
+/// Goes through all epochs that are left.
+///
+/// # Errors
+/// A checkpoint that does not fit, a loss that is no longer a number, or whatever run and observer could not do.
+pub fn drive<R: Run>(
+    run: &mut R,
+    identity: Identity,
+    epochs: usize,
+    control: &Control,
+    observer: &mut (dyn Observer<R::Kind> + Send),
+) -> Result<Ended<()>> {
+    let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
+    let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
+    let now = Instant::now();
+    let mut driver = Driver {
+        run,
+        identity,
+        epochs,
+        control,
+        observer,
+        progress,
+        stored: control.from.map(|_| progress.position),
+        stored_at: now,
+        begun: now,
+        first: 0,
+        epoch_begun: now,
+    };
+    driver.restore()?;
+    let Position { epochs, steps } = driver.progress.position;
+    driver.first = epochs * driver.run.steps_per_epoch() + steps;
+    driver.epochs()
+}
+
+struct Driver<'a, R: Run> {
+    run: &'a mut R,
+    identity: Identity,
+    epochs: usize,
+    control: &'a Control<'a>,
+    observer: &'a mut (dyn Observer<R::Kind> + Send),
+    /// Its seconds are those before `epoch_begun`.
+    progress: Progress,
+    /// Where the state was last stored, and when.
+    stored: Option<Position>,
+    stored_at: Instant,
+    /// When the first step of this process began, and how many steps of the run came before it.
+    begun: Instant,
+    first: usize,
+    epoch_begun: Instant,
+}
+
+impl<R: Run> Driver<'_, R> {
+    fn epochs(&mut self) -> Result<Ended<()>> {
+        while self.progress.position.epochs < self.epochs {
+            if let Some(position) = self.epoch()? {
+                return Ok(Ended::Interrupted(position));
+            }
+        }
+        Ok(Ended::Finished(()))
+    }
+
+    /// What is left of an epoch. Where it was interrupted, if it was.
+    fn epoch(&mut self) -> Result<Option<Position>> {
+        self.epoch_begun = Instant::now();
+        let (epoch, steps) = (self.progress.position.epochs + 1, self.run.steps_per_epoch());
+        self.run.start_epoch(epoch, self.progress.position.steps);
+        while self.progress.position.steps < steps {
+            if self.interrupted() {
+                return self.store().map(Some);
+            }
+            self.step(epoch, steps)?;
+            if self.control.every.is_some_and(|time| self.stored_at.elapsed() >= time) {
+                self.store()?;
+            }
+        }
+        let trained = self.seconds();
+        let mut evaluation = Sum::default();
+        self.run.start_evaluation();
+        while let Some((result, images)) = self.run.evaluate()? {
+            evaluation.add(result, images);
+            if self.interrupted() {
+                // It is repeated from its start, and does not count as time of the steps.
+                (self.progress.seconds, self.epoch_begun) = (trained, Instant::now());
+                return self.store().map(Some);
+            }
+        }
+        let evaluated = self.run.evaluated();
+        check_finite(evaluation.loss(), || format!("the {evaluated} loss after epoch {epoch}"))?;
+        let (record, product) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
+        let images_per_second = self.progress.train.images() / trained;
+        let timing = Timing { epoch, images_per_second, seconds: self.seconds() };
+        self.observer.epoch(&record, &timing, &product)?;
+        let position = Position { epochs: epoch, steps: 0 };
+        self.progress = Progress { position, ..Progress::default() };
+        self.epoch_begun = Instant::now();
+        self.store()?;
+        Ok(None)
+    }
+
+    fn step(&mut self, epoch: usize, steps: usize) -> Result<()> {
+        let (result, images) = self.run.step()?;
+        self.progress.position.steps += 1;
+        let step = self.progress.position.steps;
+        check_finite(result.loss, || format!("the training loss of step {step} of epoch {epoch}"))?;
+        self.progress.train.add(result, images);
+        let train = &self.progress.train;
+        let done = (epoch - 1) * steps + step;
+        let (here, left) = ((done - self.first) as f64, (self.epochs * steps - done) as f64);
+        self.observer.step(&StepRecord {
+            epoch,
+            epochs: self.epochs,
+            step,
+            steps,
+            train_loss: train.loss(),
+            train_accuracy: train.accuracy(),
+            images_per_second: train.images() / self.seconds(),
+            seconds_left: self.begun.elapsed().as_secs_f64() / here * left,
+        })
+    }
+
+    /// How long the epoch has taken, before and after an interruption.
+    fn seconds(&self) -> f64 {
+        self.progress.seconds + self.epoch_begun.elapsed().as_secs_f64()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.control.interrupted.is_some_and(|interrupted| interrupted())
+    }
+
+    /// Stores the state, unless it is; says where that is.
+    fn store(&mut self) -> Result<Position> {
+        let position = self.progress.position;
+        if self.stored != Some(position) {
+            let checkpoint = self.checkpoint()?;
+            self.observer.checkpoint(&checkpoint)?;
+            self.stored = Some(position);
+        }
+        self.stored_at = Instant::now();
+        Ok(position)
+    }
+
+    fn checkpoint(&mut self) -> Result<Checkpoint> {
+        let spans = self.run.state();
+        let tape = self.run.tape();
+        let read = |&(name, span): &(&str, Span)| (name.to_owned(), tape.read(span));
+        let tensors = spans.iter().map(read).collect();
+        tape.status()?;
+        // At the end of an epoch nothing of the next has been done, and the time does not make the bytes differ.
+        let seconds = if self.progress.position.steps > 0 { self.seconds() } else { 0.0 };
+        let outcome = self.run.outcome().copied().unwrap_or_default();
+        let progress = Progress { seconds, outcome, ..self.progress };
+        Ok(Checkpoint { identity: self.identity.clone(), progress, tensors })
+    }
+
+    /// Puts the state of the checkpoint in place of the initial one.
+    fn restore(&mut self) -> Result<()> {
+        let Some(checkpoint) = self.control.from else { return Ok(()) };
+        let (Position { epochs, steps }, all) = (self.progress.position, self.run.steps_per_epoch());
+        let unfit = |reason: String| Err(Error::Plan(format!("the checkpoint does not fit: {reason}")));
+        if epochs > self.epochs || steps > all || (epochs == self.epochs && steps > 0) {
+            return unfit(format!(
+                "it is {steps} steps behind epoch {epochs}, of {} epochs of {all} steps",
+                self.epochs
+            ));
+        }
+        let spans = self.run.state();
+        if checkpoint.tensors.len() != spans.len() {
+            return unfit(format!("it holds {} tensors, not {}", checkpoint.tensors.len(), spans.len()));
+        }
+        for (name, span) in spans {
+            match checkpoint.tensor(name) {
+                Some(values) if values.len() == span.len => self.run.tape().backend().write(span, values),
+                Some(values) => {
+                    return unfit(format!("{name} has {} values, not {}", values.len(), span.len));
+                }
+                None => return unfit(format!("it holds no {name}")),
+            }
+        }
+        if let Some(outcome) = self.run.outcome() {
+            *outcome = checkpoint.progress.outcome;
+        }
+        self.run.tape().status()
+    }
+}

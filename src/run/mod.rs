@@ -1,0 +1,18 @@
+//! What a search and a training share: epochs of steps that can be interrupted at any step, and go on to the same bytes.
+//!
+//! Read in this order:
+//!
+//! 1. [`sum`]: the results of batches.
+//! 2. [`observer`]: what a run tells while it goes on.
+//! 3. [`checkpoint`]: everything that the next step depends on, as a file.
+//! 4. [`driver`]: the epochs.
+
+pub mod checkpoint;
+pub mod driver;
+pub mod observer;
+pub mod sum;
+
+pub use checkpoint::{Checkpoint, Identity, Outcome, Position};
+pub use driver::{Control, Ended, Run, drive};
+pub use observer::{Kind, Observer, Observers, StepRecord, Timing};
+pub use sum::{BatchResult, Sum, check_finite};

@@ -1,0 +1,10 @@
+//! Runs that are ended at any moment, by any means, go on to the bytes that they would have had.
+
+#[path = "../common/command.rs"]
+mod command;
+mod disk;
+mod killed;
+mod refusals;
+mod runs;
+mod signals;
+mod steps;

@@ -1,0 +1,160 @@
+//! Interruptions at every kind of position: before the first step, within an epoch, in an evaluation, between epochs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use darts::data::{Dataset, Reading, Source};
+use darts::plan::Device;
+use darts::run::{Checkpoint, Control, Ended, Kind, Observer, Position, StepRecord, Timing};
+use darts::search::plan::Order;
+use darts::space::published;
+use darts::{search, train};
+
+/// Keeps the last checkpoint, and all records as text.
+#[derive(Default)]
+struct Keep {
+    records: Vec<String>,
+    checkpoint: Option<Checkpoint>,
+    stored: usize,
+}
+
+impl<K: Kind> Observer<K> for Keep {
+    fn started(&mut self, _: &K::Facts) -> darts::Result<()> {
+        Ok(())
+    }
+
+    fn step(&mut self, record: &StepRecord) -> darts::Result<()> {
+        assert!(record.seconds_left >= 0.0 && record.images_per_second > 0.0);
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Product) -> darts::Result<()> {
+        assert!(timing.seconds > 0.0 && timing.images_per_second > 0.0);
+        self.records.push(serde_json::to_string(record).unwrap());
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> darts::Result<()> {
+        (self.checkpoint, self.stored) = (Some(checkpoint.clone()), self.stored + 1);
+        Ok(())
+    }
+}
+
+/// A run with this control, told to an observer; where it was interrupted.
+type Go<'a> = dyn Fn(&Control, &mut Keep) -> darts::Result<Option<Position>> + 'a;
+
+fn interrupted<T>(ended: Ended<T>) -> Option<Position> {
+    match ended {
+        Ended::Finished(_) => None,
+        Ended::Interrupted(position) => Some(position),
+    }
+}
+
+/// Interrupts a run again and again: first after it has asked so many times whether it is to go on, then once more each
+/// time, for an evaluation is repeated from its start.
+fn interrupts(go: &Go, patience: usize) -> (Keep, Vec<Position>) {
+    let (mut keep, mut positions) = (Keep::default(), Vec::new());
+    loop {
+        let asked = AtomicUsize::new(0);
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) + 1 >= patience + positions.len();
+        // Through its bytes, as in a file.
+        let bytes = keep.checkpoint.take().map(|checkpoint| checkpoint.to_bytes().unwrap());
+        let from = bytes.as_ref().map(|bytes| Checkpoint::from_bytes(bytes).unwrap());
+        keep.checkpoint = from.clone();
+        let control = Control { from: from.as_ref(), interrupted: Some(&stop), every: None };
+        match go(&control, &mut keep).unwrap() {
+            Some(position) => positions.push(position),
+            None => return (keep, positions),
+        }
+    }
+}
+
+fn check(go: &Go, steps: usize) {
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    let expected = whole.checkpoint.unwrap();
+    assert_eq!(expected.progress.position.steps, 0);
+    let mut seen = Vec::new();
+    for patience in [2, 3, 7, 10, steps + 1, steps + 2, steps + 5] {
+        let (keep, positions) = interrupts(go, patience);
+        assert_eq!(keep.records, whole.records, "patience {patience}");
+        let found = keep.checkpoint.unwrap();
+        assert!(found.to_bytes().unwrap() == expected.to_bytes().unwrap(), "patience {patience}");
+        seen.extend(positions);
+    }
+    let some = |so: &dyn Fn(&Position) -> bool| assert!(seen.iter().any(so), "{seen:?}");
+    some(&|position| position.epochs == 0 && position.steps > 0);
+    some(&|position| position.epochs > 0 && (1..steps).contains(&position.steps));
+    some(&|position| position.epochs > 0 && position.steps == 0);
+    some(&|position| position.steps == steps);
+
+    // Before the first step; and a checkpoint after each.
+    let mut keep = Keep::default();
+    let control = Control { interrupted: Some(&|| true), ..Control::default() };
+    assert_eq!(go(&control, &mut keep).unwrap(), Some(Position::default()));
+    let first = keep.checkpoint.take().unwrap();
+    let every = Some(std::time::Duration::ZERO);
+    assert_eq!(go(&Control { from: Some(&first), every, interrupted: None }, &mut keep).unwrap(), None);
+    assert_eq!((keep.stored, &keep.records), (1 + 2 * (steps + 1), &whole.records));
+
+    // Checkpoints that do not fit.
+    let refusal = |change: &dyn Fn(&mut Checkpoint)| {
+        let mut changed = expected.clone();
+        changed.progress.position = Position { epochs: 1, steps: 0 };
+        change(&mut changed);
+        let control = Control { from: Some(&changed), ..Control::default() };
+        go(&control, &mut Keep::default()).unwrap_err().to_string()
+    };
+    assert!(refusal(&|c| c.tensors[0].1.truncate(3)).contains("values, not"));
+    assert!(refusal(&|c| c.tensors.truncate(1)).contains("tensors, not"));
+    assert!(refusal(&|c| c.tensors[0].0 = "others".into()).contains("it holds no"));
+    assert!(refusal(&|c| c.progress.position.epochs = usize::MAX).contains("does not fit"));
+    assert!(refusal(&|c| c.progress.position.steps = steps + 1).contains("does not fit"));
+    assert!(refusal(&|c| c.progress.position = Position { epochs: 2, steps: 1 }).contains("does not fit"));
+    assert!(refusal(&|c| c.identity.kind = "other".into()).contains("of a other"));
+    assert!(refusal(&|c| c.identity.data ^= 1).contains("other images"));
+    assert!(refusal(&|c| c.identity.device = Device::Cuda).contains("device is cpu here"));
+    assert!(
+        refusal(&|c| c.identity.plan = c.identity.plan.replace("cells = 3", "cells = 4"))
+            .contains("cells is 3")
+    );
+}
+
+fn digits() -> Dataset {
+    Source::Digits.load(0, &Reading::default(), &()).unwrap()
+}
+
+#[test]
+fn a_search_goes_on_from_any_position() {
+    for order in [Order::First, Order::Second] {
+        let plan = search::plan::Plan {
+            order,
+            epochs: 2,
+            init_channels: 1,
+            nodes: 1,
+            batch_size: 100,
+            threads: 1,
+            device: Device::Cpu,
+            ..Default::default()
+        };
+        check(&|control, keep| search::run::run_with(&plan, digits(), control, keep).map(interrupted), 7);
+    }
+}
+
+#[test]
+fn a_training_goes_on_from_any_position() {
+    let genotype = published::find("pc-darts").unwrap().genotype;
+    let plan = train::plan::Plan {
+        epochs: 2,
+        init_channels: 1,
+        cells: 3,
+        drop_path: 0.5,
+        batch_size: 200,
+        threads: 1,
+        device: Device::Cpu,
+        ..Default::default()
+    };
+    check(
+        &|control, keep| train::run::run_with(&plan, &genotype, digits(), control, keep).map(interrupted),
+        7,
+    );
+}
