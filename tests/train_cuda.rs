@@ -91,3 +91,45 @@ fn a_model_gives_the_same_probabilities_on_the_gpu() {
     }
     assert_ne!(cpu, gpu, "the CPU was used");
 }
+
+/// What is refused ends with one sentence, and leaves nothing.
+fn refused(library: &str, directory: &Path, arguments: &str, memory: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
+    command.args(["train", "--device", "cuda", "--out", "refused"]).args(arguments.split(' '));
+    command.env("LD_LIBRARY_PATH", library).env("CUDA_EMU_MEM_GIB", memory).current_dir(directory);
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!directory.join("refused").exists() && said.trim().lines().count() == 1, "{said}");
+    said
+}
+
+#[test]
+fn a_training_that_does_not_fit_is_told_what_does() {
+    let (library, emulated) = match driver() {
+        Ok(driver) => driver,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let here = tempfile::tempdir().unwrap();
+    // 33 nodes' worth of operations that all read one input: more than a kernel's table holds.
+    let cell = |edges: usize| {
+        let nodes: Vec<String> = (0..edges).map(|_| "[\"skip_connect\",0]".to_owned()).collect();
+        format!("[{}]", nodes.join(","))
+    };
+    let wide =
+        format!("{{\"normal\":{0},\"normal_concat\":[2],\"reduce\":{0},\"reduce_concat\":[2]}}", cell(40));
+    std::fs::write(here.path().join("wide.json"), wide).unwrap();
+    let said = refused(&library, here.path(), "wide.json", "16");
+    assert!(said.contains("42 values at once") && said.contains("--device cpu"), "{said}");
+    if !emulated {
+        return println!("skipped the rest: only the emulator can be given little memory");
+    }
+    let said = refused(&library, here.path(), "darts-v2 --batch-size 1024 --init-channels 64", "0.1");
+    let fits: usize = said
+        .trim()
+        .rsplit(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("{said}"));
+    assert!(said.contains("the largest --batch-size that fits is") && (1..1024).contains(&fits), "{said}");
+}

@@ -2,17 +2,22 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`sum`]: the results of batches.
+//! 1. [`input`]: what a step is given; [`sum`]: the results of batches.
 //! 2. [`observer`]: what a run tells while it goes on.
 //! 3. [`checkpoint`]: everything that the next step depends on, as a file.
-//! 4. [`driver`]: the epochs.
+//! 4. [`fit`]: whether a run fits the memory of its device.
+//! 5. [`driver`]: the epochs.
 
 pub mod checkpoint;
 pub mod driver;
+pub mod fit;
+pub mod input;
 pub mod observer;
 pub mod sum;
 
 pub use checkpoint::{Checkpoint, Identity, Outcome, Position};
 pub use driver::{Control, Ended, Run, drive};
+pub use fit::{Fit, Fitted, fit};
+pub use input::{BatchView, Input};
 pub use observer::{Kind, Observer, Observers, StepRecord, Timing};
 pub use sum::{BatchResult, Sum, check_finite};

@@ -74,5 +74,6 @@ pub fn check_finite(loss: f64, what: impl FnOnce() -> String) -> Result<()> {
     if loss.is_finite() {
         return Ok(());
     }
-    Err(Error::Diverged(format!("{} is {loss}; lower --weight-lr or --gradient-clip", what())))
+    let advice = "lower --weight-lr or --gradient-clip; where --precision is f16, bf16 holds larger values";
+    Err(Error::Diverged(format!("{} is {loss}; {advice}", what())))
 }

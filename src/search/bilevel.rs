@@ -8,9 +8,10 @@ use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSp
 use super::plan::{Order, Plan};
 use crate::Result;
 use crate::autograd::{Recorder, Tape, measure};
-use crate::backend::{Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Span, Work};
-use crate::data::Batch;
-use crate::run::BatchResult;
+use crate::backend::{
+    Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
+};
+use crate::run::{BatchResult, BatchView, Fit, Input};
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,
@@ -55,58 +56,6 @@ impl From<&Plan> for BilevelSettings {
     }
 }
 
-/// Images `[n][h][w][c]` and their classes.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchView<'a, T> {
-    /// Pixels.
-    pub images: &'a [T],
-    /// Classes.
-    pub labels: &'a [u32],
-}
-
-/// A batch, painted, or as the device paints it from the data set that it holds.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a, T> {
-    /// Images and classes.
-    Painted(BatchView<'a, T>),
-    /// Which images, how they are shown, and their classes.
-    Placed(&'a [PlacedImage]),
-}
-
-impl<'a> From<&'a Batch> for Input<'a, f32> {
-    fn from(batch: &'a Batch) -> Self {
-        match &batch.placements[..] {
-            [] => Input::Painted(BatchView { images: &batch.images, labels: &batch.labels }),
-            placements => Input::Placed(placements),
-        }
-    }
-}
-
-impl<'a, T> From<BatchView<'a, T>> for Input<'a, T> {
-    fn from(batch: BatchView<'a, T>) -> Self {
-        Input::Painted(batch)
-    }
-}
-
-impl<T> Input<'_, T> {
-    /// Number of images.
-    fn len(&self) -> usize {
-        match self {
-            Input::Painted(batch) => batch.labels.len(),
-            Input::Placed(placements) => placements.len(),
-        }
-    }
-
-    /// The class of an image.
-    fn label(&self, index: usize) -> usize {
-        let label = match self {
-            Input::Painted(batch) => batch.labels[index],
-            Input::Placed(placements) => placements[index].label,
-        };
-        label as usize
-    }
-}
-
 /// Where the optimisers and the second order keep their vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct BilevelSpans {
@@ -140,6 +89,51 @@ impl<B: Backend> AsMut<Tape<B>> for Bilevel<B> {
     }
 }
 
+impl<B: Backend> Fit for Bilevel<B> {
+    type Device = B;
+
+    fn tape(&mut self) -> &mut Tape<B> {
+        &mut self.tape
+    }
+
+    fn images(&self) -> Shape {
+        self.supernet.shape.images
+    }
+
+    fn with_images(self, images: Shape) -> Result<Self> {
+        let shape = SupernetShape { images, ..self.supernet.shape };
+        Bilevel::record(self.tape.into_backend(), shape, self.settings)
+    }
+
+    fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
+        let images = self.supernet.shape.images;
+        let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
+        let placements = vec![PlacedImage::default(); images.n as usize];
+        let batch = match painted_by_device {
+            true => Input::Placed(&placements),
+            false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
+        };
+        let step = measure(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
+        // The last dry run is the one that counts for the memory.
+        let all = |bilevel: &mut Self| {
+            bilevel.step(batch, batch, 0.0)?;
+            bilevel.evaluate(batch, 1).map(drop)
+        };
+        measure(self, all)?;
+        self.steps = 0;
+        Ok(step)
+    }
+
+    fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
+        self.tape.reserve()?;
+        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
+            painter.hold(images)?;
+        }
+        self.restart(seed);
+        self.tape.status()
+    }
+}
+
 impl<B: Backend> Bilevel<B> {
     /// Records the supernet, takes the memory, and sets weights, running statistics and alphas to their initial values
     /// for `seed`.
@@ -165,37 +159,6 @@ impl<B: Backend> Bilevel<B> {
             second_order,
         };
         Ok(Bilevel { tape: recorder.lay_out(backend), supernet, spans, settings, steps: 0 })
-    }
-
-    /// A dry run of all that a search does, from batches that the device paints or not: what it takes is known, and what
-    /// a step launches is returned.
-    pub fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
-        let images = self.supernet.shape.images;
-        let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
-        let placements = vec![PlacedImage::default(); images.n as usize];
-        let batch = match painted_by_device {
-            true => Input::Placed(&placements),
-            false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
-        };
-        let step = measure(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
-        // The last dry run is the one that counts for the memory.
-        let all = |bilevel: &mut Self| {
-            bilevel.step(batch, batch, 0.0)?;
-            bilevel.evaluate(batch, 1).map(drop)
-        };
-        measure(self, all)?;
-        self.steps = 0;
-        Ok(step)
-    }
-
-    /// Takes the memory, and the data set where the device shall paint, and sets everything to its start for `seed`.
-    pub fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
-        self.tape.reserve()?;
-        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
-            painter.hold(images)?;
-        }
-        self.restart(seed);
-        self.tape.status()
     }
 
     /// Sets everything to its start for `seed`.
@@ -306,9 +269,9 @@ impl<B: Backend> Bilevel<B> {
         images: usize,
     ) -> Result<BatchResult> {
         let batch = batch.into();
-        self.load(batch)?;
+        batch.load(&mut self.tape, self.supernet.images)?;
         self.tape.forward(Mode::Inference);
-        if images == batch.len() {
+        if images == batch.count() {
             return self.checked_result();
         }
         // The last batch of a pass is filled up with images that do not count.
@@ -325,7 +288,7 @@ impl<B: Backend> Bilevel<B> {
         mode: Mode,
         weights: bool,
     ) -> Result<()> {
-        self.load(batch.into())?;
+        batch.into().load(&mut self.tape, self.supernet.images)?;
         self.tape.differentiate(mode, weights);
         Ok(())
     }
@@ -342,17 +305,6 @@ impl<B: Backend> Bilevel<B> {
         let result = self.result();
         self.tape.status()?;
         Ok(result)
-    }
-
-    fn load(&mut self, batch: Input<B::Scalar>) -> Result<()> {
-        match batch {
-            Input::Placed(placements) => self.tape.paint_value(self.supernet.images, placements),
-            Input::Painted(batch) => {
-                self.tape.write_value(self.supernet.images, batch.images)?;
-                self.tape.backend().write_labels(batch.labels);
-                Ok(())
-            }
-        }
     }
 
     /// The look-ahead step of the second order.

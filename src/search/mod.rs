@@ -7,15 +7,14 @@
 //! 3. [`plan`]: everything that determines a search, checked before any work starts.
 //! 4. [`observer`]: what a search tells while it runs.
 //! 5. [`schedule`]: the learning rate of the weights.
-//! 6. [`fit`]: whether a search fits the memory of its device.
-//! 7. [`run`]: epochs over a data set.
+//! 6. [`run`]: epochs over a data set.
 
 pub mod bilevel;
-pub mod fit;
 pub mod hypergradient;
 pub mod observer;
 pub mod plan;
 pub mod run;
 pub mod schedule;
 
-pub use bilevel::{BatchView, Bilevel, BilevelSettings, Input};
+pub use crate::run::{BatchView, Input};
+pub use bilevel::{Bilevel, BilevelSettings};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::bilevel::Bilevel;
-use super::fit::{Fitted, fit};
 use super::observer::{self, EpochRecord, Facts, Observer};
 use super::plan::Plan;
 use super::schedule::cosine;
@@ -14,7 +13,7 @@ use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::plan::Device;
 use crate::random::Stream;
-use crate::run::{BatchResult, Control, Ended, Identity, Kind, Run, Sum, drive};
+use crate::run::{BatchResult, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropy, skip_connections};
@@ -98,8 +97,8 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
             mean: &normalisation.mean,
             deviation: &normalisation.deviation,
         };
-        let Fitted { bilevel, work, peak_bytes, paints } =
-            fit(backend, shape, plan.into(), &bytes, plan.seed)?;
+        let bilevel = Bilevel::record(backend, shape, plan.into())?;
+        let Fitted { subject: bilevel, work, peak_bytes, paints } = fit(bilevel, &bytes, plan.seed)?;
         // A device that paints is told which images; else the loaders paint.
         let prepared = |loader: Loader| if paints { loader.unpainted() } else { loader };
         let loader = |indices: &[u32], order| {

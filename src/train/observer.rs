@@ -13,7 +13,8 @@ pub struct Facts {
     pub weights: usize,
     /// Weights of the auxiliary head.
     pub auxiliary_weights: usize,
-    /// The memory of all tensors, in bytes; known before the first step, and constant.
+    /// All memory that the training takes of the device, in bytes: known before the first step, and constant. On a GPU that
+    /// is tensors, scratch, labels and the data set; on the processor the tensors.
     pub peak_bytes: usize,
     /// The device, in words.
     pub device: String,

@@ -9,13 +9,12 @@ use super::trainer::Trainer;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Shape, Span, cuda};
+use crate::backend::{Backend, ImageBytes, Shape, Span, cuda};
 use crate::data::{Batch, Dataset, Loader};
 use crate::plan::Device;
 use crate::random::Stream;
 pub use crate::run::Outcome;
-use crate::run::{BatchResult, Control, Ended, Identity, Kind, Run, Sum, drive};
-use crate::search::BatchView;
+use crate::run::{BatchResult, BatchView, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
 use crate::search::schedule::cosine;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -72,6 +71,7 @@ struct Training<'a, B: Backend<Scalar = f32>> {
     /// The test images as they are, in order.
     test: Loader,
     images: [usize; 2],
+    peak_bytes: usize,
     description: Description,
     outcome: Outcome,
     weight_lr: f64,
@@ -96,19 +96,30 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
             rectified: false,
         };
         let images = [train.count(), test.count()];
+        let bytes = ImageBytes {
+            pixels: &train.pixels,
+            shape: Shape::new(images[0], train.height, train.width, train.channels),
+            mean: &normalisation.mean,
+            deviation: &normalisation.deviation,
+        };
+        let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
+        let Fitted { subject: trainer, peak_bytes, paints, .. } = fit(trainer, &bytes, plan.seed)?;
         let all = |count: usize| (0..count as u32).collect::<Vec<_>>();
+        let train = Loader::new(
+            train,
+            normalisation.clone(),
+            plan.augmentation(),
+            all(images[0]),
+            plan.batch_size,
+            plan.seed,
+            Stream::TrainOrder,
+        )?;
         Ok(Training {
-            train: Loader::new(
-                train,
-                normalisation.clone(),
-                plan.augmentation(),
-                all(images[0]),
-                plan.batch_size,
-                plan.seed,
-                Stream::TrainOrder,
-            )?,
+            // A device that paints is told which images; else the loader paints.
+            train: if paints { train.unpainted() } else { train },
             test: Loader::sequential(test, normalisation, all(images[1]), plan.batch_size)?,
-            trainer: Trainer::new(backend, genotype, shape, plan.into(), plan.seed)?,
+            trainer,
+            peak_bytes,
             plan,
             images,
             description,
@@ -124,7 +135,7 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
         Facts {
             weights: weights - auxiliary_weights,
             auxiliary_weights,
-            peak_bytes: self.trainer.tape.peak_bytes(),
+            peak_bytes: self.peak_bytes,
             device,
             threads,
             train_images: self.images[0],
@@ -184,7 +195,7 @@ impl<B: Backend<Scalar = f32>> Run for Training<'_, B> {
         let Some(batch) = self.train.next_batch() else {
             unreachable!("there is a batch for each step");
         };
-        let result = self.trainer.step(view(batch), self.weight_lr, self.drop_path)?;
+        let result = self.trainer.step(batch, self.weight_lr, self.drop_path)?;
         Ok((result, self.plan.batch_size))
     }
 

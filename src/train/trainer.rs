@@ -5,10 +5,9 @@ use rand::RngExt;
 use super::plan::Plan;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, measure};
-use crate::backend::{Backend, GradientDescent, Mode, Scalar, Span};
+use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
 use crate::random::{Stream, generator};
-use crate::run::BatchResult;
-use crate::search::BatchView;
+use crate::run::{BatchResult, BatchView, Fit, Input};
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 
@@ -39,6 +38,7 @@ pub struct Trainer<B: Backend> {
     pub tape: Tape<B>,
     /// Where its parts lie.
     pub network: Network,
+    genotype: Genotype,
     settings: TrainerSettings,
     momentum: Span,
     gradient_norm: Span,
@@ -55,48 +55,43 @@ impl<B: Backend> AsMut<Tape<B>> for Trainer<B> {
     }
 }
 
-impl<B: Backend> Trainer<B> {
-    /// Records the network of a genotype and sets weights and running statistics to their initial values for `seed`.
-    pub fn new(
-        backend: B,
-        genotype: &Genotype,
-        shape: NetworkShape,
-        settings: TrainerSettings,
-        seed: u64,
-    ) -> Result<Self> {
-        genotype.check_operands(backend.most_operands())?;
-        let mut recorder = Recorder::new();
-        let network = Network::record(&mut recorder, genotype, shape)?;
-        let momentum = recorder.span(network.spans.weights.len);
-        let gradient_norm = recorder.span(1);
-        let factors = vec![B::Scalar::of(1.0); network.drop_path.map_or(0, |span| span.len)];
-        let tape = recorder.lay_out(backend);
-        let mut trainer = Trainer {
-            tape,
-            network,
-            settings,
-            momentum,
-            gradient_norm,
-            seed,
-            steps: 0,
-            factors,
-            dropping: true,
-        };
-        trainer.start(seed)?;
-        Ok(trainer)
+impl<B: Backend> Fit for Trainer<B> {
+    type Device = B;
+
+    fn tape(&mut self) -> &mut Tape<B> {
+        &mut self.tape
     }
 
-    /// Takes the memory that a dry run asks for, and sets everything to its start.
-    fn start(&mut self, seed: u64) -> Result<()> {
-        let shape = self.network.shape.images;
-        let (images, labels) = (vec![B::Scalar::default(); shape.len()], vec![0; shape.n as usize]);
-        let batch = BatchView { images: &images, labels: &labels };
+    fn images(&self) -> Shape {
+        self.network.shape.images
+    }
+
+    fn with_images(self, images: Shape) -> Result<Self> {
+        let shape = NetworkShape { images, ..self.network.shape };
+        Trainer::record(self.tape.into_backend(), &self.genotype, shape, self.settings)
+    }
+
+    fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
+        let images = self.network.shape.images;
+        let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
+        let placements = vec![PlacedImage::default(); images.n as usize];
+        let tested = BatchView { images: &pixels, labels: &labels };
+        let batch = if painted_by_device { Input::Placed(&placements) } else { Input::Painted(tested) };
+        let step = measure(self, |trainer| trainer.step(batch, 0.0, 0.5).map(drop))?;
+        // The last dry run is the one that counts for the memory.
         measure(self, |trainer| {
             trainer.step(batch, 0.0, 0.5)?;
-            trainer.evaluate(batch, 1).map(drop)
+            trainer.evaluate(tested, 1).map(drop)
         })?;
+        Ok(step)
+    }
+
+    fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
         self.tape.reserve()?;
-        (self.steps, self.dropping) = (0, true);
+        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
+            painter.hold(images)?;
+        }
+        (self.seed, self.steps, self.dropping) = (seed, 0, true);
         let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
         let (spans, backend) = (self.network.spans, self.tape.backend());
         backend.write(spans.weights, &cast(self.network.parameters.initial(seed)));
@@ -104,12 +99,61 @@ impl<B: Backend> Trainer<B> {
         self.keep_all();
         self.tape.status()
     }
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Records the network of a genotype, takes the memory, and sets weights and running statistics to their initial values
+    /// for `seed`.
+    pub fn new(
+        backend: B,
+        genotype: &Genotype,
+        shape: NetworkShape,
+        settings: TrainerSettings,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut trainer = Self::record(backend, genotype, shape, settings)?;
+        trainer.measure(false)?;
+        trainer.start(None, seed)?;
+        Ok(trainer)
+    }
+
+    /// Records the network; takes no memory of the device yet.
+    pub fn record(
+        backend: B,
+        genotype: &Genotype,
+        shape: NetworkShape,
+        settings: TrainerSettings,
+    ) -> Result<Self> {
+        genotype.check_operands(backend.most_operands())?;
+        let mut recorder = Recorder::new();
+        let network = Network::record(&mut recorder, genotype, shape)?;
+        let momentum = recorder.span(network.spans.weights.len);
+        let gradient_norm = recorder.span(1);
+        let factors = vec![B::Scalar::of(1.0); network.drop_path.map_or(0, |span| span.len)];
+        Ok(Trainer {
+            tape: recorder.lay_out(backend),
+            network,
+            genotype: genotype.clone(),
+            settings,
+            momentum,
+            gradient_norm,
+            seed: 0,
+            steps: 0,
+            factors,
+            dropping: true,
+        })
+    }
 
     /// A step of the weights; branches are dropped with this probability. Returns the batch's result, whose loss is
     /// the sum that is minimised.
-    pub fn step(&mut self, batch: BatchView<B::Scalar>, rate: f64, dropped: f64) -> Result<BatchResult> {
+    pub fn step<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        rate: f64,
+        dropped: f64,
+    ) -> Result<BatchResult> {
         self.drop_branches(dropped);
-        self.load(batch)?;
+        batch.into().load(&mut self.tape, self.network.images)?;
         self.tape.differentiate(Mode::Train, true);
         let step = GradientDescent {
             weights: self.network.spans.weights,
@@ -142,7 +186,7 @@ impl<B: Backend> Trainer<B> {
     /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.
     pub fn logits(&mut self, batch: BatchView<B::Scalar>) -> Result<Vec<B::Scalar>> {
         self.keep_all();
-        self.load(batch)?;
+        Input::Painted(batch).load(&mut self.tape, self.network.images)?;
         self.tape.forward(Mode::Inference);
         let logits = self.tape.read_value(self.network.logits);
         self.tape.status()?;
@@ -170,12 +214,6 @@ impl<B: Backend> Trainer<B> {
         self.tape.read_into(span, &mut values);
         let [loss, first, five] = values.map(Scalar::wide);
         BatchResult { loss, first, five }
-    }
-
-    fn load(&mut self, batch: BatchView<B::Scalar>) -> Result<()> {
-        self.tape.write_value(self.network.images, batch.images)?;
-        self.tape.backend().write_labels(batch.labels);
-        Ok(())
     }
 
     /// Draws the factors of the next step: 0 for a dropped branch of an image, else what makes up for the others.
