@@ -1,7 +1,7 @@
 //! Batch norm on the tape. It is no operator of its own: it belongs to the value in front of it, whose
 //! readers apply `scale * x + shift`. Nothing normalised is ever stored.
 
-use super::tape::{Phase, Recorder, Value, Values, Weight};
+use super::recorder::{Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
     Backend, BatchNorm, BatchNormGradient, BatchNormReduce, BatchNormTerm, Cotangent, Mode, Norm, Shape,
     Slot, Span, Sums, Target, Term,

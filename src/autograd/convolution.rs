@@ -1,7 +1,7 @@
 //! Dense convolution: of the images, which need no gradient (the stem), and behind a ReLU (the auxiliary head).
 
 use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
-use super::tape::{Operator, Phase, Recorder, Value, Values, Weight};
+use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{Backend, Convolution, ConvolutionGradient, Mode, Shape, Slot, Target};
 use crate::{Error, Result};
 

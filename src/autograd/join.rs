@@ -4,7 +4,7 @@
 //! Saves the branches, for the sums of their batch norms.
 
 use super::batch_norm::visit_target;
-use super::tape::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{Backend, Join, JoinBranch, JoinBranchGradient, JoinGradient, Mode, Slot, Span, Target};
 use crate::{Error, Result};
 

@@ -1,7 +1,7 @@
 //! From the last feature maps to the loss: global average pooling, classifier, cross-entropy.
 
 use super::batch_norm::visit_target;
-use super::tape::{Operator, Phase, Recorder, Value, Values, Weight};
+use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
     Backend, CrossEntropy, GlobalPool, GlobalPoolGradient, Linear, LinearGradient, Mode, Shape, Slot, Span,
     Target,

@@ -3,7 +3,7 @@
 //! backward replay begins, and the gradients of weights and alphas, which are kept in the accumulation type, are divided
 //! where it ends. All of the backward replay in between is linear in the gradient of the loss.
 
-use super::tape::{Operator, Phase, Recorder, Values};
+use super::recorder::{Operator, Phase, Recorder, Values};
 use crate::backend::{Backend, Mode, Slot, Span, Target};
 
 struct UnscaleStep {

@@ -5,7 +5,7 @@
 //! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums, and the
 //! backward of all batch norms that wait for nothing else is one call.
 
-use super::tape::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
     Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax,
     SoftmaxGradient, Span, Sums, Target,

@@ -2,7 +2,8 @@
 //!
 //! Shapes never change within a run, so everything is decided when the recording ends: the order of
 //! operators, where each value and gradient lies in memory, and who adds to which gradient first.
-//! A step then only calls kernels. Read [`tape`] first, then one operator, for example [`separable`].
+//! A step then only calls kernels. Read [`recorder`] and [`tape`] first, then one operator, for example
+//! [`separable`].
 
 pub mod batch_norm;
 pub mod convolution;
@@ -13,6 +14,7 @@ pub mod memory;
 pub mod mixed;
 pub mod pointwise;
 pub mod pool;
+pub mod recorder;
 pub mod separable;
 pub mod tape;
 pub mod window_pool;
@@ -20,6 +22,7 @@ pub mod window_pool;
 pub use batch_norm::NormParameters;
 pub use loss::Loss;
 pub use mixed::MixingWeights;
+pub use recorder::{Operator, Phase, Recorder, Value, Weight};
 pub use separable::SeparableParameters;
-pub use tape::{Operator, OperatorTime, Phase, Recorder, Tape, Value, Weight, measure};
+pub use tape::{OperatorTime, Tape, measure};
 pub use window_pool::Window;

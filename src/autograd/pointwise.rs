@@ -3,7 +3,7 @@
 //! The concatenation is never made: the matrix product is a sum over the inputs. Saves inputs and output.
 
 use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
-use super::tape::{Operator, Phase, Recorder, Value, Values, Weight};
+use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{Backend, Mode, Pointwise, PointwiseGradient, Shape, Slot, Target};
 use crate::{Error, Result};
 

@@ -2,7 +2,7 @@
 //! leaves it, so they are computed once a state. Saves the input and both results.
 
 use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
-use super::tape::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{Backend, Mode, Pool, PoolGradient, Slot, Target};
 
 struct Step {

@@ -4,7 +4,7 @@
 //! keeping them would double the memory of the search.
 
 use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
-use super::tape::{Operator, Phase, Recorder, Value, Values, Weight};
+use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
     Backend, Mode, Separable, SeparableBranch, SeparableBranchGradient, SeparableGradient, SeparableSource,
     SeparableSourceGradient, Slot, Target,

@@ -2,7 +2,7 @@
 //! head. Saves the input.
 
 use super::batch_norm::visit_target;
-use super::tape::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{Backend, Mode, PoolKind, Slot, Target, WindowPool, WindowPoolGradient};
 use crate::{Error, Result};
 

@@ -5,7 +5,7 @@
 //! 1. [`input`]: what a step is given; [`sum`]: the results of batches.
 //! 2. [`observer`]: what a run tells while it goes on.
 //! 3. [`checkpoint`]: everything that the next step depends on, as a file.
-//! 4. [`fit`]: whether a run fits the memory of its device.
+//! 4. [`mod@fit`]: whether a run fits the memory of its device.
 //! 5. [`driver`]: the epochs.
 
 pub mod checkpoint;

@@ -1,0 +1,304 @@
+//! Recording: values, the operators between them, and where they will lie.
+
+use super::batch_norm::Normalised;
+use super::memory::{Interval, place};
+use super::tape::{Tape, Use, measure};
+use crate::Result;
+use crate::backend::{Backend, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
+
+/// A recorded activation: the handle that operators are connected by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value(pub(super) usize);
+
+/// A weight tensor and its gradient, parts of the two flat vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    /// The values.
+    pub value: Span,
+    /// The gradient of the loss by them.
+    pub gradient: Span,
+}
+
+/// When an operator touches a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In the forward replay.
+    Forward,
+    /// In the backward replay.
+    Backward,
+    /// In both: what it holds must survive from one to the other.
+    Both,
+}
+
+/// One recorded operator. What it asks of the device is the same at every replay, which a device may record: what
+/// changes from step to step lies in the device's memory.
+pub trait Operator<B: Backend>: Send {
+    /// What it is called in a list of times.
+    fn name(&self) -> &'static str;
+    /// Computes the outputs.
+    fn forward(&self, backend: &mut B, mode: Mode);
+    /// Computes the gradients of inputs and, where asked for, of weights.
+    fn backward(&self, backend: &mut B, weights: bool);
+    /// Learns, once the recording is complete, who reads the outputs.
+    fn bind(&mut self, values: &Values);
+    /// Shows every slot it touches, each field once.
+    fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot));
+    /// Shows every gradient it delivers, in the order in which it does so.
+    fn targets(&mut self, visit: &mut dyn FnMut(&mut Target));
+}
+
+/// What the tape knows of one value.
+#[derive(Clone, Debug)]
+pub struct ValueRecord {
+    /// Where and how it is read. Until the recording ends, the slot's offset is its number.
+    pub operand: Operand,
+    /// The gradient that consumers add to.
+    pub gradient: Slot,
+    /// Number of consumers that add to the gradient.
+    pub consumers: usize,
+    /// Whether one of them, as separable convolutions and joins do, can sum up for the batch norm on its way.
+    pub sums: bool,
+    /// The batch norm between the stored value and its readers.
+    pub normalised: Option<Normalised>,
+}
+
+/// All values of a recording.
+#[derive(Default)]
+pub struct Values(Vec<ValueRecord>);
+
+impl Values {
+    /// What is known of a value.
+    pub fn get(&self, value: Value) -> &ValueRecord {
+        &self.0[value.0]
+    }
+
+    /// Where consumers deliver the gradient of a value. Who is first becomes known when the recording ends.
+    pub fn target(&self, value: Value) -> Target {
+        Target { slot: self.get(value).gradient, accumulate: false }
+    }
+
+    /// Where a value's only consumer leaves the sums of its batch norm's backward, if that consumer can.
+    pub fn fused_sums(&self, value: Value) -> Option<Sums> {
+        let record = self.get(value);
+        let normalised = record.normalised.as_ref()?;
+        (record.consumers == 1 && record.sums).then_some(normalised.direct.sums)
+    }
+}
+
+/// A network while it is being recorded.
+pub struct Recorder<B: Backend> {
+    pub(super) values: Values,
+    operators: Vec<Box<dyn Operator<B>>>,
+    slots: usize,
+    state: usize,
+    accumulators: Vec<Span>,
+    kept: Vec<Value>,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+}
+
+impl<B: Backend> Default for Recorder<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> Recorder<B> {
+    /// An empty recording.
+    pub fn new() -> Self {
+        Recorder {
+            values: Values::default(),
+            operators: Vec::new(),
+            slots: 0,
+            state: 0,
+            accumulators: Vec::new(),
+            kept: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Reserves state memory: weights, optimiser moments, statistics. Starts at zero.
+    pub fn span(&mut self, len: usize) -> Span {
+        let span = Span { offset: self.state, len };
+        // Vectors start on a cache line.
+        self.state += len.next_multiple_of(16);
+        span
+    }
+
+    /// Declares an activation that is written from outside and stays until it is written again.
+    pub fn input(&mut self, shape: Shape) -> Value {
+        let value = self.value(shape, None);
+        self.inputs.push(value);
+        value
+    }
+
+    /// Keeps a value readable until the end of the backward replay.
+    pub fn keep(&mut self, value: Value) {
+        self.kept.push(value);
+    }
+
+    /// Declares that the gradient of a value is written from outside before each backward replay.
+    pub fn output(&mut self, value: Value) {
+        self.consume(value, false);
+        self.outputs.push(value);
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: Value) -> Shape {
+        self.values.get(value).operand.shape
+    }
+
+    /// How a value is read.
+    pub(super) fn operand(&self, value: Value) -> Operand {
+        self.values.get(value).operand
+    }
+
+    /// A new value, with the batch norm that its readers apply.
+    pub(super) fn value(&mut self, shape: Shape, normalised: Option<Normalised>) -> Value {
+        let norm: Option<Norm> = normalised.as_ref().map(|n| n.forward.norm);
+        let record = ValueRecord {
+            operand: Operand { data: self.slot(shape.len()), shape, norm },
+            gradient: self.slot(shape.len()),
+            consumers: 0,
+            sums: false,
+            normalised,
+        };
+        self.values.0.push(record);
+        Value(self.values.0.len() - 1)
+    }
+
+    /// A slot whose place is decided when the recording ends.
+    pub(super) fn slot(&mut self, len: usize) -> Slot {
+        self.slots += 1;
+        Slot { offset: self.slots - 1, len }
+    }
+
+    /// A span that is zeroed before each backward replay.
+    pub fn accumulator(&mut self, len: usize) -> Span {
+        let span = self.span(len);
+        self.accumulators.push(span);
+        span
+    }
+
+    /// Notes that an operator reads `value` and adds to its gradient; and whether it can take the sums of the batch
+    /// norm's backward on its way.
+    pub(super) fn consume(&mut self, value: Value, sums: bool) {
+        let record = &mut self.values.0[value.0];
+        record.consumers += 1;
+        record.sums |= sums;
+    }
+
+    pub(super) fn record_of(&mut self, value: Value) -> &mut ValueRecord {
+        &mut self.values.0[value.0]
+    }
+
+    /// Appends an operator.
+    pub(super) fn push(&mut self, operator: impl Operator<B> + 'static) {
+        self.operators.push(Box::new(operator));
+    }
+
+    /// Ends the recording and reserves the memory, for any replay.
+    pub fn finish(self, backend: B) -> Result<Tape<B>> {
+        let mut tape = self.lay_out(backend);
+        let replays = |tape: &mut Tape<B>| {
+            for mode in [Mode::Train, Mode::TrainKeepRunning, Mode::Inference] {
+                tape.forward(mode);
+                tape.backward(true);
+            }
+            Ok(())
+        };
+        measure(&mut tape, replays)?;
+        tape.reserve()?;
+        Ok(tape)
+    }
+
+    /// Ends the recording of a network that is only replayed forward, and reserves the memory: there is no room for
+    /// gradients, and values make room as soon as they were read.
+    pub fn finish_inference(self, backend: B) -> Result<Tape<B>> {
+        let mut tape = self.lay_out_for(backend, Use::Inference);
+        measure(&mut tape, |tape| {
+            tape.forward(Mode::Inference);
+            Ok(())
+        })?;
+        tape.reserve()?;
+        Ok(tape)
+    }
+
+    /// Ends the recording: decides who assigns each gradient, and lays out the memory, which is still to be
+    /// [measured](measure) and [reserved](Tape::reserve).
+    pub fn lay_out(self, backend: B) -> Tape<B> {
+        self.lay_out_for(backend, Use::Training)
+    }
+
+    fn lay_out_for(mut self, backend: B, purpose: Use) -> Tape<B> {
+        for operator in &mut self.operators {
+            operator.bind(&self.values);
+        }
+        self.decide_first_writers();
+        let (offsets, activations) = self.place_slots(purpose);
+        for operator in &mut self.operators {
+            operator.slots(&mut |_, slot| slot.offset = offsets[slot.offset]);
+        }
+        for record in &mut self.values.0 {
+            record.operand.data.offset = offsets[record.operand.data.offset];
+            record.gradient.offset = offsets[record.gradient.offset];
+        }
+        Tape {
+            activations,
+            state: self.state,
+            peak_bytes: 0,
+            backend,
+            operators: self.operators,
+            values: self.values,
+            accumulators: self.accumulators,
+            purpose,
+        }
+    }
+
+    /// In the backward replay the first consumer to deliver a gradient assigns, the others add.
+    fn decide_first_writers(&mut self) {
+        let mut written = vec![false; self.slots];
+        for &value in &self.outputs {
+            written[self.values.get(value).gradient.offset] = true;
+        }
+        for operator in self.operators.iter_mut().rev() {
+            operator.targets(&mut |target| {
+                target.accumulate = std::mem::replace(&mut written[target.slot.offset], true);
+            });
+        }
+    }
+
+    /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
+    /// then backward ones; slots whose lives do not meet share memory.
+    fn place_slots(&mut self, purpose: Use) -> (Vec<usize>, usize) {
+        let count = self.operators.len();
+        let mut intervals = vec![Interval::default(); self.slots];
+        for (index, operator) in self.operators.iter_mut().enumerate() {
+            operator.slots(&mut |phase, slot| {
+                if phase != Phase::Backward {
+                    intervals[slot.offset].touch(index, slot.len);
+                }
+                if phase != Phase::Forward && purpose == Use::Training {
+                    intervals[slot.offset].touch(2 * count - 1 - index, slot.len);
+                }
+            });
+        }
+        for &value in self.kept.iter().chain(&self.inputs) {
+            let slot = self.values.get(value).operand.data;
+            intervals[slot.offset].touch(2 * count, slot.len);
+        }
+        for &value in &self.inputs {
+            let record = self.values.get(value);
+            intervals[record.operand.data.offset].touch(0, record.operand.data.len);
+            if record.consumers > 0 && purpose == Use::Training {
+                intervals[record.gradient.offset].touch(2 * count, record.gradient.len);
+            }
+        }
+        for &value in &self.outputs {
+            let slot = self.values.get(value).gradient;
+            intervals[slot.offset].touch(count, slot.len);
+        }
+        place(&intervals)
+    }
+}
