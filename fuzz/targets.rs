@@ -5,6 +5,7 @@ use std::fs::write;
 
 use darts::data::{Reading, Source};
 use darts::plan::PlanTable;
+use darts::run::Checkpoint;
 use darts::space::alphas::Alphas;
 use darts::space::genotype::Genotype;
 use darts::train::model::Model;
@@ -87,6 +88,15 @@ pub fn model(bytes: &[u8]) {
         let Ok(model) = Model::load(&file) else { continue };
         model.save(&file).expect("a model that was read can be written");
         Model::load(&file).expect("a written model");
+    }
+}
+
+/// A checkpoint, with the checksum as that of a model.
+pub fn checkpoint(bytes: &[u8]) {
+    for bytes in [Some(bytes.to_vec()), with_checksum(bytes)].into_iter().flatten() {
+        let Ok(checkpoint) = Checkpoint::from_bytes(&bytes) else { continue };
+        let written = checkpoint.to_bytes().expect("a checkpoint that was read can be written");
+        Checkpoint::from_bytes(&written).expect("a written checkpoint");
     }
 }
 

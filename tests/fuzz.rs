@@ -43,3 +43,8 @@ fn alphas() {
 fn model() {
     replay("model", targets::model);
 }
+
+#[test]
+fn checkpoint() {
+    replay("checkpoint", targets::checkpoint);
+}
