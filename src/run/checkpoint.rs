@@ -29,7 +29,7 @@ const MAX_FILE: usize = u32::MAX as usize;
 pub struct Identity {
     /// The command.
     pub kind: String,
-    /// The plan as TOML.
+    /// The plan as TOML, without the number of threads, which changes nothing.
     pub plan: String,
     /// The genotype that is trained.
     pub genotype: Option<Genotype>,
@@ -99,9 +99,11 @@ impl Identity {
         genotype: Option<&Genotype>,
         data: &Dataset,
     ) -> Result<Self> {
+        let mut table = plan.to_table()?;
+        table.remove("threads");
         Ok(Identity {
             kind: kind.to_owned(),
-            plan: plan.to_toml()?,
+            plan: table.to_string(),
             genotype: genotype.cloned(),
             data: data.checksum(),
             device: plan.resolve_device()?,

@@ -88,7 +88,7 @@ fn what_is_beyond_the_checkpoint_is_dropped_and_comes_again() {
         checkpoints(&run).iter().for_each(|path| fs::remove_file(path).unwrap());
         let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
         fs::write(run.join("metrics.jsonl"), format!("{}\n", metrics.lines().next().unwrap())).unwrap();
-        printed(here, &[kind.name(), "--resume=run", "--quiet"]);
+        printed(here, &[kind.name(), "--resume=run", "--quiet", "--threads=1"]);
         kind.check(&run, "from the start");
     }
 }
