@@ -17,13 +17,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         _ => Path::new("."),
     };
     let write = || {
-        let mut file = named_like_a_plain_file(directory)?;
-        file.write_all(bytes)?;
+        #[cfg(unix)]
+        let place = File::open(directory)?;
+        // An error of the temporary file itself would tell its name, which says nothing to the user.
+        let mut file = named_like_a_plain_file(directory).map_err(|error| error.kind())?;
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|failed| failed.error)?;
         // The name, too.
         #[cfg(unix)]
-        File::open(directory)?.sync_all()?;
+        place.sync_all()?;
         Ok(())
     };
     write().map_err(|source| Error::io(path, source))
@@ -80,6 +83,13 @@ mod tests {
         std::fs::write(target.join("inside"), "x").unwrap();
         assert!(write_whole(&target, b"text").is_err());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_directory_is_told_without_the_name_of_a_temporary_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = write_whole(&directory.path().join("absent/file"), b"text").unwrap_err().to_string();
+        assert!(error.contains("absent/file: ") && !error.contains(UNFINISHED), "{error}");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::backend::gpu::Precision;
 use crate::data::Reading;
 use crate::{Error, Result};
 
+/// How many threads of the processor may be asked for; 0 for all cores.
+pub const THREADS: RangeInclusive<usize> = 0..=1024;
+
 /// Where a run computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,7 +104,7 @@ pub trait PlanTable: Serialize + DeserializeOwned + Default {
     fn overlaid(&self, text: &str, path: &Path) -> Result<Self> {
         // Read as a plan first: these errors know their line.
         toml::from_str::<Self>(text).map_err(|error| located(&error, text, path))?;
-        self.with(text.parse().map_err(|error| located(&error, text, path))?)
+        self.with(table(text, path)?)
     }
 
     /// This plan with the values of a table; not validated.
@@ -125,6 +128,11 @@ pub trait PlanTable: Serialize + DeserializeOwned + Default {
     fn validate(&self) -> Result<()> {
         self.violation().map_or(Ok(()), |violation| Err(violation.into()))
     }
+}
+
+/// The keys of a plan file and their values, whatever they are. The path is for messages.
+pub fn table(text: &str, path: &Path) -> Result<toml::Table> {
+    text.parse().map_err(|error| located(&error, text, path))
 }
 
 /// A key for which a plan holds another value than the one that a run was begun with.

@@ -80,7 +80,13 @@ impl Format {
     /// Bytes that are no such file, are of another version, or have changed since they were written.
     pub fn read<'a, D: DeserializeOwned>(&self, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, D), String> {
         let Format { key, version, what, described } = self;
-        let unreadable = |error| format!("is not {what}: {error}");
+        let unreadable = |error| match error {
+            _ if bytes.is_empty() => format!("is not {what}: it is empty"),
+            SafeTensorError::MetadataIncompleteBuffer => {
+                format!("is not {what}: it does not have the length that its beginning tells, as if cut off")
+            }
+            error => format!("is not {what}: {error}"),
+        };
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
         let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(*key));
         let text =

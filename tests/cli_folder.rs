@@ -80,5 +80,20 @@ fn pictures_are_taken_in_colour_and_at_32_pixels_unless_told() {
     assert!(told.contains("8 for the weights, 8 for the alphas"), "{told}");
     let plan = fs::read_to_string(here.join("run/plan.toml")).unwrap();
     assert!(plan.contains("image_size = 32") && plan.contains("colour = \"rgb\""), "{plan}");
+
+    // A training of the run sees the images of the run, unless it is told others.
+    let size = ["--epochs=1", "--init-channels=2", "--cells=3", "--batch-size=8", "--device=cpu"];
+    let told = printed(here, &[&["train", "run", "--out=model"], &size[..]].concat());
+    assert!(told.contains("16 to train on, 2 to test with"), "{told}");
+    let plan = fs::read_to_string(here.join("model/plan.toml")).unwrap();
+    for line in ["data = \"folder:pictures\"", "image_size = 32", "colour = \"rgb\"", "seed = 3"] {
+        assert!(plan.contains(line), "no {line} in {plan}");
+    }
+    let told = printed(here, &[&["train", "run", "--out=digits", "--data=digits"], &size[..]].concat());
+    assert!(told.contains("1,438 to train on, 359 to test with"), "{told}");
+    fs::write(here.join("other.toml"), "data = \"digits\"").unwrap();
+    let told = printed(here, &[&["train", "run", "--out=planned", "--plan=other.toml"], &size[..]].concat());
+    assert!(told.contains("1,438 to train on, 359 to test with"), "{told}");
+
     refused(here, &["search", "--data=folder:nowhere"], 1, &["nowhere/train", "train/CLASS/"]);
 }

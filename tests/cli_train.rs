@@ -178,8 +178,12 @@ fn a_model_that_is_damaged_or_does_not_fit_is_refused_with_its_name() {
     let middle = changed.len() / 2;
     changed[middle] ^= 4;
     fs::write(here.join("changed.safetensors"), changed).unwrap();
-    refused(here, &["evaluate", "cut.safetensors"], 1, &["cut.safetensors: ", "not a model file"]);
+    refused(here, &["evaluate", "cut.safetensors"], 1, &["cut.safetensors: ", "not a model file", "cut off"]);
     refused(here, &["evaluate", "changed.safetensors"], 1, &["changed.safetensors: ", "damaged", "checksum"]);
+    fs::write(here.join("empty.safetensors"), "").unwrap();
+    refused(here, &["evaluate", "empty.safetensors"], 1, &["empty.safetensors: ", "it is empty"]);
+    refused(here, &["predict", "run", "x.png", "--top=0"], 2, &["--top", "expected 1 or more"]);
+    refused(here, &["predict", "run", "x.png", "--threads=5000"], 2, &["--threads", "from 0 to 1024"]);
     refused(here, &["predict", "absent.safetensors", "x.png"], 1, &["absent.safetensors"]);
     refused(here, &["predict", "run/genotype.json", "x.png"], 1, &["genotype.json: ", "not a model file"]);
     let mnist = here.join("data");

@@ -18,7 +18,7 @@ use serde_json::Value;
 const PICTURES: usize = 300;
 const HELD_OUT: usize = 60;
 
-/// What all commands are told of the pictures.
+/// What the search is told of the pictures.
 const DATA: [&str; 3] = ["--data=folder:pictures", "--image-size=8", "--colour=grey"];
 
 /// A held-out picture: its file, its class, and its values from 0 to 1.
@@ -60,7 +60,7 @@ fn pictures_become_a_model_that_other_programs_run() {
     assert!(told.contains("120 for the weights, 120 for the alphas"), "{told}");
 
     let size = ["--epochs=60", "--init-channels=8", "--cells=4", "--batch-size=8"];
-    let told = printed(here, &[&["train", "search", "--out=model"], &DATA[..], &size].concat());
+    let told = printed(here, &[&["train", "search", "--out=model"], &size[..]].concat());
     assert!(told.contains("240 to train on, 60 to test with"), "{told}");
 
     // Not the best epoch, which the held-out pictures themselves chose.
@@ -70,6 +70,9 @@ fn pictures_become_a_model_that_other_programs_run() {
     println!("{:.1} % of {} held-out pictures", 100.0 * accuracy, told["images"]);
     assert_eq!(told["images"], HELD_OUT);
     assert!(accuracy >= 0.9, "{told}");
+    // The digits inside the program are these and more, at another brightness.
+    let told = json(&printed(here, &["evaluate", model, "--data=digits", "--json"]));
+    assert!(told["accuracy"].as_f64().unwrap() >= 0.8, "{told}");
 
     let names: Vec<&str> = held_out.iter().map(|picture| picture.name.as_str()).collect();
     let told = printed(here, &[&["predict", model, "--json", "--top=10"], &names[..]].concat());

@@ -7,12 +7,13 @@ use serde_json::json;
 
 use super::model::ModelArguments;
 use super::output::print;
-use crate::data::{Dataset, Reading, Source};
+use crate::data::{Dataset, Images, Reading, Source};
 use crate::report::classes::{Confused, MOST_COLUMNS, confused, recognised};
 use crate::report::progress::grouped;
 use crate::space::cost::Cost;
 use crate::train::Model;
 use crate::train::classifier::{Evaluation, open};
+use crate::train::model::Description;
 use crate::{Error, Result};
 
 /// The batches whose latency is measured.
@@ -61,7 +62,7 @@ impl Arguments {
         let (device, threads) = (self.model.device, self.model.threads);
         let mut latency = [0.0; 2];
         let mut evaluation = None;
-        let images = Arc::new(dataset.test);
+        let images = Arc::new(scaled(dataset, &model.description));
         for (latency, batch) in latency.iter_mut().zip(BATCHES) {
             let mut classifier = open(&model, device, threads, batch)?;
             *latency = classifier.latency()?.as_secs_f64() * 1000.0 / batch as f64;
@@ -128,6 +129,13 @@ fn fits(path: &Path, model: &Model, dataset: &Dataset) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The test images with the brightness of those that the model was trained on.
+fn scaled(dataset: Dataset, own: &Description) -> Images {
+    let (white, mut images) = (dataset.white(), dataset.test);
+    images.pixels.iter_mut().for_each(|byte| *byte = own.scaled(*byte, white));
+    images
 }
 
 impl Report<'_> {

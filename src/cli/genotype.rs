@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::report::run_directory::{error_in, load_genotype};
+use crate::plan::table;
+use crate::report::resumption::MAX_PLAN;
+use crate::report::run_directory::{PLAN, error_in, load_genotype};
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
 use crate::{Error, Result, files};
@@ -13,17 +15,22 @@ pub struct Found {
     pub genotype: Genotype,
     /// Its entry, if it was found by a published name.
     pub published: Option<Published>,
+    /// What the plan of its run says of the images, if it was found by a run directory.
+    pub images: toml::Table,
 }
+
+/// The keys of a plan that say which images a run sees, and how an undivided data set is divided.
+const IMAGES: [&str; 4] = ["data", "image_size", "colour", "seed"];
 
 /// Finds the genotype of a published name, of a run directory, in a file, or in the text itself.
 pub fn find(given: &str) -> Result<Found> {
-    let unpublished = |genotype| Found { genotype, published: None };
+    let unpublished = |genotype| Found { genotype, published: None, images: toml::Table::new() };
     if given.contains(['(', '{']) && !Path::new(given).exists() {
         return Ok(unpublished(Genotype::from_text(given)?));
     }
     let path = Path::new(given);
     if path.is_dir() {
-        return Ok(unpublished(load_genotype(path)?));
+        return Ok(Found { images: images_of(path)?, ..unpublished(load_genotype(path)?) });
     }
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
@@ -35,5 +42,15 @@ pub fn find(given: &str) -> Result<Found> {
         )));
     }
     let entry = published::find(given)?;
-    Ok(Found { genotype: entry.genotype.clone(), published: Some(entry) })
+    Ok(Found { published: Some(entry.clone()), ..unpublished(entry.genotype) })
+}
+
+/// What the plan of a run says of its images; nothing, if it has none.
+fn images_of(run: &Path) -> Result<toml::Table> {
+    let path = run.join(PLAN);
+    if !path.is_file() {
+        return Ok(toml::Table::new());
+    }
+    let plan = table(&files::read_text(&path, MAX_PLAN)?, &path)?;
+    Ok(plan.into_iter().filter(|(key, _)| IMAGES.contains(&key.as_str())).collect())
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first ends a run at its next step, the second ends the process at once.
+//! Signals. Of Ctrl-C and SIGTERM the first ends a run at its next step, the second ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +11,14 @@ use crate::{Error, Result};
 /// Whether a signal has come.
 pub struct Interruption {
     signal: Arc<AtomicUsize>,
+}
+
+/// Makes a limit on the size of files (`ulimit -f`) an error of the write that meets it, as a full disk is, not the end
+/// of the process.
+pub fn outlive_file_limits() {
+    // Where that cannot be had, the limit ends the process as it does by default.
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 impl Interruption {

@@ -51,8 +51,8 @@ Examples:
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
-Exit codes: 0 success, 1 a run that failed, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that
-SIGTERM did.";
+Exit codes: 0 success, 1 a failure, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that SIGTERM \
+did.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -70,6 +70,7 @@ enum Command {
 
 /// Parses the arguments, runs the command and reports an error in one line; gives the exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    interruption::outlive_file_limits();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return not_parsed(&error),

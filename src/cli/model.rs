@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::whole_number;
-use crate::plan::Device;
+use crate::plan::{Device, THREADS};
 use crate::report::training_run::BEST;
 use crate::{Error, Result};
 
@@ -13,11 +13,19 @@ pub struct ModelArguments {
     /// A model file, or the run directory of a training, whose best model is taken.
     model: PathBuf,
     /// Threads of the CPU; 0 for all cores.
-    #[arg(long, value_name = "N", value_parser = whole_number, default_value = "0")]
+    #[arg(long, value_name = "N", value_parser = threads, default_value = "0")]
     pub threads: usize,
     /// Where to compute: cpu, cuda, or auto for the best that is there.
     #[arg(long, value_name = "DEVICE", value_parser = device, default_value = "auto")]
     pub device: Device,
+}
+
+fn threads(text: &str) -> std::result::Result<usize, String> {
+    let threads = whole_number(text)?;
+    if THREADS.contains(&threads) {
+        return Ok(threads);
+    }
+    Err(format!("expected a whole number from {} to {}", THREADS.start(), THREADS.end()))
 }
 
 fn device(text: &str) -> std::result::Result<Device, String> {

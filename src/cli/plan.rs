@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::data::{Dataset, Source};
-use crate::plan::{Contradiction, PlanTable, Violation, contradiction};
+use crate::plan::{Contradiction, PlanTable, Violation, contradiction, table};
 use crate::report::resumption::MAX_PLAN;
 use crate::{Error, Result, files};
 
@@ -33,17 +33,27 @@ pub struct Given<P> {
 }
 
 impl PlanArguments {
-    /// One checked plan out of the flags, the plan file and the preset; or, of a run that goes on, the plan in its
-    /// directory, which the flags and the plan file must not contradict.
-    pub fn with<P: PlanTable>(&self, flags: &impl Serialize, begun: Option<(&Path, &P)>) -> Result<Given<P>> {
+    /// One checked plan out of the flags, the plan file, the images if neither names a data set, and the preset; or, of a
+    /// run that goes on, the plan in its directory, which the flags and the plan file must not contradict.
+    pub fn with<P: PlanTable>(
+        &self,
+        flags: &impl Serialize,
+        images: toml::Table,
+        begun: Option<(&Path, &P)>,
+    ) -> Result<Given<P>> {
         let file = match &self.plan {
             Some(path) => files::read_text(path, MAX_PLAN)?,
             None => String::new(),
         };
         let flags = toml::Table::try_from(flags).map_err(|error| Error::Usage(error.to_string()))?;
-        let preset = if self.preset == "paper" { P::paper() } else { P::default() };
-        let base = begun.map_or(&preset, |(_, plan)| plan);
-        let from_file = base.overlaid(&file, self.plan.as_deref().unwrap_or(Path::new("plan")))?;
+        let path = self.plan.as_deref().unwrap_or(Path::new("plan"));
+        let written = table(&file, path)?;
+        let mut base = if self.preset == "paper" { P::paper() } else { P::default() };
+        if !flags.contains_key("data") && !written.contains_key("data") {
+            base = base.with(images)?;
+        }
+        let base = begun.map_or(&base, |(_, plan)| plan);
+        let from_file = base.overlaid(&file, path)?;
         let plan = from_file.with(flags.clone())?;
         if let Some((run, begun)) = begun {
             let begun = begun.to_table()?;
@@ -61,7 +71,7 @@ impl PlanArguments {
             }
         }
         let (preset, path) = (self.preset.clone(), self.plan.clone());
-        let given = Given { plan, preset, path, flags, table: file.parse().unwrap_or_default() };
+        let given = Given { plan, preset, path, flags, table: written };
         match given.plan.violation() {
             None => Ok(given),
             Some(violation) => Err(given.refusal(violation)),

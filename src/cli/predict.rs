@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Guesses for a picture.
-    #[arg(long, value_name = "N", value_parser = whole_number, default_value = "3")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, default_value = "3")]
     top: usize,
     /// Print a line of JSON for each picture.
     #[arg(long)]
@@ -34,6 +34,13 @@ const EXAMPLES: &str = "\
 Examples:
   darts predict runs/2026-01-31-150000-digits-train digit.png
   darts predict runs/model/best.safetensors --top 1 --json *.jpg";
+
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    match whole_number(text)? {
+        0 => Err("expected 1 or more".to_owned()),
+        count => Ok(count),
+    }
+}
 
 impl Arguments {
     /// Classifies and prints, picture after picture. One that cannot be read does not keep the others from being told
@@ -63,7 +70,7 @@ impl Arguments {
             probabilities(&classifier.logits(pixels)?).into_iter().zip(names).collect();
         // Stable: of equal probabilities the first class goes first.
         guesses.sort_by(|a, b| b.0.total_cmp(&a.0));
-        guesses.truncate(self.top.max(1));
+        guesses.truncate(self.top);
         let path = path.display().to_string();
         if self.json {
             let guess =
@@ -102,7 +109,7 @@ fn read(path: &Path, own: &Description) -> Result<Vec<f32>> {
     let mut bytes = vec![0; reading.size()];
     reading.read(path, &mut bytes)?;
     let normalisation = own.normalisation();
-    let scaled = |byte: u8| (u16::from(byte) * u16::from(own.white) + 127) / 255;
-    let input = |(index, byte): (usize, u8)| normalisation.apply(scaled(byte) as u8, index % own.channels);
+    let input =
+        |(index, byte): (usize, u8)| normalisation.apply(own.scaled(byte, u8::MAX), index % own.channels);
     Ok(bytes.into_iter().enumerate().map(input).collect())
 }

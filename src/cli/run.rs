@@ -54,14 +54,15 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl RunArguments {
-    /// The plan of a new run, or the run that goes on with its own.
+    /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
     pub fn begin<P: PlanTable, K: Kind>(
         &self,
         flags: &impl Serialize,
+        images: toml::Table,
     ) -> Result<(Given<P>, Option<Resumption<P>>)> {
         let resumed = self.resume.as_deref().map(Resumption::<P>::open::<K>).transpose()?;
         let begun = resumed.as_ref().map(|resumed| (resumed.directory.path(), &resumed.plan));
-        Ok((self.plan.with(flags, begun)?, resumed))
+        Ok((self.plan.with(flags, images, begun)?, resumed))
     }
 
     /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where
@@ -124,8 +125,12 @@ impl RunArguments {
                 Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::NAME, &run)),
                 _ => String::new(),
             };
+            let stored = match epochs {
+                1 => "epoch 1 is".to_owned(),
+                _ => format!("epochs 1 to {epochs} are"),
+            };
             // Why the run failed matters more than a failure to print this.
-            let _ = print(&format!("The run failed; epochs 1 to {epochs} are stored in {place}{way_on}.\n"));
+            let _ = print(&format!("The run failed; {stored} stored in {place}{way_on}.\n"));
         }
         error
     }

@@ -23,9 +23,7 @@ use crate::{Result, search};
 
 /// Search an architecture: train weights on one half of the images and alphas on the other.
 #[derive(clap::Args)]
-#[command(
-    after_help = EXAMPLES,
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
@@ -37,7 +35,7 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Precedence: a flag, then the plan file, then the preset. Ctrl-C ends a search after its step, stores a
+Precedence: a flag, then the plan file, then the preset. Ctrl-C ends a search after its step, stores a \
 checkpoint, and says how it goes on; a second one ends it at once.
 
 Examples:
@@ -132,7 +130,7 @@ impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
         let own = &self.run;
-        let (given, resumed) = own.begin::<Plan, Search>(&self.flags)?;
+        let (given, resumed) = own.begin::<Plan, Search>(&self.flags, toml::Table::new())?;
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = given.dataset(own.strict, own.quiet)?;

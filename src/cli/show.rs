@@ -39,7 +39,7 @@ impl Arguments {
         let text = match (self.genotype, self.json) {
             (Some(given), true) => format!("{}\n", find(&given)?.genotype.to_json()),
             (Some(given), false) => {
-                let Found { genotype, published } = find(&given)?;
+                let Found { genotype, published, .. } = find(&given)?;
                 let title = published.map(|entry| format!("{}\n\n", title(&entry))).unwrap_or_default();
                 format!("{title}{}", painted(&draw(&genotype)))
             }

@@ -1,6 +1,6 @@
 //! The checkpoints of a run directory: the last two are kept, so that a damaged one costs little.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, TryLockError, create_dir_all};
 use std::path::{Path, PathBuf};
 
 use crate::files::write_whole;
@@ -101,8 +101,12 @@ fn word(text: &str) -> String {
 
 /// The right to write a run, for as long as the file is open: another process is refused.
 pub(super) fn lock(run: &Path) -> Result<File> {
-    let path = run.join(CHECKPOINTS).join(LOCK);
-    let file = File::create(&path).map_err(|source| Error::io(&path, source))?;
+    let directory = run.join(CHECKPOINTS);
+    let path = directory.join(LOCK);
+    // A user may have removed all checkpoints.
+    let file = create_dir_all(directory)
+        .and_then(|()| File::create(&path))
+        .map_err(|source| Error::io(&path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

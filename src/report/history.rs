@@ -144,6 +144,10 @@ fn name(run: &Path) -> Result<String> {
     if !run.is_dir() {
         return Err(Error::Format { path: run.into(), reason: "no such run directory".to_owned() });
     }
+    if !run.join(PLAN).is_file() {
+        let reason = "is not a run directory: it holds no plan.toml".to_owned();
+        return Err(Error::Format { path: run.into(), reason });
+    }
     // The last part of `.` or `..` is not a name.
     let path = run.canonicalize().ok();
     let name = path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));

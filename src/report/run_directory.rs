@@ -37,7 +37,7 @@ use crate::{Error, Result};
 /// The directory that holds all runs whose place was not given.
 pub const RUNS: &str = "runs";
 /// The file of the plan.
-pub(super) const PLAN: &str = "plan.toml";
+pub const PLAN: &str = "plan.toml";
 /// The file of the epochs' records.
 pub(super) const METRICS: &str = "metrics.jsonl";
 /// The file of the epochs' durations.

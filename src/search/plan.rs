@@ -6,8 +6,8 @@ use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Colour, Reading};
 use crate::plan::{
-    Device, PlanTable, Violation, count_violation, descent_violation, fraction_violation, rate_violation,
-    run_violation,
+    Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
+    rate_violation, run_violation,
 };
 use crate::space::alphas::edges_of;
 
@@ -164,7 +164,7 @@ impl PlanTable for Plan {
             // With one or two cells both kinds of reduction fall together and no cell is a normal one.
             ("cells", self.cells, 3..=100),
             ("nodes", self.nodes, 1..=16),
-            ("threads", self.threads, 0..=1024),
+            ("threads", self.threads, THREADS),
         ];
         let rates = [
             ("weight_lr", self.weight_lr),

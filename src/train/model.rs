@@ -92,6 +92,12 @@ impl Description {
         Normalisation { mean: self.mean.clone(), deviation: self.deviation.clone() }
     }
 
+    /// A byte of an image in which `white` is the brightest, in terms of the images that the network was trained on.
+    pub fn scaled(&self, byte: u8, white: u8) -> u8 {
+        let (byte, own, white) = (u16::from(byte.min(white)), u16::from(self.white), u16::from(white));
+        ((byte * own + white / 2) / white) as u8
+    }
+
     /// How pictures become images of its size, or why they cannot.
     pub fn reading(&self) -> std::result::Result<Reading, String> {
         let colour =

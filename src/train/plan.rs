@@ -6,8 +6,8 @@ use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
 use crate::plan::{
-    Device, PlanTable, Violation, count_violation, descent_violation, fraction_violation, rate_violation,
-    run_violation,
+    Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
+    rate_violation, run_violation,
 };
 use crate::space::NetworkShape;
 
@@ -160,7 +160,7 @@ impl PlanTable for Plan {
             ("cells", self.cells, 3..=100),
             ("crop_padding", self.crop_padding, 0..=1024),
             ("cutout", self.cutout, 0..=1024),
-            ("threads", self.threads, 0..=1024),
+            ("threads", self.threads, THREADS),
         ];
         let rates = [
             ("weight_lr", self.weight_lr),

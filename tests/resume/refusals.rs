@@ -50,6 +50,8 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_it_offered() {
         fs::remove_file(before).unwrap();
         fs::remove_file(newest).unwrap();
         refused(here, &[kind.name(), "--resume=run"], 1, &["run: holds no checkpoint to go on from"]);
+        fs::remove_dir_all(run.join("checkpoints")).unwrap();
+        refused(here, &[kind.name(), "--resume=run"], 1, &["run: holds no checkpoint to go on from"]);
     }
 }
 
