@@ -15,7 +15,7 @@ fn json(text: &str) -> serde_json::Value {
 /// A short training of a small network, into the run directory `out`; gives what it told.
 fn train(directory: &Path, genotype: &str, epochs: usize, out: &str) -> String {
     let (epochs, out) = (format!("--epochs={epochs}"), format!("--out={out}"));
-    let size = ["--init-channels=4", "--cells=3", "--seed=3", "--device=cpu"];
+    let size = ["--init-channels=4", "--cells=3", "--seed=3", "--device=cpu", "--tensorboard"];
     printed(directory, &[&["train", genotype, &epochs, &out], &size[..]].concat())
 }
 
@@ -42,6 +42,12 @@ fn a_training_is_told_and_stored_and_its_plan_repeats_it() {
     for key in ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "drop_path", "best"] {
         assert!(records.iter().all(|record| record.get(key).is_some()), "no {key}");
     }
+    let files = fs::read_dir(here.join("first")).unwrap().map(|entry| entry.unwrap().path());
+    let is_events = |path: &std::path::PathBuf| path.to_string_lossy().contains("events.out.tfevents.");
+    let events: Vec<_> = files.filter(is_events).map(|path| fs::read(path).unwrap()).collect();
+    let tag = b"accuracy/test";
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].windows(tag.len()).filter(|window| window == tag).count(), 2, "one an epoch");
     // A run of a training is as good a genotype as a run of a search.
     printed(here, &["train", "first", "--plan=first/plan.toml", "--out=second", "--threads=1"]);
     for file in ["metrics.jsonl", "genotype.json", "best.safetensors", "last.safetensors"] {

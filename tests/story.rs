@@ -73,6 +73,7 @@ fn pictures_become_a_model_that_other_programs_run() {
     // The digits inside the program are these and more, at another brightness.
     let told = json(&printed(here, &["evaluate", model, "--data=digits", "--json"]));
     assert!(told["accuracy"].as_f64().unwrap() >= 0.8, "{told}");
+    assert!(told["trained_on"] == "folder:pictures" && told["data"] == "digits", "{told}");
 
     let names: Vec<&str> = held_out.iter().map(|picture| picture.name.as_str()).collect();
     let told = printed(here, &[&["predict", model, "--json", "--top=10"], &names[..]].concat());

@@ -46,6 +46,8 @@ Examples:
 struct Report<'a> {
     path: &'a Path,
     model: &'a Model,
+    /// The data set that it was measured on.
+    data: String,
     evaluation: Evaluation,
     cost: Cost,
     /// Milliseconds an image, for each of the batches.
@@ -62,6 +64,7 @@ impl Arguments {
         let (device, threads) = (self.model.device, self.model.threads);
         let mut latency = [0.0; 2];
         let mut evaluation = None;
+        let data = dataset.name.clone();
         let images = Arc::new(scaled(dataset, &model.description));
         for (latency, batch) in latency.iter_mut().zip(BATCHES) {
             let mut classifier = open(&model, device, threads, batch)?;
@@ -73,7 +76,7 @@ impl Arguments {
         let Some(evaluation) = evaluation else { return Ok(()) };
         let description = &model.description;
         let cost = Cost::of(&description.genotype, &description.shape(1, false))?;
-        let report = Report { path: &path, model: &model, evaluation, cost, latency };
+        let report = Report { path: &path, model: &model, data, evaluation, cost, latency };
         print(&if self.json { report.json() } else { report.text() })
     }
 
@@ -148,7 +151,8 @@ impl Report<'_> {
         };
         let value = json!({
             "model": self.path.display().to_string(),
-            "data": self.model.description.data,
+            "trained_on": self.model.description.data,
+            "data": self.data,
             "images": images,
             "loss": loss,
             "accuracy": accuracy,
@@ -169,7 +173,7 @@ impl Report<'_> {
         format!(
             "model     {}: {} cells of {} channels, epoch {} on {}\n\
              network   {} weights, {millions:.1} million multiply-adds for an image of {}x{}\n\
-             accuracy  {:.2} % of {} images, {:.2} % within five guesses, loss {loss:.4}\n\
+             accuracy  {:.2} % of {} images of {}, {:.2} % within five guesses, loss {loss:.4}\n\
              latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n{}{}",
             self.path.display(),
             own.cells,
@@ -181,6 +185,7 @@ impl Report<'_> {
             own.width,
             100.0 * accuracy,
             grouped(images),
+            self.data,
             100.0 * top_five,
             self.latency[0],
             self.latency[1],

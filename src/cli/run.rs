@@ -13,6 +13,7 @@ use crate::report::checkpoints::resume_command;
 use crate::report::progress::{Form, Progress};
 use crate::report::resumption::Resumption;
 use crate::report::run_directory::RunDirectory;
+use crate::report::tensorboard::EventFile;
 use crate::run::{Checkpoint, Control, Ended, Kind, Observer, Observers, Position};
 use crate::{Error, Result};
 
@@ -40,6 +41,9 @@ pub struct RunArguments {
     /// Print JSON instead: a line for each epoch, as in metrics.jsonl, and one with the result at the end.
     #[arg(long)]
     pub json: bool,
+    /// Also write an event file for TensorBoard into the run directory.
+    #[arg(long)]
+    tensorboard: bool,
 }
 
 /// Reads a number of minutes.
@@ -75,12 +79,12 @@ impl RunArguments {
         epochs: usize,
         mut directory: RunDirectory,
         checkpoint: Option<&Checkpoint>,
-        mut more: Option<Box<dyn Observer<K> + Send>>,
         work: impl FnOnce(&Control, &mut Observers<K>) -> Result<Ended<T>>,
     ) -> Result<(T, PathBuf)>
     where
         RunDirectory: Observer<K>,
         Progress: Observer<K>,
+        EventFile: Observer<K>,
     {
         let interruption = match Interruption::watch() {
             Ok(interruption) => interruption,
@@ -91,9 +95,10 @@ impl RunArguments {
         }
         let form = if self.json { Form::Json } else { Form::Text };
         let mut progress = (!self.quiet).then(|| Progress::new(epochs, form));
+        let mut events = self.tensorboard.then(|| EventFile::new(directory.path()));
         // Stored before it is shown: whatever was seen can be found again.
         let mut observers = Observers(vec![&mut directory]);
-        observers.0.extend(more.as_mut().map(|more| &mut **more as &mut (dyn Observer<K> + Send)));
+        observers.0.extend(events.as_mut().map(|events| events as &mut (dyn Observer<K> + Send)));
         observers.0.extend(progress.as_mut().map(|progress| progress as &mut (dyn Observer<K> + Send)));
         let control = Control {
             from: checkpoint,

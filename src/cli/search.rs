@@ -12,7 +12,6 @@ use crate::plan::PlanTable;
 use crate::report::drawing::draw;
 use crate::report::page;
 use crate::report::run_directory::{RUNS, RunDirectory};
-use crate::report::tensorboard::EventFile;
 use crate::run::{Control, Observers};
 use crate::search::observer::Search;
 use crate::search::plan::Plan;
@@ -27,9 +26,6 @@ use crate::{Result, search};
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
-    /// Also write an event file for TensorBoard into the run directory.
-    #[arg(long)]
-    tensorboard: bool,
     #[command(flatten)]
     flags: PlanFlags,
 }
@@ -142,11 +138,10 @@ impl Arguments {
             (None, Some(path)) => (RunDirectory::create_at(plan, path)?, None),
             (None, None) => (RunDirectory::create(plan, Path::new(RUNS))?, None),
         };
-        let events = self.tensorboard.then(|| Box::new(EventFile::new(directory.path())) as _);
         let search = |control: &Control, observers: &mut Observers<Search>| {
             search::run::run_with(plan, dataset, control, observers)
         };
-        let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), events, search)?;
+        let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
         self.finish(&alphas, &run)
     }
 

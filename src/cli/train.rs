@@ -156,7 +156,7 @@ impl Arguments {
         let train = |control: &Control, observers: &mut Observers<Training>| {
             run::run_with(plan, &genotype, dataset, control, observers)
         };
-        let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), None, train)?;
+        let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
         let measured = measure_classes(plan, test, &run);
         self.finish(&outcome, &run, measured)
     }

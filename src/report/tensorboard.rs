@@ -1,4 +1,4 @@
-//! The numbers of a search as an event file of TensorBoard.
+//! The numbers of a search or of a training as an event file of TensorBoard.
 //!
 //! Such a file is a row of records: the length of an event, a checksum of the length, the event as a protocol buffer
 //! (tensorflow/core/util/event.proto), and a checksum of the event.
@@ -10,10 +10,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
+use crate::run::{Kind, Observer, StepRecord, Timing};
+use crate::search::observer::{EpochRecord, Search};
 use crate::space::alphas::{Alphas, CANDIDATES, edge};
 use crate::space::derivation::softmax;
 use crate::space::genotype::{INPUTS, Operation};
+use crate::train::Model;
+use crate::train::observer::{EpochRecord as TrainingRecord, Training};
 use crate::{Error, Result};
 
 /// `tensorflow.Event`, as far as it is used.
@@ -58,7 +61,7 @@ struct Value {
     simple_value: f32,
 }
 
-/// An event file that a search writes, epoch by epoch. It is created with its first epoch.
+/// An event file that a run writes, epoch by epoch. It is created with its first epoch.
 pub struct EventFile {
     directory: PathBuf,
     file: Option<(PathBuf, File)>,
@@ -70,11 +73,11 @@ impl EventFile {
         EventFile { directory: directory.to_owned(), file: None }
     }
 
-    /// Creates the file of a search whose first epoch here is this.
+    /// Creates the file of a run whose first epoch here is this.
     fn create(&mut self, epoch: usize) -> Result<()> {
         let seconds = now() as u64;
         let path = |seconds| self.directory.join(format!("events.out.tfevents.{seconds}.darts"));
-        // A search that was interrupted in the same second has another.
+        // A run that was interrupted in the same second has another.
         let path = (seconds..).map(path).find(|path| !path.exists()).unwrap_or_else(|| path(seconds));
         let file = File::create_new(&path).map_err(|source| Error::io(&path, source))?;
         self.file = Some((path, file));
@@ -85,6 +88,15 @@ impl EventFile {
             self.write(&Event { wall_time: now(), step: epoch as i64, session, ..Event::default() })?;
         }
         Ok(())
+    }
+
+    /// Appends the numbers of an epoch.
+    fn append(&mut self, epoch: usize, value: Vec<Value>) -> Result<()> {
+        if self.file.is_none() {
+            self.create(epoch)?;
+        }
+        let summary = Some(Summary { value });
+        self.write(&Event { wall_time: now(), step: epoch as i64, summary, ..Event::default() })
     }
 
     /// Appends an event in one write.
@@ -107,8 +119,12 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
+fn value(tag: &str, value: f64) -> Value {
+    Value { tag: tag.to_owned(), simple_value: value as f32 }
+}
+
 impl Observer<Search> for EventFile {
-    fn started(&mut self, _: &Facts) -> Result<()> {
+    fn started(&mut self, _: &<Search as Kind>::Facts) -> Result<()> {
         Ok(())
     }
 
@@ -117,10 +133,6 @@ impl Observer<Search> for EventFile {
     }
 
     fn epoch(&mut self, record: &EpochRecord, timing: &Timing, alphas: &Alphas) -> Result<()> {
-        if self.file.is_none() {
-            self.create(record.epoch)?;
-        }
-        let value = |tag: &str, value: f64| Value { tag: tag.to_owned(), simple_value: value as f32 };
         let mut values = vec![
             value("loss/train", record.train_loss),
             value("loss/valid", record.valid_loss),
@@ -147,8 +159,32 @@ impl Observer<Search> for EventFile {
                 }
             }
         }
-        let summary = Some(Summary { value: values });
-        self.write(&Event { wall_time: now(), step: record.epoch as i64, summary, ..Event::default() })
+        self.append(record.epoch, values)
+    }
+}
+
+impl Observer<Training> for EventFile {
+    fn started(&mut self, _: &<Training as Kind>::Facts) -> Result<()> {
+        Ok(())
+    }
+
+    fn step(&mut self, _: &StepRecord) -> Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &TrainingRecord, timing: &Timing, _: &Model) -> Result<()> {
+        self.append(
+            record.epoch,
+            vec![
+                value("loss/train", record.train_loss),
+                value("loss/test", record.test_loss),
+                value("accuracy/train", record.train_accuracy),
+                value("accuracy/test", record.test_accuracy),
+                value("weight_lr", record.weight_lr),
+                value("drop_path", record.drop_path),
+                value("images_per_second", timing.images_per_second),
+            ],
+        )
     }
 }
 
