@@ -216,14 +216,14 @@ mod tests {
         let alphas = ramp(2);
         let mut record = crate::report::run_directory::tests::record(1, derive(&alphas));
         let timing = crate::report::run_directory::tests::timing(1);
-        file.epoch(&record, &timing, &alphas).unwrap();
+        Observer::<Search>::epoch(&mut file, &record, &timing, &alphas).unwrap();
         record.epoch = 2;
-        file.epoch(&record, &timing, &alphas).unwrap();
+        Observer::<Search>::epoch(&mut file, &record, &timing, &alphas).unwrap();
         let path = file.file.unwrap().0;
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("events.out.tfevents."), "{name}");
         let mut resumed = EventFile::new(directory.path());
-        resumed.epoch(&record, &timing, &alphas).unwrap();
+        Observer::<Search>::epoch(&mut resumed, &record, &timing, &alphas).unwrap();
         let other = events(&std::fs::read(resumed.file.unwrap().0).unwrap());
         assert_eq!((other[1].step, other[1].session.as_ref().unwrap().status), (2, START));
         let events = events(&std::fs::read(&path).unwrap());
