@@ -43,7 +43,8 @@ fn what_is_read_is_a_data_set(source: Source) {
 pub fn cifar(bytes: &[u8]) {
     let (train, test) = parts(bytes);
     let directory = directory();
-    let files = [("data_batch_1.bin", train), ("test_batch.bin", test), ("train.bin", train), ("test.bin", test)];
+    let files =
+        [("data_batch_1.bin", train), ("test_batch.bin", test), ("train.bin", train), ("test.bin", test)];
     files.iter().for_each(|(name, part)| write(directory.path().join(name), part).expect("a part"));
     what_is_read_is_a_data_set(Source::Cifar10(directory.path().into()));
     what_is_read_is_a_data_set(Source::Cifar100(directory.path().into()));

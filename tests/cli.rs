@@ -69,6 +69,17 @@ fn help_explains_and_gives_examples() {
 }
 
 #[test]
+fn a_flag_of_another_command_is_not_offered_as_a_value() {
+    let scratch = scratch();
+    let output = command::darts(scratch.path(), &["evaluate", "run", "--image-size", "8"]);
+    let message = command::text(&output.stderr);
+    assert_eq!(
+        (output.status.code(), &*message),
+        (Some(2), "darts: unexpected argument '--image-size' found\n")
+    );
+}
+
+#[test]
 fn no_command_is_wrong_usage() {
     let output = darts(scratch().path(), &[]);
     assert_eq!(output.status.code(), Some(2));

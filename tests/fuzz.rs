@@ -8,7 +8,8 @@ use std::path::Path;
 /// Feeds a target with its inputs.
 fn replay(target: &str, feed: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let inputs = std::fs::read_dir(&directory).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let inputs =
+        std::fs::read_dir(&directory).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
     let count = inputs.inspect(|bytes| feed(bytes)).count();
     assert!(count > 0, "no inputs in {}", directory.display());
     println!("{target}: {count} inputs");

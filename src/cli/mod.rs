@@ -112,10 +112,12 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Joins the lines of an error of clap, without its usage and its advice to ask for help.
+/// Joins the lines of an error of clap, without its usage, its advice to ask for help, and that to take a flag for a
+/// value.
 fn sentence(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| {
-        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+        let beside = ["Usage:", "For more information", "tip: to pass "];
+        !line.is_empty() && !beside.iter().any(|start| line.starts_with(start))
     });
     let joined = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
