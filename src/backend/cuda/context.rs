@@ -73,6 +73,10 @@ macro_rules! kernels {
             };
             stored.iter().chain(STATE)
         }
+
+        /// The names of all kernels, in their order.
+        pub const KERNELS: &[&str] =
+            &[$($(stringify!($kernel),)*)* $($(stringify!($state_kernel),)*)*];
     };
 }
 

@@ -37,7 +37,7 @@ use bytemuck::Pod;
 use super::gpu::Precision;
 use super::*;
 use combine::Waiting;
-use context::{Context, Kernel, State};
+use context::{Context, KERNELS, Kernel, State};
 use geometry::{MemoryPlace, small};
 use graph::Graphs;
 use memory::Memory;
@@ -59,6 +59,8 @@ pub struct Cuda {
     context: Context,
     waiting: RefCell<Waiting>,
     work: Cell<Work>,
+    /// Of each kernel how often it was launched, or recorded into a graph.
+    launched: [Cell<usize>; KERNELS.len()],
     /// What was done before the dry run that is under way.
     before: Work,
 }
@@ -73,6 +75,7 @@ pub fn open(precision: Precision) -> Result<Cuda> {
         context,
         waiting: RefCell::new(Waiting::new()),
         work: Cell::new(Work::default()),
+        launched: [const { Cell::new(0) }; KERNELS.len()],
         before: Work::default(),
     })
 }
@@ -80,6 +83,11 @@ pub fn open(precision: Precision) -> Result<Cuda> {
 /// What a backend has done so far.
 pub fn work(cuda: &Cuda) -> Work {
     cuda.work.get()
+}
+
+/// Every kernel's name, and how often a backend has launched it so far or recorded it into a graph.
+pub fn launched(cuda: &Cuda) -> impl Iterator<Item = (&'static str, usize)> {
+    KERNELS.iter().zip(&cuda.launched).map(|(name, count)| (*name, count.get()))
 }
 
 impl Cuda {
@@ -107,6 +115,8 @@ impl Cuda {
         let Work { kernels, launches } = self.work.get();
         self.work.set(Work { kernels: kernels + 1, launches: launches + 1 });
         if self.context.active() {
+            let launched = &self.launched[kernel as usize];
+            launched.set(launched.get() + 1);
             let grid = grid.map(|side| u32::try_from(side).expect("a grid has fewer than 2^32 blocks"));
             // SAFETY: parameters mirror what the kernel declares (sizes are asserted on both sides); operands lie in
             // the memories by the contract of `Backend`, and kernels check their threads against the shapes.
