@@ -1,4 +1,4 @@
-//! Random operands, laid out in the two memories of a device, and the comparison of a backend with the
+//! Random operands, laid out in the two memories of a device, and the [`comparison`] of a backend with the
 //! reference.
 //!
 //! All values are numbers of f32, so that the reference sees the same inputs in f64. What a call assigns
@@ -8,8 +8,9 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+mod comparison;
+
 use darts::backend::gpu::Precision;
-use darts::backend::reference::Reference;
 use darts::backend::*;
 use darts::random::{Stream, generator};
 use half::{bf16, f16};
@@ -103,30 +104,59 @@ enum Place {
     Free(Span),
 }
 
-/// A result, how many terms each of its elements sums, and how large it is at least.
+/// The terms of which an element of a result is the sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    count: usize,
+    /// Whether they, or what they are made of, may have been rounded to the storage type since they were read.
+    rounded: bool,
+}
+
+/// Terms that stay in f32 from what was read to the result.
+impl From<usize> for Terms {
+    fn from(count: usize) -> Self {
+        Terms { count, rounded: false }
+    }
+}
+
+/// Terms on whose way a value may be rounded to the storage type.
+pub fn rounded(count: usize) -> Terms {
+    Terms { count, rounded: true }
+}
+
+/// A result, the terms of its elements, and how large the largest is at least.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     name: &'static str,
     place: Place,
-    terms: usize,
+    terms: Terms,
     floor: f64,
 }
 
 /// Operands under construction, then a call and what it should do.
+#[derive(Clone)]
 pub struct Case {
+    /// Its number within the test.
+    pub index: usize,
     pub random: ChaCha8Rng,
-    activations: Vec<f32>,
-    state: Vec<f32>,
+    pub activations: Vec<f32>,
+    pub state: Vec<f32>,
     labels: Vec<u32>,
     expected: Vec<Expected>,
     /// Whether operands start where the tape would place them.
     aligned: bool,
 }
 
+/// Numbers of channels: up to 16, of which the kernels make narrow tiles, and more.
+pub const NARROW: &[usize] = &[1, 2, 3, 4, 5, 7, 8, 12, 16];
+/// See [`NARROW`].
+pub const WIDE: &[usize] = &[17, 24, 32, 33, 48, 64, 96, 130];
+
 /// Places that the tape gives are multiples of this.
 const ALIGNMENT: usize = 16;
 
 /// Both memories after a call.
+#[derive(Clone)]
 pub struct Outcome<T> {
     pub activations: Vec<T>,
     pub state: Vec<T>,
@@ -136,6 +166,7 @@ impl Case {
     /// Case `index` of the test named by `seed`.
     pub fn new(seed: u64, index: u64) -> Self {
         Case {
+            index: index as usize,
             random: generator(seed, Stream::Test, index),
             activations: vec![f32::NAN; 16],
             state: vec![f32::NAN; 16],
@@ -183,7 +214,12 @@ impl Case {
 
     /// A random number of channels.
     pub fn channels(&mut self) -> usize {
-        self.choose(&[1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 32, 33, 48, 64, 96, 130])
+        self.choose(&[NARROW, WIDE].concat())
+    }
+
+    /// One of several by turns, each for `run` cases, so that none is left out by chance.
+    pub fn turn<T: Copy>(&self, from: &[T], run: usize) -> T {
+        from[self.index / run % from.len()]
     }
 
     /// The length of a gap behind an operand that ends at `end`.
@@ -236,21 +272,33 @@ impl Case {
     }
 
     /// A place for a result in the activations: of sums of `terms` terms, about 1 in size.
-    pub fn result_slot(&mut self, name: &'static str, len: usize, terms: usize) -> Slot {
+    pub fn result_slot(&mut self, name: &'static str, len: usize, terms: impl Into<Terms>) -> Slot {
         let slot = self.slot_of(&vec![f32::NAN; len]);
-        self.expected.push(Expected { name, place: Place::Activations(slot), terms, floor: 1.0 });
+        self.expected.push(Expected {
+            name,
+            place: Place::Activations(slot),
+            terms: terms.into(),
+            floor: 1.0,
+        });
         slot
     }
 
     /// A place for a result in the state: of sums of `terms` terms, at least about `floor` in size.
-    pub fn result_span(&mut self, name: &'static str, len: usize, terms: usize, floor: f64) -> Span {
+    pub fn result_span(
+        &mut self,
+        name: &'static str,
+        len: usize,
+        terms: impl Into<Terms>,
+        floor: f64,
+    ) -> Span {
         let span = self.span_of(&vec![f32::NAN; len]);
         self.expect(name, span, terms, floor);
         span
     }
 
     /// Declares that a call may change state.
-    pub fn expect(&mut self, name: &'static str, span: Span, terms: usize, floor: f64) {
+    pub fn expect(&mut self, name: &'static str, span: Span, terms: impl Into<Terms>, floor: f64) {
+        let terms = terms.into();
         self.expected.push(Expected { name, place: Place::State(span), terms, floor });
     }
 
@@ -274,15 +322,25 @@ impl Case {
     /// State that a call may use as it likes.
     pub fn workspace(&mut self, len: usize) -> Span {
         let span = self.span_of(&vec![f32::NAN; len]);
-        self.expected.push(Expected { name: "workspace", place: Place::Free(span), terms: 0, floor: 0.0 });
+        self.expected.push(Expected {
+            name: "workspace",
+            place: Place::Free(span),
+            terms: 0.into(),
+            floor: 0.0,
+        });
         span
     }
 
     /// A target of input gradients, which may hold another consumer's.
-    pub fn target(&mut self, name: &'static str, len: usize, terms: usize) -> Target {
+    pub fn target(&mut self, name: &'static str, len: usize, terms: impl Into<Terms>) -> Target {
         let accumulate = self.one_in(2);
         let slot = if accumulate { self.slot(len) } else { self.slot_of(&vec![f32::NAN; len]) };
-        self.expected.push(Expected { name, place: Place::Activations(slot), terms, floor: 1.0 });
+        self.expected.push(Expected {
+            name,
+            place: Place::Activations(slot),
+            terms: terms.into(),
+            floor: 1.0,
+        });
         Target { slot, accumulate }
     }
 
@@ -352,91 +410,12 @@ impl Case {
     }
 
     /// This case with every activation as a backend stores it.
-    fn stored(&self, precision: Precision) -> Case {
+    pub fn stored(&self, precision: Precision) -> Case {
         let round = |&value: &f32| match precision {
             Precision::F32 => value,
             Precision::Bf16 => bf16::from_f32(value).to_f32(),
             Precision::F16 => f16::from_f32(value).to_f32(),
         };
-        Case {
-            random: self.random.clone(),
-            activations: self.activations.iter().map(round).collect(),
-            state: self.state.clone(),
-            labels: self.labels.clone(),
-            expected: self.expected.clone(),
-            aligned: self.aligned,
-        }
-    }
-
-    /// Compares backends with the reference in the same storage type and in f64, everywhere in both memories.
-    ///
-    /// A sum of n terms of random signs is wrong by about `epsilon * sqrt(n)` of the largest sum around, with
-    /// the epsilon of the type that terms are stored in; four times that is allowed between a backend and f64,
-    /// eight times between two that round. What no one declared as a result must be what it was.
-    pub fn compare<B: Backend<Scalar = f32>>(
-        &self,
-        what: &str,
-        call: &Call,
-        precision: Precision,
-        backends: &mut [B],
-    ) {
-        let case = self.stored(precision);
-        let exact = case.outcome(&mut Reference::<f64>::new(), call);
-        let (plain, epsilon) = match precision {
-            Precision::F32 => (case.outcome(&mut Reference::<f32>::new(), call), f32::EPSILON),
-            Precision::Bf16 => (case.outcome(&mut Reference::<bf16>::new(), call), bf16::EPSILON.to_f32()),
-            Precision::F16 => (case.outcome(&mut Reference::<f16>::new(), call), f16::EPSILON.to_f32()),
-        };
-        for (index, backend) in backends.iter_mut().enumerate() {
-            let what = format!("{what}, {precision:?}, backend {index}");
-            let found = case.outcome(backend, call);
-            for expected in &case.expected {
-                let range = match expected.place {
-                    Place::Activations(slot) => slot.range(),
-                    Place::State(span) => span.range(),
-                    Place::Free(_) => continue,
-                };
-                let activations = matches!(expected.place, Place::Activations(_));
-                let pick = |outcome: &Outcome<f32>| -> Vec<f64> {
-                    let all = if activations { &outcome.activations } else { &outcome.state };
-                    all[range.clone()].iter().map(|&x| f64::from(x)).collect()
-                };
-                let exact = if activations { &exact.activations } else { &exact.state };
-                let exact = &exact[range.clone()];
-                let largest = exact.iter().fold(expected.floor, |largest, x| largest.max(x.abs()));
-                let noise = f64::from(epsilon) * (expected.terms.max(1) as f64).sqrt() * largest;
-                let where_ = format!("{what}: {}", expected.name);
-                assert_close(&format!("{where_}, f64"), &pick(&found), exact, 4.0 * noise);
-                assert_close(&format!("{where_}, reference"), &pick(&found), &pick(&plain), 8.0 * noise);
-            }
-            case.assert_rest_untouched(&what, &found);
-        }
-    }
-
-    fn assert_rest_untouched(&self, what: &str, found: &Outcome<f32>) {
-        let mut before = Outcome { activations: self.activations.clone(), state: self.state.clone() };
-        for expected in &self.expected {
-            match expected.place {
-                Place::Activations(slot) => {
-                    before.activations[slot.range()].copy_from_slice(&found.activations[slot.range()])
-                }
-                Place::State(span) | Place::Free(span) => {
-                    before.state[span.range()].copy_from_slice(&found.state[span.range()]);
-                }
-            }
-        }
-        let same = |a: &[f32], b: &[f32]| a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
-        assert_eq!(same(&before.activations, &found.activations), None, "{what}: an activation changed");
-        assert_eq!(same(&before.state, &found.state), None, "{what}: state changed");
-    }
-}
-
-/// Every element within the tolerance, and none of them NaN.
-fn assert_close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
-    for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-        assert!(
-            (found - wanted).abs() <= tolerance,
-            "{what}: element {index} is {found} and should be {wanted} within {tolerance:e}"
-        );
+        Case { activations: self.activations.iter().map(round).collect(), ..self.clone() }
     }
 }

@@ -3,8 +3,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod comparison;
 mod convolutions;
 mod norms;
+mod pools;
+mod separable;
 mod vectors;
 
 use common::{Call, Case};
@@ -22,9 +25,14 @@ fn backends() -> Vec<Cpu> {
 /// Compares the calls that `build` makes of random cases, on all backends; and the widest vectors on one,
 /// two and three threads with each other.
 fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
+    check_cases(seed, CASES, build);
+}
+
+/// The same of so many cases.
+fn check_cases(seed: u64, cases: u64, build: impl Fn(&mut Case) -> Call) {
     let mut backends = backends();
     let mut teams: Vec<_> = [1, 2, 3].into_iter().map(|threads| Cpu::new(threads).unwrap()).collect();
-    for index in 0..CASES {
+    for index in 0..cases {
         let mut case = Case::new(seed, index);
         let call = build(&mut case);
         case.compare(&format!("case {index}"), &call, Precision::F32, &mut backends);

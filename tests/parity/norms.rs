@@ -3,7 +3,7 @@
 use darts::backend::*;
 use rand::RngExt;
 
-use crate::common::{Call, Case};
+use crate::common::{Call, Case, rounded};
 use crate::{check, size};
 
 #[test]
@@ -174,8 +174,8 @@ fn join_backward() {
         let branches = (0..operator.branches.len()).map(|_| JoinBranchGradient {
             input: case.target("input", operator.shape.len(), 2),
             sums: case.one_in(2).then(|| Sums {
-                total: case.result_span("total", channels, pixels, size(pixels)),
-                products: case.result_span("products", channels, pixels, size(pixels)),
+                total: case.result_span("total", channels, rounded(pixels), size(pixels)),
+                products: case.result_span("products", channels, rounded(pixels), size(pixels)),
             }),
         });
         let gradient = JoinGradient { output, branches: branches.collect() };
