@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use darts::report::run_directory::{load_alphas, load_genotype};
 use darts::space::alphas::Alphas;
-use gpu::{driver, text, write_images};
+use gpu::{driver, skip, text, write_images};
 
 #[path = "common/gpu.rs"]
 mod gpu;
@@ -26,7 +26,7 @@ fn search(library: &str, directory: &Path, arguments: &str, variables: &[(&str, 
 fn a_search_on_the_gpu_ends_as_on_the_cpu() {
     let (library, _) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     for order in ["first", "second"] {
         let directory = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn a_search_on_the_gpu_ends_as_on_the_cpu() {
 fn a_search_in_16_bits_goes_the_way_of_one_in_32() {
     let (library, _) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     let directory = tempfile::tempdir().unwrap();
     write_images(directory.path());
@@ -91,7 +91,7 @@ fn all(alphas: &Alphas) -> Vec<f32> {
 fn a_data_set_that_does_not_fit_is_copied_batch_by_batch() {
     let (library, emulated) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     if !emulated {
         return println!("skipped: only the emulator can be given little memory");
@@ -132,7 +132,7 @@ fn refused(output: &Output, directory: &Path) -> String {
 fn a_search_that_does_not_fit_is_told_the_largest_batch_that_does() {
     let (library, emulated) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     if !emulated {
         return println!("skipped: only the emulator can be given little memory");

@@ -8,7 +8,7 @@ use darts::train::model::Model;
 #[path = "common/gpu.rs"]
 mod gpu;
 
-use gpu::{driver, text, write_images};
+use gpu::{driver, skip, text, write_images};
 
 /// Runs the program with the driver in `library` and gives what it printed.
 fn darts(library: &str, directory: &Path, arguments: &str) -> String {
@@ -39,7 +39,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 fn a_training_on_the_gpu_ends_as_on_the_cpu() {
     let (library, _) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     let here = tempfile::tempdir().unwrap();
     write_images(here.path());
@@ -61,7 +61,7 @@ fn a_training_on_the_gpu_ends_as_on_the_cpu() {
 fn a_model_gives_the_same_probabilities_on_the_gpu() {
     let (library, _) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     let here = tempfile::tempdir().unwrap();
     write_images(here.path());

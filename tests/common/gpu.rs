@@ -8,6 +8,10 @@ use rand::RngExt;
 
 #[path = "emulator.rs"]
 mod emulator;
+#[path = "skip.rs"]
+mod skip;
+
+pub use skip::skip;
 
 /// Where the driver lies that a program on the GPU shall load; empty for the system's own. And whether it is the emulator's.
 pub fn driver() -> Result<(String, bool), String> {

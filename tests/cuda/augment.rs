@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::backend;
+use crate::{backend, tell_launches};
 
 /// A data set of random geometry.
 fn images(random: &mut ChaCha8Rng) -> Images {
@@ -103,6 +103,7 @@ fn a_batch_painted_by_the_device_is_that_of_the_host() {
             assert_eq!(counts[1], batch as f32, "case {case}: the labels are others");
             device.status().unwrap();
         }
+        tell_launches(precision, &device);
         assert!(cut > 10, "{cut} cutouts");
     }
 }

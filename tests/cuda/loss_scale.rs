@@ -93,12 +93,13 @@ fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
     }
 }
 
-/// Rounding also moves maxima and the edges of ReLUs, so that the distance is far above the storage type's epsilon.
+/// Rounding also moves maxima and the edges of ReLUs, so that the distance is far above the storage type's epsilon: 0.059 and
+/// 0.137 are measured, and about half as much again is allowed.
 #[test]
 fn gradients_of_a_supernet_in_16_bits_are_near_those_in_32() {
     let images = Shape::new(16, 8, 8, 3);
     let Some(wanted) = gradients(Precision::F32, images, supernet) else { return };
-    for (precision, most) in [(Precision::F16, 0.15), (Precision::Bf16, 0.4)] {
+    for (precision, most) in [(Precision::F16, 0.09), (Precision::Bf16, 0.21)] {
         let Some(found) = gradients(precision, images, supernet) else { return };
         for (name, found, wanted) in [("weights", &found[0], &wanted[0]), ("alphas", &found[1], &wanted[1])] {
             let distance = distance(found, wanted);

@@ -9,12 +9,18 @@ mod augment;
 mod common;
 #[path = "../parity/convolutions.rs"]
 mod convolutions;
+#[path = "../common/driver.rs"]
+mod driver;
 mod emulator;
 mod failure;
 mod launches;
 mod loss_scale;
 #[path = "../parity/norms.rs"]
 mod norms;
+#[path = "../parity/pools.rs"]
+mod pools;
+#[path = "../parity/separable.rs"]
+mod separable;
 #[path = "../parity/vectors.rs"]
 mod vectors;
 mod waiting;
@@ -28,17 +34,28 @@ const CASES: u64 = 8;
 
 /// The GPU, for activations of this precision; none, with the reason printed, where there is none.
 fn backend(precision: Precision) -> Option<Cuda> {
-    cuda::open(precision).inspect_err(|reason| println!("skipped: {reason}")).ok()
+    driver::open(precision, "the tests of `emulator` run this")
+}
+
+/// Prints how often each kernel was launched, from which [`emulator`] learns whether there is one without a test.
+fn tell_launches(precision: Precision, backend: &Cuda) {
+    let counts: Vec<_> = cuda::launched(backend).map(|(name, count)| format!("{name}={count}")).collect();
+    println!("launched {} {}", precision.name(), counts.join(" "));
 }
 
 /// Compares the calls that `build` makes of random cases with the reference, in every storage type, and prints a digest
 /// of the results, from which [`emulator`] learns whether two runs gave the same bytes.
 fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
+    check_cases(seed, CASES, build);
+}
+
+/// The same of so many cases.
+fn check_cases(seed: u64, cases: u64, build: impl Fn(&mut Case) -> Call) {
     // FNV-1a.
     let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let Some(mut backend) = backend(precision) else { return };
-        for index in 0..CASES {
+        for index in 0..cases {
             let mut case = Case::new(seed, index);
             let call = build(&mut case);
             case.compare(&format!("case {index}"), &call, precision, std::slice::from_mut(&mut backend));
@@ -47,6 +64,7 @@ fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
                 digest = (digest ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
             }
         }
+        tell_launches(precision, &backend);
     }
     println!("digest {seed} {digest:016x}");
 }
