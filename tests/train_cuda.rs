@@ -108,7 +108,7 @@ fn refused(library: &str, directory: &Path, arguments: &str, memory: &str, code:
 fn a_training_that_does_not_fit_is_told_what_does() {
     let (library, emulated) = match driver() {
         Ok(driver) => driver,
-        Err(reason) => return println!("skipped: {reason}"),
+        Err(reason) => return skip(reason),
     };
     let here = tempfile::tempdir().unwrap();
     // 40 operations read one input: more than a kernel's table holds.
