@@ -1,0 +1,72 @@
+//! Sums of a node: mixed, and of a derived cell.
+
+use darts::backend::*;
+
+use crate::layout::Layout;
+use crate::timer::{Device, Timer};
+
+/// A node of three edges.
+pub fn mixes<B: Device>(device: &mut Timer<B>) {
+    const EDGES: usize = 3;
+    for shape in device.shapes() {
+        let mut layout = Layout::default();
+        let branches: Vec<_> = (0..EDGES * 7)
+            .map(|index| {
+                let identity = index % 7 == 2;
+                let norm = (!identity).then(|| layout.norm(shape.c as usize));
+                MixedBranch { data: layout.slot(shape.len()), norm, weight: layout.span(1) }
+            })
+            .collect();
+        let op = Mixed {
+            output: layout.slot(shape.len()),
+            shape,
+            workspace: layout.span((branches.len() + 1) * shape.c as usize),
+            branches,
+        };
+        let gradient = MixedGradient {
+            output: layout.slot(shape.len()),
+            total: layout.span(shape.c as usize),
+            branches: op
+                .branches
+                .iter()
+                .map(|branch| MixedBranchGradient {
+                    products: layout.span(shape.c as usize),
+                    weight: layout.span(1),
+                    identity: branch.norm.is_none().then(|| layout.target(shape)),
+                })
+                .collect(),
+        };
+        let values = (EDGES * 7 + 1) * shape.len();
+        let bytes = device.activations(values);
+        device.time("mixed_forward", shape, bytes, &layout, |backend| backend.mixed_forward(&op));
+        let bytes = device.activations(values + EDGES * shape.len());
+        device.time("mixed_backward", shape, bytes, &layout, |backend| {
+            backend.mixed_backward(&op, &gradient);
+        });
+    }
+}
+
+/// A node of two branches, each behind a batch norm and with the factors of drop path.
+pub fn joins<B: Device>(device: &mut Timer<B>) {
+    const BRANCHES: usize = 2;
+    for shape in device.shapes() {
+        let mut layout = Layout::default();
+        let branches = (0..BRANCHES).map(|_| JoinBranch {
+            input: layout.operand(shape),
+            factors: Some(layout.span(shape.n as usize)),
+        });
+        let op = Join { branches: branches.collect(), output: layout.slot(shape.len()), shape };
+        let output = layout.slot(shape.len());
+        let branches = (0..BRANCHES).map(|_| JoinBranchGradient {
+            input: layout.target(shape),
+            sums: Some(layout.sums(shape.c as usize)),
+        });
+        let gradient = JoinGradient { branches: branches.collect(), output };
+        let bytes = device.activations((BRANCHES + 1) * shape.len());
+        device.time("join_forward", shape, bytes, &layout, |backend| backend.join_forward(&op));
+        let bytes = device.activations((2 * BRANCHES + 1) * shape.len());
+        device.time("join_backward", shape, bytes, &layout, |backend| {
+            backend.join_backward(&op, &gradient);
+        });
+    }
+}
