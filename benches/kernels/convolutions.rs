@@ -56,19 +56,37 @@ const WINDOWS: [Windows; 6] = [
 pub fn separables<B: Device>(device: &mut Timer<B>) {
     for (name, windows, stride) in WINDOWS {
         for shape in device.shapes() {
-            let mut layout = Layout::default();
-            let op = separable(&mut layout, shape, windows, stride);
-            let gradient = separable_gradient(&mut layout, &op);
-            let outputs = windows.len() * op.output_shape.len();
-            let bytes = device.activations(shape.len() + outputs);
-            device.time(&format!("{name}_forward"), shape, bytes, &layout, |backend| {
-                backend.separable_forward(&op);
-            });
-            let bytes = device.activations(2 * shape.len() + 2 * outputs);
-            device.time(&format!("{name}_backward"), shape, bytes, &layout, |backend| {
-                backend.separable_backward(&op, &gradient, true);
-            });
+            time_separable(device, name, shape, windows, stride);
         }
+    }
+    // For these the GPU has kernels of any geometry: the stages of the paper's network of 36 channels, and few channels.
+    for (side, channels) in [(32, 36), (16, 72), (8, 144), (32, 8)] {
+        let shape = Shape::new(device.batch, side, side, channels);
+        time_separable(device, "separable_3x3", shape, &[(3, 1)], 1);
+    }
+}
+
+fn time_separable<B: Device>(
+    device: &mut Timer<B>,
+    name: &str,
+    shape: Shape,
+    windows: &[(usize, usize)],
+    stride: usize,
+) {
+    let mut layout = Layout::default();
+    let op = separable(&mut layout, shape, windows, stride);
+    let gradient = separable_gradient(&mut layout, &op);
+    let outputs = windows.len() * op.output_shape.len();
+    let bytes = device.activations(shape.len() + outputs);
+    device.time(&format!("{name}_forward"), shape, bytes, &layout, |backend| {
+        backend.separable_forward(&op);
+    });
+    // The step of the alphas asks for no gradients of weights.
+    let bytes = device.activations(2 * shape.len() + 2 * outputs);
+    for (pass, weights) in [("backward", true), ("backward_input", false)] {
+        device.time(&format!("{name}_{pass}"), shape, bytes, &layout, |backend| {
+            backend.separable_backward(&op, &gradient, weights);
+        });
     }
 }
 
@@ -102,9 +120,11 @@ pub fn pointwises<B: Device>(device: &mut Timer<B>) {
                 backend.pointwise_forward(&op);
             });
             let bytes = device.activations(read + all + 2 * output);
-            device.time(&format!("{name}_backward"), shape, bytes, &layout, |backend| {
-                backend.pointwise_backward(&op, &gradient, true);
-            });
+            for (pass, weights) in [("backward", true), ("backward_input", false)] {
+                device.time(&format!("{name}_{pass}"), shape, bytes, &layout, |backend| {
+                    backend.pointwise_backward(&op, &gradient, weights);
+                });
+            }
         }
     }
 }

@@ -4,7 +4,8 @@
 //! Throughput counts the activations that a call must read and write, each once; of dense convolutions, classifiers and
 //! flat vectors the state as well. After each benchmark its median is set beside that of a copy on the same device that
 //! moves as many bytes, so that it is a share of what the memory can do. Work is queued and waited for once, at the end of
-//! a sample.
+//! a sample. A kernel that writes where it reads may pass the copy on a CPU, whose caches first read what a copy
+//! overwrites; and so may one whose vectors fit the cache.
 //!
 //! `DARTS_BENCH_BATCH` sets the batch, `DARTS_BENCH_THREADS` the threads of the CPU, `DARTS_BENCH_INSTRUCTIONS` its
 //! vectors among `portable`, `avx2` and `avx512`, `DARTS_BENCH_PRECISION` what the GPU stores activations as among `f32`,

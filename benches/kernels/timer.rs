@@ -15,6 +15,8 @@ use crate::number;
 
 /// Samples of a benchmark.
 const SAMPLES: usize = 20;
+/// Bytes that a sample of copies moves, unless they are too many copies or too few.
+const COPIED: usize = 16 << 20;
 
 /// What kernels are timed on.
 pub trait Device: Backend<Scalar = f32> + Send {}
@@ -107,24 +109,26 @@ impl<'a, B: Device> Timer<'a, B> {
 
     /// Seconds of a copy that reads and writes this many bytes in all.
     fn copy_seconds(&mut self, bytes: usize) -> f64 {
-        const COPIES: u64 = 5;
         let len = bytes.div_ceil(floats(2));
+        // A sample is long enough for a clock.
+        let copies = (COPIED / bytes).clamp(5, 1000) as u64;
         let seconds = |sample: &mut dyn FnMut() -> Duration| {
             sample();
-            median((0..SAMPLES).map(|_| sample().as_secs_f64() / COPIES as f64).collect())
+            median((0..SAMPLES).map(|_| sample().as_secs_f64() / copies as f64).collect())
         };
         let Some(pool) = &self.pool else {
             self.backend.reserve(0, 2 * len).expect("memory for the copy");
             let [target, source] = [len, 0].map(|offset| Span { offset, len });
             let call = |backend: &mut B| backend.copy(target, source);
-            return seconds(&mut || elapsed(&mut self.backend, None, COPIES, &call));
+            return seconds(&mut || elapsed(&mut self.backend, None, copies, &call));
         };
         let (mut target, source) = (vec![0.0; len], vec![1.0; len]);
-        seconds(&mut || {
+        let mut sample = || {
             let start = Instant::now();
-            (0..COPIES).for_each(|_| copy(pool, &mut target, &source));
+            (0..copies).for_each(|_| copy(&mut target, &source));
             start.elapsed()
-        })
+        };
+        seconds(&mut || pool.install(&mut sample))
     }
 }
 
@@ -133,13 +137,16 @@ pub fn floats(count: usize) -> usize {
     count * size_of::<f32>()
 }
 
-/// A copy by all threads.
-fn copy(pool: &ThreadPool, target: &mut [f32], source: &[f32]) {
-    let part = source.len().div_ceil(pool.current_num_threads());
-    pool.install(|| {
+/// A copy by all threads of the pool that this runs on, or by one where waking the others takes longer.
+fn copy(target: &mut [f32], source: &[f32]) {
+    const SMALLEST: usize = 16 * 1024;
+    let part = source.len().div_ceil(rayon::current_num_threads()).max(SMALLEST);
+    if part >= source.len() {
+        target.copy_from_slice(source);
+    } else {
         let parts = target.par_chunks_mut(part).zip(source.par_chunks(part));
         parts.for_each(|(target, source)| target.copy_from_slice(source));
-    });
+    }
     std::hint::black_box(target);
 }
 
