@@ -100,11 +100,11 @@ extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) convolution
     using Form = typename ForwardForms<64, 64>::Form;
     __shared__ typename Form::Shared shared;
     __shared__ MomentSums<Form> sums;
-    __shared__ Band<4096> band;
+    __shared__ Band<3072> band;
     const u32 rows = op.output.n * op.output.h * op.output.w, pitch = op.output.c;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     const u32 first_column = blockIdx.y * 64, columns = min(first_column + 64, pitch);
-    Patches<4096> left{memory, op, band};
+    Patches<3072> left{memory, op, band};
     Weights right{memory.state + op.factor.weights, pitch};
     left.advance(first, last);
     float* partial = memory.scratch + op.factor.partial + blockIdx.x * 3 * pitch;
