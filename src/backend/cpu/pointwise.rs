@@ -342,7 +342,8 @@ impl Backward<'_> {
             // SAFETY: strips lie in their images, and fit the scratch; no other unit has the image.
             unsafe {
                 V::call(activate(self.memory, input, pixel, strip.inputs, activated, channels));
-                if let Some(partials) = self.partials {
+                // The shifted matrix reads nothing of an image one pixel wide.
+                if let Some(partials) = self.partials.filter(|_| strip.outputs > 0) {
                     V::call(Gemm {
                         rows: channels,
                         columns,
