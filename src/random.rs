@@ -22,6 +22,8 @@ pub enum Stream {
     Augmentation = 6,
     /// Branches that drop path drops.
     DropPath = 8,
+    /// Genotypes drawn at random.
+    Genotype = 9,
     /// Test inputs.
     Test = 7,
 }

@@ -210,6 +210,7 @@ fn malformed_genotypes_are_refused_with_the_place() {
     std::fs::write(here.path().join("long.txt"), &long).unwrap();
     refused(here.path(), &["show", "long.txt"], 1, &["long.txt", "more than 65536 bytes"]);
     refused(here.path(), &["show", "darts-v3"], 2, &["darts-v3", "did you mean darts-v1 or darts-v2"]);
+    refused(here.path(), &["show", "random:x"], 2, &["random:x", "whole number"]);
     refused(here.path(), &["show", "absent/run"], 2, &["absent/run", "no such file or run directory"]);
     refused(here.path(), &["show"], 2, &["<GENOTYPE>"]);
 }
@@ -238,6 +239,15 @@ fn published_genotypes_are_listed_and_shown() {
         assert!(printed(here.path(), &["show", name]).starts_with(name));
     }
     assert_eq!(printed(here.path(), &["show", "DARTS_V2"]), printed(here.path(), &["show", "darts-v2"]));
+}
+
+#[test]
+fn a_seed_gives_a_genotype() {
+    let here = scratch();
+    let show = |name: &str| printed(here.path(), &["show", name, "--json"]);
+    assert_eq!(show("random:7"), show("random:7"));
+    assert_ne!(show("random:7"), show("random:8"));
+    assert!(printed(here.path(), &["show", "random:7"]).contains("node 3 ──┘"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::report::resumption::MAX_PLAN;
 use crate::report::run_directory::{PLAN, error_in, load_genotype};
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
+use crate::space::sampled;
 use crate::{Error, Result, files};
 
 /// A genotype that was found.
@@ -22,7 +23,7 @@ pub struct Found {
 /// The keys of a plan that say which images a run sees, and how an undivided data set is divided.
 const IMAGES: [&str; 4] = ["data", "image_size", "colour", "seed"];
 
-/// Finds the genotype of a published name, of a run directory, in a file, or in the text itself.
+/// Finds the genotype of a published name, of a seed, of a run directory, in a file, or in the text itself.
 pub fn find(given: &str) -> Result<Found> {
     let unpublished = |genotype| Found { genotype, published: None, images: toml::Table::new() };
     if given.contains(['(', '{']) && !Path::new(given).exists() {
@@ -35,6 +36,9 @@ pub fn find(given: &str) -> Result<Found> {
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
         return Ok(unpublished(Genotype::from_text(&text).map_err(|error| error_in(path, error))?));
+    }
+    if let Some(drawn) = sampled::find(given) {
+        return drawn.map(unpublished);
     }
     if given.contains(['/', '\\', '.']) {
         return Err(Error::Genotype(format!(

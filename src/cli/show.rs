@@ -12,8 +12,8 @@ use crate::space::published::{self, Published};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A published name, a run directory, a file with a genotype as JSON or as a Python literal, or such
-    /// a text itself.
+    /// A published name, random:SEED for one drawn at random, a run directory, a file with a genotype as JSON
+    /// or as a Python literal, or such a text itself.
     #[arg(required_unless_present = "list", allow_hyphen_values = false)]
     genotype: Option<String>,
     /// List the published genotypes with their test error on CIFAR-10 and their source.
@@ -29,6 +29,7 @@ Examples:
   darts show --list
   darts show darts-v2
   darts show darts-v2 --json > genotype.json
+  darts show random:7
   darts show runs/2026-01-31-142500-digits-first
   darts show genotype.json
   darts show \"Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)\"";

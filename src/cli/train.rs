@@ -28,8 +28,8 @@ use crate::{Error, Result};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A published name, a run directory, a file with a genotype as JSON or as a Python literal, or such
-    /// a text itself.
+    /// A published name, random:SEED for one drawn at random, a run directory, a file with a genotype as JSON
+    /// or as a Python literal, or such a text itself.
     #[arg(allow_hyphen_values = false, required_unless_present = "resume")]
     genotype: Option<String>,
     #[command(flatten)]
@@ -47,6 +47,7 @@ Examples:
   darts train runs/2026-01-31-142500-digits-first
   darts train runs/search --data folder:more-pictures --image-size 32
   darts train darts-v2 --epochs 5 --seed 7
+  darts train random:7 --epochs 5
   darts train darts-v2 --preset paper --data cifar10:DIR --out runs/model
   darts train genotype.json --plan runs/2026-01-31-150000-digits-train/plan.toml
   darts train --resume runs/2026-01-31-150000-digits-train";

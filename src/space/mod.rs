@@ -9,7 +9,7 @@
 //! 4. [`supernet`]: a stack of such cells.
 //! 5. [`derivation`]: from alphas to a genotype.
 //! 6. [`derived_cell`] and [`network`]: the network of a genotype; [`cost`]: its size.
-//! 7. [`published`]: genotypes from the literature, by name.
+//! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
 
 pub mod alphas;
 pub mod cell;
@@ -20,6 +20,7 @@ pub mod genotype;
 pub mod literal;
 pub mod network;
 pub mod published;
+pub mod sampled;
 pub mod supernet;
 
 pub use network::{Network, NetworkShape};
