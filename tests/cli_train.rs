@@ -83,9 +83,17 @@ fn what_cannot_be_trained_is_refused_before_anything_is_stored() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
     fs::write(here.join("wrong.toml"), "cutout = 9").unwrap();
-    let cases: [(&[&str], i32, &[&str]); 10] = [
+    fs::write(here.join("search.toml"), "epochs = 3\nalpha_lr = 0.01").unwrap();
+    let cases: [(&[&str], i32, &[&str]); 13] = [
+        (&["search", "--plan=wrong.toml"], 2, &["wrong.toml", "plan of a training", "`darts train`"]),
+        (
+            &["train", "random:7", "--plan=search.toml"],
+            2,
+            &["search.toml", "plan of a search", "`darts search`"],
+        ),
         (&["train"], 2, &["<GENOTYPE>"]),
         (&["train", "drats-v2"], 2, &["darts-v2"]),
+        (&["train", "random:-1"], 2, &["random:-1", "whole number"]),
         (&["train", "nowhere/genotype.json"], 2, &["nowhere/genotype.json"]),
         (&["train", "amoebanet"], 2, &["conv_7x1_1x7", "not trained"]),
         (&["train", "darts-v2", "--drop-path=1"], 2, &["--drop-path is 1", "below 1"]),
@@ -109,7 +117,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_stored() {
         1,
         &["loss", "step", "epoch 1", "--weight-lr"],
     );
-    assert_eq!(fs::read_dir(here).unwrap().count(), 1, "nothing may be stored");
+    assert_eq!(fs::read_dir(here).unwrap().count(), 2, "nothing but the plans may be stored");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::data::{Dataset, Source};
 use crate::plan::{Contradiction, PlanTable, Violation, contradiction, table};
 use crate::report::resumption::MAX_PLAN;
-use crate::{Error, Result, files};
+use crate::{Error, Result, files, search, train};
 
 /// Where the values come from that no flag gives.
 #[derive(clap::Args)]
@@ -53,7 +53,8 @@ impl PlanArguments {
             base = base.with(images)?;
         }
         let base = begun.map_or(&base, |(_, plan)| plan);
-        let from_file = base.overlaid(&file, path)?;
+        let from_file =
+            base.overlaid(&file, path).map_err(|error| of_another_command(&file, path).unwrap_or(error))?;
         let plan = from_file.with(flags.clone())?;
         if let Some((run, begun)) = begun {
             let begun = begun.to_table()?;
@@ -77,6 +78,17 @@ impl PlanArguments {
             Some(violation) => Err(given.refusal(violation)),
         }
     }
+}
+
+/// The sentence about a plan file that its command cannot read because it is that of the other one.
+fn of_another_command(file: &str, path: &Path) -> Option<Error> {
+    let (command, run) =
+        match (toml::from_str::<search::plan::Plan>(file), toml::from_str::<train::plan::Plan>(file)) {
+            (Ok(_), _) => ("search", "a search"),
+            (_, Ok(_)) => ("train", "a training"),
+            _ => return None,
+        };
+    Some(Error::Plan(format!("{}: is the plan of {run}, which `darts {command}` takes", path.display())))
 }
 
 impl<P: PlanTable> Given<P> {

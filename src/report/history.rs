@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::classes::Classes;
 use super::lines::{MAX_LINES, whole_lines};
 use super::resumption::MAX_PLAN;
-use super::run_directory::{METRICS, PLAN, TIMINGS, alphas_file, epochs, load_genotype};
+use super::run_directory::{METRICS, PLAN, TIMINGS, alphas_file, check_run, epochs, load_genotype};
 use super::training_run::LAST;
 use crate::files::{read_bounded, read_text};
 use crate::search::observer::{EpochRecord, Timing};
@@ -144,10 +144,7 @@ fn name(run: &Path) -> Result<String> {
     if !run.is_dir() {
         return Err(Error::Format { path: run.into(), reason: "no such run directory".to_owned() });
     }
-    if !run.join(PLAN).is_file() {
-        let reason = "is not a run directory: it holds no plan.toml".to_owned();
-        return Err(Error::Format { path: run.into(), reason });
-    }
+    check_run(run)?;
     // The last part of `.` or `..` is not a name.
     let path = run.canonicalize().ok();
     let name = path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoints::{CHECKPOINTS, lock, newest, resume_command};
 use super::lines::count_lines;
-use super::run_directory::{ALPHAS, GENOTYPE, METRICS, PLAN, RunDirectory, load_genotype};
+use super::run_directory::{ALPHAS, GENOTYPE, METRICS, PLAN, RunDirectory, check_run, load_genotype};
 use crate::files::read_text;
 use crate::plan::{Contradiction, PlanTable};
 use crate::run::{Checkpoint, Kind, Position};
@@ -63,9 +63,7 @@ impl<P: PlanTable> Resumption<P> {
 fn place(given: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
     let fail = |reason: &str| Err(Error::Format { path: given.into(), reason: reason.to_owned() });
     if given.is_dir() {
-        if !given.join(PLAN).is_file() {
-            return fail("is not a run directory: it holds no plan.toml");
-        }
+        check_run(given)?;
         return Ok((given.to_owned(), None));
     }
     if !given.exists() {

@@ -300,6 +300,15 @@ pub(super) fn data_name(data: &str) -> String {
     if name.is_empty() { "data".to_owned() } else { name.to_owned() }
 }
 
+/// Refuses a directory without a plan, which is the last of the files that a run begins with.
+pub(super) fn check_run(directory: &Path) -> Result<()> {
+    if directory.join(PLAN).is_file() {
+        return Ok(());
+    }
+    let reason = format!("is not a run directory: it holds no {PLAN}");
+    Err(Error::Format { path: directory.into(), reason })
+}
+
 /// The file of the alphas after an epoch.
 pub fn alphas_file(run: &Path, epoch: usize) -> PathBuf {
     run.join(ALPHAS).join(format!("epoch-{epoch:04}.safetensors"))

@@ -35,7 +35,9 @@ fn sets(kind: &str) -> Vec<Set> {
     let directories = std::iter::once(PathBuf::from(OWN_DIRECTORY)).chain(further);
     let sets: Vec<Set> = directories.flat_map(|directory| Set::all(&directory, kind)).collect();
     if kind == "eval" && sets.is_empty() {
-        println!("skipped: no set of the evaluation phase in ../shared/golden or DARTS_GOLDEN_DIR");
+        println!(
+            "skipped: no set of the evaluation phase; DARTS_GOLDEN_DIR names the directory that holds them"
+        );
     } else {
         assert!(!sets.is_empty(), "no set of kind {kind}");
     }
