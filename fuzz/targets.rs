@@ -73,11 +73,10 @@ pub fn genotype(bytes: &[u8]) {
 
 /// Alphas of an epoch.
 pub fn alphas(bytes: &[u8]) {
-    let file = directory().path().with_extension("safetensors");
+    let directory = directory();
+    let file = directory.path().join("alphas.safetensors");
     write(&file, bytes).expect("alphas");
-    let read = Alphas::load(&file);
-    std::fs::remove_file(&file).expect("the file just written");
-    drop(read);
+    drop(Alphas::load(&file));
 }
 
 /// A model, as it is and with its checksum put right, without which hardly an input would come further than that.

@@ -82,7 +82,8 @@ impl Format {
         let Format { key, version, what, described } = self;
         let unreadable = |error| match error {
             _ if bytes.is_empty() => format!("is not {what}: it is empty"),
-            SafeTensorError::MetadataIncompleteBuffer => {
+            // Of the header or of the tensors.
+            SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
                 format!("is not {what}: it does not have the length that its beginning tells, as if cut off")
             }
             error => format!("is not {what}: {error}"),

@@ -182,7 +182,7 @@ fn an_output_that_cannot_be_is_refused_and_nothing_is_left_behind() {
 fn malformed_genotypes_are_refused_with_the_place() {
     let here = scratch();
     let long = format!("Genotype(normal=[{}", "('skip_connect', 0), ".repeat(4000));
-    let cases: [(String, &[&str]); 9] = [
+    let cases: [(String, &[&str]); 10] = [
         (
             LITERAL.replace("skip_connect", "jump"),
             &["node 0 of the normal cell", "jump", "known are max_pool_3x3"],
@@ -197,6 +197,7 @@ fn malformed_genotypes_are_refused_with_the_place() {
         (LITERAL.replace("normal_concat=range(2, 4)", "normal_concat=[2, 7]"), &["normal_concat", "state 7"]),
         (LITERAL.replace("range(2, 4), reduce", "range(2, 4) reduce"), &["line 1, column", "expected ','"]),
         (LITERAL.replace("'sep_conv_3x3', 0", "__import__('os'), 0"), &["line 1, column", "in quotes"]),
+        ("|nor_conv_3x3~0|+|skip_connect~0|none~1|".into(), &["NAS-Bench-201", "Genotype(normal="]),
         ("{\"normal\": []}".into(), &["JSON", "missing field"]),
     ];
     for (genotype, words) in cases {

@@ -178,7 +178,14 @@ fn a_model_is_evaluated_and_sees_the_digits() {
     assert_eq!(told.lines().count(), 2, "the other pictures are told of: {told}");
     assert!(told.lines().all(|line| line.contains(".png  ") && line.matches('%').count() == 3), "{told}");
     refused(here, &["predict", "run", "text.png"], 1, &["text.png", "holds no PNG"]);
-    refused(here, &["predict", "run", "absent.png", "text.png"], 1, &["data file absent.png: ", "text.png"]);
+    refused(
+        here,
+        &["predict", "run", "absent.png", "text.png"],
+        1,
+        &["absent.png: No such", "; text.png: holds no PNG"],
+    );
+    refused(here, &["evaluate", "run", "--strict"], 2, &["--strict is for --data folder:DIR"]);
+    refused(here, &["derive", "run"], 1, &["run: is the run of a training"]);
 }
 
 #[test]

@@ -305,6 +305,22 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     assert!(fs::read(here.join("taken.onnx")).unwrap() == Format::Onnx.bytes(&model).unwrap());
 }
 
+#[cfg(unix)]
+#[test]
+fn what_an_output_links_to_is_replaced_and_a_device_is_not() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    random_model(description("darts-v2", 1, 3), 6).save(&here.join("model.safetensors")).unwrap();
+    fs::write(here.join("target.onnx"), "something else").unwrap();
+    std::os::unix::fs::symlink("target.onnx", here.join("link.onnx")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", here.join("device.onnx")).unwrap();
+    let export = |output| ["export", "model.safetensors", "--format=onnx", "--force", "--output", output];
+    refused(here, &export("device.onnx"), 2, &["--output device.onnx is a pipe or a device"]);
+    assert_eq!(printed(here, &export("link.onnx")), "link.onnx\n");
+    assert!(here.join("link.onnx").is_symlink() && here.join("device.onnx").is_symlink());
+    assert!(fs::read(here.join("target.onnx")).unwrap().len() > 1000);
+}
+
 /// Names and contents of all files of a directory.
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());

@@ -101,3 +101,15 @@ fn pictures_become_a_model_that_other_programs_run() {
         }
     }
 }
+
+#[test]
+fn the_default_plans_reach_97_percent_on_the_digits() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    printed(here, &["search", "--quiet", "--out=search"]);
+    printed(here, &["train", "search", "--quiet", "--out=model"]);
+    let told = json(&printed(here, &["evaluate", "model/last.safetensors", "--json"]));
+    println!("{} of {} test images", told["accuracy"], told["images"]);
+    assert_eq!(told["images"], 359);
+    assert!(told["accuracy"].as_f64().unwrap() >= 0.97, "{told}");
+}

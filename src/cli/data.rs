@@ -5,9 +5,6 @@ use crate::data::{Dataset, Follower, Reading, Source};
 use crate::report::progress::Bar;
 use crate::{Error, Result};
 
-/// The most files that are named when they cannot be read.
-const NAMED: usize = 20;
-
 /// Loads a data set on so many threads, 0 for all cores; shows how far it is unless it is to be quiet,
 /// and names what had to be left out.
 pub fn load(source: &Source, seed: u64, reading: &Reading, threads: usize, quiet: bool) -> Result<Dataset> {
@@ -15,6 +12,17 @@ pub fn load(source: &Source, seed: u64, reading: &Reading, threads: usize, quiet
     let pool = pool.map_err(|error| Error::Device(format!("no {threads} threads: {error}")))?;
     let watch = Watch { bar: Bar::new(!quiet) };
     pool.install(|| source.load(seed, reading, &watch))
+}
+
+/// Refuses a flag that says how the pictures of a folder are read, where a data set has its own images.
+pub fn refuse_for_own_images(source: &Source, flag: Option<&str>) -> Result<()> {
+    match flag {
+        Some(flag) if !matches!(source, Source::Folder(_)) => Err(Error::Usage(format!(
+            "--{} is for --data folder:DIR; {source} has its own images",
+            flag.replace('_', "-")
+        ))),
+        _ => Ok(()),
+    }
 }
 
 struct Watch {
@@ -35,7 +43,7 @@ impl Follower for Watch {
 
 /// Names files that were skipped, and counts them.
 fn name(errors: &[Error]) {
-    for error in errors.iter().take(NAMED) {
+    for error in errors {
         report(&format!("skipped {error}"));
     }
     let files = match errors.len() {

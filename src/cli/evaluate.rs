@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::model::ModelArguments;
-use super::output::print;
+use super::output::{plain, print};
 use crate::data::{Dataset, Images, Reading, Source};
 use crate::report::classes::{Confused, MOST_COLUMNS, confused, recognised};
 use crate::report::progress::grouped;
@@ -85,6 +85,7 @@ impl Arguments {
             Some(name) => name.parse()?,
             None => default_source(&model.description.data)?,
         };
+        super::data::refuse_for_own_images(&source, self.strict.then_some("strict"))?;
         // The same seed tests with the same images, which the model has not seen in its training.
         let own = &model.description;
         let reading = match own.reading() {
@@ -195,9 +196,14 @@ impl Report<'_> {
         )
     }
 
+    /// The names of the classes as they are printed.
+    fn names(&self) -> Vec<String> {
+        self.model.description.class_names.iter().map(|name| plain(name)).collect()
+    }
+
     /// A line for each class: how many images it has, and how many of them were recognised.
     fn classes(&self) -> String {
-        let names = &self.model.description.class_names;
+        let names = self.names();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
         let mut text = format!("{:width$}  images     right\n", "class");
         for (index, (name, row)) in names.iter().zip(&self.evaluation.confusion).enumerate() {
@@ -211,7 +217,7 @@ impl Report<'_> {
 
     /// The matrix of confusions, or of many classes only the most frequent ones.
     fn confusions(&self) -> String {
-        let (names, confusion) = (&self.model.description.class_names, &self.evaluation.confusion);
+        let (names, confusion) = (self.names(), &self.evaluation.confusion);
         if names.len() > MOST_COLUMNS {
             return self.most_frequent();
         }
@@ -229,7 +235,7 @@ impl Report<'_> {
     }
 
     fn most_frequent(&self) -> String {
-        let (names, confusion) = (&self.model.description.class_names, &self.evaluation.confusion);
+        let (names, confusion) = (self.names(), &self.evaluation.confusion);
         let mut text = "\nmost frequent confusions (--json has all)\n".to_owned();
         for Confused { count, class, guess } in confused(confusion).into_iter().take(MOST_COLUMNS) {
             text.push_str(&format!("{count:6}  {} taken for {}\n", names[class], names[guess]));

@@ -45,30 +45,34 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let path = file_of(&self.model)?;
         let output = self.output.unwrap_or_else(|| path.with_extension(self.format.ending()));
-        check_output(&path, &output, self.force)?;
+        let place = place(&path, &output, self.force)?;
         let model = Model::load(&path)?;
         let bytes = self.format.bytes(&model).map_err(|reason| Error::Format { path, reason })?;
-        write_whole(&output, &bytes)?;
+        write_whole(&place, &bytes)?;
         print(&format!("{}\n", output.display()))
     }
 }
 
-/// Refuses to replace the model itself, a file without being asked, and a directory.
-fn check_output(model: &Path, output: &Path, force: bool) -> Result<()> {
+/// The file to write: the output, or what it links to, which is replaced and not the link.
+///
+/// # Errors
+/// The model itself, a file without being asked, and what is no file: a directory, a pipe or a device.
+fn place(model: &Path, output: &Path, force: bool) -> Result<PathBuf> {
     let name = output.display();
-    if output.is_dir() {
-        return Err(Error::Usage(format!("--output {name} is a directory; name a file")));
-    }
+    let refuse = |reason: &str| Err(Error::Usage(format!("--output {name} {reason}")));
     // A link that leads nowhere is something that exists, too.
     if output.symlink_metadata().is_err() {
-        return Ok(());
+        return Ok(output.to_owned());
     }
-    let same = |(one, other)| one == other;
-    if model.canonicalize().ok().zip(output.canonicalize().ok()).is_some_and(same) {
+    if output.is_dir() {
+        return refuse("is a directory; name a file");
+    }
+    if output.exists() && !output.is_file() {
+        return refuse("is a pipe or a device; name a file");
+    }
+    let place = output.canonicalize().unwrap_or_else(|_| output.to_owned());
+    if model.canonicalize().is_ok_and(|model| model == place) {
         return Err(Error::Usage(format!("{name} is the model itself; name another file with --output")));
     }
-    match force {
-        true => Ok(()),
-        false => Err(Error::Usage(format!("{name} exists already; --force replaces it"))),
-    }
+    if force { Ok(place) } else { Err(Error::Usage(format!("{name} exists already; --force replaces it"))) }
 }

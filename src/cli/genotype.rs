@@ -26,7 +26,7 @@ const IMAGES: [&str; 4] = ["data", "image_size", "colour", "seed"];
 /// Finds the genotype of a published name, of a seed, of a run directory, in a file, or in the text itself.
 pub fn find(given: &str) -> Result<Found> {
     let unpublished = |genotype| Found { genotype, published: None, images: toml::Table::new() };
-    if given.contains(['(', '{']) && !Path::new(given).exists() {
+    if given.contains(['(', '{', '|']) && !Path::new(given).exists() {
         return Ok(unpublished(Genotype::from_text(given)?));
     }
     let path = Path::new(given);

@@ -18,10 +18,15 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// A text in one line, without what would move the cursor of a terminal or set its colours: names of files and classes
+/// may hold anything.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// Reports an error in one line, whatever it holds.
 pub fn report(sentence: &str) {
-    let line: String =
-        sentence.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let line = plain(sentence);
     let style = AnsiColor::Red.on_default().bold();
     // There is nowhere left to say that this failed.
     let _ = writeln!(anstream::stderr(), "{style}darts:{style:#} {}", line.trim());
@@ -51,4 +56,14 @@ fn style(operation: Operation) -> Style {
         _ => AnsiColor::Green,
     };
     colour.on_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_a_cursor_is_not_printed() {
+        assert_eq!(plain("a\u{1b}[31mred\nü\t\u{9b}2J"), "a [31mred ü  2J");
+    }
 }

@@ -95,16 +95,8 @@ impl<P: PlanTable> Given<P> {
     /// Loads the data set.
     pub fn dataset(&self, strict: bool, quiet: bool) -> Result<Dataset> {
         let source = self.source()?;
-        if !matches!(source, Source::Folder(_)) {
-            let useless = ["image_size", "colour"].into_iter().find(|key| self.flags.contains_key(*key));
-            let useless = useless.or(strict.then_some("strict"));
-            if let Some(key) = useless {
-                let flag = key.replace('_', "-");
-                return Err(Error::Usage(format!(
-                    "--{flag} is for --data folder:DIR; {source} has its own images"
-                )));
-            }
-        }
+        let given = ["image_size", "colour"].into_iter().find(|key| self.flags.contains_key(*key));
+        super::data::refuse_for_own_images(&source, given.or(strict.then_some("strict")))?;
         let plan = &self.plan;
         super::data::load(&source, plan.seed(), &plan.reading(strict), plan.threads(), quiet)
     }

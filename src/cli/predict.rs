@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::model::ModelArguments;
-use super::output::print;
+use super::output::{plain, print};
 use super::plan::whole_number;
 use crate::train::Model;
 use crate::train::classifier::{Classify, open, probabilities};
@@ -80,26 +80,23 @@ impl Arguments {
         }
         let guess = |(probability, name): &(f64, &String)| format!("{name} {:.1} %", 100.0 * probability);
         let guesses: Vec<_> = guesses.iter().map(guess).collect();
-        Ok(format!("{path}  {}\n", guesses.join("  ")))
+        Ok(format!("{}\n", plain(&format!("{path}  {}", guesses.join("  ")))))
     }
 }
 
-/// One error for all pictures that cannot be read: it names each, and says of the first why.
-fn all_failures(mut failed: Vec<(PathBuf, Error)>) -> Result<()> {
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let (path, first) = failed.remove(0);
-    if failed.is_empty() {
-        return Err(first);
-    }
-    let why = match first {
+/// One error for all pictures that cannot be read: it names each and says why.
+fn all_failures(failed: Vec<(PathBuf, Error)>) -> Result<()> {
+    let mut failed = failed.into_iter();
+    let Some((path, first)) = failed.next() else { return Ok(()) };
+    let why = |error| match error {
         Error::Data { reason, .. } => reason,
         Error::Io { source, .. } => source.to_string(),
         other => other.to_string(),
     };
-    let others: Vec<String> = failed.iter().map(|(path, _)| path.display().to_string()).collect();
-    let reason = format!("{why}; nor can these be read: {}", others.join(", "));
+    let mut reason = why(first);
+    for (path, error) in failed {
+        reason.push_str(&format!("; {}: {}", path.display(), why(error)));
+    }
     Err(Error::Data { path, reason })
 }
 

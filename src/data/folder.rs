@@ -63,9 +63,14 @@ pub fn load(directory: &Path, seed: u64, reading: &Reading, follower: &dyn Follo
         }
     };
     if test.count() == 0 {
-        let reason =
-            "too few images to set some apart for a test; expected 3 in a class, or a directory test";
-        return Err(Error::Data { path: listed.directory, reason: reason.into() });
+        let (path, reason) = match tested {
+            Some(part) => (part.directory, "holds no picture that can be read"),
+            None => (
+                listed.directory,
+                "too few images to set some apart for a test; expected 3 in a class, or a directory test",
+            ),
+        };
+        return Err(Error::Data { path, reason: reason.into() });
     }
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
@@ -125,7 +130,8 @@ impl Part {
         let mut places = match subdirectories(directory) {
             Ok(places) => places,
             Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
-                return fail("no such directory; expected the pictures in train/CLASS/".into());
+                let from = seen_from(directory);
+                return fail(format!("no such directory{from}; expected the pictures in train/CLASS/"));
             }
             Err(error) => return Err(Error::io(directory, error)),
         };
@@ -209,7 +215,9 @@ impl Part {
             (1, 1) => "holds one picture".to_owned(),
             _ => format!("holds {files} pictures of which {count} can be read"),
         };
-        let reason = format!("{found}; expected at least {FEWEST} to train weights and alphas on");
+        let reason = format!(
+            "{found}; expected at least {FEWEST}, one for the weights and one for the alphas of a search"
+        );
         Err(Error::Data { path: self.directory.join(&self.classes[class]), reason })
     }
 }
@@ -221,6 +229,12 @@ fn check_count(directory: &Path, classes: usize) -> Result<()> {
     }
     let reason = format!("holds {classes} classes; expected at most {MOST_CLASSES}");
     Err(Error::Data { path: directory.into(), reason })
+}
+
+/// Where a relative path begins, which the plan of a run does not say.
+fn seen_from(path: &Path) -> String {
+    let here = std::env::current_dir().ok().filter(|_| path.is_relative());
+    here.map_or_else(String::new, |here| format!(" in {}", here.display()))
 }
 
 /// The last part of a path.

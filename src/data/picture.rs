@@ -106,6 +106,10 @@ fn decode(path: &Path) -> Result<DynamicImage> {
     limits.max_alloc = Some((length.saturating_mul(EXPANSION)).clamp(FEW_BYTES, MOST_BYTES));
     reader.limits(limits.clone());
     let unreadable = |error: ImageError| match error {
+        ImageError::Limits(_) if length >= MOST_BYTES / EXPANSION => fail(format!(
+            "has more than the {} million values of pixels, or the {LONGEST_SIDE} pixels a side, that are read",
+            MOST_BYTES >> 20
+        )),
         ImageError::Limits(_) => {
             fail(format!("says that it holds more pixels than a file of {length} bytes may"))
         }

@@ -62,25 +62,32 @@ pub(super) fn drop_beyond(run: &Path, position: Position) -> Result<()> {
     Ok(())
 }
 
-/// The newest checkpoint, if there is any. Where it cannot be read, the error offers the command that goes on from the one
-/// before it.
+/// The newest checkpoint, if there is any. Where it cannot be read, the error offers another one.
 pub(super) fn newest(run: &Path, command: &str) -> Result<Option<(PathBuf, Checkpoint)>> {
-    let mut stored = stored(run)?;
-    let Some((_, newest)) = stored.pop() else { return Ok(None) };
-    match Checkpoint::load(&newest) {
-        Ok(checkpoint) => Ok(Some((newest, checkpoint))),
-        Err(Error::Format { path, reason }) => {
-            let readable = stored.iter().rev().find(|(_, path)| Checkpoint::load(path).is_ok());
-            let way_out = match readable {
-                Some((_, before)) => {
-                    format!("`{}` goes on from the one before it", resume_command(command, before))
-                }
-                None => "nor can any other checkpoint of this run be read".to_owned(),
-            };
-            Err(Error::Format { path, reason: format!("{reason}; {way_out}") })
+    let Some((_, path)) = stored(run)?.pop() else { return Ok(None) };
+    let checkpoint = load(run, &path, command)?;
+    Ok(Some((path, checkpoint)))
+}
+
+/// Reads one of the checkpoints of a run. Where it cannot be read, the error offers the command that goes on from the newest
+/// of the others that can.
+pub(super) fn load(run: &Path, wanted: &Path, command: &str) -> Result<Checkpoint> {
+    let (path, reason) = match Checkpoint::load(wanted) {
+        Err(Error::Format { path, reason }) => (path, reason),
+        Err(Error::Io { path, source }) => (path, source.to_string()),
+        outcome => return outcome,
+    };
+    let place = wanted.file_name().and_then(|name| position(name.to_str()?));
+    let stored = stored(run)?;
+    let mut others = stored.iter().rev().filter(|(position, _)| Some(*position) != place);
+    let way_out = match others.find(|(_, path)| Checkpoint::load(path).is_ok()) {
+        Some((position, other)) => {
+            let side = if Some(*position) < place { "before" } else { "after" };
+            format!("`{}` goes on from the one {side} it", resume_command(command, other))
         }
-        Err(other) => Err(other),
-    }
+        None => "nor can any other checkpoint of this run be read".to_owned(),
+    };
+    Err(Error::Format { path, reason: format!("{reason}; {way_out}") })
 }
 
 /// The command line that goes on with a run or from a checkpoint.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::files::read_bounded;
 use crate::{Error, Result};
@@ -51,6 +51,13 @@ impl LineFile {
         Ok(())
     }
 
+    /// How many lines there are before the first that `is_right` refuses.
+    pub fn count_while(&self, mut is_right: impl FnMut(usize, &[u8]) -> bool) -> Result<usize> {
+        let bytes = read_bounded(&self.path, MAX_LINES)?;
+        let right = whole_lines(&bytes).enumerate().take_while(|&(index, line)| is_right(index, line));
+        Ok(right.count())
+    }
+
     /// Drops the first line that `keep` refuses and all behind it, and an end that is no whole line. Gives how many are
     /// left.
     pub fn keep_while(&mut self, mut keep: impl FnMut(usize, &[u8]) -> bool) -> Result<usize> {
@@ -73,6 +80,15 @@ impl LineFile {
 /// The lines of a file without their ends. A last line without one is about to be written, or was torn.
 pub(super) fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split_inclusive(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"))
+}
+
+/// The epoch that a line is about.
+pub(super) fn epoch_of(line: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Line {
+        epoch: usize,
+    }
+    serde_json::from_slice(line).ok().map(|Line { epoch }| epoch)
 }
 
 /// How many whole lines a file has; none if there is no such file.

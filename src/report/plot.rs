@@ -55,7 +55,12 @@ impl Frame<'_> {
         let epochs = || curves.iter().flat_map(|curve| curve.points.iter().map(|&(epoch, _)| epoch as i32));
         let (first, last) = (epochs().min().unwrap_or(1), epochs().max().unwrap_or(1));
         let (low, high) = self.values;
-        let room = if high > low { (high - low) * 0.04 } else { 0.5 };
+        let whole = curves.iter().flat_map(|curve| &curve.points).all(|(_, value)| value.fract() == 0.0);
+        let room = match high - low {
+            0.0 if whole => 0.5,
+            0.0 => low.abs() * 0.2,
+            range => range * 0.04,
+        };
         let root = SVGBackend::with_string(svg, self.size).into_drawing_area();
         // A single epoch still needs an axis.
         let mut chart = ChartBuilder::on(&root)
@@ -63,7 +68,6 @@ impl Frame<'_> {
             .x_label_area_size(22)
             .y_label_area_size(42)
             .build_cartesian_2d(first..last.max(first + 1), low - room..high + room)?;
-        let whole = curves.iter().flat_map(|curve| &curve.points).all(|(_, value)| value.fract() == 0.0);
         let marks = if whole { (high - low + 1.0).clamp(2.0, 5.0) as usize } else { 5 };
         // Digits enough to tell the marks at the axis apart.
         let digits =
@@ -122,5 +126,18 @@ mod tests {
         let written =
             ["-0.000", "0.000", "-0.010", "-0", "-10"].map(|number| unsigned_zero(number.to_owned()));
         assert_eq!(written, ["0.000", "0.000", "-0.010", "0", "-10"]);
+    }
+
+    #[test]
+    fn an_axis_of_one_value_is_as_wide_as_the_value() {
+        let drawn = |value: f64| {
+            let frame = Frame { label: "one", size: (360, 210), values: (value, value) };
+            frame.draw(&[Curve { colour: 0, points: vec![(1, value)] }])
+        };
+        let has = |svg: &str, mark: &str| svg.lines().any(|line| line.trim() == mark);
+        assert!(has(&drawn(7991.6), "8000"), "{}", drawn(7991.6));
+        let rate = drawn(0.025);
+        assert!(has(&rate, "0.0250") && !rate.lines().any(|line| line.starts_with('-')), "{rate}");
+        assert!(has(&drawn(0.0), "0"), "{}", drawn(0.0));
     }
 }

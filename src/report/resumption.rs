@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkpoints::{CHECKPOINTS, lock, newest, resume_command};
+use super::checkpoints::{self, CHECKPOINTS, lock, resume_command};
 use super::lines::count_lines;
 use super::run_directory::{ALPHAS, GENOTYPE, METRICS, PLAN, RunDirectory, check_run, load_genotype};
 use crate::files::read_text;
@@ -37,8 +37,8 @@ impl<P: PlanTable> Resumption<P> {
         check_kind::<K>(&run)?;
         let lock = lock(&run)?;
         let found = match named {
-            Some(path) => Some((path.clone(), Checkpoint::load(&path)?)),
-            None => newest(&run, K::NAME)?,
+            Some(path) => Some((path.clone(), checkpoints::load(&run, &path, K::NAME)?)),
+            None => checkpoints::newest(&run, K::NAME)?,
         };
         let place = run.join(PLAN);
         let plan = P::from_toml(&read_text(&place, MAX_PLAN)?, &place)?;

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::checkpoints::{self, CHECKPOINTS};
-use super::lines::LineFile;
+use super::lines::{LineFile, epoch_of};
 use super::place::{Created, Place};
 use crate::files::{read_text, remove_unfinished, write_whole};
 use crate::plan::PlanTable;
@@ -154,8 +154,8 @@ impl RunDirectory {
     /// Goes on with a directory from a position. What is beyond that stays until the run starts.
     pub(super) fn reopen(path: PathBuf, lock: File, position: Position) -> Result<Self> {
         let (metrics, timings) = (LineFile::open(path.join(METRICS))?, LineFile::open(path.join(TIMINGS))?);
-        let (epochs, origin) = (position.epochs, Origin::Reopened(position));
-        Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs, origin })
+        let origin = Origin::Reopened(position);
+        Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs: 0, origin })
     }
 
     /// Drops what is beyond the position that the run goes on from, if it does, and what a process that was ended had not
@@ -163,13 +163,14 @@ impl RunDirectory {
     pub(super) fn rewind(&mut self) -> Result<Option<usize>> {
         let Origin::Reopened(position) = self.origin else { return Ok(None) };
         let epochs = position.epochs;
-        let kept = self.metrics.keep_while(|index, _| index < epochs)?;
-        if kept < epochs {
-            let reason = format!("holds {kept} epochs; the checkpoint was saved after {epochs}");
+        let stored = self.metrics.count_while(|index, line| epoch_of(line) == Some(index + 1))?;
+        if stored < epochs {
+            let reason =
+                format!("holds {stored} epochs one after the other; the checkpoint was saved after {epochs}");
             return Err(Error::Format { path: self.path.join(METRICS), reason });
         }
-        let timed = |line: &[u8]| serde_json::from_slice(line).ok().map(|timing: Timing| timing.epoch);
-        self.timings.keep_while(|_, line| timed(line).is_some_and(|epoch| epoch <= epochs))?;
+        self.metrics.keep_while(|index, _| index < epochs)?;
+        self.timings.keep_while(|_, line| epoch_of(line).is_some_and(|epoch| epoch <= epochs))?;
         checkpoints::drop_beyond(&self.path, position)?;
         for directory in [self.path.clone(), self.path.join(ALPHAS), self.path.join(CHECKPOINTS)] {
             remove_unfinished(&directory);
@@ -192,6 +193,11 @@ impl RunDirectory {
         checkpoints::save(&self.path, checkpoint)?;
         self.origin = Origin::Kept;
         Ok(())
+    }
+
+    /// Counts the epochs that a run goes on after as stored; called when everything is there that it needs.
+    pub(super) fn count_stored(&mut self, epochs: usize) {
+        self.epochs = epochs;
     }
 
     /// The number of epochs that were stored.
@@ -225,11 +231,14 @@ impl Observer<Search> for RunDirectory {
         }
         if last > 0 {
             let (alphas, _) = Alphas::load(&alphas_file(&self.path, last))?;
-            return self.write_genotype(&derive(&alphas));
+            self.write_genotype(&derive(&alphas))?;
+        } else {
+            let names = [GENOTYPE, LITERAL].map(|name| self.path.join(name));
+            for name in names.iter().filter(|path| path.exists()) {
+                std::fs::remove_file(name).map_err(|source| Error::io(name, source))?;
+            }
         }
-        for name in [GENOTYPE, LITERAL].map(|name| self.path.join(name)).iter().filter(|path| path.exists()) {
-            std::fs::remove_file(name).map_err(|source| Error::io(name, source))?;
-        }
+        self.count_stored(last);
         Ok(())
     }
 
@@ -318,7 +327,10 @@ pub fn alphas_file(run: &Path, epoch: usize) -> PathBuf {
 pub fn epochs(run: &Path) -> Result<Vec<usize>> {
     let directory = run.join(ALPHAS);
     if !directory.is_dir() {
-        let reason = "is not a run directory: it holds no directory alphas".to_owned();
+        let reason = match check_run(run) {
+            Ok(()) => "is the run of a training, which has no alphas".to_owned(),
+            Err(_) => "is not a run directory: it holds no directory alphas".to_owned(),
+        };
         return Err(Error::Format { path: run.into(), reason });
     }
     let entries = std::fs::read_dir(&directory).map_err(|source| Error::io(&directory, source))?;

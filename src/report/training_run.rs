@@ -54,8 +54,9 @@ fn beginning(plan: &Plan, genotype: &Genotype) -> Result<Beginning> {
 impl Observer<Training> for RunDirectory {
     fn started(&mut self, _: &Facts) -> Result<()> {
         // Models beyond the position come again as they are; what the end adds, at the end.
-        if self.rewind()?.is_some() {
+        if let Some(last) = self.rewind()? {
             Classes::remove(self.path())?;
+            self.count_stored(last);
         }
         Ok(())
     }

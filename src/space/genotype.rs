@@ -159,6 +159,12 @@ impl Genotype {
 
     /// Reads either form: JSON where the text begins with a brace, the literal otherwise.
     pub fn from_text(text: &str) -> Result<Self> {
+        if text.trim_start().starts_with('|') {
+            return Err(Error::Genotype(
+                "|...| is how NAS-Bench-201 writes its cells; expected a cell of the DARTS space, Genotype(normal=...)"
+                    .to_owned(),
+            ));
+        }
         if text.trim_start().starts_with('{') { Self::from_json(text) } else { text.parse() }
     }
 

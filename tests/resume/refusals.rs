@@ -36,7 +36,6 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_it_offered() {
             let words = [&name(newest), reason, &name(before), "goes on from the one before it"];
             refused(here, &[kind.name(), "--resume=run"], 1, &words);
             assert!(fs::read(newest).unwrap() == bytes, "nothing may be changed");
-            let words = [&name(newest), reason];
             let path = format!("run/checkpoints/{}", name(newest));
             refused(here, &[kind.name(), "--resume", &path], 1, &words);
             let message = text(&darts(here, &[kind.name(), "--resume=run"]).stderr);
@@ -44,6 +43,16 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_it_offered() {
             assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
             kind.check(&run, reason);
         }
+        fs::write(before, "").unwrap();
+        let path = format!("run/checkpoints/{}", name(before));
+        let words = [&name(before), "it is empty", &name(newest), "goes on from the one after it"];
+        refused(here, &[kind.name(), "--resume", &path], 1, &words);
+        fs::write(before, &whole).unwrap();
+        fs::remove_file(newest).unwrap();
+        fs::create_dir(newest).unwrap();
+        let words = [&name(newest), "directory", &name(before), "goes on from the one before it"];
+        refused(here, &[kind.name(), "--resume=run"], 1, &words);
+        fs::remove_dir(newest).unwrap();
         fs::write(before, "").unwrap();
         fs::write(newest, "").unwrap();
         refused(here, &[kind.name(), "--resume=run"], 1, &[&name(newest), "nor can any other checkpoint"]);
@@ -136,8 +145,25 @@ fn what_is_no_run_of_the_command_is_refused() {
     refused(here, &["train", "--resume=model"], 1, &["model/genotype.json: is not the genotype that"]);
     fs::write(&json, genotype).unwrap();
     // Lines of the metrics that are lost do not come again.
-    fs::write(here.join("model/metrics.jsonl"), "").unwrap();
-    refused(here, &["train", "--resume=model"], 1, &["metrics.jsonl: holds 0 epochs", "after 3"]);
+    let metrics = here.join("model/metrics.jsonl");
+    let whole = fs::read_to_string(&metrics).unwrap();
+    let gap: Vec<_> = whole.lines().filter(|line| !line.contains("\"epoch\":2,")).collect();
+    for (text, left) in [(String::new(), "holds 0 epochs"), (gap.join("\n") + "\n", "holds 1 epochs")] {
+        fs::write(&metrics, &text).unwrap();
+        refused(here, &["train", "--resume=model"], 1, &["metrics.jsonl: ", left, "after 3"]);
+        assert_eq!(fs::read_to_string(&metrics).unwrap(), text, "nothing may be changed");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_go_on_is_not_said_to() {
+    let scratch = finished(Kind::Search);
+    let run = scratch.path().join("run");
+    fs::remove_file(run.join("alphas/epoch-0003.safetensors")).unwrap();
+    let output = darts(scratch.path(), &["search", "--resume=run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("alphas/epoch-0003.safetensors"), "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("stored"), "{}", text(&output.stdout));
 }
 
 /// Images of bytes that depend on a number.

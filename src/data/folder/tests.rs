@@ -162,6 +162,8 @@ fn places_without_pictures_are_refused() {
     let folder = Folder::with(3);
     std::fs::create_dir(folder.path("test")).unwrap();
     assert!(folder.refusal("test").contains("no classes"));
+    folder.file("test/cat/1.png", b"broken");
+    assert!(folder.refusal("test").contains("holds no picture that can be read"));
 }
 
 #[test]
