@@ -107,7 +107,7 @@ fn decode(path: &Path) -> Result<DynamicImage> {
     reader.limits(limits.clone());
     let unreadable = |error: ImageError| match error {
         ImageError::Limits(_) if length >= MOST_BYTES / EXPANSION => fail(format!(
-            "has more than the {} million values of pixels, or the {LONGEST_SIDE} pixels a side, that are read",
+            "has more than the {} MiB of pixels, or the {LONGEST_SIDE} pixels a side, that are read",
             MOST_BYTES >> 20
         )),
         ImageError::Limits(_) => {

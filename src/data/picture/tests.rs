@@ -187,7 +187,7 @@ fn a_header_cannot_ask_for_more_memory_than_its_file_warrants() {
     let chunks = [png_chunk(b"IHDR", &header), png_chunk(b"teXt", &vec![b'x'; 1 << 20])].concat();
     let ends = [png_chunk(b"IDAT", &[0x78, 1, 3, 0]), png_chunk(b"IEND", &[])].concat();
     let large = scratch.refusal(&[&b"\x89PNG\r\n\x1a\n"[..], &chunks, &ends].concat());
-    assert!(large.contains("more than the 256 million values"), "{large}");
+    assert!(large.contains("more than the 256 MiB of pixels"), "{large}");
     // A picture of 3000 x 3000 black pixels, all there, is none of these however well it is packed.
     let black = encoded(RgbImage::new(3000, 3000), ImageFormat::Png);
     assert!(black.len() < 1 << 20);
