@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::interruption::Interruption;
 use super::output::print;
 use super::plan::{Given, PlanArguments, number};
-use crate::epochs::{Checkpoint, Control, Ended, Kind, Observer, Observers, Position};
+use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
@@ -59,7 +59,7 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 
 impl RunArguments {
     /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
-    pub fn begin<P: PlanTable, K: Kind>(
+    pub fn begin<P: PlanTable, K: Phase>(
         &self,
         flags: &impl Serialize,
         images: toml::Table,
@@ -74,7 +74,7 @@ impl RunArguments {
     ///
     /// # Errors
     /// Whatever the work could not do, and an interruption, which says how the run goes on.
-    pub fn follow<K: Kind, T>(
+    pub fn follow<K: Phase, T>(
         &self,
         epochs: usize,
         mut directory: RunDirectory,
@@ -120,7 +120,7 @@ impl RunArguments {
     }
 
     /// Says what is left of a run that failed; gives back why it did.
-    fn failed<K: Kind>(&self, directory: RunDirectory, error: Error) -> Error {
+    fn failed<K: Phase>(&self, directory: RunDirectory, error: Error) -> Error {
         let (epochs, run) = (directory.epochs(), directory.path().to_owned());
         let kept = directory.abandon();
         if epochs > 0 && !self.quiet && !self.json {

@@ -198,7 +198,7 @@ mod tests {
         let mut train = Sum::default();
         // Sums that no short decimal number is.
         [0.1, 1.0 / 3.0, 2e-17].iter().for_each(|&loss| {
-            train.add(BatchResult { loss, first: 3.0, five: 5.0 }, 7);
+            train.add(BatchResult { loss, top1: 3.0, top5: 5.0 }, 7);
         });
         Checkpoint {
             identity: Identity {

@@ -8,7 +8,7 @@ use super::genotype::{GENOTYPE, load_genotype};
 use super::lines::count_lines;
 use super::place::{MAX_PLAN, PLAN, check_run};
 use super::run_directory::{METRICS, RunDirectory};
-use crate::epochs::{Checkpoint, Kind, Position};
+use crate::epochs::{Checkpoint, Phase, Position};
 use crate::files::read_text;
 use crate::plan::{Contradiction, PlanTable};
 use crate::space::genotype::Genotype;
@@ -32,7 +32,7 @@ impl<P: PlanTable> Resumption<P> {
     /// # Errors
     /// No such run or one of the other kind, a run that another process is writing, a checkpoint that cannot be read, or
     /// a plan that was changed.
-    pub fn open<K: Kind>(given: &Path) -> Result<Self> {
+    pub fn open<K: Phase>(given: &Path) -> Result<Self> {
         let (run, named) = place(given)?;
         check_kind::<K>(&run)?;
         let lock = lock(&run)?;
@@ -78,7 +78,7 @@ fn place(given: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
 }
 
 /// Searches store alphas, trainings do not.
-fn check_kind<K: Kind>(run: &Path) -> Result<()> {
+fn check_kind<K: Phase>(run: &Path) -> Result<()> {
     let found = if run.join(ALPHAS).is_dir() { "search" } else { "train" };
     if found == K::NAME {
         return Ok(());
@@ -92,7 +92,7 @@ fn check_kind<K: Kind>(run: &Path) -> Result<()> {
 }
 
 /// Refuses a checkpoint that plan and genotype of its run do not fit any more.
-fn check<K: Kind>(
+fn check<K: Phase>(
     run: &Path,
     path: &Path,
     checkpoint: &Checkpoint,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
-use darts::epochs::{Checkpoint, Control, Ended, Kind, Observer, Position, StepRecord, Timing};
+use darts::epochs::{Checkpoint, Control, Ended, Observer, Phase, Position, StepRecord, Timing};
 use darts::plan::Device;
 use darts::search::plan::Order;
 use darts::space::published;
@@ -17,8 +17,8 @@ struct Keep {
     stored: usize,
 }
 
-impl<K: Kind> Observer<K> for Keep {
-    fn started(&mut self, _: &K::Facts) -> darts::Result<()> {
+impl<K: Phase> Observer<K> for Keep {
+    fn started(&mut self, _: &K::Summary) -> darts::Result<()> {
         Ok(())
     }
 
@@ -27,7 +27,7 @@ impl<K: Kind> Observer<K> for Keep {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Product) -> darts::Result<()> {
+    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Artifact) -> darts::Result<()> {
         assert!(timing.seconds > 0.0 && timing.images_per_second > 0.0);
         self.records.push(serde_json::to_string(record).unwrap());
         Ok(())
