@@ -3,11 +3,11 @@
 use std::fs;
 
 use crate::command::text;
-use crate::runs::{Phase, checkpoints, finished, shell};
+use crate::runs::{Kind, checkpoints, finished, shell};
 
 #[test]
 fn a_full_disk_loses_nothing_that_was_stored() {
-    for kind in Phase::BOTH {
+    for kind in Kind::BOTH {
         let scratch = finished(kind);
         let (here, run) = (scratch.path(), scratch.path().join("run"));
         fs::remove_file(checkpoints(&run).pop().unwrap()).unwrap();

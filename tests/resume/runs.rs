@@ -11,20 +11,20 @@ use crate::command::{command, printed};
 
 /// A small run of either command, without its directory.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Phase {
+pub enum Kind {
     Search,
     Train,
 }
 
-impl Phase {
-    pub const BOTH: [Phase; 2] = [Phase::Search, Phase::Train];
+impl Kind {
+    pub const BOTH: [Kind; 2] = [Kind::Search, Kind::Train];
     pub const EPOCHS: usize = 3;
 
     /// The arguments that begin it.
     pub fn begin(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
-            Phase::Search => &["search", "--nodes=2", "--init-channels=2", "--batch-size=64"],
-            Phase::Train => &["train", "pc-darts", "--cells=3", "--init-channels=4", "--drop-path=0.3"],
+            Kind::Search => &["search", "--nodes=2", "--init-channels=2", "--batch-size=64"],
+            Kind::Train => &["train", "pc-darts", "--cells=3", "--init-channels=4", "--drop-path=0.3"],
         };
         [own, &["--epochs=3", "--seed=4", "--device=cpu"]].concat()
     }
@@ -108,7 +108,7 @@ pub fn wait_until(child: &mut Child, mut so: impl FnMut() -> bool) -> bool {
 }
 
 /// A finished run in `scratch/run`.
-pub fn finished(kind: Phase) -> tempfile::TempDir {
+pub fn finished(kind: Kind) -> tempfile::TempDir {
     let scratch = tempfile::tempdir().unwrap();
     printed(scratch.path(), &[&kind.begin()[..], &["--quiet", "--out=run"]].concat());
     scratch

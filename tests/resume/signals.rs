@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::command::{printed, refused};
-use crate::runs::{Phase, checkpoints, offered, shell, start, wait_until};
+use crate::runs::{Kind, checkpoints, offered, shell, start, wait_until};
 
 fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
@@ -22,7 +22,7 @@ fn end(mut child: Child) -> (Option<i32>, String) {
 #[test]
 fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
     let moments = [("-INT", 130, false), ("-TERM", 143, true), ("-INT", 130, true)];
-    for (kind, (name, code, later)) in Phase::BOTH.into_iter().flat_map(|kind| moments.map(|m| (kind, m))) {
+    for (kind, (name, code, later)) in Kind::BOTH.into_iter().flat_map(|kind| moments.map(|m| (kind, m))) {
         let scratch = tempfile::tempdir().unwrap();
         let (here, run) = (scratch.path(), scratch.path().join("a run's place"));
         let mut child = start(here, &[&kind.begin()[..], &["--out=a run's place", "--json"]].concat());
@@ -80,7 +80,7 @@ fn a_second_process_is_refused() {
 
 #[test]
 fn a_finished_run_is_complete() {
-    for kind in Phase::BOTH {
+    for kind in Kind::BOTH {
         let scratch = crate::runs::finished(kind);
         let told = printed(scratch.path(), &[kind.name(), "--resume=run"]);
         assert!(told.starts_with("The run in run is complete: all 3 epochs are done.\n"), "{told}");
