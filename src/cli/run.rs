@@ -59,12 +59,12 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 
 impl RunArguments {
     /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
-    pub fn begin<P: PlanTable, K: Phase>(
+    pub fn begin<P: PlanTable>(
         &self,
         flags: &impl Serialize,
         images: toml::Table,
     ) -> Result<(Given<P>, Option<Resumption<P>>)> {
-        let resumed = self.resume.as_deref().map(Resumption::<P>::open::<K>).transpose()?;
+        let resumed = self.resume.as_deref().map(Resumption::<P>::open).transpose()?;
         let begun = resumed.as_ref().map(|resumed| (resumed.directory.path(), &resumed.plan));
         Ok((self.plan.with(flags, images, begun)?, resumed))
     }
@@ -111,7 +111,7 @@ impl RunArguments {
         match ended {
             Ok(Ended::Finished(result)) => Ok((result, directory.path().to_owned())),
             Ok(Ended::Interrupted(position)) => {
-                let command = resume_command(K::NAME, directory.path());
+                let command = resume_command(K::Plan::COMMAND, directory.path());
                 let sentence = format!("interrupted {}; `{command}` goes on", behind(position));
                 Err(Error::Interrupted { signal: interruption.signal(), sentence })
             }
@@ -127,7 +127,7 @@ impl RunArguments {
             let place = run.display();
             // A loss that is no number comes again; a disk that was full may have room.
             let way_on = match &error {
-                Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::NAME, &run)),
+                Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::Plan::COMMAND, &run)),
                 _ => String::new(),
             };
             let stored = match epochs {

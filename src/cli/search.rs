@@ -127,7 +127,7 @@ impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
         let own = &self.run;
-        let (given, resumed) = own.begin::<Plan, SearchPhase>(&self.flags, toml::Table::new())?;
+        let (given, resumed) = own.begin::<Plan>(&self.flags, toml::Table::new())?;
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = given.dataset(own.strict, own.quiet)?;

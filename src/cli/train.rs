@@ -132,7 +132,7 @@ impl Arguments {
         let own = &self.run;
         let found = self.genotype.as_deref().map(find).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
-        let (given, resumed) = own.begin::<Plan, TrainingPhase>(&self.flags, images.unwrap_or_default())?;
+        let (given, resumed) = own.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
         let genotype = match (wanted, begun) {
             (Some(wanted), Some(begun)) if wanted != begun => {

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use crate::Result;
+use crate::plan::PlanTable;
 
 /// A phase of DARTS: a search, or the training of the network that it found.
 pub trait Phase {
-    /// The command that such a run is of, in a checkpoint and on the command line.
-    const NAME: &'static str;
+    /// The plan of its runs.
+    type Plan: PlanTable;
     /// Sizes that are known before the first step.
     type Summary;
     /// The outcome of an epoch: a line of `metrics.jsonl`.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::Plan;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
 use crate::space::alphas::Alphas;
@@ -65,7 +66,7 @@ pub struct EpochRecord {
 pub struct SearchPhase;
 
 impl Phase for SearchPhase {
-    const NAME: &'static str = "search";
+    type Plan = Plan;
     type Summary = Summary;
     type Record = EpochRecord;
     type Artifact = Alphas;

@@ -11,7 +11,7 @@ use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::epochs::schedule::cosine;
-use crate::epochs::{BatchResult, Control, Ended, Epochs, Identity, Phase, Ready, Sum, drive, fit_memory};
+use crate::epochs::{BatchResult, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory};
 use crate::plan::Device;
 use crate::random::Stream;
 use crate::space::SupernetShape;
@@ -44,7 +44,7 @@ pub fn run_with(
     control: &Control,
     observer: &mut (dyn Observer<SearchPhase> + Send),
 ) -> Result<Ended<Alphas>> {
-    let identity = Identity::new(SearchPhase::NAME, plan, None, &dataset)?;
+    let identity = Identity::new(plan, None, &dataset)?;
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }

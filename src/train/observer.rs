@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
+use super::plan::Plan;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
 
@@ -54,7 +55,7 @@ pub struct EpochRecord {
 pub struct TrainingPhase;
 
 impl Phase for TrainingPhase {
-    const NAME: &'static str = "train";
+    type Plan = Plan;
     type Summary = Summary;
     type Record = EpochRecord;
     type Artifact = Model;

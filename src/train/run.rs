@@ -14,7 +14,7 @@ use crate::data::{Batch, Dataset, Loader};
 pub use crate::epochs::Outcome;
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, BatchView, Control, Ended, Epochs, Identity, Phase, Ready, Sum, drive, fit_memory,
+    BatchResult, BatchView, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory,
 };
 use crate::plan::Device;
 use crate::random::Stream;
@@ -49,7 +49,7 @@ pub fn run_with(
     control: &Control,
     observer: &mut (dyn Observer<TrainingPhase> + Send),
 ) -> Result<Ended<Outcome>> {
-    let identity = Identity::new(TrainingPhase::NAME, plan, Some(genotype), &dataset)?;
+    let identity = Identity::new(plan, Some(genotype), &dataset)?;
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }

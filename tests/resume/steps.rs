@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Observer, Phase, Position, StepRecord, Timing};
-use darts::plan::Device;
+use darts::plan::{Command, Device};
 use darts::search::plan::Order;
 use darts::space::published;
 use darts::{search, train};
@@ -110,7 +110,8 @@ fn check(go: &Go, steps: usize) {
     assert!(refusal(&|c| c.progress.position.epochs = usize::MAX).contains("does not fit"));
     assert!(refusal(&|c| c.progress.position.steps = steps + 1).contains("does not fit"));
     assert!(refusal(&|c| c.progress.position = Position { epochs: 2, steps: 1 }).contains("does not fit"));
-    assert!(refusal(&|c| c.identity.kind = "other".into()).contains("of a other"));
+    let other = |command| if command == Command::Search { Command::Train } else { Command::Search };
+    assert!(refusal(&|c| c.identity.command = other(c.identity.command)).contains("the checkpoint is of a"));
     assert!(refusal(&|c| c.identity.data ^= 1).contains("other images"));
     assert!(refusal(&|c| c.identity.device = Device::Cuda).contains("device is cpu here"));
     assert!(
