@@ -119,7 +119,7 @@ impl Held {
     pub fn start(directory: &Path, arguments: &[&str]) -> Self {
         let (unread, mut full) = UnixStream::pair().unwrap();
         full.set_nonblocking(true).unwrap();
-        while full.write(&[b'\n']).is_ok() {}
+        while full.write(b"\n").is_ok() {}
         full.set_nonblocking(false).unwrap();
         let mut command = command(directory, &[arguments, &["--json"]].concat());
         let child = command.stdout(OwnedFd::from(full)).stderr(Stdio::piped()).spawn().unwrap();
