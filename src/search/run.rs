@@ -57,10 +57,9 @@ pub fn run_with(
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let pool = cpu.thread_pool();
     let mut search = SearchSession::new(plan, dataset, cpu)?;
     observer.started(&search.summary(device, threads))?;
-    pool.install(|| search.epochs(identity, control, observer))
+    search.epochs(identity, control, observer)
 }
 
 struct SearchSession<'a, B: Backend<Scalar = f32>> {

@@ -62,10 +62,9 @@ pub fn run_with(
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let pool = cpu.thread_pool();
     let mut training = TrainingSession::new(plan, genotype, dataset, cpu)?;
     observer.started(&training.summary(device, threads))?;
-    pool.install(|| training.epochs(identity, control, observer))
+    training.epochs(identity, control, observer)
 }
 
 struct TrainingSession<'a, B: Backend<Scalar = f32>> {

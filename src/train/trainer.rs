@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::plan::Plan;
 use crate::Result;
-use crate::autograd::{Recorder, Tape, measure};
+use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
@@ -81,9 +81,9 @@ impl<B: Backend> Budget for Trainer<B> {
             AugmentedBy::Device => Input::Device(&placements),
             AugmentedBy::Host => Input::Host(tested),
         };
-        let step = measure(self, |trainer| trainer.step(batch, 0.0, 0.5).map(drop))?;
+        let step = dry_run(self, |trainer| trainer.step(batch, 0.0, 0.5).map(drop))?;
         // The last dry run is the one that counts for the memory.
-        measure(self, |trainer| {
+        dry_run(self, |trainer| {
             trainer.step(batch, 0.0, 0.5)?;
             trainer.evaluate(tested, 1).map(drop)
         })?;
