@@ -4,12 +4,12 @@
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::data::{Reading, Source};
+use darts::plan::train::Plan;
 use darts::search::BatchView;
 use darts::space::{NetworkShape, published};
 use darts::store::training_run::{self, BEST, LAST};
 use darts::train::classifier::Classify;
 use darts::train::observer::{EpochRecord, Observer, StepRecord, Summary, Timing, TrainingPhase};
-use darts::train::plan::Plan;
 use darts::train::{Classifier, Model, Trainer, TrainerSettings, run};
 use std::path::Path;
 use std::sync::Arc;

@@ -5,7 +5,6 @@
 //! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
-use super::plan::{Order, Plan};
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -13,11 +12,9 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::plan::search::{Order, Plan};
 use crate::space::{Supernet, SupernetShape};
 
-/// How far the official code moves the weights for the finite difference. It is too far for the true product,
-/// which a smaller distance in f64 approaches, and part of what its search is.
-pub const FINITE_DIFFERENCE: f64 = 0.01;
 /// Adam's epsilon (PyTorch's default).
 const ADAM_EPSILON: f64 = 1e-8;
 
@@ -38,7 +35,8 @@ pub struct BilevelSettings {
     pub alpha_betas: (f64, f64),
     /// Decay of the alphas.
     pub alpha_weight_decay: f64,
-    /// How far the second order's finite difference moves the weights: [`FINITE_DIFFERENCE`].
+    /// How far the second order's finite difference moves the weights. The official 0.01 is too far for the true product,
+    /// which a smaller distance in f64 approaches, and part of what its search is.
     pub finite_difference: f64,
 }
 
@@ -52,7 +50,7 @@ impl From<&Plan> for BilevelSettings {
             alpha_lr: plan.alpha_lr,
             alpha_betas: (plan.alpha_beta1, plan.alpha_beta2),
             alpha_weight_decay: plan.alpha_weight_decay,
-            finite_difference: FINITE_DIFFERENCE,
+            finite_difference: plan.finite_difference,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::bilevel::Bilevel;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
-use super::plan::Plan;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
@@ -13,6 +12,7 @@ use crate::data::{Dataset, Loader, halves};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{BatchResult, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory};
 use crate::plan::Device;
+use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;

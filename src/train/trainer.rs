@@ -2,12 +2,12 @@
 
 use rand::RngExt;
 
-use super::plan::Plan;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::plan::train::Plan;
 use crate::random::{Stream, generator};
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};

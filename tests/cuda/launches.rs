@@ -4,7 +4,7 @@ use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Mode, Shape, Work, cuda};
 use darts::data::AugmentedBy;
 use darts::epochs::Budget;
-use darts::search::plan::{Order, Plan};
+use darts::plan::search::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 

@@ -6,7 +6,6 @@ use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
 use darts::nn::Parameters;
 use darts::random::{Stream, generator};
-use darts::search::bilevel::FINITE_DIFFERENCE;
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use darts::space::alphas::edges_of;
@@ -75,7 +74,7 @@ impl<B: Backend> Network<B> {
             alpha_lr: 3e-4,
             alpha_betas: (0.5, 0.999),
             alpha_weight_decay: 1e-3,
-            finite_difference: finite_difference.unwrap_or(FINITE_DIFFERENCE),
+            finite_difference: finite_difference.unwrap_or(0.01),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Observer, Phase, Position, StepRecord, Timing};
+use darts::plan::search::Order;
 use darts::plan::{Command, Device};
-use darts::search::plan::Order;
 use darts::space::published;
-use darts::{search, train};
+use darts::{plan, search, train};
 
 /// Keeps the last checkpoint, and all records as text.
 #[derive(Default)]
@@ -127,7 +127,7 @@ fn digits() -> Dataset {
 #[test]
 fn a_search_goes_on_from_any_position() {
     for order in [Order::First, Order::Second] {
-        let plan = search::plan::Plan {
+        let plan = plan::search::Plan {
             order,
             epochs: 2,
             init_channels: 1,
@@ -144,7 +144,7 @@ fn a_search_goes_on_from_any_position() {
 #[test]
 fn a_training_goes_on_from_any_position() {
     let genotype = published::find("pc-darts").unwrap().genotype;
-    let plan = train::plan::Plan {
+    let plan = plan::train::Plan {
         epochs: 2,
         init_channels: 1,
         cells: 3,

@@ -27,7 +27,7 @@ use call::Work;
 use counter::Counter;
 use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Scalar, Shape, cuda};
-use darts::search::plan::{Order, Plan};
+use darts::plan::search::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use statistics::Traffic;
