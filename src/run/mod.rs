@@ -15,7 +15,7 @@ pub mod input;
 pub mod observer;
 pub mod sum;
 
-pub use checkpoint::{Checkpoint, Identity, Outcome, Position};
+pub use checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position};
 pub use driver::{Control, Ended, Run, drive};
 pub use fit::{Fit, Fitted, fit};
 pub use input::{BatchView, Input};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bilevel::Bilevel;
+use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{self, EpochRecord, Facts, Observer};
 use super::plan::Plan;
 use super::schedule::cosine;
@@ -13,7 +13,9 @@ use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::plan::Device;
 use crate::random::Stream;
-use crate::run::{BatchResult, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
+use crate::run::{
+    BatchResult, Checkpoint, Control, Ended, Fitted, Identity, Kind, Numbers, Position, Run, Sum, drive, fit,
+};
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropy, skip_connections};
@@ -118,7 +120,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
     fn facts(&self, device: String, threads: usize) -> Facts {
         Facts {
             weights: self.bilevel.supernet.parameters.len(),
-            alphas: self.bilevel.supernet.alphas.len,
+            alphas: self.bilevel.architecture.alphas.len(),
             peak_bytes: self.peak_bytes,
             device,
             threads,
@@ -136,15 +138,30 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         control: &Control,
         observer: &mut Follower,
     ) -> Result<Ended<Alphas>> {
-        let ended = drive(self, identity, self.plan.epochs, control, observer)?;
+        let counted = control.from.map(|checkpoint| with_alpha_steps(checkpoint, self.steps_per_epoch()));
+        let control = Control { from: counted.as_ref(), ..*control };
+        let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
         Ok(ended.map(|()| self.alphas()))
     }
 
     fn alphas(&self) -> Alphas {
-        let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
+        let values = &self.bilevel.architecture.alphas;
+        let table = |values: &[f64]| values.iter().map(|&alpha| alpha as f32).collect();
         let (normal, reduce) = values.split_at(values.len() / 2);
-        Alphas { nodes: self.plan.nodes, normal: normal.to_vec(), reduce: reduce.to_vec() }
+        Alphas { nodes: self.plan.nodes, normal: table(normal), reduce: table(reduce) }
     }
+}
+
+/// The checkpoint with the count of Adam's steps, which those of an earlier format do not hold: there every step of the
+/// search was one of the alphas.
+fn with_alpha_steps(checkpoint: &Checkpoint, steps_per_epoch: usize) -> Checkpoint {
+    let mut counted = checkpoint.clone();
+    if checkpoint.tensor(ALPHA_STEPS).is_none() {
+        let Position { epochs, steps } = checkpoint.progress.position;
+        let steps = epochs.saturating_mul(steps_per_epoch).saturating_add(steps);
+        counted.tensors.push((ALPHA_STEPS.to_owned(), Numbers::F64(vec![steps as f64])));
+    }
+    counted
 }
 
 impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
@@ -159,6 +176,10 @@ impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
         self.bilevel.state()
     }
 
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        self.bilevel.host_state()
+    }
+
     fn steps_per_epoch(&self) -> usize {
         self.train.batches_per_pass()
     }
@@ -166,7 +187,6 @@ impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        self.bilevel.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
         self.train.start_behind(epoch as u64, steps);
         self.valid.start_behind(epoch as u64, steps);
     }
