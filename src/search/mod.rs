@@ -8,8 +8,7 @@
 //! 4. [`hypergradient`]: what the second order adds.
 //! 5. [`plan`]: everything that determines a search, checked before any work starts.
 //! 6. [`observer`]: what a search tells while it runs.
-//! 7. [`schedule`]: the learning rate of the weights.
-//! 8. [`run`]: epochs over a data set.
+//! 7. [`run`]: epochs over a data set.
 
 pub mod adam;
 pub mod architecture;
@@ -19,7 +18,6 @@ pub mod observer;
 pub mod plan;
 pub mod relaxation;
 pub mod run;
-pub mod schedule;
 
-pub use crate::run::{BatchView, Input};
+pub use crate::epochs::{BatchView, Input};
 pub use bilevel::{Bilevel, BilevelSettings};

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{self, EpochRecord, Facts, Observer};
 use super::plan::Plan;
-use super::schedule::cosine;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
-use crate::plan::Device;
-use crate::random::Stream;
-use crate::run::{
+use crate::epochs::schedule::cosine;
+use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Fitted, Identity, Kind, Numbers, Position, Run, Sum, drive, fit,
 };
+use crate::plan::Device;
+use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropy, skip_connections};
@@ -58,10 +58,9 @@ pub fn run_with(
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let pool = cpu.thread_pool();
     let mut search = Search::new(plan, dataset, cpu)?;
     observer.started(&search.facts(device, threads))?;
-    pool.install(|| search.epochs(identity, control, observer))
+    search.epochs(identity, control, observer)
 }
 
 struct Search<'a, B: Backend<Scalar = f32>> {

@@ -111,7 +111,8 @@ impl Cell {
         let mut hand = |node: usize, operation: Operation, value: Value| {
             branches[node].push((value, edge(node, state) * CANDIDATES + operation as usize));
         };
-        let [maximum, average] = recorder.pool(value, stride, self.pools[state].map(|norm| spans.norm(norm)));
+        let [maximum, average] =
+            recorder.normalised_pools(value, stride, self.pools[state].map(|norm| spans.norm(norm)));
         for &node in &nodes {
             hand(node, Operation::MaxPool3x3, maximum);
             hand(node, Operation::AveragePool3x3, average);

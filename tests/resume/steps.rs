@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
+use darts::epochs::{Checkpoint, Control, Ended, Kind, Numbers, Observer, Position, StepRecord, Timing};
 use darts::plan::Device;
-use darts::run::{Checkpoint, Control, Ended, Kind, Numbers, Observer, Position, StepRecord, Timing};
 use darts::search::plan::Order;
 use darts::space::published;
 use darts::{search, train};
@@ -138,7 +138,8 @@ fn a_search_goes_on_from_a_checkpoint_of_version_1() {
     };
     let mut keep = Keep::default();
     let asked = AtomicUsize::new(0);
-    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 11;
+    // Seven steps and eight batches of the evaluation in each epoch.
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 7 + 8 + 3;
     let position = go(&Control { interrupted: Some(&stop), ..Control::default() }, &mut keep).unwrap();
     let Some(Position { epochs: 1, steps: 1.. }) = position else { panic!("interrupted at {position:?}") };
     let stored = keep.checkpoint.unwrap();

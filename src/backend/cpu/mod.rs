@@ -15,10 +15,11 @@ mod batch_norm;
 mod convolution;
 mod depthwise;
 mod gemm;
-mod join;
 mod loss;
 mod memory;
 mod mixed;
+mod node_sum;
+mod normalised_pools;
 mod optimizer;
 mod pointwise;
 mod pool;
@@ -31,13 +32,11 @@ mod statistics;
 mod stream;
 mod team;
 mod weights;
-mod window_pool;
 
 pub use simd::Instructions;
 
 use super::*;
 use crate::{Error, Result};
-pub(crate) use memory::available as available_memory;
 use memory::{Buffer, Memory};
 use team::Team;
 
@@ -92,11 +91,6 @@ impl Cpu {
         self.team.threads()
     }
 
-    /// The threads. A search that runs on one of them (`thread_pool().install(...)`) saves a wake-up with every call.
-    pub fn thread_pool(&self) -> std::sync::Arc<rayon::ThreadPool> {
-        self.team.pool()
-    }
-
     /// The vectors in use.
     pub fn instructions(&self) -> Instructions {
         self.instructions
@@ -120,7 +114,7 @@ impl Backend for Cpu {
 
     fn spare(&self) -> Option<usize> {
         let held = self.activations.as_slice().len() + self.state.as_slice().len();
-        Some(memory::available()? + held * size_of::<f32>())
+        Some(crate::machine::available_memory()? + held * size_of::<f32>())
     }
 
     fn activation_bytes(&self) -> usize {
@@ -172,19 +166,19 @@ impl Backend for Cpu {
         self.pointwise_gradients(operator, gradient, weights);
     }
 
-    fn pool_forward(&mut self, operator: &Pool) {
+    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
         self.pool(operator);
     }
 
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
+    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         self.pool_gradient(operator, gradient);
     }
 
-    fn window_pool_forward(&mut self, operator: &WindowPool) {
+    fn pool_forward(&mut self, operator: &Pool) {
         self.pool_windows(operator);
     }
 
-    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
         self.pool_windows_gradient(operator, gradient);
     }
 
@@ -212,11 +206,11 @@ impl Backend for Cpu {
         self.mix_backward(operator, gradient);
     }
 
-    fn join_forward(&mut self, operator: &Join) {
+    fn node_sum_forward(&mut self, operator: &NodeSum) {
         self.join(operator);
     }
 
-    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
         self.join_gradients(operator, gradient);
     }
 

@@ -234,10 +234,10 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::BatchResult;
+    use crate::epochs::BatchResult;
 
     fn checkpoint() -> Checkpoint {
-        let plan = crate::search::plan::Plan::default().to_toml().unwrap();
+        let plan = "data = \"digits\"\nepochs = 15\n".to_owned();
         let genotype = crate::space::published::find("darts-v2").unwrap().genotype;
         let mut train = Sum::default();
         // Sums that no short decimal number is.
@@ -282,7 +282,8 @@ mod tests {
         checkpoint.tensors.retain(|(_, numbers)| matches!(numbers, Numbers::F32(_)));
         let Checkpoint { identity, progress, .. } = checkpoint.clone();
         let bytes = |version| {
-            let tensors: Vec<_> = checkpoint.tensors.iter().map(|(name, numbers)| numbers.tensor(name)).collect();
+            let tensors: Vec<_> =
+                checkpoint.tensors.iter().map(|(name, numbers)| numbers.tensor(name)).collect();
             let description = Description { identity: identity.clone(), progress };
             Format { version, ..FORMAT }.to_bytes(&description, &tensors).unwrap()
         };
