@@ -7,6 +7,7 @@
 
 pub mod batch_norm;
 pub mod convolution;
+pub mod gates;
 pub mod join;
 pub mod loss;
 pub mod loss_scale;
@@ -20,6 +21,7 @@ pub mod tape;
 pub mod window_pool;
 
 pub use batch_norm::NormParameters;
+pub use gates::Gates;
 pub use loss::Loss;
 pub use mixed::MixingWeights;
 pub use recorder::{Operator, Phase, Recorder, Value, Weight};

@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::check;
 use crate::common::{Call, Case, rounded};
 
-fn pool(case: &mut Case) -> Pool {
+pub fn pool(case: &mut Case) -> Pool {
     let channels = case.channels();
     let shape = case.shape(channels, 40_000);
     pool_of(case, shape)
@@ -31,10 +31,12 @@ fn pool_on(case: &mut Case, input: Operand, stride: usize, statistics: [Span; 2]
         output_shape,
         maximum_statistics: statistics[0],
         average_statistics: statistics[1],
+        maximum_gate: None,
+        average_gate: None,
     }
 }
 
-fn pool_gradient(case: &mut Case, operator: &Pool) -> PoolGradient {
+pub fn pool_gradient(case: &mut Case, operator: &Pool) -> PoolGradient {
     case.forget_results();
     let shape = operator.output_shape;
     PoolGradient {
