@@ -4,8 +4,8 @@
 use std::fs::write;
 
 use darts::data::{Reading, Source};
+use darts::epochs::Checkpoint;
 use darts::plan::PlanTable;
-use darts::run::Checkpoint;
 use darts::space::alphas::Alphas;
 use darts::space::genotype::Genotype;
 use darts::train::model::Model;

@@ -2,35 +2,43 @@
 //!
 //! Each module uses only the ones before it; read them in this order:
 //!
-//! 1. [`error`], [`random`], [`files`] and [`tensor_file`]: what everything else leans on.
+//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`] and [`tensor_file`]: what everything else leans on.
 //! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
 //! 4. [`nn`]: parameters and their initial values.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
 //! 7. [`plan`]: what the plans of a search and of a training share.
-//! 8. [`run`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
+//! 8. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
 //! 9. [`search`]: the bilevel optimisation of weights and alphas.
 //! 10. [`train`]: the training of a derived network, and the model that it ends in.
 //! 11. [`export`]: a model for other programs.
-//! 12. [`report`]: run directories, metrics, drawings and the page of a report.
-//! 13. [`cli`]: the command line.
+//! 12. [`store`]: run directories.
+//! 13. [`watch`]: what a run shows while it goes on.
+//! 14. [`draw`]: cells and curves as drawings.
+//! 15. [`report`]: the page of a run.
+//! 16. [`cli`]: the command line.
 
 pub mod autograd;
 pub mod backend;
 pub mod cli;
 pub mod data;
+pub mod draw;
+pub mod epochs;
 pub mod error;
 pub mod export;
 pub mod files;
+pub mod machine;
 pub mod nn;
 pub mod plan;
 pub mod random;
+pub mod readable;
 pub mod report;
-pub mod run;
 pub mod search;
 pub mod space;
+pub mod store;
 pub mod tensor_file;
 pub mod train;
+pub mod watch;
 
 pub use error::{Error, Result};

@@ -5,13 +5,15 @@ use darts::backend::{Backend, Shape};
 use darts::data::{Loader, Reading, Source, halves};
 use darts::plan::Device;
 use darts::random::Stream;
-use darts::report::run_directory::{RunDirectory, load_alphas, load_genotype};
 use darts::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
 use darts::search::plan::{Order, Plan};
 use darts::search::run::run;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use darts::space::alphas::Alphas;
+use darts::store::alphas::load_alphas;
+use darts::store::genotype::load_genotype;
+use darts::store::search_run;
 use std::sync::Arc;
 
 const BATCH: usize = 16;
@@ -141,7 +143,7 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
         weight_decay: 1e3,
         ..small_plan()
     };
-    let mut directory = RunDirectory::create_at(&plan, &path).unwrap();
+    let mut directory = search_run::create_at(&plan, &path).unwrap();
     let error = run(&plan, Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap(), &mut directory)
         .unwrap_err();
     let kept = directory.epochs();

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use darts::report::run_directory::{load_alphas, load_genotype};
 use darts::space::alphas::Alphas;
+use darts::store::alphas::load_alphas;
+use darts::store::genotype::load_genotype;
 use gpu::{driver, skip, text, write_images};
 
 #[path = "common/gpu.rs"]

@@ -4,9 +4,9 @@
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::data::{Reading, Source};
-use darts::report::training_run::{self, BEST, LAST};
 use darts::search::BatchView;
 use darts::space::{NetworkShape, published};
+use darts::store::training_run::{self, BEST, LAST};
 use darts::train::classifier::Classify;
 use darts::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
 use darts::train::plan::Plan;

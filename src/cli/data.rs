@@ -2,7 +2,7 @@
 
 use super::output::report;
 use crate::data::{Dataset, Follower, Reading, Source};
-use crate::report::progress::Bar;
+use crate::watch::progress::Bar;
 use crate::{Error, Result};
 
 /// Loads a data set on so many threads, 0 for all cores; shows how far it is unless it is to be quiet,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::output::print;
 use crate::Result;
-use crate::report::run_directory::load_alphas;
 use crate::space::derivation::derive;
+use crate::store::alphas::load_alphas;
 
 /// Print the genotype that the alphas of a run give.
 #[derive(clap::Args)]

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::plan::table;
-use crate::report::resumption::MAX_PLAN;
-use crate::report::run_directory::{PLAN, error_in, load_genotype};
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
 use crate::space::sampled;
+use crate::store::genotype::{error_in, load_genotype};
+use crate::store::place::{MAX_PLAN, PLAN};
 use crate::{Error, Result, files};
 
 /// A genotype that was found.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::whole_number;
 use crate::plan::{Device, THREADS};
-use crate::report::training_run::BEST;
+use crate::store::training_run::BEST;
 use crate::{Error, Result};
 
 /// The model, and where it computes.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::data::{Dataset, Source};
 use crate::plan::{Contradiction, PlanTable, Violation, contradiction, table};
-use crate::report::resumption::MAX_PLAN;
+use crate::store::place::MAX_PLAN;
 use crate::{Error, Result, files, search, train};
 
 /// Where the values come from that no flag gives.

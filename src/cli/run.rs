@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::interruption::Interruption;
 use super::output::print;
 use super::plan::{Given, PlanArguments, number};
+use crate::epochs::{Checkpoint, Control, Ended, Kind, Observer, Observers, Position};
 use crate::plan::PlanTable;
-use crate::report::checkpoints::resume_command;
-use crate::report::progress::{Form, Progress};
-use crate::report::resumption::Resumption;
-use crate::report::run_directory::RunDirectory;
-use crate::report::tensorboard::EventFile;
-use crate::run::{Checkpoint, Control, Ended, Kind, Observer, Observers, Position};
+use crate::store::checkpoints::resume_command;
+use crate::store::resumption::Resumption;
+use crate::store::run_directory::RunDirectory;
+use crate::watch::progress::{Form, Progress};
+use crate::watch::tensorboard::EventFile;
 use crate::{Error, Result};
 
 /// Where a run is stored, how it goes on, and what it prints.

@@ -8,16 +8,17 @@ use serde_json::json;
 use super::output::{painted, print};
 use super::plan::{number, seed, whole_number};
 use super::run::RunArguments;
+use crate::draw::drawing::draw;
+use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
-use crate::report::drawing::draw;
 use crate::report::page;
-use crate::report::run_directory::{RUNS, RunDirectory};
-use crate::run::{Control, Observers};
 use crate::search::observer::Search;
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
+use crate::store::run_directory::RUNS;
+use crate::store::search_run;
 use crate::{Result, search};
 
 /// Search an architecture: train weights on one half of the images and alphas on the other.
@@ -135,8 +136,8 @@ impl Arguments {
         }
         let (directory, checkpoint) = match (resumed, &own.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (RunDirectory::create_at(plan, path)?, None),
-            (None, None) => (RunDirectory::create(plan, Path::new(RUNS))?, None),
+            (None, Some(path)) => (search_run::create_at(plan, path)?, None),
+            (None, None) => (search_run::create(plan, Path::new(RUNS))?, None),
         };
         let search = |control: &Control, observers: &mut Observers<Search>| {
             search::run::run_with(plan, dataset, control, observers)

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::genotype::{Found, find};
 use super::output::{painted, print};
 use crate::Result;
-use crate::report::drawing::draw;
+use crate::draw::drawing::draw;
 use crate::space::published::{self, Published};
 
 /// Draw the cells of a genotype.

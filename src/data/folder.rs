@@ -17,7 +17,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::split::stratified;
 use super::{Augmentation, Dataset, Images, Reading};
-use crate::backend::cpu::available_memory;
+use crate::machine::available_memory;
 use crate::{Error, Result};
 
 const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];

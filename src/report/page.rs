@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 
 use maud::{Markup, PreEscaped, html};
 
-use super::cell_svg::colour;
-use super::drawing::state_name;
-use super::history::{History, TrainingHistory};
 use super::parts::{self, Metric, epochs, legend_entry, percent, thinned};
-use super::plot::{Curve, Frame};
 use super::training_page;
 use super::verdict::Verdict;
 use crate::Result;
+use crate::draw::cell_svg::colour;
+use crate::draw::drawing::state_name;
+use crate::draw::plot::{Curve, Frame};
 use crate::files::write_whole;
 use crate::search::observer::EpochRecord;
 use crate::space::alphas::{CANDIDATES, edge};
 use crate::space::derivation::softmax;
 use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::store::history::{History, TrainingHistory};
 
 /// Writes the report of a run, of a search or of a training, into its directory: `report.html`, and each cell as `.svg`
 /// and `.dot`. Gives the place of the page.

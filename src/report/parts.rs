@@ -4,12 +4,12 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::cell_svg;
-use super::plot::{Curve, Frame};
-use super::progress::duration;
 use crate::Result;
+use crate::draw::cell_svg;
+use crate::draw::plot::{Curve, Frame};
+use crate::epochs::Timing;
 use crate::files::write_whole;
-use crate::run::Timing;
+use crate::readable::duration;
 use crate::space::genotype::Genotype;
 
 /// The most points of a curve; more cannot be told apart.

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::history::TrainingHistory;
+use super::classes;
 use super::parts::{self, Metric, epochs, percent};
-use super::progress::grouped;
+use crate::readable::grouped;
+use crate::store::history::TrainingHistory;
 use crate::train::observer::EpochRecord;
 
 /// The page of a training.
@@ -14,7 +15,7 @@ pub fn page(history: &TrainingHistory) -> String {
         (facts(history))
         (outcome(history))
         (course(history))
-        @if let Some(classes) = &history.classes { (classes.section()) }
+        @if let Some(classes) = &history.classes { (classes::section(classes)) }
         (parts::cells(&history.genotype))
         (parts::plan(&history.genotype, &history.plan))
     };

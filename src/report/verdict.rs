@@ -4,11 +4,11 @@
 //! Each sign names the rule that it follows and where the rule comes from. What no paper gives is called a threshold of
 //! this report.
 
-use super::drawing::state_name;
-use super::history::History;
+use crate::draw::drawing::state_name;
 use crate::space::alphas::{Alphas, CANDIDATES};
 use crate::space::derivation::softmax;
 use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::store::history::History;
 
 /// Skip connections of a normal cell from which DARTS+ stops a search.
 const SKIPS: usize = 2;
@@ -242,7 +242,7 @@ fn unbroken(state: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::run_directory::tests::record;
+    use crate::search::observer::example::record;
     use crate::space::alphas::edges_of;
     use crate::space::derivation::{derive, mean_entropy, skip_connections};
 

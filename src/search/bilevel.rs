@@ -11,7 +11,7 @@ use crate::autograd::{Recorder, Tape, measure};
 use crate::backend::{
     Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
 };
-use crate::run::{BatchResult, BatchView, Fit, Input};
+use crate::epochs::{BatchResult, BatchView, Fit, Input};
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,

@@ -6,15 +6,13 @@
 //! 2. [`hypergradient`]: what the second order adds.
 //! 3. [`plan`]: everything that determines a search, checked before any work starts.
 //! 4. [`observer`]: what a search tells while it runs.
-//! 5. [`schedule`]: the learning rate of the weights.
-//! 6. [`run`]: epochs over a data set.
+//! 5. [`run`]: epochs over a data set.
 
 pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
 pub mod plan;
 pub mod run;
-pub mod schedule;
 
-pub use crate::run::{BatchView, Input};
+pub use crate::epochs::{BatchView, Input};
 pub use bilevel::{Bilevel, BilevelSettings};

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::Kind;
-pub use crate::run::{Observer, StepRecord, Timing};
+use crate::epochs::Kind;
+pub use crate::epochs::{Observer, StepRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
 
@@ -69,4 +69,30 @@ impl Kind for Search {
     type Facts = Facts;
     type Record = EpochRecord;
     type Product = Alphas;
+}
+
+/// Records for the tests of those who store and show them.
+#[cfg(test)]
+pub(crate) mod example {
+    use super::*;
+
+    pub fn timing(epoch: usize) -> Timing {
+        Timing { epoch, images_per_second: 100.0, seconds: 3.0 }
+    }
+
+    pub fn record(epoch: usize, genotype: Genotype) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            train_loss: 1.5,
+            train_accuracy: 0.5,
+            valid_loss: 1.25,
+            valid_accuracy: 0.625,
+            entropy_normal: 2.0,
+            entropy_reduce: 2.0,
+            skip_connections: 1,
+            skip_connections_reduce: 0,
+            weight_lr: 0.025,
+            genotype,
+        }
+    }
 }

@@ -12,8 +12,8 @@ use crate::backend::cpu::Cpu;
 use crate::backend::gpu::Precision;
 use crate::backend::{Backend, Mode, cuda};
 use crate::data::{Images, Loader};
+use crate::epochs::BatchResult;
 use crate::plan::Device;
-use crate::run::BatchResult;
 use crate::space::Network;
 
 /// A model in use, whatever device it is on.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use crate::run::Kind;
-pub use crate::run::{Observer, StepRecord, Timing};
+use crate::epochs::Kind;
+pub use crate::epochs::{Observer, StepRecord, Timing};
 
 /// What is known before the first step.
 #[derive(Clone, Debug)]

@@ -11,11 +11,11 @@ use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, ImageBytes, Shape, Span, cuda};
 use crate::data::{Batch, Dataset, Loader};
+pub use crate::epochs::Outcome;
+use crate::epochs::schedule::cosine;
+use crate::epochs::{BatchResult, BatchView, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
 use crate::plan::Device;
 use crate::random::Stream;
-pub use crate::run::Outcome;
-use crate::run::{BatchResult, BatchView, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
-use crate::search::schedule::cosine;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 

@@ -6,8 +6,8 @@ use super::plan::Plan;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, measure};
 use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
+use crate::epochs::{BatchResult, BatchView, Fit, Input};
 use crate::random::{Stream, generator};
-use crate::run::{BatchResult, BatchView, Fit, Input};
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 

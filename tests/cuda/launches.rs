@@ -2,7 +2,7 @@
 
 use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Mode, Shape, Work, cuda};
-use darts::run::Fit;
+use darts::epochs::Fit;
 use darts::search::plan::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
+use darts::epochs::{Checkpoint, Control, Ended, Kind, Observer, Position, StepRecord, Timing};
 use darts::plan::Device;
-use darts::run::{Checkpoint, Control, Ended, Kind, Observer, Position, StepRecord, Timing};
 use darts::search::plan::Order;
 use darts::space::published;
 use darts::{search, train};

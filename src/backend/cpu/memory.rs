@@ -3,6 +3,7 @@
 use memmap2::MmapMut;
 
 use super::{Slot, Span};
+use crate::machine::available_memory;
 use crate::{Error, Result};
 
 /// Zeroed, page-aligned numbers that keep their place until they must grow.
@@ -75,18 +76,9 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
-/// Bytes of memory that the machine has to spare.
-pub fn available() -> Option<usize> {
-    // Only Linux tells in a file; elsewhere the allocation itself has to fail.
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
-}
-
 /// Refuses tensors that the machine has no memory for: the system would grant them and end the process later.
 pub fn check_available(bytes: usize) -> Result<()> {
-    match available() {
+    match available_memory() {
         Some(available) if bytes > available => {
             let gibibytes = |bytes: usize| bytes as f64 / f64::from(1 << 30);
             Err(Error::Device(format!(

@@ -37,7 +37,6 @@ pub use simd::Instructions;
 
 use super::*;
 use crate::{Error, Result};
-pub(crate) use memory::available as available_memory;
 use memory::{Buffer, Memory};
 use team::Team;
 
@@ -127,7 +126,7 @@ impl Backend for Cpu {
 
     fn spare(&self) -> Option<usize> {
         let held = self.activations.as_slice().len() + self.state.as_slice().len();
-        Some(memory::available()? + held * size_of::<f32>())
+        Some(crate::machine::available_memory()? + held * size_of::<f32>())
     }
 
     fn activation_bytes(&self) -> usize {

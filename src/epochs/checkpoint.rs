@@ -190,10 +190,10 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::BatchResult;
+    use crate::epochs::BatchResult;
 
     fn checkpoint() -> Checkpoint {
-        let plan = crate::search::plan::Plan::default().to_toml().unwrap();
+        let plan = "data = \"digits\"\nepochs = 15\n".to_owned();
         let genotype = crate::space::published::find("darts-v2").unwrap().genotype;
         let mut train = Sum::default();
         // Sums that no short decimal number is.

@@ -49,7 +49,8 @@ fn edge_text((operation, input): (Operation, usize), state_width: usize, operati
     format!("{:>state_width$} ── {operation} ──{dashes}", state_name(input))
 }
 
-pub(super) fn state_name(state: usize) -> String {
+/// The name of a state of a cell: an input or a node.
+pub fn state_name(state: usize) -> String {
     match state {
         0 => "k-2".to_owned(),
         1 => "k-1".to_owned(),

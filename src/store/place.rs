@@ -1,8 +1,13 @@
-//! Where a run directory is made, and how it is unmade.
+//! Where a run directory is made, how it is recognised, and how it is unmade.
 
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
+
+/// The file of the plan.
+pub const PLAN: &str = "plan.toml";
+/// The longest plan that is read, in bytes.
+pub const MAX_PLAN: usize = 64 * 1024;
 
 /// What a run directory may find in its place.
 #[derive(Clone, Copy, PartialEq)]
@@ -58,4 +63,13 @@ impl Created {
             let _ = std::fs::remove_dir(directory);
         }
     }
+}
+
+/// Refuses a directory without a plan, which is the last of the files that a run begins with.
+pub(super) fn check_run(directory: &Path) -> Result<()> {
+    if directory.join(PLAN).is_file() {
+        return Ok(());
+    }
+    let reason = format!("is not a run directory: it holds no {PLAN}");
+    Err(Error::Format { path: directory.into(), reason })
 }

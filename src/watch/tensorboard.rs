@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::run::{Kind, Observer, StepRecord, Timing};
+use crate::epochs::{Kind, Observer, StepRecord, Timing};
 use crate::search::observer::{EpochRecord, Search};
 use crate::space::alphas::{Alphas, CANDIDATES, edge};
 use crate::space::derivation::softmax;
@@ -214,8 +214,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut file = EventFile::new(directory.path());
         let alphas = ramp(2);
-        let mut record = crate::report::run_directory::tests::record(1, derive(&alphas));
-        let timing = crate::report::run_directory::tests::timing(1);
+        let mut record = crate::search::observer::example::record(1, derive(&alphas));
+        let timing = crate::search::observer::example::timing(1);
         Observer::<Search>::epoch(&mut file, &record, &timing, &alphas).unwrap();
         record.epoch = 2;
         Observer::<Search>::epoch(&mut file, &record, &timing, &alphas).unwrap();

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use super::alphas::{alphas_file, epochs};
 use super::classes::Classes;
+use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, whole_lines};
-use super::resumption::MAX_PLAN;
-use super::run_directory::{METRICS, PLAN, TIMINGS, alphas_file, check_run, epochs, load_genotype};
+use super::place::{MAX_PLAN, PLAN, check_run};
+use super::run_directory::{METRICS, TIMINGS};
 use super::training_run::LAST;
 use crate::files::{read_bounded, read_text};
 use crate::search::observer::{EpochRecord, Timing};

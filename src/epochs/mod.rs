@@ -2,7 +2,7 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`input`]: what a step is given; [`sum`]: the results of batches.
+//! 1. [`input`]: what a step is given; [`sum`]: the results of batches; [`schedule`]: the learning rate.
 //! 2. [`observer`]: what a run tells while it goes on.
 //! 3. [`checkpoint`]: everything that the next step depends on, as a file.
 //! 4. [`mod@fit`]: whether a run fits the memory of its device.
@@ -13,6 +13,7 @@ pub mod driver;
 pub mod fit;
 pub mod input;
 pub mod observer;
+pub mod schedule;
 pub mod sum;
 
 pub use checkpoint::{Checkpoint, Identity, Outcome, Position};

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::alphas::ALPHAS;
 use super::checkpoints::{self, CHECKPOINTS, lock, resume_command};
+use super::genotype::{GENOTYPE, load_genotype};
 use super::lines::count_lines;
-use super::run_directory::{ALPHAS, GENOTYPE, METRICS, PLAN, RunDirectory, check_run, load_genotype};
+use super::place::{MAX_PLAN, PLAN, check_run};
+use super::run_directory::{METRICS, RunDirectory};
+use crate::epochs::{Checkpoint, Kind, Position};
 use crate::files::read_text;
 use crate::plan::{Contradiction, PlanTable};
-use crate::run::{Checkpoint, Kind, Position};
 use crate::space::genotype::Genotype;
 use crate::{Error, Result};
-
-/// The longest plan that is read, in bytes.
-pub const MAX_PLAN: usize = 64 * 1024;
 
 /// A run that is to go on.
 pub struct Resumption<P> {

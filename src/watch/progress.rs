@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::readable::{bytes, counted, duration, grouped};
 use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, Operation};
@@ -228,22 +229,6 @@ fn short(operation: Operation) -> &'static str {
     }
 }
 
-/// A duration as a person says it.
-pub fn duration(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return "an unknown time".to_owned();
-    }
-    if seconds < 9.95 {
-        return format!("{:.1} s", seconds.max(0.0));
-    }
-    let seconds = seconds.round() as u64;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 /// The time left; its seconds would only flicker where there are minutes.
 fn remaining(seconds: f64) -> String {
     match seconds {
@@ -251,28 +236,6 @@ fn remaining(seconds: f64) -> String {
         0.0..60.0 => format!("{seconds:.0} s"),
         _ => duration(seconds),
     }
-}
-
-pub(super) fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// A number with a comma between groups of three digits.
-pub fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-pub(super) fn bytes(number: usize) -> String {
-    let mebibytes = number as f64 / (1 << 20) as f64;
-    if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
 }
 
 #[cfg(test)]
@@ -383,16 +346,5 @@ mod tests {
     fn a_reader_that_goes_away_does_not_end_the_search() {
         assert!(show(Box::new(Gone), Form::Text).is_ok());
         assert!(show(Box::new(Gone), Form::Json).is_ok());
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!(
-            ["1", "999", "1,000", "1,234,567"],
-            [1, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
-        );
-        assert_eq!(duration(9.96), "10 s");
-        assert_eq!(duration(7384.0), "2 h 03 min");
-        assert_eq!(duration(f64::NAN), "an unknown time");
     }
 }

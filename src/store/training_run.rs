@@ -17,10 +17,11 @@
 use std::path::Path;
 
 use super::classes::Classes;
-use super::run_directory::{Beginning, RunDirectory, data_name, genotype_files};
+use super::genotype::genotype_files;
+use super::run_directory::{Beginning, RunDirectory, data_name};
 use crate::Result;
+use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
-use crate::run::Checkpoint;
 use crate::space::genotype::Genotype;
 use crate::train::Model;
 use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};

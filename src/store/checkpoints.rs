@@ -3,8 +3,8 @@
 use std::fs::{File, TryLockError, create_dir_all};
 use std::path::{Path, PathBuf};
 
+use crate::epochs::{Checkpoint, Position};
 use crate::files::write_whole;
-use crate::run::{Checkpoint, Position};
 use crate::{Error, Result};
 
 /// Where they are in a run directory.

@@ -1,6 +1,7 @@
 //! What a training shows while it runs, in the manner of a search.
 
-use super::progress::{Form, Progress, bytes, counted, duration, grouped, outcome};
+use super::progress::{Form, Progress, outcome};
+use crate::readable::{bytes, counted, duration, grouped};
 use crate::train::Model;
 use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
 use crate::{Error, Result};

@@ -1,0 +1,147 @@
+//! The run directory of a search.
+//!
+//! ```text
+//! runs/2026-01-31-142500-digits-first/
+//!   plan.toml                     the plan; `darts search --plan` repeats the run
+//!   metrics.jsonl                 one line for each epoch, the same at every repetition
+//!   timings.jsonl                 how long each epoch took
+//!   checkpoints/                  the last two states to go on from, such as
+//!     epoch-0003-step-00120.safetensors    after 3 epochs and 120 steps
+//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch
+//!   alphas/epoch-0001.safetensors the alphas after each epoch
+//!   report.html                   what `darts report` made of these, with
+//!   cell_normal.svg, .dot, ...    the cells as drawings
+//! ```
+
+use std::path::Path;
+
+use super::alphas::{ALPHAS, alphas_file, epochs};
+use super::genotype::{remove_genotype, write_genotype};
+use super::run_directory::{Beginning, RunDirectory, data_name};
+use crate::epochs::Checkpoint;
+use crate::plan::PlanTable;
+use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
+use crate::search::plan::Plan;
+use crate::space::alphas::Alphas;
+use crate::space::derivation::derive;
+use crate::{Error, Result};
+
+/// Creates `<parent>/<date and time>-<data set>-<order>`; a number is appended if that exists.
+pub fn create(plan: &Plan, parent: &Path) -> Result<RunDirectory> {
+    RunDirectory::begin(beginning(plan)?, parent)
+}
+
+/// Creates exactly this directory, or takes it if it is empty.
+pub fn create_at(plan: &Plan, path: &Path) -> Result<RunDirectory> {
+    RunDirectory::begin_at(beginning(plan)?, path)
+}
+
+fn beginning(plan: &Plan) -> Result<Beginning> {
+    Ok(Beginning {
+        name: format!("{}-{}", data_name(&plan.data), plan.order.name()),
+        plan: plan.to_toml()?,
+        files: Vec::new(),
+        directories: &[ALPHAS],
+    })
+}
+
+impl Observer<Search> for RunDirectory {
+    fn started(&mut self, _: &Facts) -> Result<()> {
+        let Some(last) = self.rewind()? else { return Ok(()) };
+        for epoch in epochs(self.path())?.into_iter().filter(|&epoch| epoch > last) {
+            let path = alphas_file(self.path(), epoch);
+            std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
+        }
+        if last > 0 {
+            let (alphas, _) = Alphas::load(&alphas_file(self.path(), last))?;
+            write_genotype(self.path(), &derive(&alphas))?;
+        } else {
+            remove_genotype(self.path())?;
+        }
+        self.count_stored(last);
+        Ok(())
+    }
+
+    fn step(&mut self, _: &StepRecord) -> Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, alphas: &Alphas) -> Result<()> {
+        alphas.save(&alphas_file(self.path(), record.epoch), record.epoch)?;
+        write_genotype(self.path(), &record.genotype)?;
+        self.append(record, timing)
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save(checkpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::observer::example::{record, timing};
+    use crate::space::alphas::ramp;
+    use crate::store::alphas::load_alphas;
+    use crate::store::genotype::load_genotype;
+
+    #[test]
+    fn a_run_is_stored_and_read_back() {
+        let parent = tempfile::tempdir().unwrap();
+        let runs = parent.path().join("runs");
+        let mut run = create(&Plan::default(), &runs).unwrap();
+        let name = run.path().file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(name.len() == 30 && name.ends_with("-digits-first"), "{name}");
+        let alphas = ramp(4);
+        let genotype = derive(&alphas);
+        let observer: &mut dyn Observer<Search> = &mut run;
+        observer.epoch(&record(1, genotype.clone()), &timing(1), &alphas).unwrap();
+        observer.epoch(&record(2, genotype.clone()), &timing(2), &alphas).unwrap();
+        assert_eq!(epochs(run.path()).unwrap(), [1, 2]);
+        assert_eq!(load_alphas(run.path(), None).unwrap(), (alphas, 2));
+        assert_eq!(load_genotype(run.path()).unwrap(), genotype);
+        let metrics = std::fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
+        let records: Vec<EpochRecord> =
+            metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records[1], record(2, genotype));
+        let plan = std::fs::read_to_string(run.path().join("plan.toml")).unwrap();
+        assert_eq!(Plan::from_toml(&plan, Path::new("plan.toml")).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn runs_of_the_same_second_have_places_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let one = create(&Plan::default(), parent.path()).unwrap();
+        let other = create(&Plan::default(), parent.path()).unwrap();
+        assert_ne!(one.path(), other.path());
+    }
+
+    #[test]
+    fn a_place_that_is_taken_is_refused_and_left_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        std::fs::write(&file, "mine").unwrap();
+        for place in [file.clone(), file.join("below"), file.join("far/below"), parent.path().to_owned()] {
+            let refused = create_at(&Plan::default(), &place).err().unwrap().to_string();
+            assert!(refused.starts_with(&format!("{}: cannot create", place.display())), "{refused}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_run_without_an_epoch_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        create(&Plan::default(), &parent.path().join("runs")).unwrap().abandon();
+        create_at(&Plan::default(), parent.path()).unwrap().abandon();
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_empty_directory_is_taken() {
+        let parent = tempfile::tempdir().unwrap();
+        assert!(create_at(&Plan::default(), parent.path()).is_ok());
+        let below = parent.path().join("new/er");
+        assert!(create_at(&Plan::default(), &below).is_ok());
+    }
+}
