@@ -71,8 +71,8 @@ fn processor(criterion: &mut Criterion) {
         }
     };
     let cpu = Cpu::with_instructions(number("DARTS_BENCH_THREADS", 0), set).expect("a CPU backend");
-    let pool = Some(cpu.thread_pool());
-    all(Timer::new(criterion, "cpu", cpu, pool));
+    let threads = Some(cpu.threads());
+    all(Timer::new(criterion, "cpu", cpu, threads));
 }
 
 fn graphics(criterion: &mut Criterion) {

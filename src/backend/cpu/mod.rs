@@ -91,11 +91,6 @@ impl Cpu {
         self.team.threads()
     }
 
-    /// The threads. A search that runs on one of them (`thread_pool().install(...)`) saves a wake-up with every call.
-    pub fn thread_pool(&self) -> std::sync::Arc<rayon::ThreadPool> {
-        self.team.pool()
-    }
-
     /// The vectors in use.
     pub fn instructions(&self) -> Instructions {
         self.instructions
