@@ -165,7 +165,11 @@ fn separable_backward_of_many_branches() {
 }
 
 fn pointwise(case: &mut Case) -> Pointwise {
-    if case.index % 2 == 0 { convolutions::pointwise(case) } else { convolutions::cell_pointwise(case) }
+    if case.index.is_multiple_of(2) {
+        convolutions::pointwise(case)
+    } else {
+        convolutions::cell_pointwise(case)
+    }
 }
 
 #[test]
