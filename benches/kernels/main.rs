@@ -43,11 +43,11 @@ fn all<B: Device>(mut timer: Timer<B>) {
     convolutions::separables(device);
     convolutions::pointwises(device);
     convolutions::dense(device);
+    pools::normalised_pools(device);
     pools::pools(device);
-    pools::window_pools(device);
     pools::global_pools(device);
     nodes::mixes(device);
-    nodes::joins(device);
+    nodes::node_sums(device);
     norms::reductions(device);
     norms::coefficients(device);
     loss::linears(device);

@@ -121,7 +121,7 @@ impl Cell {
             let users: Vec<usize> = nodes.iter().map(|&node| branch(node, state, pool)).collect();
             norm.gate = recorder.gate(weights, &users);
         }
-        let [maximum, average] = recorder.pool(value, stride, norms);
+        let [maximum, average] = recorder.normalised_pools(value, stride, norms);
         for &node in &nodes {
             hand(node, Operation::MaxPool3x3, maximum);
             hand(node, Operation::AveragePool3x3, average);

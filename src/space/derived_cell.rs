@@ -133,7 +133,7 @@ impl DerivedCell {
             let factors = if identity { None } else { drop_path.as_mut().map(DropPath::next) };
             branches.extend(result.map(|value| (value, factors)));
         }
-        recorder.join(&branches)
+        recorder.node_sum(&branches)
     }
 
     /// Records what is on the edges that leave `state` for live nodes. Going by states lets the convolutions share
@@ -157,7 +157,7 @@ impl DerivedCell {
                     let shared = &mut pools[usize::from(*kind == PoolKind::Average)];
                     if shared.is_none() {
                         let window = Window { kernel: 3, stride, padding: 1 };
-                        *shared = Some(recorder.window_pool(value, *kind, window, false)?);
+                        *shared = Some(recorder.pool(value, *kind, window, false)?);
                     }
                     *shared
                 }

@@ -175,7 +175,7 @@ impl Network {
 /// The values behind a ReLU.
 fn rectify<B: Backend>(recorder: &mut Recorder<B>, values: &[Value]) -> Result<Vec<Value>> {
     let pixel = Window { kernel: 1, stride: 1, padding: 0 };
-    values.iter().map(|&value| recorder.window_pool(value, PoolKind::Average, pixel, true)).collect()
+    values.iter().map(|&value| recorder.pool(value, PoolKind::Average, pixel, true)).collect()
 }
 
 /// Records the stem and the cells; gives the outputs of the cells, none for those that nothing reads.
@@ -287,7 +287,7 @@ impl AuxiliaryHead {
                 let reason = format!("it reads feature maps of 8 to 10 pixels a side, not {shape}");
                 return Err(Error::Shape { operator: "auxiliary head", reason });
             }
-            pooled.push(recorder.window_pool(node, PoolKind::Average, AUXILIARY_POOL, true)?);
+            pooled.push(recorder.pool(node, PoolKind::Average, AUXILIARY_POOL, true)?);
         }
         let [middle, features] = AUXILIARY_CHANNELS;
         // This convolution begins with a ReLU of its own, which changes nothing: averages behind a ReLU are not

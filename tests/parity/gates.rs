@@ -28,11 +28,11 @@ fn spoil_norm(case: &mut Case, norm: Option<Norm>) {
     }
 }
 
-fn spoil_cotangent(case: &mut Case, cotangent: &Cotangent) {
-    case.spoil(cotangent.raw);
-    case.spoil(cotangent.slope);
-    case.spoil(cotangent.offset);
-    for term in &cotangent.terms {
+fn spoil_unstored(case: &mut Case, unstored: &UnstoredGradient) {
+    case.spoil(unstored.raw);
+    case.spoil(unstored.raw_factor);
+    case.spoil(unstored.constant);
+    for term in &unstored.terms {
         case.spoil(term.gradient);
         case.spoil(term.factor);
     }
@@ -101,7 +101,7 @@ fn close_source(
         }
         case.spoil(branch.depthwise);
         case.spoil(branch.pointwise);
-        spoil_cotangent(case, &gradient.cotangent);
+        spoil_unstored(case, &gradient.output);
         if weights {
             case.expect_zeros(gradient.depthwise);
             case.expect_zeros(gradient.pointwise);
@@ -199,7 +199,7 @@ fn pointwise_backward() {
         if !open {
             operator.inputs.iter().for_each(|input| spoil_operand(case, input));
             operator.weights.iter().for_each(|&weights| case.spoil(weights));
-            spoil_cotangent(case, &gradient.cotangent);
+            spoil_unstored(case, &gradient.output);
             gradient.inputs.iter_mut().for_each(|target| {
                 withhold(case, target);
             });
@@ -212,7 +212,7 @@ fn pointwise_backward() {
 }
 
 /// Gives a pool's halves gates; returns whether they are open.
-fn close_pool(case: &mut Case, operator: &mut Pool) -> [bool; 2] {
+fn close_pools(case: &mut Case, operator: &mut NormalisedPools) -> [bool; 2] {
     let [maximum, average] = [gate(case), gate(case)];
     (operator.maximum_gate, operator.average_gate) = (maximum.0, average.0);
     let open = [maximum.1, average.1];
@@ -223,10 +223,10 @@ fn close_pool(case: &mut Case, operator: &mut Pool) -> [bool; 2] {
 }
 
 #[test]
-fn pool_forward() {
+fn normalised_pools_forward() {
     check(58, |case| {
-        let mut operator = pools::pool(case);
-        let open = close_pool(case, &mut operator);
+        let mut operator = pools::normalised_pools(case);
+        let open = close_pools(case, &mut operator);
         let halves = [
             (operator.maximum, operator.maximum_statistics),
             (operator.average, operator.average_statistics),
@@ -237,25 +237,25 @@ fn pool_forward() {
                 case.keep(statistics);
             }
         }
-        Call::PoolForward(operator)
+        Call::NormalisedPoolsForward(operator)
     });
 }
 
 #[test]
-fn pool_backward() {
+fn normalised_pools_backward() {
     check(59, |case| {
-        let mut operator = pools::pool(case);
-        let mut gradient = pools::pool_gradient(case, &operator);
-        let open = close_pool(case, &mut operator);
-        for (cotangent, open) in [&gradient.maximum, &gradient.average].into_iter().zip(open) {
+        let mut operator = pools::normalised_pools(case);
+        let mut gradient = pools::normalised_pools_gradient(case, &operator);
+        let open = close_pools(case, &mut operator);
+        for (unstored, open) in [&gradient.maximum, &gradient.average].into_iter().zip(open) {
             if !open {
-                spoil_cotangent(case, cotangent);
+                spoil_unstored(case, unstored);
             }
         }
         if open == [false; 2] {
             withhold(case, &mut gradient.input);
         }
-        Call::PoolBackward(operator, gradient)
+        Call::NormalisedPoolsBackward(operator, gradient)
     });
 }
 
@@ -319,8 +319,8 @@ fn closed_gradient(case: &mut Case) -> BatchNormGradient {
     }
     if !open {
         spoil_norm(case, Some(gradient.norm));
-        case.keep(gradient.slope);
-        case.keep(gradient.offset);
+        case.keep(gradient.raw_factor);
+        case.keep(gradient.constant);
         for span in [gradient.gamma, gradient.beta].into_iter().flatten() {
             case.expect_zeros(span);
         }
