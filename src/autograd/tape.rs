@@ -171,8 +171,8 @@ impl<B: Backend> Tape<B> {
         Ok(())
     }
 
-    /// Writes an input of images and their labels, painted by the device from the data set that it holds.
-    pub fn paint_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
+    /// Writes an input of images and their labels, which the device augments from its copy of the data set.
+    pub fn augment_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
         let operand = self.values.get(value).operand;
         let fail = |reason| Err(Error::Shape { operator: "input", reason });
         if operand.shape.n as usize != placements.len() {
@@ -182,10 +182,10 @@ impl<B: Backend> Tape<B> {
                 operand.shape
             ));
         }
-        let Some(painter) = self.backend.painter() else {
-            return fail("this device paints no images".into());
+        let Some(augmenter) = self.backend.augmenter() else {
+            return fail("this device augments no images".into());
         };
-        painter.paint(operand.data, placements);
+        augmenter.augment(operand.data, placements);
         Ok(())
     }
 

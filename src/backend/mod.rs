@@ -85,12 +85,12 @@ pub struct Work {
     pub launches: usize,
 }
 
-/// A device that holds a data set as bytes and makes batches of it; see [`PlacedImage`].
-pub trait Painter {
-    /// Takes a data set, in place of the one before.
-    fn hold(&mut self, images: &ImageBytes) -> Result<()>;
+/// Augmentation on the device, of a data set in its memory; see [`PlacedImage`].
+pub trait Augmenter {
+    /// Copies a data set to the device, in place of the one before.
+    fn upload(&mut self, images: &ImageBytes) -> Result<()>;
     /// Writes a batch of normalised images `[placement][row][column][channel]`, and sets its labels.
-    fn paint(&mut self, output: Slot, placements: &[PlacedImage]);
+    fn augment(&mut self, output: Slot, placements: &[PlacedImage]);
 }
 
 /// Batch norm's epsilon (PyTorch's default).
@@ -155,8 +155,8 @@ pub trait Backend {
         let _ = key;
         work(self);
     }
-    /// The painter of batches, where the device has one. Elsewhere batches come painted.
-    fn painter(&mut self) -> Option<&mut dyn Painter> {
+    /// Augmentation on the device; `None` where the host does it.
+    fn augmenter(&mut self) -> Option<&mut dyn Augmenter> {
         None
     }
     /// Bytes an activation element takes.
