@@ -5,6 +5,7 @@
 //! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums, and the
 //! backward of all batch norms that wait for nothing else is one call.
 
+use super::gates::Gates;
 use super::recorder::{Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
     Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Span,
@@ -19,6 +20,8 @@ pub struct MixingWeights {
     pub value: Span,
     /// The gradient of the loss by them, summed over the cells of the type.
     pub gradient: Span,
+    /// Their branches' gates; without, every branch is always computed.
+    pub gates: Option<Gates>,
 }
 
 struct MixStep {
@@ -30,9 +33,9 @@ struct MixStep {
 }
 
 impl<B: Backend> Recorder<B> {
-    /// So many mixing weights, which are written from outside.
+    /// So many mixing weights, which are written from outside, each with a gate.
     pub fn mixing(&mut self, len: usize) -> MixingWeights {
-        MixingWeights { value: self.span(len), gradient: self.accumulator(len) }
+        MixingWeights { value: self.span(len), gradient: self.accumulator(len), gates: Some(self.gates(len)) }
     }
 
     /// The weighted sum of `branches`, each with the index of its mixing weight.
@@ -57,8 +60,9 @@ impl<B: Backend> Recorder<B> {
         for &(branch, index) in branches {
             let operand = self.operand(branch);
             let weight = weights.value.part(index, 1);
-            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight });
-            let mut term = self.batch_norm_term(channels, Some(weight));
+            let gate = weights.gates.map(|gates| gates.own(index));
+            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight, gate });
+            let mut term = self.batch_norm_term(channels, Some(weight), gate);
             term.sums = Sums { total, products: term.sums.products };
             match &mut self.record_of(branch).normalised {
                 Some(normalised) => normalised.mixed.push((term, node_gradient)),

@@ -93,7 +93,9 @@ impl Supernet {
         let images = recorder.input(shape.images);
         let of_type = [0, 1].map(|kind| {
             let half = |span: Span| span.part(kind * span.len / 2, span.len / 2);
-            MixingWeights { value: half(mixing.value), gradient: half(mixing.gradient) }
+            let gates =
+                mixing.gates.map(|gates| gates.part(kind * mixing.value.len / 2, mixing.value.len / 2));
+            MixingWeights { value: half(mixing.value), gradient: half(mixing.gradient), gates }
         });
         let channels = STEM_MULTIPLIER * shape.init_channels;
         let stem_norm = spans.norm(declared.stem_norm);
