@@ -3,13 +3,18 @@
 //! Read in this order:
 //!
 //! 1. [`bilevel`]: one iteration, in first and second order. This is DARTS.
-//! 2. [`hypergradient`]: what the second order adds.
-//! 3. [`observer`]: what a search tells while it runs.
-//! 4. [`run`]: epochs over a data set.
+//! 2. [`architecture`] and [`relaxation`]: the alphas, and how they become the mixing weights of the supernet.
+//! 3. [`adam`]: the optimiser of the alphas.
+//! 4. [`hypergradient`]: what the second order adds.
+//! 5. [`observer`]: what a search tells while it runs.
+//! 6. [`run`]: epochs over a data set.
 
+pub mod adam;
+pub mod architecture;
 pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
+pub mod relaxation;
 pub mod run;
 
 pub use crate::epochs::{BatchView, Input};
