@@ -33,8 +33,9 @@ const LITERAL: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1)
     ('skip_connect', 2), ('sep_conv_5x5', 1)], reduce_concat=range(2, 4))";
 
 /// The commands that have a plan, and its keys.
-const COMMANDS: [(&str, fn() -> &'static Keys); 2] =
-    [("search", search::Plan::keys), ("train", train::Plan::keys)];
+fn commands() -> [(&'static str, &'static Keys); 2] {
+    [("search", search::Plan::keys()), ("train", train::Plan::keys())]
+}
 
 #[test]
 fn help_explains_and_gives_examples() {
@@ -56,10 +57,10 @@ fn help_explains_and_gives_examples() {
         assert!(help.contains("Examples:\n  darts "), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
-    for (command, keys) in COMMANDS {
+    for (command, keys) in commands() {
         let help =
             printed(here.path(), &[command, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
-        for key in &keys().0 {
+        for key in &keys.0 {
             // What it means, and its value in both presets.
             let told = format!("--{} <{}> {}", key.flag, key.placeholder, key.help());
             assert!(help.contains(&told), "not in the help: {told}");
@@ -67,7 +68,7 @@ fn help_explains_and_gives_examples() {
         assert!(help.contains(&format!("darts {command} --resume runs/")), "{help}");
         // Beside the keys, --preset, --out and --checkpoint-minutes have defaults.
         let defaults = help.matches("[default: ").count() + help.matches("[small: ").count();
-        assert_eq!(defaults, keys().0.len() + 3);
+        assert_eq!(defaults, keys.0.len() + 3);
     }
     assert!(printed(here.path(), &["--version"]).starts_with("darts "));
 }
@@ -138,10 +139,9 @@ fn wrong_values(domain: &Domain) -> (Option<String>, Option<&'static str>) {
 fn a_wrong_value_of_any_key_is_refused_where_it_was_written() {
     let here = scratch();
     std::fs::create_dir(here.path().join("plans")).unwrap();
-    for (command, key) in
-        COMMANDS.iter().flat_map(|(command, keys)| keys().0.iter().map(move |key| (command, key)))
-    {
-        let command = [&["search"][..], &["train", "darts-v2"]][usize::from(*command == "train")];
+    let with_command = |(command, keys): (_, &'static Keys)| keys.0.iter().map(move |key| (command, key));
+    for (command, key) in commands().into_iter().flat_map(with_command) {
+        let command = [&["search"][..], &["train", "darts-v2"]][usize::from(command == "train")];
         let (outside, other) = wrong_values(&key.domain);
         if let Some(value) = outside {
             let sentence = format!("is {value}; expected a");
