@@ -5,10 +5,10 @@
 //! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums, and the
 //! backward of all batch norms that wait for nothing else is one call.
 
-use super::recorder::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
-    Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax,
-    SoftmaxGradient, Span, Sums, Target,
+    Backend, BatchNormGradient, Gradients, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode,
+    Slot, Softmax, SoftmaxGradient, Span, Sums, Target,
 };
 use crate::{Error, Result};
 
@@ -72,7 +72,7 @@ impl<B: Backend> Recorder<B> {
             term.sums = Sums { total, products: term.sums.products };
             match &mut self.record_of(branch).normalised {
                 Some(normalised) => normalised.mixed.push((term, node_gradient)),
-                None => self.consume(branch, false),
+                None => self.consume(branch, BatchNormSums::Separate),
             }
             let weight = weights.gradient.part(index, 1);
             gradients.push(MixedBranchGradient { products: term.sums.products, weight, identity: None });
@@ -97,7 +97,7 @@ impl<B: Backend> Operator<B> for MixStep {
         backend.mixed_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.mixed_backward(&self.operator, &self.gradient);
         backend.batch_norm_backward(&self.norms);
     }
@@ -140,7 +140,7 @@ impl<B: Backend> Operator<B> for SoftmaxStep {
         backend.softmax_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.softmax_backward(&self.operator, &self.gradient);
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::recorder::{Operator, Value, Values};
-use crate::backend::{Backend, Mode, PlacedImage, Replay, Span, Work};
+use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
 use crate::{Error, Result};
 
 /// What a tape is replayed for.
@@ -83,16 +83,16 @@ impl<B: Backend> Tape<B> {
         self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
     }
 
-    /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
+    /// Computes the gradients of the alphas and, where wanted, of the weights. Follows a forward replay
     /// with batch statistics.
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn backward(&mut self, weights: bool) {
+    pub fn backward(&mut self, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
-        self.backend.replay(Replay::Backward(weights), &mut |backend| {
-            backward(operators, accumulators, backend, weights);
+        self.backend.replay(Replay::Backward(wanted), &mut |backend| {
+            backward(operators, accumulators, backend, wanted);
         });
     }
 
@@ -100,12 +100,12 @@ impl<B: Backend> Tape<B> {
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn differentiate(&mut self, mode: Mode, weights: bool) {
+    pub fn differentiate(&mut self, mode: Mode, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
-        self.backend.replay(Replay::Both(mode, weights), &mut |backend| {
+        self.backend.replay(Replay::Both(mode, wanted), &mut |backend| {
             forward(operators, backend, mode);
-            backward(operators, accumulators, backend, weights);
+            backward(operators, accumulators, backend, wanted);
         });
     }
 
@@ -114,7 +114,7 @@ impl<B: Backend> Tape<B> {
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn time(&mut self, mode: Mode, weights: bool) -> Vec<OperatorTime> {
+    pub fn time(&mut self, mode: Mode, wanted: Gradients) -> Vec<OperatorTime> {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let mut times = Vec::with_capacity(self.operators.len());
         for operator in &self.operators {
@@ -128,7 +128,7 @@ impl<B: Backend> Tape<B> {
         }
         for (operator, time) in self.operators.iter().zip(&mut times).rev() {
             let start = Instant::now();
-            operator.backward(&mut self.backend, weights);
+            operator.backward(&mut self.backend, wanted);
             time.backward = start.elapsed();
         }
         times
@@ -240,12 +240,12 @@ fn backward<B: Backend>(
     operators: &[Box<dyn Operator<B>>],
     accumulators: &[Span],
     backend: &mut B,
-    weights: bool,
+    wanted: Gradients,
 ) {
     for &span in accumulators {
         backend.fill(span, 0.0);
     }
     for operator in operators.iter().rev() {
-        operator.backward(backend, weights);
+        operator.backward(backend, wanted);
     }
 }

@@ -3,7 +3,7 @@
 use darts::autograd::{Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Mode, Shape, Span};
+use darts::backend::{Backend, Gradients, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
 use darts::space::{Supernet, SupernetShape};
@@ -39,7 +39,7 @@ fn gradients(
     }
     tape.write_value(net.images, &pixels).unwrap();
     tape.backend().write_labels(&labels);
-    tape.differentiate(Mode::TrainKeepRunning, true);
+    tape.differentiate(Mode::TrainKeepRunning, Gradients::All);
     tape.status().unwrap();
     Some(net.gradients.iter().map(|&span| tape.read(span)).collect())
 }

@@ -3,7 +3,7 @@
 use super::comparison::Comparisons;
 use super::network::Network;
 use super::set::Set;
-use darts::backend::{Backend, Mode};
+use darts::backend::{Backend, Gradients, Mode};
 
 const NO_CLIP: f64 = f64::INFINITY;
 
@@ -32,7 +32,7 @@ fn forward_and_backward<B: Backend>(
     prefix: &str,
 ) {
     let train = network.batch(set, "train", 0);
-    network.bilevel.differentiate(train.view(), Mode::Train, true).unwrap();
+    network.bilevel.differentiate(train.view(), Mode::Train, Gradients::All).unwrap();
     // The feature maps survive until their gradients are computed, so they are read from a forward replay alone.
     let supernet = &network.bilevel.supernet;
     let (stem, cells, logits) = (supernet.stem, supernet.cells.clone(), supernet.logits);
@@ -75,7 +75,7 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
         (supernet.spans.weights, supernet.alphas, supernet.alpha_gradient);
     let spans = network.bilevel.spans.second_order.unwrap();
 
-    network.bilevel.differentiate(valid.view(), Mode::Train, false).unwrap();
+    network.bilevel.differentiate(valid.view(), Mode::Train, Gradients::Inputs).unwrap();
     let name = format!("{prefix}fo.loss_valid");
     rows.add(&name, &name, &[network.bilevel.result().loss], &set.get(&name).values);
     network.compare_alphas(rows, set, alpha_gradient, &format!("{prefix}fo.alpha_grad"), false);

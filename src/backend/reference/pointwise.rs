@@ -19,7 +19,7 @@ impl<S: Storage> Reference<S> {
         &mut self,
         op: &Pointwise,
         gradient: &PointwiseGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
         let out_c = op.output_shape.c as usize;
         let zeros = |len| vec![zero::<S::Scalar>(); len];
@@ -36,7 +36,7 @@ impl<S: Storage> Reference<S> {
         for (&target, sums) in gradient.inputs.iter().zip(&input_sums) {
             self.deliver(target, sums);
         }
-        if weights {
+        if wanted.of_weights() {
             for (&span, sums) in gradient.weights.iter().zip(&weight_sums) {
                 self.write(span, sums);
             }

@@ -27,13 +27,13 @@ impl<S: Storage> Reference<S> {
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
         for (source, gradients) in op.sources.iter().zip(&gradient.sources) {
             let channels = source.input.shape.c as usize;
             let mut input = vec![zero(); source.input.data.len];
             for (branch, gradients) in source.branches.iter().zip(&gradients.branches) {
-                self.branch_gradients(op, source, branch, gradients, weights, &mut input);
+                self.branch_gradients(op, source, branch, gradients, wanted, &mut input);
             }
             for (index, slope) in input.iter_mut().enumerate() {
                 if self.value(source.input.data, source.input.norm, index, index % channels) <= zero() {
@@ -55,7 +55,7 @@ impl<S: Storage> Reference<S> {
         source: &SeparableSource,
         branch: &SeparableBranch,
         gradient: &SeparableBranchGradient,
-        weights: bool,
+        wanted: Gradients,
         input: &mut [S::Scalar],
     ) {
         let [in_c, out_c] = [source.input.shape.c as usize, op.output_shape.c as usize];
@@ -76,7 +76,7 @@ impl<S: Storage> Reference<S> {
             depthwise_sums[tap * in_c + c] += depthwise_gradient[y] * self.activated(&source.input, x, c);
             input[x] += depthwise_gradient[y] * self.at(branch.depthwise, tap * in_c + c);
         });
-        if weights {
+        if wanted.of_weights() {
             self.write(gradient.pointwise, &pointwise_sums);
             self.write(gradient.depthwise, &depthwise_sums);
         }
