@@ -67,7 +67,7 @@ impl Check {
 
     fn norm(&mut self, channels: usize, affine: bool) -> NormParameters {
         let affine = affine.then(|| (self.weight(channels), self.weight(channels)));
-        NormParameters { running: self.recorder.span(2 * channels), affine }
+        NormParameters { running: self.recorder.span(2 * channels), affine, gate: None }
     }
 
     /// State that is not differentiated by.
@@ -78,8 +78,11 @@ impl Check {
     }
 
     fn mixing(&mut self, len: usize) -> MixingWeights {
-        let weights =
-            MixingWeights { value: self.recorder.span(len), gradient: self.recorder.accumulator(len) };
+        let weights = MixingWeights {
+            value: self.recorder.span(len),
+            gradient: self.recorder.accumulator(len),
+            gates: None,
+        };
         self.variables.push((weights.value, weights.gradient));
         weights
     }

@@ -5,7 +5,7 @@ use darts::backend::{Backend, Shape};
 use darts::data::{Loader, Reading, Source, halves};
 use darts::plan::Device;
 use darts::random::Stream;
-use darts::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
+use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use darts::search::plan::{Order, Plan};
 use darts::search::run::run;
 use darts::search::{Bilevel, BilevelSettings};
@@ -66,13 +66,13 @@ fn a_seed_gives_the_same_bytes_on_any_number_of_threads() {
 /// Remembers what a search tells.
 #[derive(Default)]
 struct Memory {
-    facts: Option<Facts>,
+    facts: Option<Summary>,
     steps: Vec<StepRecord>,
     epochs: Vec<(EpochRecord, Alphas)>,
 }
 
-impl Observer<Search> for Memory {
-    fn started(&mut self, facts: &Facts) -> darts::Result<()> {
+impl Observer<SearchPhase> for Memory {
+    fn started(&mut self, facts: &Summary) -> darts::Result<()> {
         self.facts = Some(facts.clone());
         Ok(())
     }

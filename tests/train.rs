@@ -8,7 +8,7 @@ use darts::search::BatchView;
 use darts::space::{NetworkShape, published};
 use darts::store::training_run::{self, BEST, LAST};
 use darts::train::classifier::Classify;
-use darts::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
+use darts::train::observer::{EpochRecord, Observer, StepRecord, Summary, Timing, TrainingPhase};
 use darts::train::plan::Plan;
 use darts::train::{Classifier, Model, Trainer, TrainerSettings, run};
 use std::path::Path;
@@ -48,8 +48,8 @@ struct Keep {
     steps: usize,
 }
 
-impl Observer<Training> for Keep {
-    fn started(&mut self, facts: &Facts) -> darts::Result<()> {
+impl Observer<TrainingPhase> for Keep {
+    fn started(&mut self, facts: &Summary) -> darts::Result<()> {
         assert_eq!((facts.train_images + facts.test_images, facts.auxiliary_weights), (1797, 0));
         Ok(())
     }

@@ -56,7 +56,7 @@ fn all<B: Device>(mut timer: Timer<B>) {
     vectors::sums(device);
     vectors::descents(device);
     vectors::adams(device);
-    images::painting(device);
+    images::augmentation(device);
     timer.finish();
 }
 

@@ -5,6 +5,7 @@
 //! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums, and the
 //! backward of all batch norms that wait for nothing else is one call.
 
+use super::gates::Gates;
 use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
     Backend, BatchNormGradient, Gradients, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode,
@@ -19,6 +20,8 @@ pub struct MixingWeights {
     pub value: Span,
     /// The gradient of the loss by them, summed over the cells of the type.
     pub gradient: Span,
+    /// Their branches' gates; without, every branch is always computed.
+    pub gates: Option<Gates>,
 }
 
 struct MixStep {
@@ -37,7 +40,11 @@ struct SoftmaxStep {
 impl<B: Backend> Recorder<B> {
     /// Softmax over rows of `columns` alphas.
     pub fn softmax(&mut self, alphas: Span, alpha_gradient: Span, columns: usize) -> MixingWeights {
-        let weights = MixingWeights { value: self.span(alphas.len), gradient: self.accumulator(alphas.len) };
+        let weights = MixingWeights {
+            value: self.span(alphas.len),
+            gradient: self.accumulator(alphas.len),
+            gates: Some(self.gates(alphas.len)),
+        };
         self.push(SoftmaxStep {
             operator: Softmax { columns, input: alphas, output: weights.value },
             gradient: SoftmaxGradient { output: weights.gradient, input: alpha_gradient },
@@ -67,8 +74,9 @@ impl<B: Backend> Recorder<B> {
         for &(branch, index) in branches {
             let operand = self.operand(branch);
             let weight = weights.value.part(index, 1);
-            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight });
-            let mut term = self.batch_norm_term(channels, Some(weight));
+            let gate = weights.gates.map(|gates| gates.own(index));
+            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight, gate });
+            let mut term = self.batch_norm_term(channels, Some(weight), gate);
             term.sums = Sums { total, products: term.sums.products };
             match &mut self.record_of(branch).normalised {
                 Some(normalised) => normalised.mixed.push((term, node_gradient)),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::gates::GateTable;
 use super::recorder::{Operator, Value, Values};
 use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
 use crate::{Error, Result};
@@ -48,6 +49,9 @@ pub struct Tape<B: Backend> {
     pub(super) operators: Vec<Box<dyn Operator<B>>>,
     pub(super) values: Values,
     pub(super) accumulators: Vec<Span>,
+    pub(super) gates: GateTable,
+    /// Their values, on their way to the device.
+    pub(super) gate_values: Vec<B::Scalar>,
     pub(super) activations: usize,
     pub(super) state: usize,
     pub(super) peak_bytes: usize,
@@ -66,10 +70,12 @@ impl<B: Backend> Tape<B> {
         self.backend.demand(self.activations, self.state)
     }
 
-    /// Takes the memory, zeroed.
+    /// Takes the memory, zeroed, and opens all gates.
     pub fn reserve(&mut self) -> Result<()> {
         self.peak_bytes = self.demand()?;
-        self.backend.reserve(self.activations, self.state)
+        self.backend.reserve(self.activations, self.state)?;
+        self.write_gates(|_| true);
+        Ok(())
     }
 
     /// Bytes of device memory that a run takes; known, and taken, before its first step.
@@ -165,8 +171,8 @@ impl<B: Backend> Tape<B> {
         Ok(())
     }
 
-    /// Writes an input of images and their labels, painted by the device from the data set that it holds.
-    pub fn paint_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
+    /// Writes an input of images and their labels, which the device augments from its copy of the data set.
+    pub fn augment_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
         let operand = self.values.get(value).operand;
         let fail = |reason| Err(Error::Shape { operator: "input", reason });
         if operand.shape.n as usize != placements.len() {
@@ -176,10 +182,10 @@ impl<B: Backend> Tape<B> {
                 operand.shape
             ));
         }
-        let Some(painter) = self.backend.painter() else {
-            return fail("this device paints no images".into());
+        let Some(augmenter) = self.backend.augmenter() else {
+            return fail("this device augments no images".into());
         };
-        painter.paint(operand.data, placements);
+        augmenter.augment(operand.data, placements);
         Ok(())
     }
 

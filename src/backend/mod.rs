@@ -101,12 +101,12 @@ pub struct Work {
     pub launches: usize,
 }
 
-/// A device that holds a data set as bytes and makes batches of it; see [`PlacedImage`].
-pub trait Painter {
-    /// Takes a data set, in place of the one before.
-    fn hold(&mut self, images: &ImageBytes) -> Result<()>;
+/// Augmentation on the device, of a data set in its memory; see [`PlacedImage`].
+pub trait Augmenter {
+    /// Copies a data set to the device, in place of the one before.
+    fn upload(&mut self, images: &ImageBytes) -> Result<()>;
     /// Writes a batch of normalised images `[placement][row][column][channel]`, and sets its labels.
-    fn paint(&mut self, output: Slot, placements: &[PlacedImage]);
+    fn augment(&mut self, output: Slot, placements: &[PlacedImage]);
 }
 
 /// Batch norm's epsilon (PyTorch's default).
@@ -115,6 +115,17 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 pub const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// The kernel catalogue. Unless a comment says "accumulated", results are assigned.
+///
+/// # Gates
+/// Work may carry a gate, one element of state: 1 where the work is done, 0 where it is closed. Work without a gate is
+/// always done. Devices read gates when they do the work, so a recorded sequence of calls serves whatever they say.
+/// Closed work costs next to nothing and touches nothing, whatever lies in its operands, with these exceptions:
+/// - the gradients of its weights, gamma and beta are zero, where they are asked for;
+/// - an input gradient that it would assign is zero, unless the gate of that value is closed too: then nobody reads it;
+/// - [`BatchNormTerm::factor`] of a closed consumer is zero.
+///
+/// A sum leaves closed branches out. Whoever records work gives it a gate that is closed wherever that of a value which it
+/// reads is.
 pub trait Backend {
     /// The accumulation type, in which host and device exchange values.
     type Scalar: Scalar;
@@ -160,8 +171,8 @@ pub trait Backend {
         let _ = key;
         work(self);
     }
-    /// The painter of batches, where the device has one. Elsewhere batches come painted.
-    fn painter(&mut self) -> Option<&mut dyn Painter> {
+    /// Augmentation on the device; `None` where the host does it.
+    fn augmenter(&mut self) -> Option<&mut dyn Augmenter> {
         None
     }
     /// Bytes an activation element takes.

@@ -33,17 +33,17 @@ pub fn report(sentence: &str) {
 }
 
 /// A drawing of cells with its headings and operations in colour.
-pub fn painted(drawing: &str) -> String {
-    let mut painted = drawing.to_owned();
+pub fn coloured(drawing: &str) -> String {
+    let mut coloured = drawing.to_owned();
     for operation in &Operation::ALL[1..] {
         let style = style(*operation);
-        painted = painted.replace(operation.name(), &format!("{style}{operation}{style:#}"));
+        coloured = coloured.replace(operation.name(), &format!("{style}{operation}{style:#}"));
     }
     let bold = Style::new().bold();
     for heading in ["Normal cell", "Reduction cell"] {
-        painted = painted.replace(heading, &format!("{bold}{heading}{bold:#}"));
+        coloured = coloured.replace(heading, &format!("{bold}{heading}{bold:#}"));
     }
-    painted
+    coloured
 }
 
 /// Poolings, the identity and the two kinds of convolution each have a colour.

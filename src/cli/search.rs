@@ -5,14 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{painted, print};
+use super::output::{coloured, print};
 use super::plan::{number, seed, whole_number};
 use super::run::RunArguments;
 use crate::draw::drawing::draw;
 use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
 use crate::report::page;
-use crate::search::observer::Search;
+use crate::search::observer::SearchPhase;
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
@@ -127,7 +127,7 @@ impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
         let own = &self.run;
-        let (given, resumed) = own.begin::<Plan, Search>(&self.flags, toml::Table::new())?;
+        let (given, resumed) = own.begin::<Plan>(&self.flags, toml::Table::new())?;
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = given.dataset(own.strict, own.quiet)?;
@@ -139,7 +139,7 @@ impl Arguments {
             (None, Some(path)) => (search_run::create_at(plan, path)?, None),
             (None, None) => (search_run::create(plan, Path::new(RUNS))?, None),
         };
-        let search = |control: &Control, observers: &mut Observers<Search>| {
+        let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::run::run_with(plan, dataset, control, observers)
         };
         let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
@@ -166,7 +166,7 @@ fn told(genotype: &Genotype, run: &Path) -> String {
     format!(
         "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
          genotype.txt and alphas/; look at {run}/report.html.\n",
-        painted(&draw(genotype)),
+        coloured(&draw(genotype)),
         genotype.to_json(),
     )
 }

@@ -19,7 +19,7 @@ use crate::store::run_directory::RUNS;
 use crate::store::training_run::{self, LAST};
 use crate::train::classifier::open;
 use crate::train::model::Description;
-use crate::train::observer::Training;
+use crate::train::observer::TrainingPhase;
 use crate::train::plan::Plan;
 use crate::train::{Model, run};
 use crate::{Error, Result};
@@ -132,7 +132,7 @@ impl Arguments {
         let own = &self.run;
         let found = self.genotype.as_deref().map(find).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
-        let (given, resumed) = own.begin::<Plan, Training>(&self.flags, images.unwrap_or_default())?;
+        let (given, resumed) = own.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
         let genotype = match (wanted, begun) {
             (Some(wanted), Some(begun)) if wanted != begun => {
@@ -154,7 +154,7 @@ impl Arguments {
             (None, Some(path)) => (training_run::create_at(plan, &genotype, path)?, None),
             (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
         };
-        let train = |control: &Control, observers: &mut Observers<Training>| {
+        let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             run::run_with(plan, &genotype, dataset, control, observers)
         };
         let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;

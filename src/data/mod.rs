@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 pub use augment::{Augmentation, Normalisation, Placement};
 pub use folder::Follower;
-pub use loader::{Batch, Loader};
+pub use loader::{AugmentedBy, Batch, Loader};
 pub use picture::{Colour, Reading};
 pub use source::Source;
 pub use split::halves;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sum::Sum;
 use crate::data::Dataset;
 use crate::files::read_bounded;
-use crate::plan::{Contradiction, Device, PlanTable, contradiction};
+use crate::plan::{Command, Contradiction, Device, PlanTable, contradiction};
 use crate::space::genotype::Genotype;
 use crate::tensor_file::{Format, Tensor, values};
 use crate::{Error, Result};
@@ -28,7 +28,8 @@ const MAX_FILE: usize = u32::MAX as usize;
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The command.
-    pub kind: String,
+    #[serde(rename = "kind")]
+    pub command: Command,
     /// The plan as TOML, without the number of threads, which changes nothing.
     pub plan: String,
     /// The genotype that is trained.
@@ -92,17 +93,12 @@ struct Description {
 }
 
 impl Identity {
-    /// What determines a run of this kind on these images.
-    pub fn new(
-        kind: &str,
-        plan: &impl PlanTable,
-        genotype: Option<&Genotype>,
-        data: &Dataset,
-    ) -> Result<Self> {
+    /// What determines a run with this plan on these images.
+    pub fn new<P: PlanTable>(plan: &P, genotype: Option<&Genotype>, data: &Dataset) -> Result<Self> {
         let mut table = plan.to_table()?;
         table.remove("threads");
         Ok(Identity {
-            kind: kind.to_owned(),
+            command: P::COMMAND,
             plan: table.to_string(),
             genotype: genotype.cloned(),
             data: data.checksum(),
@@ -118,11 +114,9 @@ impl Identity {
 
     /// Refuses to go on as `self` from a checkpoint of another run; names what differs.
     pub fn check(&self, begun: &Identity, plan: &impl PlanTable) -> Result<()> {
-        if self.kind != begun.kind {
-            return Err(Error::Plan(format!(
-                "the checkpoint is of a {}, not of a {}",
-                begun.kind, self.kind
-            )));
+        if self.command != begun.command {
+            let (begun, own) = (begun.command.run(), self.command.run());
+            return Err(Error::Plan(format!("the checkpoint is of {begun}, not of {own}")));
         }
         if let Some(Contradiction { key, given, begun }) = begun.contradiction(plan)? {
             return Err(Error::Plan(format!("{key} is {given}, and the checkpoint was saved with {begun}")));
@@ -198,11 +192,11 @@ mod tests {
         let mut train = Sum::default();
         // Sums that no short decimal number is.
         [0.1, 1.0 / 3.0, 2e-17].iter().for_each(|&loss| {
-            train.add(BatchResult { loss, first: 3.0, five: 5.0 }, 7);
+            train.add(BatchResult { loss, top1: 3.0, top5: 5.0 }, 7);
         });
         Checkpoint {
             identity: Identity {
-                kind: "train".into(),
+                command: Command::Train,
                 plan,
                 genotype: Some(genotype),
                 data: 0xdead_beef,

@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Identity, Outcome, Position, Progress};
-use super::observer::{Kind, Observer, StepRecord, Timing};
+use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Span};
 use crate::{Error, Result};
 
-/// What the driver asks of a search or a training.
-pub trait Run {
-    /// Which of them it is.
-    type Kind: Kind;
+/// The epochs of a search or of a training, as the driver runs them.
+pub trait Epochs {
+    /// The phase.
+    type Phase: Phase;
     /// Where it computes.
     type Device: Backend<Scalar = f32>;
 
@@ -22,7 +22,7 @@ pub trait Run {
     fn state(&self) -> Vec<(&'static str, Span)>;
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
-    /// Begins an epoch, counted from 1, behind so many of its steps.
+    /// Begins an epoch, counted from 1, after so many of its steps.
     fn start_epoch(&mut self, epoch: usize, steps: usize);
     /// The next step of the epoch: its result, and how many images that is of.
     fn step(&mut self) -> Result<(BatchResult, usize)>;
@@ -32,13 +32,13 @@ pub trait Run {
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>>;
     /// What is evaluated, in words.
     fn evaluated(&self) -> &'static str;
-    /// Ends an epoch: its record, and what it leaves.
+    /// Ends an epoch; returns its record and its result.
     fn finish_epoch(
         &mut self,
         epoch: usize,
         train: &Sum,
         evaluation: &Sum,
-    ) -> (<Self::Kind as Kind>::Record, <Self::Kind as Kind>::Product);
+    ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
     /// What a training has reached so far.
     fn outcome(&mut self) -> Option<&mut Outcome> {
         None
@@ -79,12 +79,12 @@ impl<T> Ended<T> {
 ///
 /// # Errors
 /// A checkpoint that does not fit, a loss that is no longer a number, or whatever run and observer could not do.
-pub fn drive<R: Run>(
-    run: &mut R,
+pub fn drive<E: Epochs>(
+    run: &mut E,
     identity: Identity,
     epochs: usize,
     control: &Control,
-    observer: &mut (dyn Observer<R::Kind> + Send),
+    observer: &mut (dyn Observer<E::Phase> + Send),
 ) -> Result<Ended<()>> {
     let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
     let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
@@ -108,12 +108,12 @@ pub fn drive<R: Run>(
     driver.epochs()
 }
 
-struct Driver<'a, R: Run> {
-    run: &'a mut R,
+struct Driver<'a, E: Epochs> {
+    run: &'a mut E,
     identity: Identity,
     epochs: usize,
     control: &'a Control<'a>,
-    observer: &'a mut (dyn Observer<R::Kind> + Send),
+    observer: &'a mut (dyn Observer<E::Phase> + Send),
     /// Its seconds are those before `epoch_begun`.
     progress: Progress,
     /// Where the state was last stored, and when.
@@ -125,7 +125,7 @@ struct Driver<'a, R: Run> {
     epoch_begun: Instant,
 }
 
-impl<R: Run> Driver<'_, R> {
+impl<E: Epochs> Driver<'_, E> {
     fn epochs(&mut self) -> Result<Ended<()>> {
         while self.progress.position.epochs < self.epochs {
             if let Some(position) = self.epoch()? {
@@ -162,10 +162,10 @@ impl<R: Run> Driver<'_, R> {
         }
         let evaluated = self.run.evaluated();
         check_finite(evaluation.loss(), || format!("the {evaluated} loss after epoch {epoch}"))?;
-        let (record, product) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
+        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
         let images_per_second = self.progress.train.images() / trained;
         let timing = Timing { epoch, images_per_second, seconds: self.seconds() };
-        self.observer.epoch(&record, &timing, &product)?;
+        self.observer.epoch(&record, &timing, &artifact)?;
         let position = Position { epochs: epoch, steps: 0 };
         self.progress = Progress { position, ..Progress::default() };
         self.epoch_begun = Instant::now();

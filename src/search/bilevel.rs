@@ -11,7 +11,8 @@ use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
     Adam, Backend, GradientDescent, Gradients, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
 };
-use crate::epochs::{BatchResult, BatchView, Fit, Input};
+use crate::data::AugmentedBy;
+use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,
@@ -89,7 +90,7 @@ impl<B: Backend> AsMut<Tape<B>> for Bilevel<B> {
     }
 }
 
-impl<B: Backend> Fit for Bilevel<B> {
+impl<B: Backend> Budget for Bilevel<B> {
     type Device = B;
 
     fn tape(&mut self) -> &mut Tape<B> {
@@ -105,13 +106,13 @@ impl<B: Backend> Fit for Bilevel<B> {
         Bilevel::record(self.tape.into_backend(), shape, self.settings)
     }
 
-    fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
+    fn dry_run(&mut self, augmented_by: AugmentedBy) -> Result<Work> {
         let images = self.supernet.shape.images;
         let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
         let placements = vec![PlacedImage::default(); images.n as usize];
-        let batch = match painted_by_device {
-            true => Input::Placed(&placements),
-            false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
+        let batch = match augmented_by {
+            AugmentedBy::Device => Input::Device(&placements),
+            AugmentedBy::Host => Input::Host(BatchView { images: &pixels, labels: &labels }),
         };
         let step = dry_run(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
         // The last dry run is the one that counts for the memory.
@@ -126,8 +127,8 @@ impl<B: Backend> Fit for Bilevel<B> {
 
     fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
         self.tape.reserve()?;
-        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
-            painter.hold(images)?;
+        if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
+            augmenter.upload(images)?;
         }
         self.restart(seed);
         self.tape.status()
@@ -139,7 +140,7 @@ impl<B: Backend> Bilevel<B> {
     /// for `seed`.
     pub fn new(backend: B, shape: SupernetShape, settings: BilevelSettings, seed: u64) -> Result<Self> {
         let mut bilevel = Self::record(backend, shape, settings)?;
-        bilevel.measure(false)?;
+        bilevel.dry_run(AugmentedBy::Host)?;
         bilevel.start(None, seed)?;
         Ok(bilevel)
     }
@@ -297,8 +298,8 @@ impl<B: Backend> Bilevel<B> {
     pub fn result(&self) -> BatchResult {
         let mut values = [B::Scalar::default(); 3];
         self.tape.read_into(self.supernet.loss.result, &mut values);
-        let [loss, first, five] = values.map(Scalar::wide);
-        BatchResult { loss, first, five }
+        let [loss, top1, top5] = values.map(Scalar::wide);
+        BatchResult { loss, top1, top5 }
     }
 
     fn checked_result(&self) -> Result<BatchResult> {

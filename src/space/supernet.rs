@@ -99,7 +99,8 @@ impl Supernet {
         let both = recorder.softmax(alphas, alpha_gradient, CANDIDATES);
         let mixing = [0, 1].map(|kind| {
             let half = |span: Span| span.part(kind * span.len / 2, span.len / 2);
-            MixingWeights { value: half(both.value), gradient: half(both.gradient) }
+            let gates = both.gates.map(|gates| gates.part(kind * both.value.len / 2, both.value.len / 2));
+            MixingWeights { value: half(both.value), gradient: half(both.gradient), gates }
         });
         let channels = STEM_MULTIPLIER * shape.init_channels;
         let stem_norm = spans.norm(declared.stem_norm);

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
 use crate::plan::{
-    Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
+    Command, Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
     rate_violation, run_violation,
 };
 use crate::space::NetworkShape;
@@ -146,6 +146,8 @@ impl Plan {
 }
 
 impl PlanTable for Plan {
+    const COMMAND: Command = Command::Train;
+
     fn paper() -> Self {
         Plan::paper()
     }

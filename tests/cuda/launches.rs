@@ -2,7 +2,8 @@
 
 use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Gradients, Mode, Shape, Work, cuda};
-use darts::epochs::Fit;
+use darts::data::AugmentedBy;
+use darts::epochs::Budget;
 use darts::search::plan::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
@@ -31,7 +32,7 @@ fn supernet(
 #[test]
 fn an_iteration_of_the_paper_takes_few_launches() {
     let Some(mut bilevel) = supernet(Shape::new(64, 32, 32, 3), 16, 8, 4, Order::First) else { return };
-    let Work { kernels, launches } = bilevel.measure(false).unwrap();
+    let Work { kernels, launches } = bilevel.dry_run(AugmentedBy::Host).unwrap();
     println!("an iteration of the paper's search, first order: {kernels} kernels, {launches} launches");
     assert!(kernels <= MOST, "{kernels} kernels, more than {MOST}");
     if std::env::var("DARTS_CUDA_GRAPH").is_ok_and(|value| value == "0") {
@@ -45,7 +46,7 @@ fn an_iteration_of_the_paper_takes_few_launches() {
 fn small(order: Order) -> Option<(Bilevel<cuda::Cuda>, Work, Vec<f32>)> {
     let images = Shape::new(2, 8, 8, 3);
     let mut bilevel = supernet(images, 2, 3, 2, order)?;
-    let measured = bilevel.measure(false).unwrap();
+    let measured = bilevel.dry_run(AugmentedBy::Host).unwrap();
     bilevel.start(None, 1).unwrap();
     Some((bilevel, measured, (0..images.len()).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect()))
 }

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
-use darts::epochs::{Checkpoint, Control, Ended, Kind, Observer, Position, StepRecord, Timing};
-use darts::plan::Device;
+use darts::epochs::{Checkpoint, Control, Ended, Observer, Phase, Position, StepRecord, Timing};
+use darts::plan::{Command, Device};
 use darts::search::plan::Order;
 use darts::space::published;
 use darts::{search, train};
@@ -17,8 +17,8 @@ struct Keep {
     stored: usize,
 }
 
-impl<K: Kind> Observer<K> for Keep {
-    fn started(&mut self, _: &K::Facts) -> darts::Result<()> {
+impl<K: Phase> Observer<K> for Keep {
+    fn started(&mut self, _: &K::Summary) -> darts::Result<()> {
         Ok(())
     }
 
@@ -27,7 +27,7 @@ impl<K: Kind> Observer<K> for Keep {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Product) -> darts::Result<()> {
+    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Artifact) -> darts::Result<()> {
         assert!(timing.seconds > 0.0 && timing.images_per_second > 0.0);
         self.records.push(serde_json::to_string(record).unwrap());
         Ok(())
@@ -110,7 +110,8 @@ fn check(go: &Go, steps: usize) {
     assert!(refusal(&|c| c.progress.position.epochs = usize::MAX).contains("does not fit"));
     assert!(refusal(&|c| c.progress.position.steps = steps + 1).contains("does not fit"));
     assert!(refusal(&|c| c.progress.position = Position { epochs: 2, steps: 1 }).contains("does not fit"));
-    assert!(refusal(&|c| c.identity.kind = "other".into()).contains("of a other"));
+    let other = |command| if command == Command::Search { Command::Train } else { Command::Search };
+    assert!(refusal(&|c| c.identity.command = other(c.identity.command)).contains("the checkpoint is of a"));
     assert!(refusal(&|c| c.identity.data ^= 1).contains("other images"));
     assert!(refusal(&|c| c.identity.device = Device::Cuda).contains("device is cpu here"));
     assert!(

@@ -82,7 +82,7 @@ macro_rules! kernels {
 
 kernels! {
     activations: {
-        "augment": paint;
+        "augment": augment;
         "channel_sums": channel_sums;
         "convolution": convolution_forward convolution_weights convolution_input;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;

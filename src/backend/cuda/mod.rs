@@ -213,7 +213,7 @@ impl Backend for Cuda {
         self.replay_recorded(key, work);
     }
 
-    fn painter(&mut self) -> Option<&mut dyn Painter> {
+    fn augmenter(&mut self) -> Option<&mut dyn Augmenter> {
         Some(self)
     }
 
