@@ -355,18 +355,6 @@ fn mixed_operations() {
 }
 
 #[test]
-fn softmax_over_alphas() {
-    check("softmax", |c| {
-        let input = c.input(2, 3, 2, 2);
-        let other = c.input(2, 3, 2, 2);
-        let alphas = c.weight(6);
-        let mixing = c.recorder.softmax(alphas.value, alphas.gradient, 3);
-        let node = c.recorder.mixed(&[(input, 1), (other, 2), (input, 4)], mixing).unwrap();
-        c.output(node);
-    });
-}
-
-#[test]
 fn global_pool_classifier_and_loss() {
     check("loss", |c| {
         let inputs = [c.input(4, 3, 2, 3), c.input(4, 3, 2, 2)];

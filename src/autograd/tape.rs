@@ -89,7 +89,7 @@ impl<B: Backend> Tape<B> {
         self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
     }
 
-    /// Computes the gradients of the alphas and, where wanted, of the weights. Follows a forward replay
+    /// Computes the gradients of the mixing weights and, where wanted, of the weights. Follows a forward replay
     /// with batch statistics.
     ///
     /// # Panics
