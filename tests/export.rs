@@ -140,7 +140,7 @@ fn compare(runtime: &OnnxRuntime, model: &Model, name: &str) {
 
 /// What a model of the digits is like, but for its size.
 fn description(genotype: &str, init_channels: usize, cells: usize) -> Description {
-    let dataset = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
     let genotype =
         published::find(genotype).map_or_else(|_| genotype.parse().unwrap(), |published| published.genotype);
     Description::new(&Plan { init_channels, cells, ..Plan::default() }, &genotype, &dataset)

@@ -121,7 +121,7 @@ fn check(go: &Go, steps: usize) {
 }
 
 fn digits() -> Dataset {
-    Source::Digits.load(0, &Reading::default(), &()).unwrap()
+    "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap()
 }
 
 #[test]
