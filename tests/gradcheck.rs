@@ -67,7 +67,7 @@ impl Check {
 
     fn norm(&mut self, channels: usize, affine: bool) -> NormParameters {
         let affine = affine.then(|| (self.weight(channels), self.weight(channels)));
-        NormParameters { running: self.recorder.span(2 * channels), affine }
+        NormParameters { running: self.recorder.span(2 * channels), affine, gate: None }
     }
 
     /// State that is not differentiated by.
@@ -78,8 +78,11 @@ impl Check {
     }
 
     fn mixing(&mut self, len: usize) -> MixingWeights {
-        let weights =
-            MixingWeights { value: self.recorder.span(len), gradient: self.recorder.accumulator(len) };
+        let weights = MixingWeights {
+            value: self.recorder.span(len),
+            gradient: self.recorder.accumulator(len),
+            gates: None,
+        };
         self.variables.push((weights.value, weights.gradient));
         weights
     }
@@ -348,18 +351,6 @@ fn mixed_operations() {
         let last = c.recorder.mixed(&branches, mixing).unwrap();
         c.output(node);
         c.output(last);
-    });
-}
-
-#[test]
-fn softmax_over_alphas() {
-    check("softmax", |c| {
-        let input = c.input(2, 3, 2, 2);
-        let other = c.input(2, 3, 2, 2);
-        let alphas = c.weight(6);
-        let mixing = c.recorder.softmax(alphas.value, alphas.gradient, 3);
-        let node = c.recorder.mixed(&[(input, 1), (other, 2), (input, 4)], mixing).unwrap();
-        c.output(node);
     });
 }
 

@@ -44,12 +44,14 @@ fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] 
         let (train, valid) = (train.next_batch().unwrap(), valid.next_batch().unwrap());
         bilevel.step(train, valid, 0.025).unwrap();
     }
-    let spans = [bilevel.supernet.alphas, bilevel.supernet.spans.weights, bilevel.supernet.spans.running];
-    spans.map(|span| {
+    let alphas = bilevel.architecture.alphas.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let spans = [bilevel.supernet.spans.weights, bilevel.supernet.spans.running];
+    let [weights, running] = spans.map(|span| {
         let mut values = vec![0f32; span.len];
         bilevel.tape.backend().read(span, &mut values);
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
-    })
+    });
+    [alphas, weights, running]
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn separable(layout: &mut Layout, shape: Shape, windows: &[(usize, usize)], stri
             pointwise: layout.span(c * c),
             output: layout.slot(output_shape.len()),
             statistics: layout.span(2 * c),
+            gate: None,
         })
         .collect();
     Separable { sources: vec![SeparableSource { input, branches }], stride, output_shape }
@@ -105,6 +106,7 @@ pub fn pointwises<B: Device>(device: &mut Timer<B>) {
                 output: layout.slot(output_shape.len()),
                 output_shape,
                 statistics: layout.span(2 * shape.c as usize),
+                gate: None,
                 inputs,
             };
             let gradient = PointwiseGradient {

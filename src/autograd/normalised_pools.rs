@@ -31,6 +31,8 @@ impl<B: Backend> Recorder<B> {
             output_shape,
             maximum_statistics: self.statistics(maximum),
             average_statistics: self.statistics(average),
+            maximum_gate: norms[0].gate,
+            average_gate: norms[1].gate,
         };
         self.consume(input, false);
         self.push(Step { operator, input, outputs: Outputs::new(vec![maximum, average]), gradient: None });

@@ -35,6 +35,7 @@ impl<B: Backend> Recorder<B> {
             output: self.operand(output).data,
             output_shape: self.shape(output),
             statistics: self.statistics(output),
+            gate: norm.gate,
         };
         inputs.iter().for_each(|&input| self.consume(input, false));
         self.push(Step {

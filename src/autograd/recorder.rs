@@ -1,6 +1,7 @@
 //! Recording: values, the operators between them, and where they will lie.
 
 use super::batch_norm::Normalised;
+use super::gates::GateTable;
 use super::memory::{Interval, place};
 use super::tape::{Tape, Use, dry_run};
 use crate::Result;
@@ -62,6 +63,13 @@ pub struct ValueRecord {
     pub normalised: Option<Normalised>,
 }
 
+impl ValueRecord {
+    /// Closed where the value is not computed.
+    pub(super) fn gate(&self) -> Option<Span> {
+        self.normalised.as_ref()?.forward.gate
+    }
+}
+
 /// All values of a recording.
 #[derive(Default)]
 pub struct Values(Vec<ValueRecord>);
@@ -74,7 +82,8 @@ impl Values {
 
     /// Where consumers deliver the gradient of a value. Who is first becomes known when the recording ends.
     pub fn target(&self, value: Value) -> Target {
-        Target { slot: self.get(value).gradient, accumulate: false }
+        let record = self.get(value);
+        Target { slot: record.gradient, accumulate: false, gate: record.gate() }
     }
 
     /// Where a value's only consumer leaves the sums of its batch norm's backward, if that consumer can.
@@ -92,6 +101,7 @@ pub struct Recorder<B: Backend> {
     slots: usize,
     state: usize,
     accumulators: Vec<Span>,
+    pub(super) gates: GateTable,
     kept: Vec<Value>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
@@ -112,6 +122,7 @@ impl<B: Backend> Recorder<B> {
             slots: 0,
             state: 0,
             accumulators: Vec::new(),
+            gates: GateTable::default(),
             kept: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -252,6 +263,8 @@ impl<B: Backend> Recorder<B> {
             operators: self.operators,
             values: self.values,
             accumulators: self.accumulators,
+            gate_values: vec![B::Scalar::default(); self.gates.len()],
+            gates: self.gates,
             purpose,
         }
     }

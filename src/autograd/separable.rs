@@ -66,6 +66,7 @@ impl<B: Backend> Recorder<B> {
                     pointwise: branch.pointwise.value,
                     output: self.operand(output).data,
                     statistics: self.statistics(output),
+                    gate: branch.norm.gate,
                 });
             }
             self.consume(*input, true);

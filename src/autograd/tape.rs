@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::gates::GateTable;
 use super::recorder::{Operator, Value, Values};
 use crate::backend::{Backend, Mode, PlacedImage, Replay, Span, Work};
 use crate::{Error, Result};
@@ -48,6 +49,9 @@ pub struct Tape<B: Backend> {
     pub(super) operators: Vec<Box<dyn Operator<B>>>,
     pub(super) values: Values,
     pub(super) accumulators: Vec<Span>,
+    pub(super) gates: GateTable,
+    /// Their values, on their way to the device.
+    pub(super) gate_values: Vec<B::Scalar>,
     pub(super) activations: usize,
     pub(super) state: usize,
     pub(super) peak_bytes: usize,
@@ -66,10 +70,12 @@ impl<B: Backend> Tape<B> {
         self.backend.demand(self.activations, self.state)
     }
 
-    /// Takes the memory, zeroed.
+    /// Takes the memory, zeroed, and opens all gates.
     pub fn reserve(&mut self) -> Result<()> {
         self.peak_bytes = self.demand()?;
-        self.backend.reserve(self.activations, self.state)
+        self.backend.reserve(self.activations, self.state)?;
+        self.write_gates(|_| true);
+        Ok(())
     }
 
     /// Bytes of device memory that a run takes; known, and taken, before its first step.
@@ -83,7 +89,7 @@ impl<B: Backend> Tape<B> {
         self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
     }
 
-    /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
+    /// Computes the gradients of the mixing weights and, where asked for, of the weights. Follows a forward replay
     /// with batch statistics.
     ///
     /// # Panics

@@ -99,6 +99,17 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 pub const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// The kernel catalogue. Unless a comment says "accumulated", results are assigned.
+///
+/// # Gates
+/// Work may carry a gate, one element of state: 1 where the work is done, 0 where it is closed. Work without a gate is
+/// always done. Devices read gates when they do the work, so a recorded sequence of calls serves whatever they say.
+/// Closed work costs next to nothing and touches nothing, whatever lies in its operands, with these exceptions:
+/// - the gradients of its weights, gamma and beta are zero, where they are asked for;
+/// - an input gradient that it would assign is zero, unless the gate of that value is closed too: then nobody reads it;
+/// - [`BatchNormTerm::factor`] of a closed consumer is zero.
+///
+/// A sum leaves closed branches out. Whoever records work gives it a gate that is closed wherever that of a value which it
+/// reads is.
 pub trait Backend {
     /// The accumulation type, in which host and device exchange values.
     type Scalar: Scalar;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{Checkpoint, Identity, Outcome, Position, Progress};
+use super::checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position, Progress};
 use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
@@ -18,8 +18,12 @@ pub trait Epochs {
 
     /// The network on its device.
     fn tape(&mut self) -> &mut Tape<Self::Device>;
-    /// The vectors that the next step depends on, by name.
+    /// The vectors on the device that the next step depends on, by name.
     fn state(&self) -> Vec<(&'static str, Span)>;
+    /// Those on the host.
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        Vec::new()
+    }
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
     /// Begins an epoch, counted from 1, after so many of its steps.
@@ -218,9 +222,11 @@ impl<E: Epochs> Driver<'_, E> {
     fn checkpoint(&mut self) -> Result<Checkpoint> {
         let spans = self.run.state();
         let tape = self.run.tape();
-        let read = |&(name, span): &(&str, Span)| (name.to_owned(), tape.read(span));
-        let tensors = spans.iter().map(read).collect();
+        let read = |&(name, span): &(&str, Span)| (name.to_owned(), Numbers::F32(tape.read(span)));
+        let mut tensors: Vec<_> = spans.iter().map(read).collect();
         tape.status()?;
+        let own = self.run.host_state().into_iter();
+        tensors.extend(own.map(|(name, values)| (name.to_owned(), Numbers::F64(values.to_vec()))));
         // At the end of an epoch nothing of the next has been done, and the time does not make the bytes differ.
         let seconds = if self.progress.position.steps > 0 { self.seconds() } else { 0.0 };
         let outcome = self.run.outcome().copied().unwrap_or_default();
@@ -239,17 +245,30 @@ impl<E: Epochs> Driver<'_, E> {
                 self.epochs
             ));
         }
-        let spans = self.run.state();
-        if checkpoint.tensors.len() != spans.len() {
-            return unfit(format!("it holds {} tensors, not {}", checkpoint.tensors.len(), spans.len()));
+        let (spans, own) = (self.run.state(), self.run.host_state());
+        let count = spans.len() + own.len();
+        if checkpoint.tensors.len() != count {
+            return unfit(format!("it holds {} tensors, not {count}", checkpoint.tensors.len()));
+        }
+        let find = |name: &str, len: usize| match checkpoint.tensor(name) {
+            Some(numbers) if numbers.len() == len => Ok(numbers),
+            Some(numbers) => Err(format!("{name} has {} values, not {len}", numbers.len())),
+            None => Err(format!("it holds no {name}")),
+        };
+        for (name, values) in own {
+            match find(name, values.len()) {
+                Ok(Numbers::F64(stored)) => values.copy_from_slice(stored),
+                Ok(Numbers::F32(stored)) => {
+                    values.iter_mut().zip(stored).for_each(|(value, &stored)| *value = stored.into());
+                }
+                Err(reason) => return unfit(reason),
+            }
         }
         for (name, span) in spans {
-            match checkpoint.tensor(name) {
-                Some(values) if values.len() == span.len => self.run.tape().backend().write(span, values),
-                Some(values) => {
-                    return unfit(format!("{name} has {} values, not {}", values.len(), span.len));
-                }
-                None => return unfit(format!("it holds no {name}")),
+            match find(name, span.len) {
+                Ok(Numbers::F32(stored)) => self.run.tape().backend().write(span, stored),
+                Ok(Numbers::F64(_)) => return unfit(format!("{name} is F64, not F32")),
+                Err(reason) => return unfit(reason),
             }
         }
         if let Some(outcome) = self.run.outcome() {

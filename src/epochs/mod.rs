@@ -17,7 +17,7 @@ pub mod schedule;
 pub mod sum;
 
 pub use budget::{Budget, Ready, fit_memory};
-pub use checkpoint::{Checkpoint, Identity, Outcome, Position};
+pub use checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position};
 pub use driver::{Control, Ended, Epochs, drive};
 pub use input::{BatchView, Input};
 pub use observer::{Observer, Observers, Phase, StepRecord, Timing};

@@ -2,8 +2,8 @@
 
 use super::parameters::{Layout, NormParts, Parameters, Part, Spans};
 use crate::Result;
-use crate::autograd::{Recorder, SeparableParameters, Value, Weight};
-use crate::backend::Backend;
+use crate::autograd::{NormParameters, Recorder, SeparableParameters, Value, Weight};
+use crate::backend::{Backend, Span};
 
 /// ReLU, depthwise convolution, pointwise convolution, batch norm.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +34,14 @@ impl SeparableBlock {
         SeparableBlock { kernel, dilation, depthwise, pointwise, norm }
     }
 
-    /// The block's parameters on a device.
-    pub fn parameters(&self, spans: &Spans) -> SeparableParameters {
+    /// The block's parameters on a device, of a block that is computed where `gate` is open.
+    pub fn parameters(&self, spans: &Spans, gate: Option<Span>) -> SeparableParameters {
         SeparableParameters {
             kernel: self.kernel,
             dilation: self.dilation,
             depthwise: spans.weight(self.depthwise),
             pointwise: spans.weight(self.pointwise),
-            norm: spans.norm(self.norm),
+            norm: NormParameters { gate, ..spans.norm(self.norm) },
         }
     }
 }
@@ -85,14 +85,16 @@ impl PointwiseBlock {
         PointwiseBlock { matrices, channels, norm }
     }
 
-    /// Records the block over the concatenated channels of `inputs`.
+    /// Records the block over the concatenated channels of `inputs`, to be computed where `gate` is open.
     pub fn record<B: Backend>(
         &self,
         recorder: &mut Recorder<B>,
         spans: &Spans,
         inputs: &[Value],
+        gate: Option<Span>,
     ) -> Result<Value> {
         let weights: Vec<Weight> = self.matrices.iter().map(|&part| spans.weight(part)).collect();
-        recorder.pointwise(inputs, &weights, self.channels, spans.norm(self.norm))
+        let norm = NormParameters { gate, ..spans.norm(self.norm) };
+        recorder.pointwise(inputs, &weights, self.channels, norm)
     }
 }

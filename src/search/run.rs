@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bilevel::Bilevel;
+use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
 use super::plan::Plan;
 use crate::Result;
@@ -11,7 +11,10 @@ use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::epochs::schedule::cosine;
-use crate::epochs::{BatchResult, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory};
+use crate::epochs::{
+    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, Position, Ready, Sum, drive,
+    fit_memory,
+};
 use crate::plan::Device;
 use crate::random::Stream;
 use crate::space::SupernetShape;
@@ -128,7 +131,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn summary(&self, device: String, threads: usize) -> Summary {
         Summary {
             weights: self.bilevel.supernet.parameters.len(),
-            alphas: self.bilevel.supernet.alphas.len,
+            alphas: self.bilevel.architecture.alphas.len(),
             peak_bytes: self.peak_bytes,
             device,
             threads,
@@ -146,15 +149,32 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         control: &Control,
         observer: &mut (dyn Observer<SearchPhase> + Send),
     ) -> Result<Ended<Alphas>> {
-        let ended = drive(self, identity, self.plan.epochs, control, observer)?;
+        let counted =
+            control.from.and_then(|checkpoint| with_alpha_steps(checkpoint, self.steps_per_epoch()));
+        let control = Control { from: counted.as_ref().or(control.from), ..*control };
+        let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
         Ok(ended.map(|()| self.alphas()))
     }
 
     fn alphas(&self) -> Alphas {
-        let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
+        let values = &self.bilevel.architecture.alphas;
+        let table = |values: &[f64]| values.iter().map(|&alpha| alpha as f32).collect();
         let (normal, reduce) = values.split_at(values.len() / 2);
-        Alphas { nodes: self.plan.nodes, normal: normal.to_vec(), reduce: reduce.to_vec() }
+        Alphas { nodes: self.plan.nodes, normal: table(normal), reduce: table(reduce) }
     }
+}
+
+/// A checkpoint of an earlier format with the count of Adam's steps, which it does not hold: there every step of the search
+/// was one of the alphas.
+fn with_alpha_steps(checkpoint: &Checkpoint, steps_per_epoch: usize) -> Option<Checkpoint> {
+    if checkpoint.tensor(ALPHA_STEPS).is_some() {
+        return None;
+    }
+    let Position { epochs, steps } = checkpoint.progress.position;
+    let steps = epochs.saturating_mul(steps_per_epoch).saturating_add(steps);
+    let mut counted = checkpoint.clone();
+    counted.tensors.push((ALPHA_STEPS.to_owned(), Numbers::F64(vec![steps as f64])));
+    Some(counted)
 }
 
 impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
@@ -169,6 +189,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         self.bilevel.state()
     }
 
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        self.bilevel.host_state()
+    }
+
     fn steps_per_epoch(&self) -> usize {
         self.train.batches_per_pass()
     }
@@ -176,7 +200,6 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        self.bilevel.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
         self.train.start_behind(epoch as u64, steps);
         self.valid.start_behind(epoch as u64, steps);
     }

@@ -26,6 +26,10 @@ pub struct CellShape {
     pub previous_reduction: bool,
 }
 
+/// The convolutions of an edge, in the order of their recording.
+const CONVOLUTIONS: [Operation; 4] =
+    [Operation::SepConv3x3, Operation::SepConv5x5, Operation::DilConv3x3, Operation::DilConv5x5];
+
 /// A declared cell.
 pub struct Cell {
     shape: CellShape,
@@ -81,13 +85,13 @@ impl Cell {
     ) -> Result<Vec<Value>> {
         let mut branches: Vec<Vec<(Value, usize)>> = vec![Vec::new(); self.shape.nodes];
         for (state, input) in inputs.into_iter().enumerate() {
-            let value = self.preprocess[state].record(recorder, spans, input)?;
-            self.expand(recorder, spans, state, value, &mut branches)?;
+            let value = self.preprocess[state].record(recorder, spans, input, None)?;
+            self.expand(recorder, spans, weights, state, value, &mut branches)?;
         }
         let mut nodes = Vec::new();
         for node in 0..self.shape.nodes {
             let value = recorder.mixed(&branches[node], weights)?;
-            self.expand(recorder, spans, 2 + node, value, &mut branches)?;
+            self.expand(recorder, spans, weights, 2 + node, value, &mut branches)?;
             nodes.push(value);
         }
         Ok(nodes)
@@ -99,6 +103,7 @@ impl Cell {
         &self,
         recorder: &mut Recorder<B>,
         spans: &Spans,
+        weights: MixingWeights,
         state: usize,
         value: Value,
         branches: &mut [Vec<(Value, usize)>],
@@ -109,24 +114,29 @@ impl Cell {
         let stride = self.shape.stride(state);
         let nodes: Vec<usize> = self.shape.nodes_after(state).collect();
         let mut hand = |node: usize, operation: Operation, value: Value| {
-            branches[node].push((value, edge(node, state) * CANDIDATES + operation as usize));
+            branches[node].push((value, branch(node, state, operation)));
         };
-        let [maximum, average] =
-            recorder.normalised_pools(value, stride, self.pools[state].map(|norm| spans.norm(norm)));
+        let mut norms = self.pools[state].map(|norm| spans.norm(norm));
+        for (norm, pool) in norms.iter_mut().zip([Operation::MaxPool3x3, Operation::AveragePool3x3]) {
+            let users: Vec<usize> = nodes.iter().map(|&node| branch(node, state, pool)).collect();
+            norm.gate = recorder.gate(weights, &users);
+        }
+        let [maximum, average] = recorder.normalised_pools(value, stride, norms);
         for &node in &nodes {
             hand(node, Operation::MaxPool3x3, maximum);
             hand(node, Operation::AveragePool3x3, average);
             let skip = match &self.edges[edge(node, state)].factorized_reduce {
-                Some(block) => block.record(recorder, spans, &[value])?,
+                Some(block) => {
+                    let gate = recorder.gate(weights, &[branch(node, state, Operation::SkipConnect)]);
+                    block.record(recorder, spans, &[value], gate)?
+                }
                 None => value,
             };
             hand(node, Operation::SkipConnect, skip);
         }
-        let convolutions = self.record_convolutions(recorder, spans, value, stride, state, &nodes)?;
+        let convolutions = self.record_convolutions(recorder, spans, weights, value, state, &nodes)?;
         for (&node, values) in nodes.iter().zip(convolutions.chunks(4)) {
-            let operations =
-                [Operation::SepConv3x3, Operation::SepConv5x5, Operation::DilConv3x3, Operation::DilConv5x5];
-            values.iter().zip(operations).for_each(|(&value, operation)| hand(node, operation, value));
+            values.iter().zip(CONVOLUTIONS).for_each(|(&value, operation)| hand(node, operation, value));
         }
         Ok(())
     }
@@ -137,29 +147,37 @@ impl Cell {
         &self,
         recorder: &mut Recorder<B>,
         spans: &Spans,
+        weights: MixingWeights,
         value: Value,
-        stride: usize,
         state: usize,
         nodes: &[usize],
     ) -> Result<Vec<Value>> {
-        let channels = self.shape.channels;
-        let blocks: Vec<&EdgeBlocks> = nodes.iter().map(|&node| &self.edges[edge(node, state)]).collect();
-        let first = blocks.iter().flat_map(|edge| {
-            let [small, large] = [edge.separable[0][0], edge.separable[1][0]];
-            [small, large, edge.dilated[0], edge.dilated[1]].map(|block| block.parameters(spans))
-        });
-        let first = recorder.separable(&[(value, first.collect())], stride, channels)?;
-        let seconds: Vec<_> = blocks
-            .iter()
+        let (channels, stride) = (self.shape.channels, self.shape.stride(state));
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for &node in nodes {
+            let edge = &self.edges[edge(node, state)];
+            let gates =
+                CONVOLUTIONS.map(|operation| recorder.gate(weights, &[branch(node, state, operation)]));
+            let [small, large] = [edge.separable[0], edge.separable[1]];
+            let firsts = [small[0], large[0], edge.dilated[0], edge.dilated[1]];
+            first.extend(firsts.iter().zip(gates).map(|(block, gate)| block.parameters(spans, gate)));
+            second.push([small[1].parameters(spans, gates[0]), large[1].parameters(spans, gates[1])]);
+        }
+        let first = recorder.separable(&[(value, first)], stride, channels)?;
+        let seconds: Vec<_> = second
+            .into_iter()
             .zip(first.chunks(4))
-            .flat_map(|(edge, values)| {
-                [0, 1].map(|i| (values[i], vec![edge.separable[i][1].parameters(spans)]))
-            })
+            .flat_map(|(halves, values)| [0, 1].map(|i| (values[i], vec![halves[i]])))
             .collect();
         let second = recorder.separable(&seconds, 1, channels)?;
         let join = |(first, second): (&[Value], &[Value])| [second[0], second[1], first[2], first[3]];
         Ok(first.chunks(4).zip(second.chunks(2)).flat_map(join).collect())
     }
+}
+
+/// The index of a branch among the mixing weights.
+fn branch(node: usize, state: usize, operation: Operation) -> usize {
+    edge(node, state) * CANDIDATES + operation as usize
 }
 
 impl CellShape {

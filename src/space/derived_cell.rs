@@ -107,7 +107,7 @@ impl DerivedCell {
         for (state, &live) in self.live.iter().enumerate() {
             let value = match state.checked_sub(INPUTS) {
                 _ if !live => None,
-                None => Some(self.preprocess[state].record(recorder, spans, inputs[state])?),
+                None => Some(self.preprocess[state].record(recorder, spans, inputs[state], None)?),
                 Some(node) => Some(self.add(recorder, node, &results, drop_path)?),
             };
             if let Some(value) = value {
@@ -162,7 +162,9 @@ impl DerivedCell {
                     *shared
                 }
                 EdgeOperation::Identity => Some(value),
-                EdgeOperation::FactorizedReduce(block) => Some(block.record(recorder, spans, &[value])?),
+                EdgeOperation::FactorizedReduce(block) => {
+                    Some(block.record(recorder, spans, &[value], None)?)
+                }
                 EdgeOperation::Separable(_) | EdgeOperation::Dilated(_) => None,
             };
         }
@@ -185,7 +187,7 @@ impl DerivedCell {
             match &self.edges[index].operation {
                 EdgeOperation::Separable([first, _]) | EdgeOperation::Dilated(first) => {
                     edges.push(index);
-                    firsts.push(first.parameters(spans));
+                    firsts.push(first.parameters(spans, None));
                 }
                 _ => {}
             }
@@ -200,7 +202,7 @@ impl DerivedCell {
             results[index] = Some(value);
             if let EdgeOperation::Separable([_, second]) = &self.edges[index].operation {
                 unfinished.push(index);
-                seconds.push((value, vec![second.parameters(spans)]));
+                seconds.push((value, vec![second.parameters(spans, None)]));
             }
         }
         let values = recorder.separable(&seconds, 1, channels)?;

@@ -6,14 +6,11 @@ use crate::autograd::{Loss, MixingWeights, Recorder, Value};
 use crate::backend::{Backend, Shape, Span};
 use crate::nn::parameters::NormParts;
 use crate::nn::{Layout, Parameters, Part, Spans};
-use crate::random::{Stream, generator};
 use crate::{Error, Result};
-use rand_distr::{Distribution, Normal};
+use std::ops::Range;
 
 /// The stem has three times the channels of the first cell.
 pub(super) const STEM_MULTIPLIER: usize = 3;
-/// Initial alphas are normal numbers of this deviation.
-const ALPHA_DEVIATION: f32 = 1e-3;
 
 /// The size of a supernet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +53,9 @@ pub struct Supernet {
     pub parameters: Parameters,
     /// The flat vectors.
     pub spans: Spans,
-    /// Alphas of the normal cells, then of the reduction cells: `[2][edges][operations]`.
-    pub alphas: Span,
-    /// Their gradient.
-    pub alpha_gradient: Span,
+    /// The mixing weights of the normal cells, then of the reduction cells: `[2][edges][operations]`. They are any
+    /// numbers, and are written before a forward replay.
+    pub mixing: MixingWeights,
     /// The batch's images.
     pub images: Value,
     /// The stem's output.
@@ -92,14 +88,14 @@ impl Supernet {
             gradients: recorder.span(parameters.len()),
             running: recorder.span(parameters.running_len()),
         };
-        let alphas = recorder.span(2 * edges_of(shape.nodes) * CANDIDATES);
-        let alpha_gradient = recorder.span(alphas.len);
-        recorder.unscale(spans.gradients, Some(alpha_gradient));
+        let mixing = recorder.mixing(2 * edges_of(shape.nodes) * CANDIDATES);
+        recorder.unscale(spans.gradients, Some(mixing.gradient));
         let images = recorder.input(shape.images);
-        let both = recorder.softmax(alphas, alpha_gradient, CANDIDATES);
-        let mixing = [0, 1].map(|kind| {
+        let of_type = [0, 1].map(|kind| {
             let half = |span: Span| span.part(kind * span.len / 2, span.len / 2);
-            MixingWeights { value: half(both.value), gradient: half(both.gradient) }
+            let gates =
+                mixing.gates.map(|gates| gates.part(kind * mixing.value.len / 2, mixing.value.len / 2));
+            MixingWeights { value: half(mixing.value), gradient: half(mixing.gradient), gates }
         });
         let channels = STEM_MULTIPLIER * shape.init_channels;
         let stem_norm = spans.norm(declared.stem_norm);
@@ -109,7 +105,7 @@ impl Supernet {
             let output =
                 |back: usize| index.checked_sub(back).map_or(std::slice::from_ref(&stem), |i| &cells[i]);
             let inputs = [output(2), output(1)];
-            let weights = mixing[usize::from(shape.is_reduction(index))];
+            let weights = of_type[usize::from(shape.is_reduction(index))];
             let nodes = cell.record(recorder, &spans, weights, inputs)?;
             cells.push(nodes);
         }
@@ -120,14 +116,12 @@ impl Supernet {
         let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias))?;
         recorder.keep(logits);
         let loss = recorder.cross_entropy(logits, 1.0);
-        Ok(Supernet { parameters, spans, alphas, alpha_gradient, images, stem, cells, logits, loss, shape })
+        Ok(Supernet { parameters, spans, mixing, images, stem, cells, logits, loss, shape })
     }
 
-    /// Initial alphas for a seed.
-    pub fn initial_alphas(&self, seed: u64) -> Vec<f32> {
-        let mut random = generator(seed, Stream::Alphas, 0);
-        let normal = Normal::new(0.0, ALPHA_DEVIATION).ok();
-        (0..self.alphas.len).map(|_| normal.map_or(0.0, |normal| normal.sample(&mut random))).collect()
+    /// Where the mixing weights of each edge lie: one for each of its candidates.
+    pub fn rows(&self) -> Vec<Range<usize>> {
+        (0..self.mixing.value.len).step_by(CANDIDATES).map(|start| start..start + CANDIDATES).collect()
     }
 }
 

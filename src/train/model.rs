@@ -20,7 +20,8 @@ use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
 
 /// The kind of file.
-const FORMAT: Format = Format { key: "darts", version: 1, what: "a model file", described: "a model" };
+const FORMAT: Format =
+    Format { key: "darts", version: 1, oldest: 1, what: "a model file", described: "a model" };
 /// The most bytes of a model file: 250 million weights.
 const MAX_FILE: usize = 1 << 30;
 /// The longest side of an image, and the most classes, of a model that is read.

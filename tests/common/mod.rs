@@ -96,12 +96,24 @@ impl Call {
 }
 
 /// Where a result lies.
-#[derive(Clone, Copy, Debug)]
-enum Place {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
     Activations(Slot),
     State(Span),
     /// Written as the backend likes.
     Free(Span),
+}
+
+impl From<Slot> for Place {
+    fn from(slot: Slot) -> Self {
+        Place::Activations(slot)
+    }
+}
+
+impl From<Span> for Place {
+    fn from(span: Span) -> Self {
+        Place::State(span)
+    }
 }
 
 /// The terms of which an element of a result is the sum.
@@ -302,6 +314,27 @@ impl Case {
         self.expected.push(Expected { name, place: Place::State(span), terms, floor });
     }
 
+    /// Declares that a call leaves what was a result as it is.
+    pub fn keep(&mut self, place: impl Into<Place>) {
+        let place = place.into();
+        self.expected.retain(|expected| expected.place != place);
+    }
+
+    /// Declares that a result is zero to the last bit.
+    pub fn expect_zeros(&mut self, place: impl Into<Place>) {
+        let place = place.into();
+        let found = self.expected.iter_mut().find(|expected| expected.place == place);
+        found.expect("a result").floor = 0.0;
+    }
+
+    /// Replaces values by NaN.
+    pub fn spoil(&mut self, place: impl Into<Place>) {
+        match place.into() {
+            Place::Activations(slot) => self.activations[slot.range()].fill(f32::NAN),
+            Place::State(span) | Place::Free(span) => self.state[span.range()].fill(f32::NAN),
+        }
+    }
+
     /// From here on, what was declared so far is not written. It gets values, as after a forward pass.
     pub fn forget_results(&mut self) {
         for expected in std::mem::take(&mut self.expected) {
@@ -341,7 +374,7 @@ impl Case {
             terms: terms.into(),
             floor: 1.0,
         });
-        Target { slot, accumulate }
+        Target { slot, accumulate, gate: None }
     }
 
     /// A batch norm with values for its readers; they need not belong together.

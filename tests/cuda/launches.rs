@@ -13,9 +13,9 @@ use crate::backend;
 /// Kernels of a first-order iteration: two passes forward and backward, and both optimisers. 2,645 were counted before
 /// batch norm took the partial sums of its producers itself.
 const MOST: usize = 2000;
-/// What the host launches for them: a graph for each of the two passes; Adam, and gradient descent with the norm of the
+/// What the host launches for them: a graph for each of the two passes, and gradient descent with the norm of the
 /// gradient.
-const LAUNCHES: usize = 2 + 1 + 3;
+const LAUNCHES: usize = 2 + 3;
 
 fn supernet(
     images: Shape,
@@ -76,7 +76,7 @@ fn a_recorded_graph_gives_the_bytes_of_plain_launches() {
     let Some((mut bilevel, _, pixels)) = small(Order::First) else { return };
     let batch = BatchView { images: &pixels, labels: &[3, 7] };
     let spans =
-        [bilevel.supernet.spans.gradients, bilevel.supernet.alpha_gradient, bilevel.supernet.loss.result];
+        [bilevel.supernet.spans.gradients, bilevel.supernet.mixing.gradient, bilevel.supernet.loss.result];
     let bits = |bilevel: &Bilevel<cuda::Cuda>| -> Vec<u32> {
         spans.iter().flat_map(|&span| bilevel.tape.read(span)).map(f32::to_bits).collect()
     };

@@ -130,7 +130,11 @@ impl<'a, B: Backend> Case<'a, B> {
 
     fn mixed(&mut self, input: Value, stride: usize) -> Value {
         let channels = self.recorder.shape(input).c as usize;
-        let mixing = MixingWeights { value: self.recorder.span(8), gradient: self.recorder.accumulator(8) };
+        let mixing = MixingWeights {
+            value: self.recorder.span(8),
+            gradient: self.recorder.accumulator(8),
+            gates: None,
+        };
         let names = [vec!["_ops.1.1".to_string()], vec!["_ops.2.1".to_string()]];
         let [maximum, average] = self.normalised_pools(input, stride, channels, &names);
         let skip = match stride {
@@ -224,7 +228,7 @@ impl<'a, B: Backend> Case<'a, B> {
         });
         let running = self.recorder.span(2 * channels);
         self.running.push((names, running));
-        NormParameters { running, affine }
+        NormParameters { running, affine, gate: None }
     }
 }
 

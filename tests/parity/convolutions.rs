@@ -109,7 +109,7 @@ fn matrix_columns(case: &mut Case, forms: [&[usize]; 3]) -> (usize, usize) {
     (stride, stride * case.choose(columns))
 }
 
-fn pointwise(case: &mut Case) -> Pointwise {
+pub fn pointwise(case: &mut Case) -> Pointwise {
     let (stride, columns) =
         matrix_columns(case, [&[2, 3, 7, 8, 12, 16], &[17, 24, 32], &[33, 48, 64, 96, 130]]);
     // One channel more for the second of two matrices.
@@ -121,7 +121,7 @@ fn pointwise(case: &mut Case) -> Pointwise {
 }
 
 /// What cells are made of: numbers of channels of which 16-byte words are made, in slots that begin at such.
-fn cell_pointwise(case: &mut Case) -> Pointwise {
+pub fn cell_pointwise(case: &mut Case) -> Pointwise {
     case.align();
     let (stride, out_channels) = matrix_columns(case, [&[8, 16], &[24, 32], &[48, 64, 80]]);
     let inputs: Vec<_> =
@@ -166,6 +166,7 @@ fn pointwise_of(case: &mut Case, channels: &[usize], out_channels: usize, stride
             rounded(terms + output_shape.pixels()),
             1.0,
         ),
+        gate: None,
     }
 }
 
@@ -208,7 +209,7 @@ fn pointwise_backward_of_many_channels() {
     });
 }
 
-fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
+pub fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
     case.forget_results();
     // Only after every form has had its turn.
     let weights = case.index % 8 < 6;
@@ -252,6 +253,7 @@ fn variances_do_not_cancel() {
                 case.expect("variance", variance, 768, 1.0);
                 span
             },
+            gate: None,
         })
     });
 }

@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::common::{Call, Case, NARROW, WIDE, rounded};
 use crate::{check, check_cases, size};
 
-fn separable(case: &mut Case, sources: usize) -> Separable {
+pub fn separable(case: &mut Case, sources: usize) -> Separable {
     // The kernels have a form for up to 16 channels, and one for more, of the inputs and of the results. Any two of the
     // strides, these widths and the alignment of the case meet within four cases, any three within eight.
     let stride = case.turn(&[1, 2], 2);
@@ -51,12 +51,13 @@ fn branch_of(
             rounded(terms + output_shape.pixels()),
             1.0,
         ),
+        gate: None,
     }
 }
 
 /// What a cell of the paper has: as many channels out as in, windows of 3 and 5, slots where the tape places them, and
 /// images small enough for the bands of the kernels. Within six cases every stride meets every number of channels.
-fn cell_separable(case: &mut Case) -> Separable {
+pub fn cell_separable(case: &mut Case) -> Separable {
     let stride = case.turn(&[1, 2], 3);
     let (channels, height, width) = case.turn(&[(16, 12, 32), (32, 13, 16), (64, 7, 8)], 1);
     let [h, w] = [height, width].map(|most| case.random.random_range(1..=most));
@@ -87,7 +88,7 @@ fn cell_separable_of(case: &mut Case, shape: Shape, stride: usize, branches: &[u
 }
 
 /// More branches than a launch takes, so that a source is cut.
-fn many_branches(case: &mut Case) -> Separable {
+pub fn many_branches(case: &mut Case) -> Separable {
     cell_separable_of(case, Shape::new(2, 5, 4, 16), 1 + case.index % 2, &[7, 13])
 }
 
@@ -137,7 +138,7 @@ fn separable_backward_of_many_branches() {
     });
 }
 
-fn separable_backward_of(case: &mut Case, operator: Separable, weights: bool) -> Call {
+pub fn separable_backward_of(case: &mut Case, operator: Separable, weights: bool) -> Call {
     case.forget_results();
     let sources =
         operator.sources.iter().map(|source| source_gradient(case, &operator, source, weights)).collect();

@@ -112,7 +112,7 @@ impl Backend for Counter {
         let reduces: Vec<_> = sources
             .filter_map(|(source, gradient)| {
                 let (gradient, sums) = (gradient.input.slot, gradient.sums?);
-                Some(BatchNormReduce { gradient, input: source.input, sums })
+                Some(BatchNormReduce { gradient, input: source.input, sums, gate: None })
             })
             .collect();
         self.reduce(&reduces);
@@ -269,7 +269,7 @@ impl Backend for Counter {
         let reduces: Vec<_> = branches
             .filter_map(|(branch, gradient)| {
                 let (gradient, sums) = (gradient.input.slot, gradient.sums?);
-                Some(BatchNormReduce { gradient, input: branch.input, sums })
+                Some(BatchNormReduce { gradient, input: branch.input, sums, gate: None })
             })
             .collect();
         self.reduce(&reduces);

@@ -99,6 +99,13 @@ impl Cpu {
     fn memory(&mut self) -> Memory {
         Memory { activations: self.activations.area(), state: self.state.area() }
     }
+
+    /// What closed work leaves where it would deliver a gradient.
+    fn withhold(&mut self, target: Target) {
+        if !target.accumulate && self.memory().open(target.gate) {
+            self.activations.as_mut_slice()[target.slot.range()].fill(0.0);
+        }
+    }
 }
 
 impl Backend for Cpu {

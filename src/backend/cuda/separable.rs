@@ -194,8 +194,8 @@ impl Cuda {
         each_launch(op, |parts| self.part_gradients(op, gradient, weights, parts));
         for (sources, gradients) in op.sources.chunks(GROUPS).zip(gradient.sources.chunks(GROUPS)) {
             let reduces = sources.iter().zip(gradients).filter_map(|(source, gradient)| {
-                let sums = gradient.sums?;
-                Some(BatchNormReduce { gradient: gradient.input.slot, input: source.input, sums })
+                let (Target { slot, gate, .. }, sums) = (gradient.input, gradient.sums?);
+                Some(BatchNormReduce { gradient: slot, input: source.input, sums, gate })
             });
             self.reduce_gradients(reduces);
         }
@@ -389,11 +389,15 @@ fn depthwise_table(
 fn depthwise_sources(table: &mut Depthwise, op: &Separable, gradient: &SeparableGradient, parts: &[Part]) {
     let mut first = 0;
     for (place, part) in table.sources.iter_mut().zip(parts) {
-        let Target { slot, accumulate } = gradient.sources[part.source].input;
+        let Target { slot, accumulate, gate } = gradient.sources[part.source].input;
         let count = part.branches.len();
         *place = SourcePlace {
             input: Reader::from(&op.sources[part.source].input),
-            target: TargetPlace::from(Target { slot, accumulate: accumulate || part.branches.start > 0 }),
+            target: TargetPlace::from(Target {
+                slot,
+                accumulate: accumulate || part.branches.start > 0,
+                gate,
+            }),
             first: small(first),
             count: small(count),
         };

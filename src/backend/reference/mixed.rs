@@ -9,6 +9,7 @@ impl<S: Storage> Reference<S> {
             let sum = op
                 .branches
                 .iter()
+                .filter(|branch| self.open(branch.gate))
                 .map(|branch| {
                     self.at(branch.weight, 0) * self.value(branch.data, branch.norm, index, index % channels)
                 })
@@ -24,6 +25,12 @@ impl<S: Storage> Reference<S> {
             self.put(gradient.total, c, total);
         }
         for (branch, gradients) in op.branches.iter().zip(&gradient.branches) {
+            if !self.open(branch.gate) {
+                if let Some(target) = gradients.identity {
+                    self.withhold(target);
+                }
+                continue;
+            }
             let input = Operand { data: branch.data, shape: op.shape, norm: branch.norm };
             let sums = Sums { total: gradient.total, products: gradients.products };
             self.reduce_gradient(gradient.output, &input, sums);

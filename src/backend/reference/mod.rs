@@ -125,6 +125,23 @@ impl<S: Storage> Reference<S> {
         }
     }
 
+    /// Whether work behind this gate is done.
+    fn open(&self, gate: Option<Span>) -> bool {
+        gate.is_none_or(|gate| self.at(gate, 0) != zero())
+    }
+
+    /// What closed work leaves where it would deliver a gradient.
+    fn withhold(&mut self, target: Target) {
+        if !target.accumulate && self.open(target.gate) {
+            self.activations[target.slot.range()].fill(S::default());
+        }
+    }
+
+    /// The gradients of closed work's weights.
+    fn clear(&mut self, gradients: &[Span]) {
+        gradients.iter().for_each(|span| self.state[span.range()].fill(zero()));
+    }
+
     fn at(&self, span: Span, index: usize) -> S::Scalar {
         debug_assert!(index < span.len);
         self.state[span.offset + index]
@@ -246,7 +263,9 @@ impl<S: Storage> Backend for Reference<S> {
     }
 
     fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
-        self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
+        if self.open(reduce.gate) {
+            self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
+        }
     }
 
     fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {

@@ -4,6 +4,9 @@ use super::*;
 
 impl<S: Storage> Reference<S> {
     pub(super) fn pointwise(&mut self, op: &Pointwise) {
+        if !self.open(op.gate) {
+            return;
+        }
         let out_c = op.output_shape.c as usize;
         let mut result = vec![zero::<S::Scalar>(); op.output.len];
         visit_products(op, |y, input, x, c, weights, w| {
@@ -21,6 +24,13 @@ impl<S: Storage> Reference<S> {
         gradient: &PointwiseGradient,
         weights: bool,
     ) {
+        if !self.open(op.gate) {
+            gradient.inputs.iter().for_each(|&target| self.withhold(target));
+            if weights {
+                self.clear(&gradient.weights);
+            }
+            return;
+        }
         let out_c = op.output_shape.c as usize;
         let zeros = |len| vec![zero::<S::Scalar>(); len];
         let mut weight_sums: Vec<_> = op.weights.iter().map(|span| zeros(span.len)).collect();

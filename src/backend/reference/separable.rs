@@ -8,6 +8,9 @@ impl<S: Storage> Reference<S> {
         let [_, _, _, out_c] = sides(op.output_shape);
         for source in &op.sources {
             for branch in &source.branches {
+                if !self.open(branch.gate) {
+                    continue;
+                }
                 let depthwise = self.depthwise(op, source, branch);
                 let in_c = source.input.shape.c as usize;
                 for pixel in 0..op.output_shape.pixels() {
@@ -33,7 +36,14 @@ impl<S: Storage> Reference<S> {
             let channels = source.input.shape.c as usize;
             let mut input = vec![zero(); source.input.data.len];
             for (branch, gradients) in source.branches.iter().zip(&gradients.branches) {
-                self.branch_gradients(op, source, branch, gradients, weights, &mut input);
+                if self.open(branch.gate) {
+                    self.branch_gradients(op, source, branch, gradients, weights, &mut input);
+                } else if weights {
+                    self.clear(&[gradients.pointwise, gradients.depthwise]);
+                }
+            }
+            if !self.open(gradients.input.gate) {
+                continue;
             }
             for (index, slope) in input.iter_mut().enumerate() {
                 if self.value(source.input.data, source.input.norm, index, index % channels) <= zero() {
