@@ -1,7 +1,7 @@
 //! Data sets, splits, augmentation and batches.
 //!
 //! Read in this order: this file ([`Images`], [`Dataset`]); [`Source`], the value of `--data`; the formats of
-//! data sets, [`format`]; [`halves`], the two parts of the bilevel search; [`Augmentation`];
+//! data sets, [`mod@format`]; [`halves`], the two parts of the bilevel search; [`Augmentation`];
 //! and last [`Loader`], which turns indices into batches on a thread of its own.
 //!
 //! Images stay bytes until a batch is made of them: an epoch reads every image once, so normalising on the
