@@ -22,7 +22,7 @@ pub struct PlanArguments {
     #[arg(long, value_name = "NAME", value_parser = Preset::NAMES, default_value = "small", conflicts_with = "resume")]
     preset: String,
     /// Take values from this TOML file, such as the plan.toml of a run; its keys are the flags below with
-    /// _ for -, those of the method in a table [method].
+    /// _ for -.
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
 }

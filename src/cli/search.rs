@@ -31,7 +31,8 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Precedence: a flag, then the plan file, then the preset. Ctrl-C ends a search after its step, stores a \
+Precedence: a flag, then the plan file, then the preset. A plan file has the name of the method, the order and \
+what else belongs to the method in a table [method]. Ctrl-C ends a search after its step, stores a \
 checkpoint, and says how it goes on; a second one ends it at once.
 
 Examples:

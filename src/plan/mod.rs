@@ -1,7 +1,7 @@
 //! The plans of a search and of a training: everything that determines a run, checked before any work starts.
 //!
-//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan and `shared` for those of both, [`file`] for how a plan file
-//! is read, and [`merge`] for how flags, a plan file and a preset become one plan.
+//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan and `shared` for those of
+//! both, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a plan file and a preset become one plan.
 
 pub mod file;
 pub mod keys;

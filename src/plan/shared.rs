@@ -9,7 +9,7 @@ use super::keys::{Key, count, text, word};
 use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
-use crate::data::Reading;
+use crate::data::{Reading, format};
 
 /// How many threads of the processor may be asked for; 0 for all cores.
 pub const THREADS: RangeInclusive<usize> = 0..=1024;
@@ -79,8 +79,7 @@ pub(super) fn images() -> [Key; 3] {
             "DATA",
             |text| text.trim().is_empty().then(|| "the name of a data set, such as digits".to_owned()),
             ["digits", ""],
-            "Data set: digits (built in), cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR], or folder:DIR for \
-             pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/",
+            &format::help(),
         ),
         count(
             "image_size",
