@@ -1,7 +1,7 @@
 //! Random supernets of which a random part is active, on any device.
 
 use darts::autograd::{Recorder, Tape};
-use darts::backend::{Backend, Mode, Scalar, Shape};
+use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::random::{Stream, generator};
 use darts::space::alphas::{CANDIDATES, edges_of};
 use darts::space::{Supernet, SupernetShape};
@@ -134,7 +134,7 @@ impl<B: Backend> Device<B> {
     pub fn spoil(&mut self, trial: &Trial) {
         self.tape.set_active(&vec![true; trial.active.len()]).unwrap();
         self.load(trial, &vec![f32::NAN; trial.images.len()], &trial.mixing);
-        self.tape.differentiate(Mode::TrainKeepRunning, true);
+        self.tape.differentiate(Mode::TrainKeepRunning, Gradients::All);
         let gradients = self.tape.read(self.supernet.spans.gradients);
         // A weight that only ever meets pixels beyond the image has no gradient.
         let spoilt = gradients.iter().filter(|gradient| gradient.wide().is_nan()).count();
@@ -146,7 +146,7 @@ impl<B: Backend> Device<B> {
         self.load(trial, &trial.images, mixing);
         self.tape.set_active(active).unwrap();
         self.tape.forward(Mode::Train);
-        self.tape.backward(true);
+        self.tape.backward(Gradients::All);
         let (supernet, tape) = (&self.supernet, &self.tape);
         Step {
             loss: tape.read(supernet.loss.result),
