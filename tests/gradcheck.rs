@@ -7,7 +7,7 @@ use darts::autograd::{
     Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight, Window,
 };
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Mode, PoolKind, Shape, Span};
+use darts::backend::{Backend, Gradients, Mode, PoolKind, Shape, Span};
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
@@ -184,7 +184,7 @@ impl Bench {
         for (&output, slopes) in self.outputs.iter().zip(&self.slopes) {
             self.tape.write_gradient(output, slopes).unwrap();
         }
-        self.tape.backward(true);
+        self.tape.backward(Gradients::All);
     }
 
     fn compare(
@@ -376,7 +376,7 @@ fn a_share_of_a_loss() {
         tape.write_value(logits, &[0.5, -1.0, 2.0, 0.0, 0.25, -0.5]).unwrap();
         tape.backend().write_labels(&[2, 0]);
         tape.forward(Mode::Train);
-        tape.backward(true);
+        tape.backward(Gradients::All);
         (tape.read(loss.result), tape.read_gradient(logits))
     };
     let ((whole, slopes), (part, shares)) = (gradient(1.0), gradient(0.4));

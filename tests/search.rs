@@ -20,7 +20,7 @@ const BATCH: usize = 16;
 
 /// Alphas, weights and running statistics after some steps on the digits.
 fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] {
-    let dataset = Source::Digits.load(seed, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(seed, &Reading::default(), &()).unwrap();
     let (weight_half, alpha_half) = halves(dataset.train.count(), seed);
     let (normalisation, augmentation) = (dataset.normalisation(), dataset.augmentation);
     let images = Arc::new(dataset.train);
@@ -106,8 +106,12 @@ fn small_plan() -> Plan {
 fn a_search_learns_the_digits_and_tells_of_it() {
     let plan = small_plan();
     let mut memory = Memory::default();
-    let alphas =
-        run(&plan, Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap(), &mut memory).unwrap();
+    let alphas = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap(),
+        &mut memory,
+    )
+    .unwrap();
     let facts = memory.facts.unwrap();
     assert_eq!((facts.steps_per_epoch, facts.threads), (facts.train_images / 32, 2));
     assert!(facts.peak_bytes > facts.weights * 4);
@@ -124,8 +128,12 @@ fn a_search_learns_the_digits_and_tells_of_it() {
 fn a_diverging_search_stops_at_the_step_and_keeps_what_it_told() {
     let plan = Plan { weight_lr: 1e20, weight_lr_min: 0.0, gradient_clip: 1e30, ..small_plan() };
     let mut memory = Memory::default();
-    let error =
-        run(&plan, Source::Digits.load(1, &Reading::default(), &()).unwrap(), &mut memory).unwrap_err();
+    let error = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(1, &Reading::default(), &()).unwrap(),
+        &mut memory,
+    )
+    .unwrap_err();
     assert_eq!(error.exit_code(), 1);
     let text = error.to_string();
     assert!(text.contains("step") && text.contains("epoch 1") && !text.contains('\n'), "{text}");
@@ -146,8 +154,12 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
         ..small_plan()
     };
     let mut directory = search_run::create_at(&plan, &path).unwrap();
-    let error = run(&plan, Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap(), &mut directory)
-        .unwrap_err();
+    let error = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap(),
+        &mut directory,
+    )
+    .unwrap_err();
     let kept = directory.epochs();
     directory.abandon();
     assert!((1..40).contains(&kept), "{kept} epochs, then {error}");
@@ -166,8 +178,12 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
 #[test]
 fn a_batch_larger_than_half_of_the_images_is_refused() {
     let plan = Plan { batch_size: 1000, ..small_plan() };
-    let error = run(&plan, Source::Digits.load(1, &Reading::default(), &()).unwrap(), &mut Memory::default())
-        .unwrap_err();
+    let error = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(1, &Reading::default(), &()).unwrap(),
+        &mut Memory::default(),
+    )
+    .unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("1000"), "{error}");
 }

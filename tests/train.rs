@@ -21,7 +21,7 @@ fn small(threads: usize) -> Plan {
 /// Trains on the digits and gives the bytes of both models.
 fn models(plan: &Plan, directory: &Path) -> [Vec<u8>; 2] {
     let genotype = published::find("pc-darts").unwrap().genotype;
-    let dataset = Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
     let mut run = training_run::create_at(plan, &genotype, directory).unwrap();
     run::run(plan, &genotype, dataset, &mut run).unwrap();
     [BEST, LAST].map(|name| std::fs::read(directory.join(name)).unwrap())
@@ -71,7 +71,7 @@ impl Observer<TrainingPhase> for Keep {
 fn a_model_comes_back_and_is_as_accurate_as_its_training_said() {
     let genotype = published::find("darts-v2").unwrap().genotype;
     let plan = Plan { epochs: 3, ..small(0) };
-    let dataset = Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
     let mut keep = Keep::default();
     let outcome = run::run(&plan, &genotype, dataset.clone(), &mut keep).unwrap();
     let last = keep.records.last().unwrap();

@@ -84,9 +84,9 @@ fn time_separable<B: Device>(
     });
     // The step of the alphas asks for no gradients of weights.
     let bytes = device.activations(2 * shape.len() + 2 * outputs);
-    for (pass, weights) in [("backward", true), ("backward_input", false)] {
+    for (pass, wanted) in [("backward", Gradients::All), ("backward_input", Gradients::Inputs)] {
         device.time(&format!("{name}_{pass}"), shape, bytes, &layout, |backend| {
-            backend.separable_backward(&op, &gradient, weights);
+            backend.separable_backward(&op, &gradient, wanted);
         });
     }
 }
@@ -122,9 +122,9 @@ pub fn pointwises<B: Device>(device: &mut Timer<B>) {
                 backend.pointwise_forward(&op);
             });
             let bytes = device.activations(read + all + 2 * output);
-            for (pass, weights) in [("backward", true), ("backward_input", false)] {
+            for (pass, wanted) in [("backward", Gradients::All), ("backward_input", Gradients::Inputs)] {
                 device.time(&format!("{name}_{pass}"), shape, bytes, &layout, |backend| {
-                    backend.pointwise_backward(&op, &gradient, weights);
+                    backend.pointwise_backward(&op, &gradient, wanted);
                 });
             }
         }

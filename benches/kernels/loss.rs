@@ -31,7 +31,7 @@ pub fn linears<B: Device>(device: &mut Timer<B>) {
         device.time("linear_forward", shape, bytes, &layout, |backend| backend.linear_forward(&op));
         let bytes = device.activations(2 * op.input.len + op.output.len) + weights + floats(op.weights.len);
         device.time("linear_backward", shape, bytes, &layout, |backend| {
-            backend.linear_backward(&op, &gradient, true);
+            backend.linear_backward(&op, &gradient, Gradients::All);
         });
     }
 }

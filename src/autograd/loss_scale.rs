@@ -4,7 +4,7 @@
 //! where it ends. All of the backward replay in between is linear in the gradient of the loss.
 
 use super::recorder::{Operator, Phase, Recorder, Values};
-use crate::backend::{Backend, Mode, Slot, Span, Target};
+use crate::backend::{Backend, Gradients, Mode, Slot, Span, Target};
 
 struct UnscaleStep {
     weights: Span,
@@ -26,12 +26,12 @@ impl<B: Backend> Operator<B> for UnscaleStep {
 
     fn forward(&self, _: &mut B, _: Mode) {}
 
-    fn backward(&self, backend: &mut B, weights: bool) {
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
         let scale = backend.loss_scale();
         if scale == 1.0 {
             return;
         }
-        let weights = weights.then_some(self.weights);
+        let weights = wanted.of_weights().then_some(self.weights);
         for span in weights.into_iter().chain(self.mixing) {
             // With a power of two as scale both the factor and the sum are exact.
             backend.scaled_add(span, 1.0 / scale - 1.0, None, span);

@@ -6,10 +6,10 @@
 //! backward of all batch norms that wait for nothing else is one call.
 
 use super::gates::Gates;
-use super::recorder::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
-    Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Span,
-    Sums, Target,
+    Backend, BatchNormGradient, Gradients, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode,
+    Slot, Span, Sums, Target,
 };
 use crate::{Error, Result};
 
@@ -66,7 +66,7 @@ impl<B: Backend> Recorder<B> {
             term.sums = Sums { total, products: term.sums.products };
             match &mut self.record_of(branch).normalised {
                 Some(normalised) => normalised.mixed.push((term, node_gradient)),
-                None => self.consume(branch, false),
+                None => self.consume(branch, BatchNormSums::Separate),
             }
             let weight = weights.gradient.part(index, 1);
             gradients.push(MixedBranchGradient { products: term.sums.products, weight, identity: None });
@@ -91,7 +91,7 @@ impl<B: Backend> Operator<B> for MixStep {
         backend.mixed_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.mixed_backward(&self.operator, &self.gradient);
         backend.batch_norm_backward(&self.norms);
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::gates::GateTable;
 use super::recorder::{Operator, Value, Values};
-use crate::backend::{Backend, Mode, PlacedImage, Replay, Span, Work};
+use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
 use crate::{Error, Result};
 
 /// What a tape is replayed for.
@@ -89,16 +89,16 @@ impl<B: Backend> Tape<B> {
         self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
     }
 
-    /// Computes the gradients of the mixing weights and, where asked for, of the weights. Follows a forward replay
+    /// Computes the gradients of the mixing weights and, where wanted, of the weights. Follows a forward replay
     /// with batch statistics.
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn backward(&mut self, weights: bool) {
+    pub fn backward(&mut self, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
-        self.backend.replay(Replay::Backward(weights), &mut |backend| {
-            backward(operators, accumulators, backend, weights);
+        self.backend.replay(Replay::Backward(wanted), &mut |backend| {
+            backward(operators, accumulators, backend, wanted);
         });
     }
 
@@ -106,12 +106,12 @@ impl<B: Backend> Tape<B> {
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn differentiate(&mut self, mode: Mode, weights: bool) {
+    pub fn differentiate(&mut self, mode: Mode, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
-        self.backend.replay(Replay::Both(mode, weights), &mut |backend| {
+        self.backend.replay(Replay::Both(mode, wanted), &mut |backend| {
             forward(operators, backend, mode);
-            backward(operators, accumulators, backend, weights);
+            backward(operators, accumulators, backend, wanted);
         });
     }
 
@@ -120,7 +120,7 @@ impl<B: Backend> Tape<B> {
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn time(&mut self, mode: Mode, weights: bool) -> Vec<OperatorTime> {
+    pub fn time(&mut self, mode: Mode, wanted: Gradients) -> Vec<OperatorTime> {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let mut times = Vec::with_capacity(self.operators.len());
         for operator in &self.operators {
@@ -134,7 +134,7 @@ impl<B: Backend> Tape<B> {
         }
         for (operator, time) in self.operators.iter().zip(&mut times).rev() {
             let start = Instant::now();
-            operator.backward(&mut self.backend, weights);
+            operator.backward(&mut self.backend, wanted);
             time.backward = start.elapsed();
         }
         times
@@ -246,12 +246,12 @@ fn backward<B: Backend>(
     operators: &[Box<dyn Operator<B>>],
     accumulators: &[Span],
     backend: &mut B,
-    weights: bool,
+    wanted: Gradients,
 ) {
     for &span in accumulators {
         backend.fill(span, 0.0);
     }
     for operator in operators.iter().rev() {
-        operator.backward(backend, weights);
+        operator.backward(backend, wanted);
     }
 }

@@ -65,15 +65,31 @@ pub enum Mode {
     Inference,
 }
 
+/// Which gradients a backward pass computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gradients {
+    /// Those of activations and of mixing weights: what the gradient of the alphas takes. Those of weights are undefined.
+    Inputs,
+    /// Those of weights, too.
+    All,
+}
+
+impl Gradients {
+    /// Whether those of weights are among them.
+    pub fn of_weights(self) -> bool {
+        self == Gradients::All
+    }
+}
+
 /// A sequence of calls that is the same at every replay: what changes from step to step lies in the device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// The tape's forward pass.
     Forward(Mode),
-    /// Its backward pass, with or without gradients of weights.
-    Backward(bool),
+    /// Its backward pass.
+    Backward(Gradients),
     /// Both, one after the other.
-    Both(Mode, bool),
+    Both(Mode, Gradients),
 }
 
 /// What a dry run found: see [`Backend::begin_dry_run`].
@@ -184,18 +200,18 @@ pub trait Backend {
     /// `d = depthwise(relu(x))`, `y[p,o] = sum_c d[p,c] * pointwise[c,o]`, and the statistics of `y`.
     /// Padding is `dilation*(kernel-1)/2`. `d` is not kept.
     fn separable_forward(&mut self, operator: &Separable);
-    /// Gradients of [`Backend::separable_forward`]: of the weights (where asked for), and of each
+    /// Gradients of [`Backend::separable_forward`]: of the weights (where wanted), and of each
     /// source's input, summed over its branches and masked by the ReLU. Where the source asks for
     /// sums, those of its batch norm's backward: `total = sum(g)`, `products = sum(g * xhat)`.
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool);
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients);
 
     /// `relu`, then a 1x1 convolution over the inputs' concatenated channels, and the statistics of
     /// the result. With two weight matrices (FactorizedReduce) each gives half of the output channels
     /// at stride 2, the second from the input shifted by one pixel in both directions; pixels beyond
     /// the image are zero.
     fn pointwise_forward(&mut self, operator: &Pointwise);
-    /// Gradients of [`Backend::pointwise_forward`]: of the weights (where asked for) and of each input.
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool);
+    /// Gradients of [`Backend::pointwise_forward`]: of the weights (where wanted) and of each input.
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients);
 
     /// Maximum and average of 3x3 neighbourhoods, padding 1, and the statistics of both. Pixels
     /// outside the image count for neither.
@@ -245,8 +261,8 @@ pub trait Backend {
 
     /// `y = x * weights + bias`.
     fn linear_forward(&mut self, operator: &Linear);
-    /// Gradients of input, weights and bias (the latter two where asked for).
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool);
+    /// Gradients of input, weights and bias (the latter two where wanted).
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients);
 
     /// Mean over the batch of `-log softmax(logits)[label]`, the number of images whose label is
     /// among the first one and the first five logits, and the gradient of `weight` times the loss by the logits.

@@ -10,7 +10,7 @@ use super::genotype::find;
 use super::output::print;
 use super::plan::{number, seed, whole_number};
 use super::run::RunArguments;
-use crate::data::Images;
+use crate::data::{Images, format};
 use crate::epochs::{Control, Observers, Outcome};
 use crate::plan::PlanTable;
 use crate::report::page;
@@ -56,9 +56,7 @@ Examples:
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Plan")]
 struct PlanFlags {
-    #[arg(long, value_name = "DATA", help = help("data",
-        "Data set: digits (built in), cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR], or folder:DIR for \
-         pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/"))]
+    #[arg(long, value_name = "DATA", help = help("data", &format::help()))]
     data: Option<String>,
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
         help = help("image_size", "Side in pixels that the pictures of a folder are cut and resized to"))]

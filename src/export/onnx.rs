@@ -336,7 +336,7 @@ mod tests {
 
     fn model(genotype: &Genotype, auxiliary: bool) -> Model {
         let plan = Plan { init_channels: 2, cells: 5, ..Plan::default() };
-        let dataset = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+        let dataset = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
         let description = Description { auxiliary, ..Description::new(&plan, genotype, &dataset) };
         let parameters = Network::parameters(genotype, &description.shape(1, auxiliary)).unwrap();
         let (weights, running) = (parameters.initial(1), parameters.initial_running());

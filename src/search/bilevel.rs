@@ -11,7 +11,9 @@ use super::plan::{Order, Plan};
 use super::relaxation::Relaxation;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
-use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
+use crate::backend::{
+    Backend, GradientDescent, Gradients, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
+};
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::space::{Supernet, SupernetShape};
@@ -219,7 +221,7 @@ impl<B: Backend> Bilevel<B> {
         let (train, valid) = (train.into(), valid.into());
         self.mix();
         match self.spans.second_order {
-            None => self.differentiate(valid, Mode::Train, false)?,
+            None => self.differentiate(valid, Mode::Train, Gradients::Inputs)?,
             Some(spans) => {
                 let step = self.look_ahead(weight_lr);
                 spans.gradient(&mut self.problem(train, valid), step)?;
@@ -258,7 +260,7 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<BatchResult> {
         self.mix();
-        self.differentiate(train, Mode::Train, true)?;
+        self.differentiate(train, Mode::Train, Gradients::All)?;
         let step = GradientDescent {
             weights: self.supernet.spans.weights,
             gradient: self.supernet.spans.gradients,
@@ -294,15 +296,15 @@ impl<B: Backend> Bilevel<B> {
         Ok(BatchResult::of(rows.enumerate().map(|(index, row)| (row, batch.label(index)))))
     }
 
-    /// Forward and backward; leaves the gradients of the mixing weights and, where asked for, of the weights.
+    /// Forward and backward; leaves the gradients of the mixing weights and, where wanted, of the weights.
     pub fn differentiate<'a>(
         &mut self,
         batch: impl Into<Input<'a, B::Scalar>>,
         mode: Mode,
-        weights: bool,
+        wanted: Gradients,
     ) -> Result<()> {
         batch.into().load(&mut self.tape, self.supernet.images)?;
-        self.tape.differentiate(mode, weights);
+        self.tape.differentiate(mode, wanted);
         Ok(())
     }
 
@@ -364,8 +366,8 @@ impl<B: Backend> Problem for SupernetProblem<'_, B> {
         }
     }
 
-    fn differentiate(&mut self, half: Half, mode: Mode, weights: bool) -> Result<()> {
+    fn differentiate(&mut self, half: Half, mode: Mode, wanted: Gradients) -> Result<()> {
         let batch = if half == Half::Train { self.train } else { self.valid };
-        self.bilevel.differentiate(batch, mode, weights)
+        self.bilevel.differentiate(batch, mode, wanted)
     }
 }

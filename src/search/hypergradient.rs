@@ -11,7 +11,7 @@
 
 use crate::Result;
 use crate::autograd::Recorder;
-use crate::backend::{Backend, Mode, Span};
+use crate::backend::{Backend, Gradients, Mode, Span};
 
 /// Which half of the data a loss is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub trait Problem {
     fn device(&mut self) -> &mut Self::Device;
     /// Where the vectors lie.
     fn spans(&self) -> ProblemSpans;
-    /// Leaves the gradient of one loss by m and, where asked for, by the weights.
-    fn differentiate(&mut self, half: Half, mode: Mode, weights: bool) -> Result<()>;
+    /// Leaves the gradient of one loss by m and, where wanted, by the weights.
+    fn differentiate(&mut self, half: Half, mode: Mode, wanted: Gradients) -> Result<()>;
 }
 
 /// The look-ahead step and the finite difference.
@@ -97,7 +97,7 @@ impl SecondOrderSpans {
     pub fn gradient(&self, problem: &mut impl Problem, step: LookAhead) -> Result<()> {
         let spans = problem.spans();
         self.look_ahead(problem, step)?;
-        problem.differentiate(Half::Valid, Mode::TrainKeepRunning, true)?;
+        problem.differentiate(Half::Valid, Mode::TrainKeepRunning, Gradients::All)?;
         let device = problem.device();
         device.copy(self.vector, spans.gradients);
         device.copy(self.mixing_gradient, spans.mixing_gradient);
@@ -112,7 +112,7 @@ impl SecondOrderSpans {
     pub fn look_ahead(&self, problem: &mut impl Problem, step: LookAhead) -> Result<()> {
         let ProblemSpans { weights, gradients, momentum, .. } = problem.spans();
         problem.device().copy(self.saved, weights);
-        problem.differentiate(Half::Train, Mode::Train, true)?;
+        problem.differentiate(Half::Train, Mode::Train, Gradients::All)?;
         let device = problem.device();
         device.scaled_add(weights, -step.xi * step.momentum, None, momentum);
         device.scaled_add(weights, -step.xi, None, gradients);
@@ -133,7 +133,7 @@ impl SecondOrderSpans {
             let device = problem.device();
             device.copy(weights, self.saved);
             device.scaled_add(weights, sign * distance, Some(self.norm), self.vector);
-            problem.differentiate(Half::Train, Mode::Train, false)?;
+            problem.differentiate(Half::Train, Mode::Train, Gradients::Inputs)?;
             problem.device().scaled_add(self.product, sign * 0.5, Some(self.radius), mixing_gradient);
         }
         problem.device().copy(weights, self.saved);
@@ -180,7 +180,7 @@ mod tests {
             self.spans
         }
 
-        fn differentiate(&mut self, half: Half, _: Mode, weights: bool) -> Result<()> {
+        fn differentiate(&mut self, half: Half, _: Mode, wanted: Gradients) -> Result<()> {
             let (w, alphas) = (self.read(self.spans.weights), self.read(self.alphas));
             let dot = |row: &[f64; 3]| row.iter().zip(&w).map(|(a, w)| a * w).sum::<f64>();
             let (gradient, alpha_gradient): (Vec<f64>, Vec<f64>) = match half {
@@ -195,7 +195,7 @@ mod tests {
             if half == Half::Train {
                 self.seen.push(alpha_gradient.clone());
             }
-            if weights {
+            if wanted.of_weights() {
                 self.device.write(self.spans.gradients, &gradient);
             }
             self.device.write(self.spans.mixing_gradient, &alpha_gradient);

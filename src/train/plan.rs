@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_images_is_named() {
-        let digits = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+        let digits = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
         let sentence =
             |plan: Plan| plan.violation_by_data(&digits).map(|v| crate::Error::from(v).to_string());
         assert_eq!(sentence(Plan::default()), None);

@@ -5,7 +5,9 @@ use rand::RngExt;
 use super::plan::Plan;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
-use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
+use crate::backend::{
+    Backend, GradientDescent, Gradients, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
+};
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::random::{Stream, generator};
@@ -158,7 +160,7 @@ impl<B: Backend> Trainer<B> {
     ) -> Result<BatchResult> {
         self.drop_branches(dropped);
         batch.into().load(&mut self.tape, self.network.images)?;
-        self.tape.differentiate(Mode::Train, true);
+        self.tape.differentiate(Mode::Train, Gradients::All);
         let step = GradientDescent {
             weights: self.network.spans.weights,
             gradient: self.network.spans.gradients,

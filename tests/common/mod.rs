@@ -22,9 +22,9 @@ pub enum Call {
     ConvolutionForward(Convolution),
     ConvolutionBackward(Convolution, ConvolutionGradient),
     SeparableForward(Separable),
-    SeparableBackward(Separable, SeparableGradient, bool),
+    SeparableBackward(Separable, SeparableGradient, Gradients),
     PointwiseForward(Pointwise),
-    PointwiseBackward(Pointwise, PointwiseGradient, bool),
+    PointwiseBackward(Pointwise, PointwiseGradient, Gradients),
     NormalisedPoolsForward(NormalisedPools),
     NormalisedPoolsBackward(NormalisedPools, NormalisedPoolsGradient),
     PoolForward(Pool),
@@ -39,7 +39,7 @@ pub enum Call {
     GlobalPoolForward(GlobalPool),
     GlobalPoolBackward(GlobalPool, GlobalPoolGradient),
     LinearForward(Linear),
-    LinearBackward(Linear, LinearGradient, bool),
+    LinearBackward(Linear, LinearGradient, Gradients),
     CrossEntropy(CrossEntropy),
     Fill(Span, f64),
     Copy(Span, Span),
@@ -55,12 +55,12 @@ impl Call {
             Call::ConvolutionForward(op) => backend.convolution_forward(op),
             Call::ConvolutionBackward(op, gradient) => backend.convolution_backward(op, gradient),
             Call::SeparableForward(op) => backend.separable_forward(op),
-            Call::SeparableBackward(op, gradient, weights) => {
-                backend.separable_backward(op, gradient, *weights);
+            Call::SeparableBackward(op, gradient, wanted) => {
+                backend.separable_backward(op, gradient, *wanted);
             }
             Call::PointwiseForward(op) => backend.pointwise_forward(op),
-            Call::PointwiseBackward(op, gradient, weights) => {
-                backend.pointwise_backward(op, gradient, *weights);
+            Call::PointwiseBackward(op, gradient, wanted) => {
+                backend.pointwise_backward(op, gradient, *wanted);
             }
             Call::NormalisedPoolsForward(op) => backend.normalised_pools_forward(op),
             Call::NormalisedPoolsBackward(op, gradient) => backend.normalised_pools_backward(op, gradient),
@@ -76,7 +76,7 @@ impl Call {
             Call::GlobalPoolForward(op) => backend.global_pool_forward(op),
             Call::GlobalPoolBackward(op, gradient) => backend.global_pool_backward(op, gradient),
             Call::LinearForward(op) => backend.linear_forward(op),
-            Call::LinearBackward(op, gradient, weights) => backend.linear_backward(op, gradient, *weights),
+            Call::LinearBackward(op, gradient, wanted) => backend.linear_backward(op, gradient, *wanted),
             Call::CrossEntropy(op) => backend.cross_entropy(op),
             Call::Fill(span, value) => backend.fill(*span, *value),
             Call::Copy(target, source) => backend.copy(*target, *source),

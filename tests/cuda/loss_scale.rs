@@ -3,7 +3,7 @@
 use darts::autograd::{MixingWeights, Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Mode, Shape, Span};
+use darts::backend::{Backend, Gradients, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;
@@ -44,7 +44,7 @@ fn gradients(
     }
     tape.write_value(net.images, &pixels).unwrap();
     tape.backend().write_labels(&labels);
-    tape.differentiate(Mode::TrainKeepRunning, true);
+    tape.differentiate(Mode::TrainKeepRunning, Gradients::All);
     tape.status().unwrap();
     let mut gradients: Vec<Vec<f32>> = net.gradients.iter().map(|&span| tape.read(span)).collect();
     if let Some((mixing, mut architecture)) = architecture {

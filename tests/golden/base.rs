@@ -3,7 +3,7 @@
 use super::comparison::Comparisons;
 use super::network::{Network, compare_alphas};
 use super::set::Set;
-use darts::backend::{Backend, Mode};
+use darts::backend::{Backend, Gradients, Mode};
 use darts::search::architecture::Architecture;
 
 const NO_CLIP: f64 = f64::INFINITY;
@@ -33,7 +33,7 @@ fn forward_and_backward<B: Backend>(
     prefix: &str,
 ) {
     let train = network.batch(set, "train", 0);
-    network.bilevel.differentiate(train.view(), Mode::Train, true).unwrap();
+    network.bilevel.differentiate(train.view(), Mode::Train, Gradients::All).unwrap();
     let gradient = network.pull_back(network.bilevel.supernet.mixing.gradient);
     compare_alphas(rows, set, &gradient, &format!("{prefix}grad.alpha"), false);
     // The feature maps survive until their gradients are computed, so they are read from a forward replay alone.
@@ -76,7 +76,7 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
     let weights = supernet.spans.weights;
     let spans = network.bilevel.spans.second_order.unwrap();
 
-    network.bilevel.differentiate(valid.view(), Mode::Train, false).unwrap();
+    network.bilevel.differentiate(valid.view(), Mode::Train, Gradients::Inputs).unwrap();
     let name = format!("{prefix}fo.loss_valid");
     rows.add(&name, &name, &[network.bilevel.result().loss], &set.get(&name).values);
     network.bilevel.update_alphas();

@@ -108,7 +108,7 @@ fn gradient(case: &mut Case, pixels: usize) -> Call {
         weights: vec![case.result_span("weights", 256, rounded(pixels), size(pixels))],
         inputs: vec![case.target("input", shape.len(), rounded(16))],
     };
-    Call::PointwiseBackward(operator, gradient, true)
+    Call::PointwiseBackward(operator, gradient, Gradients::All)
 }
 
 #[test]

@@ -212,16 +212,16 @@ fn pointwise_backward_of_many_channels() {
 pub fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
     case.forget_results();
     // Only after every form has had its turn.
-    let weights = case.index % 8 < 6;
+    let wanted = if case.index % 8 < 6 { Gradients::All } else { Gradients::Inputs };
     let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
     let gradient = PointwiseGradient {
         output: case.unstored_gradient(shape.len(), shape.c as usize),
         weights: operator
             .weights
             .iter()
-            .map(|span| match weights {
-                true => case.result_span("weights", span.len, rounded(pixels), size(pixels)),
-                false => case.span(span.len, 1.0),
+            .map(|span| match wanted {
+                Gradients::All => case.result_span("weights", span.len, rounded(pixels), size(pixels)),
+                Gradients::Inputs => case.span(span.len, 1.0),
             })
             .collect(),
         inputs: operator
@@ -230,7 +230,7 @@ pub fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
             .map(|input| case.target("input", input.shape.len(), rounded(shape.c as usize)))
             .collect(),
     };
-    Call::PointwiseBackward(operator, gradient, weights)
+    Call::PointwiseBackward(operator, gradient, wanted)
 }
 
 /// An image that is constant but for tiny differences far from zero: its variance must survive.

@@ -76,20 +76,20 @@ fn separable_forward_of(case: &mut Case, mut operator: Separable) -> Call {
 }
 
 fn separable_backward_of(case: &mut Case, operator: Separable) -> Call {
-    let weights = case.index % 4 < 3;
-    let call = separable::separable_backward_of(case, operator, weights);
-    let Call::SeparableBackward(mut operator, mut gradient, weights) = call else { unreachable!() };
+    let wanted = if case.index % 4 < 3 { Gradients::All } else { Gradients::Inputs };
+    let call = separable::separable_backward_of(case, operator, wanted);
+    let Call::SeparableBackward(mut operator, mut gradient, wanted) = call else { unreachable!() };
     for (source, gradient) in operator.sources.iter_mut().zip(&mut gradient.sources) {
-        close_source(case, source, gradient, weights);
+        close_source(case, source, gradient, wanted);
     }
-    Call::SeparableBackward(operator, gradient, weights)
+    Call::SeparableBackward(operator, gradient, wanted)
 }
 
 fn close_source(
     case: &mut Case,
     source: &mut SeparableSource,
     gradient: &mut SeparableSourceGradient,
-    weights: bool,
+    wanted: Gradients,
 ) {
     let mut any = false;
     for (branch, gradient) in source.branches.iter_mut().zip(&gradient.branches) {
@@ -102,7 +102,7 @@ fn close_source(
         case.spoil(branch.depthwise);
         case.spoil(branch.pointwise);
         spoil_unstored(case, &gradient.output);
-        if weights {
+        if wanted.of_weights() {
             case.expect_zeros(gradient.depthwise);
             case.expect_zeros(gradient.pointwise);
         }
@@ -193,7 +193,7 @@ fn pointwise_backward() {
     check(57, |case| {
         let operator = pointwise(case);
         let call = convolutions::pointwise_gradient(case, operator);
-        let Call::PointwiseBackward(mut operator, mut gradient, weights) = call else { unreachable!() };
+        let Call::PointwiseBackward(mut operator, mut gradient, wanted) = call else { unreachable!() };
         let (gate, open) = gate(case);
         operator.gate = gate;
         if !open {
@@ -203,11 +203,11 @@ fn pointwise_backward() {
             gradient.inputs.iter_mut().for_each(|target| {
                 withhold(case, target);
             });
-            if weights {
+            if wanted.of_weights() {
                 gradient.weights.iter().for_each(|&span| case.expect_zeros(span));
             }
         }
-        Call::PointwiseBackward(operator, gradient, weights)
+        Call::PointwiseBackward(operator, gradient, wanted)
     });
 }
 

@@ -115,8 +115,8 @@ fn separable_backward() {
     check(4, |case| {
         let sources = case.random.random_range(1..4);
         let operator = separable(case, sources);
-        let weights = case.index % 5 != 4;
-        separable_backward_of(case, operator, weights)
+        let wanted = if case.index % 5 == 4 { Gradients::Inputs } else { Gradients::All };
+        separable_backward_of(case, operator, wanted)
     });
 }
 
@@ -125,8 +125,8 @@ fn separable_backward() {
 fn separable_backward_in_cells() {
     check_cases(32, 12, |case| {
         let operator = cell_separable(case);
-        let weights = case.turn(&[true, false], 6);
-        separable_backward_of(case, operator, weights)
+        let wanted = case.turn(&[Gradients::All, Gradients::Inputs], 6);
+        separable_backward_of(case, operator, wanted)
     });
 }
 
@@ -134,30 +134,30 @@ fn separable_backward_in_cells() {
 fn separable_backward_of_many_branches() {
     check_cases(38, 2, |case| {
         let operator = many_branches(case);
-        separable_backward_of(case, operator, true)
+        separable_backward_of(case, operator, Gradients::All)
     });
 }
 
-pub fn separable_backward_of(case: &mut Case, operator: Separable, weights: bool) -> Call {
+pub fn separable_backward_of(case: &mut Case, operator: Separable, wanted: Gradients) -> Call {
     case.forget_results();
     let sources =
-        operator.sources.iter().map(|source| source_gradient(case, &operator, source, weights)).collect();
-    Call::SeparableBackward(operator, SeparableGradient { sources }, weights)
+        operator.sources.iter().map(|source| source_gradient(case, &operator, source, wanted)).collect();
+    Call::SeparableBackward(operator, SeparableGradient { sources }, wanted)
 }
 
 fn source_gradient(
     case: &mut Case,
     operator: &Separable,
     source: &SeparableSource,
-    weights: bool,
+    wanted: Gradients,
 ) -> SeparableSourceGradient {
     let (shape, output_shape) = (source.input.shape, operator.output_shape);
     let (channels, out_channels) = (shape.c as usize, output_shape.c as usize);
     let taps: usize = source.branches.iter().map(|branch| branch.kernel * branch.kernel).sum();
     let (terms, pixels) = (taps + out_channels, output_shape.pixels());
-    let result = |case: &mut Case, name, len, terms: usize| match weights {
-        true => case.result_span(name, len, rounded(terms), size(pixels)),
-        false => case.span(len, 1.0),
+    let result = |case: &mut Case, name, len, terms: usize| match wanted {
+        Gradients::All => case.result_span(name, len, rounded(terms), size(pixels)),
+        Gradients::Inputs => case.span(len, 1.0),
     };
     let sum = |case: &mut Case, name| {
         case.result_span(name, channels, rounded(terms + shape.pixels()), size(shape.pixels()))

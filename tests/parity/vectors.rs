@@ -62,11 +62,11 @@ fn linear_backward() {
     check(17, |case| {
         let operator = linear(case);
         case.forget_results();
-        let weights = !case.one_in(4);
+        let wanted = if case.one_in(4) { Gradients::Inputs } else { Gradients::All };
         let Linear { rows, inputs, outputs, .. } = operator;
-        let result = |case: &mut Case, name, len| match weights {
-            true => case.result_span(name, len, rows, size(rows)),
-            false => case.span(len, 1.0),
+        let result = |case: &mut Case, name, len| match wanted {
+            Gradients::All => case.result_span(name, len, rows, size(rows)),
+            Gradients::Inputs => case.span(len, 1.0),
         };
         let gradient = LinearGradient {
             output: case.slot(rows * outputs),
@@ -74,7 +74,7 @@ fn linear_backward() {
             weights: result(case, "weights", inputs * outputs),
             bias: result(case, "bias", outputs),
         };
-        Call::LinearBackward(operator, gradient, weights)
+        Call::LinearBackward(operator, gradient, wanted)
     });
 }
 

@@ -164,7 +164,7 @@ fn a_search_goes_on_from_a_checkpoint_of_version_1() {
 }
 
 fn digits() -> Dataset {
-    Source::Digits.load(0, &Reading::default(), &()).unwrap()
+    "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap()
 }
 
 fn small_search(order: Order) -> search::plan::Plan {

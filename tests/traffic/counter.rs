@@ -89,9 +89,9 @@ impl Backend for Counter {
         self.moments(blocks, &branches().map(|(_, branch)| branch.statistics).collect::<Vec<_>>());
     }
 
-    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
+    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
         let pixels = op.output_shape.pixels();
-        self.separable_gradients(op, gradient, weights);
+        self.separable_gradients(op, gradient, wanted);
         self.add("depthwise_input", |call| {
             for (source, branch, _) in branches(op, gradient) {
                 call.stored_scratch(pixels * source.input.shape.c as usize);
@@ -103,7 +103,7 @@ impl Backend for Counter {
                 call.deliver(gradient.input, source.input.data.len);
             }
         });
-        if weights {
+        if wanted.of_weights() {
             let results =
                 branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
             self.sums(bands(op.output_shape), results);
@@ -132,7 +132,7 @@ impl Backend for Counter {
         self.moments(blocks, &[op.statistics]);
     }
 
-    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
+    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
         self.add("pointwise_input", |call| {
             // Where the ReLU passes is asked only of pixels that a gradient reaches.
             read_inputs(call, op);
@@ -143,7 +143,7 @@ impl Backend for Counter {
             }
             call.products += pointwise_products(op);
         });
-        if !weights {
+        if !wanted.of_weights() {
             return;
         }
         let blocks = pointwise_splits(op, gradient, self.element);
@@ -340,13 +340,13 @@ impl Backend for Counter {
         });
     }
 
-    fn linear_backward(&mut self, op: &Linear, gradient: &LinearGradient, weights: bool) {
+    fn linear_backward(&mut self, op: &Linear, gradient: &LinearGradient, wanted: Gradients) {
         self.add("linear_backward", |call| {
             call.read([gradient.output]);
             call.read([op.weights]);
             call.deliver(gradient.input, gradient.input.slot.len);
             call.products += 2 * op.rows * op.weights.len;
-            if weights {
+            if wanted.of_weights() {
                 call.read([op.input]);
                 call.write([gradient.weights, gradient.bias]);
                 call.products += 2 * op.rows * op.weights.len;

@@ -161,16 +161,16 @@ impl Backend for Cpu {
         self.separable(operator);
     }
 
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool) {
-        self.separable_gradients(operator, gradient, weights);
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
+        self.separable_gradients(operator, gradient, wanted);
     }
 
     fn pointwise_forward(&mut self, operator: &Pointwise) {
         self.pointwise(operator);
     }
 
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
-        self.pointwise_gradients(operator, gradient, weights);
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
+        self.pointwise_gradients(operator, gradient, wanted);
     }
 
     fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
@@ -233,8 +233,8 @@ impl Backend for Cpu {
         self.affine_map(operator);
     }
 
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool) {
-        self.affine_map_backward(operator, gradient, weights);
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients) {
+        self.affine_map_backward(operator, gradient, wanted);
     }
 
     fn cross_entropy(&mut self, operator: &CrossEntropy) {

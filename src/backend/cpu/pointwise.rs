@@ -12,7 +12,7 @@ use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
-use super::{Backend, Cpu, Operand, Pointwise, PointwiseGradient};
+use super::{Backend, Cpu, Gradients, Operand, Pointwise, PointwiseGradient};
 
 /// Elements of a strip that leave room in the first-level cache.
 const STRIP: usize = 4096;
@@ -164,8 +164,9 @@ impl Cpu {
         &mut self,
         op: &Pointwise,
         gradient: &PointwiseGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
+        let weights = wanted.of_weights();
         if !self.memory().open(op.gate) {
             gradient.inputs.iter().for_each(|&target| self.withhold(target));
             if weights {

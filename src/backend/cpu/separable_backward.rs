@@ -15,7 +15,9 @@ use super::separable::*;
 use super::simd::{Kernel, Vector};
 use super::stream::{self, Deliver, FormGradient, Reduction, standard, target_area};
 use super::weights::{combine_matrix, spread_weights, transpose};
-use super::{Cpu, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient};
+use super::{
+    Cpu, Gradients, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient,
+};
 
 /// Where the weights of branches and the partial gradients of units lie, in elements.
 #[derive(Clone, Copy)]
@@ -33,8 +35,9 @@ impl Cpu {
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
+        let weights = wanted.of_weights();
         let geometry = Geometry::new(op, self.instructions.lanes());
         let (branches, most) = count_branches(op);
         let units = geometry.units.count();
@@ -141,7 +144,7 @@ struct Backward<'a> {
     memory: Memory,
     prepared: Area,
     scratch: Area,
-    /// Gradients of the weights, where asked for.
+    /// Gradients of the weights, where wanted.
     partials: Option<Area>,
     sums: Area<f64>,
 }

@@ -22,11 +22,11 @@ impl<S: Storage> Reference<S> {
         &mut self,
         op: &Pointwise,
         gradient: &PointwiseGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
         if !self.open(op.gate) {
             gradient.inputs.iter().for_each(|&target| self.withhold(target));
-            if weights {
+            if wanted.of_weights() {
                 self.clear(&gradient.weights);
             }
             return;
@@ -46,7 +46,7 @@ impl<S: Storage> Reference<S> {
         for (&target, sums) in gradient.inputs.iter().zip(&input_sums) {
             self.deliver(target, sums);
         }
-        if weights {
+        if wanted.of_weights() {
             for (&span, sums) in gradient.weights.iter().zip(&weight_sums) {
                 self.write(span, sums);
             }
