@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use super::progress::Progress;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
@@ -19,7 +20,7 @@ use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{derive, mean_entropy, skip_connections};
+use crate::space::derivation::{mean_entropy, skip_connections};
 
 /// Searches on `dataset` as `plan` says, and returns the alphas that the search ends with.
 ///
@@ -200,6 +201,8 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
+        self.bilevel.progress = Progress { seed: self.plan.seed, epoch: epoch - 1, epochs, step };
         self.train.start_behind(epoch as u64, steps);
         self.valid.start_behind(epoch as u64, steps);
     }
@@ -227,7 +230,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
-        let genotype = derive(&alphas);
+        let genotype = self.bilevel.architecture.method.selection.genotype(&alphas);
         let (entropy, skips) = (mean_entropy(&alphas), skip_connections(&genotype));
         let record = EpochRecord {
             epoch,
