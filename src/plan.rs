@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
 use crate::data::Reading;
+use crate::toml_text::located;
 use crate::{Error, Result};
 
 /// How many threads of the processor may be asked for; 0 for all cores.
@@ -103,7 +104,7 @@ pub trait PlanTable: Serialize + DeserializeOwned + Default {
     /// This plan with the values of the keys that the text holds; not validated.
     fn overlaid(&self, text: &str, path: &Path) -> Result<Self> {
         // Read as a plan first: these errors know their line.
-        toml::from_str::<Self>(text).map_err(|error| located(&error, text, path))?;
+        toml::from_str::<Self>(text).map_err(|error| Error::Plan(located(&error, text, path)))?;
         self.with(table(text, path)?)
     }
 
@@ -132,7 +133,7 @@ pub trait PlanTable: Serialize + DeserializeOwned + Default {
 
 /// The keys of a plan file and their values, whatever they are. The path is for messages.
 pub fn table(text: &str, path: &Path) -> Result<toml::Table> {
-    text.parse().map_err(|error| located(&error, text, path))
+    text.parse().map_err(|error| Error::Plan(located(&error, text, path)))
 }
 
 /// A key for which a plan holds another value than the one that a run was begun with.
@@ -198,24 +199,4 @@ pub fn descent_violation([first, last]: [f64; 2], gradient_clip: f64) -> Option<
     }
     (last > first)
         .then(|| Violation::new("weight_lr_min", last, format!("at most weight_lr, which is {first}")))
-}
-
-/// The sentence for an error of the TOML reader: the file, the line, the key and what was expected.
-fn located(error: &toml::de::Error, text: &str, path: &Path) -> Error {
-    let start = error.span().map_or(0, |span| span.start).min(text.len());
-    let before = text.get(..start).unwrap_or_default();
-    let number = before.matches('\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    let key = match line.split_once('=') {
-        Some((key, _)) if !key.trim().is_empty() => format!(", key {}", key.trim()),
-        _ => String::new(),
-    };
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    // The names of Rust's types say nothing to the author of a plan.
-    let message = message.replace("expected usize", "expected a whole number");
-    let message = message
-        .replace("expected u64", "expected a whole number")
-        .replace("expected f64", "expected a number")
-        .replace("expected a boolean", "expected true or false");
-    Error::Plan(format!("{}, line {number}{key}: {message}", path.display()))
 }

@@ -71,7 +71,7 @@ fn a_step_allocates_nothing() {
             cells: 4,
             auxiliary: Some(0.4),
             drop_path: true,
-            rectified: false,
+            official_inplace_relu: false,
         };
         let cpu = Cpu::new(threads).unwrap();
         let pool = cpu.thread_pool();

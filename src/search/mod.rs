@@ -12,6 +12,7 @@ pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
 pub mod plan;
+mod record;
 pub mod run;
 
 pub use crate::epochs::{BatchView, Input};

@@ -1,7 +1,5 @@
 //! What a search tells, while it runs, to whoever stores or shows it.
 
-use serde::{Deserialize, Serialize};
-
 use crate::epochs::Kind;
 pub use crate::epochs::{Observer, StepRecord, Timing};
 use crate::space::alphas::Alphas;
@@ -34,7 +32,7 @@ pub struct Facts {
 }
 
 /// The outcome of an epoch: a line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EpochRecord {
     /// The epoch, counted from 1.
     pub epoch: usize,
@@ -46,14 +44,10 @@ pub struct EpochRecord {
     pub valid_loss: f64,
     /// The validation accuracy, as a fraction.
     pub valid_accuracy: f64,
-    /// The mean entropy of the normal cell's softmax rows, in nats.
-    pub entropy_normal: f64,
-    /// The mean entropy of the reduction cell's softmax rows, in nats.
-    pub entropy_reduce: f64,
-    /// Edges of the derived normal cell that hold skip_connect.
-    pub skip_connections: usize,
-    /// Edges of the derived reduction cell that hold skip_connect.
-    pub skip_connections_reduce: usize,
+    /// For each type of cell, the mean entropy of its softmax rows, in nats.
+    pub entropy: Vec<f64>,
+    /// For each type of cell, the edges of the derived cell that hold the identity.
+    pub skip_connections: Vec<usize>,
     /// The learning rate of the weights in this epoch.
     pub weight_lr: f64,
     /// The genotype derived after this epoch.

@@ -9,7 +9,7 @@ use crate::plan::{
     Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
     rate_violation, run_violation,
 };
-use crate::space::alphas::edges_of;
+use crate::space::Space;
 
 /// The order of the approximation of the alpha gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ impl Plan {
 
     /// A supernet larger than any that is meant.
     fn edge_violation(&self) -> Option<Violation> {
-        let edges = edges_of(self.nodes);
+        let edges = Space::darts().wiring(0, self.nodes).edges.len();
         let expected = || format!("at most {} with {} nodes", MOST_EDGES / edges, self.nodes);
         (self.cells * edges > MOST_EDGES).then(|| Violation::new("cells", self.cells, expected()))
     }

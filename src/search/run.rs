@@ -14,9 +14,9 @@ use crate::epochs::schedule::cosine;
 use crate::epochs::{BatchResult, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
 use crate::plan::Device;
 use crate::random::Stream;
-use crate::space::SupernetShape;
+use crate::space::{Space, SupernetShape};
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{derive, mean_entropy, skip_connections};
+use crate::space::derivation::{derive, mean_entropies, skip_connections};
 
 /// Whoever follows a search.
 type Follower<'a> = dyn Observer<observer::Search> + Send + 'a;
@@ -85,6 +85,7 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {
+            space: Space::darts(),
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
             classes,
             init_channels: plan.init_channels,
@@ -142,8 +143,10 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
 
     fn alphas(&self) -> Alphas {
         let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
-        let (normal, reduce) = values.split_at(values.len() / 2);
-        Alphas { nodes: self.plan.nodes, normal: normal.to_vec(), reduce: reduce.to_vec() }
+        let supernet = &self.bilevel.supernet;
+        let mut values = values.into_iter().map(f64::from);
+        let tables = supernet.wirings.iter().map(|wiring| values.by_ref().take(wiring.len()).collect());
+        Alphas { space: Arc::clone(&supernet.shape.space), nodes: supernet.shape.nodes, tables: tables.collect() }
     }
 }
 
@@ -195,17 +198,14 @@ impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
         let genotype = derive(&alphas);
-        let (entropy, skips) = (mean_entropy(&alphas), skip_connections(&genotype));
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),
             train_accuracy: train.accuracy(),
             valid_loss: valid.loss(),
             valid_accuracy: valid.accuracy(),
-            entropy_normal: entropy.normal,
-            entropy_reduce: entropy.reduce,
-            skip_connections: skips.normal,
-            skip_connections_reduce: skips.reduce,
+            entropy: mean_entropies(&alphas),
+            skip_connections: skip_connections(&genotype),
             weight_lr: self.weight_lr,
             genotype,
         };

@@ -1,0 +1,98 @@
+//! Recording a network on a tape.
+
+use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, SeparableBlock};
+use super::graph::{Branch, Graph};
+use super::parameters::{NormParts, Spans};
+use crate::Result;
+use crate::autograd::{MixingWeights, Recorder, Value, Weight, Window};
+use crate::backend::{Backend, PoolKind, Span};
+
+/// A recorder, where the parameters lie, and how nodes add up their branches.
+pub struct Recording<'a, B: Backend> {
+    /// The tape being recorded.
+    pub recorder: &'a mut Recorder<B>,
+    /// The flat vectors of the parameters.
+    pub spans: &'a Spans,
+    /// How nodes add up their branches.
+    pub sums: NodeSums,
+}
+
+/// How nodes add up their branches.
+pub enum NodeSums {
+    /// Weighted, with the mixing weights of each type of cell: in a search.
+    Mixed(Vec<MixingWeights>),
+    /// As they are, or with the factors of drop path: in a training.
+    Plain(Option<DropPath>),
+}
+
+/// The factors of drop path, `[branch][n]`, in the order in which nodes add up their branches.
+pub struct DropPath {
+    images: usize,
+    rest: Span,
+}
+
+impl DropPath {
+    /// Factors for batches of so many images.
+    pub fn new(factors: Span, images: usize) -> Self {
+        DropPath { images, rest: factors }
+    }
+
+    fn next(&mut self) -> Span {
+        let next = self.rest.part(0, self.images);
+        self.rest = self.rest.part(self.images, self.rest.len - self.images);
+        next
+    }
+}
+
+impl<B: Backend> Graph for Recording<'_, B> {
+    type Value = Value;
+
+    fn convolution(&mut self, images: &Value, block: &ConvolutionBlock) -> Result<Value> {
+        let (weights, norm) = (self.spans.weight(block.weights), self.spans.norm(block.norm));
+        self.recorder.convolution(*images, weights, block.kernel, block.channels, norm)
+    }
+
+    fn pointwise(&mut self, inputs: &[Value], block: &PointwiseBlock) -> Result<Value> {
+        let weights: Vec<Weight> = block.matrices.iter().map(|&part| self.spans.weight(part)).collect();
+        self.recorder.pointwise(inputs, &weights, block.channels, self.spans.norm(block.norm))
+    }
+
+    fn separable(&mut self, sources: &[(Value, Vec<&SeparableBlock>)], stride: usize) -> Result<Vec<Value>> {
+        let channels = sources.iter().flat_map(|(_, blocks)| blocks).map(|block| block.channels).next();
+        let parameters = |blocks: &[&SeparableBlock]| -> Vec<_> {
+            blocks.iter().map(|block| block.parameters(self.spans)).collect()
+        };
+        let sources: Vec<_> = sources.iter().map(|(value, blocks)| (*value, parameters(blocks))).collect();
+        self.recorder.separable(&sources, stride, channels.unwrap_or_default())
+    }
+
+    fn pool(&mut self, _: &str, input: &Value, kind: PoolKind, stride: usize) -> Result<Value> {
+        self.recorder.window_pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
+    }
+
+    fn normalised_pools(&mut self, input: &Value, norms: [NormParts; 2], stride: usize) -> Result<[Value; 2]> {
+        Ok(self.recorder.pool(*input, stride, norms.map(|norm| self.spans.norm(norm))))
+    }
+
+    fn node(&mut self, _: &str, cell: usize, branches: &[Branch<Value>]) -> Result<Value> {
+        match &mut self.sums {
+            NodeSums::Mixed(weights) => {
+                let branches: Vec<_> = branches.iter().map(|branch| (branch.value, branch.mixing)).collect();
+                self.recorder.mixed(&branches, weights[cell])
+            }
+            NodeSums::Plain(drop_path) => {
+                let factors = |branch: &Branch<Value>| {
+                    if branch.identity { None } else { drop_path.as_mut().map(DropPath::next) }
+                };
+                let values = branches.iter().map(|branch| branch.value);
+                let branches: Vec<_> = values.zip(branches.iter().map(factors)).collect();
+                self.recorder.join(&branches)
+            }
+        }
+    }
+
+    fn classifier(&mut self, features: &[Value], block: &ClassifierBlock) -> Result<Value> {
+        let pooled = self.recorder.global_pool(features)?;
+        self.recorder.linear(pooled, self.spans.weight(block.weights), self.spans.weight(block.bias))
+    }
+}
