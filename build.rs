@@ -20,13 +20,13 @@ const KERNELS: [&str; 11] = [
     "channel_sums",
     "convolution",
     "depthwise",
-    "join",
+    "node_sum",
     "loss",
     "mixed",
     "pointwise",
-    "pool",
+    "normalised_pools",
     "separable",
-    "window_pool",
+    "pool",
 ];
 /// A single module each: they do not touch activations.
 const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];

@@ -11,14 +11,12 @@ use darts::search::plan::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use rand::RngExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Batch, side of the images, channels of the first cell, cells.
 const SIZES: [[usize; 4]; 3] = [[16, 16, 4, 3], [32, 32, 8, 5], [64, 32, 16, 8]];
 
 struct Bench {
-    pool: Arc<rayon::ThreadPool>,
     bilevel: Bilevel<Cpu>,
     images: Vec<f32>,
     labels: Vec<u32>,
@@ -32,11 +30,9 @@ impl Bench {
         let threads =
             std::env::var("DARTS_BENCH_THREADS").map_or(0, |text| text.parse().expect("a number of threads"));
         let cpu = Cpu::new(threads).expect("a CPU backend");
-        let pool = cpu.thread_pool();
         let bilevel = Bilevel::new(cpu, shape, settings, 1).expect("a supernet");
         let mut random = generator(1, Stream::Test, 0);
         Bench {
-            pool,
             bilevel,
             images: (0..images.len()).map(|_| random.random_range(-1.0..1.0)).collect(),
             labels: (0..batch).map(|i| i as u32 % 10).collect(),
@@ -54,14 +50,11 @@ impl Bench {
 }
 
 fn measure(group: &mut BenchmarkGroup<WallTime>, name: &str, bench: &mut Bench, alphas: bool) {
-    let pool = Arc::clone(&bench.pool);
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|iterations| {
-            pool.install(|| {
-                let start = Instant::now();
-                (0..iterations).for_each(|_| bench.step(alphas));
-                start.elapsed()
-            })
+            let start = Instant::now();
+            (0..iterations).for_each(|_| bench.step(alphas));
+            start.elapsed()
         });
     });
 }

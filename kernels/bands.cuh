@@ -49,7 +49,7 @@ struct Separable {
     Shape input, output;
     u32 stride, rows_per_split;
     Factor factors[MAX_FACTORS];
-    Cotangent cotangents[MAX_FACTORS];
+    UnstoredGradient output_gradients[MAX_FACTORS];
     Partials partials[MAX_FACTORS];
     Bands bands;
 };

@@ -9,8 +9,8 @@
 //                      inverse_deviation = 1/sqrt(variance + epsilon), scale = gamma * inverse_deviation,
 //                      shift = beta - scale * mean; assigned. Training moves the running statistics, in place.
 // batch_norm_backward: from S1 = sum_t w_t total_t and S2 = sum_t w_t products_t, whose terms it combines first where
-//                      they were just left in parts: factor_t = scale * w_t, slope = -scale * S2/n * inverse_deviation,
-//                      offset = -scale * S1/n - slope * mean, dgamma = S2, dbeta = S1; assigned. The grid's last entries
+//                      they were just left in parts: factor_t = scale * w_t, raw_factor = -scale * S2/n * inverse_deviation,
+//                      constant = -scale * S1/n - raw_factor * mean, dgamma = S2, dbeta = S1; assigned. The grid's last entries
 //                      are further sums of the same table.
 //
 // Launch: grid (tiles of 32 results, entries), block (32, 8): a column of 8 threads adds a result, each every eighth part,
@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(const __gri
 }
 
 struct NormGradient {
-    u32 mean, inverse_deviation, scale, slope, offset, gamma, beta, channels, count, first, terms;
+    u32 mean, inverse_deviation, scale, raw_factor, constant, gamma, beta, channels, count, first, terms;
 };
 
 struct Term {
@@ -160,9 +160,9 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __gr
         if (mine) state[term.factor + c] = scale * weight;
     }
     if (!mine) return;
-    const float slope = -scale * products / count * state[norm.inverse_deviation + c];
-    state[norm.slope + c] = slope;
-    state[norm.offset + c] = -scale * total / count - slope * state[norm.mean + c];
+    const float raw_factor = -scale * products / count * state[norm.inverse_deviation + c];
+    state[norm.raw_factor + c] = raw_factor;
+    state[norm.constant + c] = -scale * total / count - raw_factor * state[norm.mean + c];
     if (norm.gamma != ABSENT) state[norm.gamma + c] = products;
     if (norm.beta != ABSENT) state[norm.beta + c] = total;
 }

@@ -1,7 +1,7 @@
 // Dense convolution, behind a ReLU where asked for (NHWC, weights [i][j][c_in][c_out]):
 //   forward:  y[p, o] = sum_k patch(p, k) * w[k, o], k = (i, j, c); the statistics of y in the epilogue; assigned.
-//   backward: dw[k, o] = sum_p patch(p, k) * cotangent(p, o), in splits of rows; assigned.
-//   input:    each pixel gathers cotangent(p, o) * w[k, o] from the windows that hold it, masked by the ReLU; assigned
+//   backward: dw[k, o] = sum_p patch(p, k) * gradient(p, o), in splits of rows; assigned.
+//   input:    each pixel gathers gradient(p, o) * w[k, o] from the windows that hold it, masked by the ReLU; assigned
 //             or added. Images need none.
 //
 // Products over pixels (matrix.cuh, outer.cuh) whose left side is read patch by patch: nothing is unfolded. What the windows
@@ -9,7 +9,7 @@
 // the auxiliary head) they read global memory, and overlap in cache.
 // Launch: forward grid (blocks of 256 pixels, tiles of 64 columns), weights (splits, tiles of 32 x 64), 256 threads; input
 // a thread an element, channels fastest.
-// Bytes: images, cotangents and results once, the least possible, plus the lines that neighbouring blocks share; the images
+// Bytes: images, output gradients and results once, the least possible, plus the lines that neighbouring blocks share; the images
 // again for each further 64 output channels.
 //
 // Occupancy: forward as pointwise_forward_64.
@@ -24,7 +24,7 @@ struct Convolution {
     u32 kernel, stride, padding, rows_per_block, relu, packed;
     Factor factor;
     Target target;
-    Cotangent cotangent;
+    UnstoredGradient output_gradient;
 };
 static_assert(sizeof(Convolution) == 264);
 
@@ -117,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) convolution
     });
 }
 
-struct Gradients : Cotangents<64> {
+struct Gradients : OutputGradients<64> {
     __device__ u32 locate(u32 row) const { return row; }
 };
 
@@ -132,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) convolution_weights(const _
     const u32 columns = op.output.c, across = (columns + 63) / 64;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     Patches<2048> left{memory, op, band};
-    Gradients right{{memory, op.cotangent, columns, 0, columns, op.packed != 0, coefficients}};
+    Gradients right{{memory, op.output_gradient, columns, 0, columns, op.packed != 0, coefficients}};
     Sums::sum(shared, first, last, depth, blockIdx.y / across * 32, columns, blockIdx.y % across * 64, left, right,
               memory.scratch + op.factor.partial + blockIdx.x * depth * columns);
 }
@@ -152,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(256) convolution_input(const __grid
         const u32 above = index_of(op.output, pixel.image, y / op.stride, x / op.stride);
         const u32 weights = op.factor.weights + (tap * channels + c) * columns;
         for (u32 o = 0; o < columns; ++o)
-            sum = fmaf(cotangent_of(memory, op.cotangent, above + o, o), memory.state[weights + o], sum);
+            sum = fmaf(unstored_gradient_of(memory, op.output_gradient, above + o, o), memory.state[weights + o], sum);
     }
     if (op.relu && !(value_of(memory, op.factor.input, index, c) > 0.0f)) sum = 0.0f;
     deliver(memory, op.target, index, sum);

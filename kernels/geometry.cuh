@@ -18,7 +18,7 @@ using Storage = float;
 
 // The index of what is not there.
 constexpr u32 ABSENT = 0xffffffffu;
-// Terms of a cotangent: a state of a cell of 16 nodes flows into all of them, and once directly.
+// Terms of an output gradient: a state of a cell of 16 nodes flows into all of them, and once directly.
 constexpr u32 MAX_TERMS = 17;
 // Inputs of a 1x1 convolution: the nodes of a cell.
 constexpr u32 MAX_INPUTS = 17;
@@ -27,7 +27,7 @@ constexpr u32 MAX_FACTORS = 18;
 // Branches of a node.
 constexpr u32 MAX_BRANCHES = 128;
 // Branches of a derived cell's node.
-constexpr u32 MAX_JOINED = 8;
+constexpr u32 MAX_SUMMED = 8;
 // Width and height of the largest window.
 constexpr u32 MAX_WINDOW = 7;
 
@@ -52,12 +52,12 @@ struct Reader {
 };
 static_assert(sizeof(Reader) == 12);
 
-// The gradient of a raw value in front of a batch norm: sum_t factor_t[c] * gradient_t + slope[c] * raw + offset[c].
-struct Cotangent {
-    u32 count, raw, slope, offset;
+// The gradient of a raw value in front of a batch norm: sum_t factor_t[c] * gradient_t + raw_factor[c] * raw + constant[c].
+struct UnstoredGradient {
+    u32 count, raw, raw_factor, constant;
     u32 gradient[MAX_TERMS], factor[MAX_TERMS];
 };
-static_assert(sizeof(Cotangent) == 152);
+static_assert(sizeof(UnstoredGradient) == 152);
 
 // Where an input gradient goes, and whether it is added to what is there.
 struct Target {

@@ -1,10 +1,10 @@
 // 1x1 convolution behind a ReLU over concatenated inputs: ReLUConvBN, and FactorizedReduce with two matrices at
 // stride 2, the second reading the input shifted by one pixel (NHWC, weights [c_in][c_out]):
 //   forward:  y[p, o] = sum_c relu(scale x + shift)[p, c] * w[c, o]; the statistics of y in the epilogue; assigned.
-//   input:    dx[q, c] = [x > 0] * sum_o cotangent(p(q), o) * w[c, o]; assigned or added, as the target says.
-//   weights:  dw[c, o] = sum_p relu(..)[p, c] * cotangent(p, o), in splits of rows; assigned.
+//   input:    dx[q, c] = [x > 0] * sum_o gradient(p(q), o) * w[c, o]; assigned or added, as the target says.
+//   weights:  dw[c, o] = sum_p relu(..)[p, c] * gradient(p, o), in splits of rows; assigned.
 //
-// Products over pixels (matrix.cuh, outer.cuh); scale, shift and ReLU are applied while reading, the cotangent is formed
+// Products over pixels (matrix.cuh, outer.cuh); scale, shift and ReLU are applied while reading, the output gradient is formed
 // while reading, and neither is ever stored. Suffixes are the columns of a tile (forward, weights) or the depth that stays
 // resident (input). Launch:
 //   forward: grid (blocks of rows, tiles of columns, matrices), 256 threads.
@@ -12,7 +12,7 @@
 //            parity only, so a class is a matrix and its pixels; two more classes write zeros to the others, where
 //            nothing else has been added.
 //   weights: grid (splits, tiles of the matrix, matrices), 256 threads, or 512 for tiles of 64 columns.
-// Bytes: inputs, cotangents and results once, as long as c_out <= 64 (input), c_in <= 256 (weights); each further 64 output
+// Bytes: inputs, output gradients and results once, as long as c_out <= 64 (input), c_in <= 256 (weights); each further 64 output
 // channels read the inputs again. Weights once a block. See tests/traffic for what was counted.
 //
 // Occupancy: half of a multiprocessor's threads, but for the forward products with two-byte storage, which take 80
@@ -31,7 +31,7 @@ struct Pointwise {
     Factor factors[2];
     Concatenation inputs;
     Target targets[MAX_INPUTS];
-    Cotangent cotangent;
+    UnstoredGradient output_gradient;
 };
 static_assert(sizeof(Pointwise) == 32 + 12 + 96 + 280 + 136 + 152);
 
@@ -114,11 +114,11 @@ extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) pointwise_f
     forward<64>(memory, op);
 }
 
-// The cotangents of a matrix's columns by output pixel.
+// The output gradients of a matrix's columns by output pixel.
 template <u32 CHANNELS>
-struct Gradients : Cotangents<CHANNELS> {
+struct Gradients : OutputGradients<CHANNELS> {
     __device__ Gradients(const Memory& memory, const Pointwise& op, const Factor& factor, CoefficientTable<CHANNELS>& table)
-        : Cotangents<CHANNELS>{memory, op.cotangent, op.output.c, factor.first, factor.columns, op.packed != 0, table} {}
+        : OutputGradients<CHANNELS>{memory, op.output_gradient, op.output.c, factor.first, factor.columns, op.packed != 0, table} {}
     __device__ u32 locate(u32 row) const { return row; }
 };
 

@@ -1,5 +1,5 @@
 // Reading and writing runs of neighbouring channels, and what the matrix products of 1x1 convolutions read: activations
-// of concatenated inputs, and cotangents.
+// of concatenated inputs, and output gradients.
 //
 // A reader computes what is multiplied while it reads: the activated value, or the gradient in front of a batch norm.
 // Where every slot and every number of channels is a multiple of PACK (`packed`, which the host finds), one access
@@ -111,7 +111,7 @@ struct Activations {
     }
 };
 
-// Coefficients of a cotangent: slope, offset, then the factor of each term.
+// Coefficients of an output gradient: raw factor, constant, then the factor of each term.
 template <u32 CHANNELS>
 struct CoefficientTable {
     float rows[MAX_TERMS + 2][CHANNELS];
@@ -119,9 +119,9 @@ struct CoefficientTable {
 
 // The gradient of a raw value with `pitch` channels by (pixel, channel), of `columns` channels from `first` on.
 template <u32 CHANNELS>
-struct Cotangents {
+struct OutputGradients {
     const Memory& memory;
-    const Cotangent& cotangent;
+    const UnstoredGradient& output_gradient;
     u32 pitch, first, columns;
     bool packed;
     CoefficientTable<CHANNELS>& table;
@@ -130,9 +130,9 @@ struct Cotangents {
     __device__ void stage(u32 from) {
         begin = from;
         const u32 count = min(CHANNELS, columns - from);
-        for (u32 i = threadIdx.x; packed && i < (cotangent.count + 2) * CHANNELS; i += blockDim.x) {
+        for (u32 i = threadIdx.x; packed && i < (output_gradient.count + 2) * CHANNELS; i += blockDim.x) {
             const u32 row = i / CHANNELS, c = i % CHANNELS;
-            const u32 place = row == 0 ? cotangent.slope : row == 1 ? cotangent.offset : cotangent.factor[row - 2];
+            const u32 place = row == 0 ? output_gradient.raw_factor : row == 1 ? output_gradient.constant : output_gradient.factor[row - 2];
             if (c < count) table.rows[row][c] = memory.state[place + first + from + c];
         }
     }
@@ -142,20 +142,20 @@ struct Cotangents {
         const u32 index = pixel * pitch + first + channel;
         if (packed) {
             const u32 i = channel - begin;
-            load_run(memory, cotangent.raw + index, loaded);
+            load_run(memory, output_gradient.raw + index, loaded);
 #pragma unroll
             for (u32 j = 0; j < RUN; ++j) loaded[j] = fmaf(table.rows[0][i + j], loaded[j], table.rows[1][i + j]);
 #pragma unroll 1
-            for (u32 t = 0; t < cotangent.count; ++t) {
+            for (u32 t = 0; t < output_gradient.count; ++t) {
                 float gradient[RUN];
-                load_run(memory, cotangent.gradient[t] + index, gradient);
+                load_run(memory, output_gradient.gradient[t] + index, gradient);
 #pragma unroll
                 for (u32 j = 0; j < RUN; ++j) loaded[j] = fmaf(table.rows[t + 2][i + j], gradient[j], loaded[j]);
             }
             return;
         }
         one_by_one(loaded, [&](u32 j) {
-            return channel + j < columns ? cotangent_of(memory, cotangent, index + j, first + channel + j) : 0.0f;
+            return channel + j < columns ? unstored_gradient_of(memory, output_gradient, index + j, first + channel + j) : 0.0f;
         });
     }
 };

@@ -2,14 +2,14 @@
 // pointwise [c_in][c_out]):
 //   forward:  d[p, c] = sum_taps relu(scale x + shift)[under tap, c] * w[tap, c], y[p, o] = sum_c d[p, c] * v[c, o];
 //             the statistics of y in the epilogue; assigned. d is formed while the product reads it, never stored.
-//   depthwise results' gradient: dd[p, c] = sum_o cotangent(p, o) * v[c, o], into scratch for depthwise.cu.
-//   weights:  dv[c, o] = sum_p d[p, c] * cotangent(p, o), d formed again, in splits of rows; assigned.
+//   depthwise results' gradient: dd[p, c] = sum_o gradient(p, o) * v[c, o], into scratch for depthwise.cu.
+//   weights:  dv[c, o] = sum_p d[p, c] * gradient(p, o), d formed again, in splits of rows; assigned.
 //
 // Two ways: in bands (bands.cuh, separable_backward.cuh), where what a block needs fits its shared memory, as it does in
 // the cells of the paper; else through product.cuh, which forms d in the loader of the product.
 // Launch: bands grid (blocks of images, groups of branches), 512 threads; products grid (tiles of rows or splits, tiles
 // of columns, branches), 256 threads. Tables by value say which branches.
-// Bytes: bands read x once for all branches of a group, cotangents once, and the matrices once a block; the groups of a
+// Bytes: bands read x once for all branches of a group, output gradients once, and the matrices once a block; the groups of a
 // source read x again. Products read x once for each tap, which only caches make bearable.
 //
 // Versions, bytes moved over the least in the cells of the paper (tests/traffic): 1 depthwise in the loader of the product:
@@ -58,12 +58,12 @@ template <u32 COLUMNS>
 __device__ inline void depthwise_gradient(const Memory& memory, const Separable& op) {
     __shared__ Tile<COLUMNS> tile;
     const Factor& factor = op.factors[blockIdx.z];
-    const Cotangent& cotangent = op.cotangents[blockIdx.z];
+    const UnstoredGradient& output_gradient = op.output_gradients[blockIdx.z];
     const u32 rows = op.output.n * op.output.h * op.output.w, channels = op.input.c;
     float acc[4][4];
     multiply<COLUMNS>(
         tile, rows, op.output.c, channels,
-        [&](u32 row, u32 o) { return cotangent_of(memory, cotangent, row * op.output.c + o, o); },
+        [&](u32 row, u32 o) { return unstored_gradient_of(memory, output_gradient, row * op.output.c + o, o); },
         [&](u32 o, u32 c) { return memory.state[factor.weights + c * op.output.c + o]; }, acc);
     each_result<COLUMNS>(rows, channels, acc, [&](u32 row, u32 c, float value) {
         stored(memory, factor.partial)[row * channels + c] = narrow(value);
@@ -83,11 +83,11 @@ extern "C" __global__ void __launch_bounds__(256, 4) separable_depthwise_64(cons
 template <u32 SIDE>
 __device__ inline void weight_gradient(const Memory& memory, const Separable& op) {
     const Factor& factor = op.factors[blockIdx.z];
-    const Cotangent& cotangent = op.cotangents[blockIdx.z];
+    const UnstoredGradient& output_gradient = op.output_gradients[blockIdx.z];
     outer<SIDE>(
         op.output.n * op.output.h * op.output.w, op.rows_per_split, op.input.c, op.output.c,
         memory.scratch + factor.partial, [&](u32 row, u32 c) { return depthwise(memory, op, factor, row, c); },
-        [&](u32 row, u32 o) { return cotangent_of(memory, cotangent, row * op.output.c + o, o); });
+        [&](u32 row, u32 o) { return unstored_gradient_of(memory, output_gradient, row * op.output.c + o, o); });
 }
 
 extern "C" __global__ void __launch_bounds__(256, 4) separable_weights_16(const __grid_constant__ Memory memory,

@@ -1,24 +1,24 @@
 // The backward of separable convolutions in bands, but for the gradient of the input (depthwise.cu): per step of a block
-//   g = cotangent of the team's pixels, once from raw result and gradients
+//   g = output gradient of the team's pixels, once from raw result and gradients
 //   d = depthwise(x) from the ring, dv += d^T g; dd = g v^T, to scratch; dw[tap] += dd * x under the tap, from the ring.
 // Sums over pixels stay in registers to the end of the block's images, and blocks leave partial sums.
 #pragma once
 
 #include "bands.cuh"
 
-// The coefficients of the cotangents of the group's branches, each slope, offset and the factors of the terms,
+// The coefficients of the output gradients of the group's branches, each raw factor, constant and the factors of the terms,
 // [2 + terms][C], one behind the other; gives where those of the thread's branch begin.
 template <u32 C>
 __device__ inline u32 load_coefficients(const Memory& memory, const Separable& op, float* coefficients) {
     const Place<C> place(op.bands);
     u32 at = 0, own = 0;
     for (u32 b = 0; b < place.group.count; ++b) {
-        const Cotangent& cotangent = op.cotangents[place.group.first + b];
-        const u32 len = (2 + cotangent.count) * C;
+        const UnstoredGradient& output_gradient = op.output_gradients[place.group.first + b];
+        const u32 len = (2 + output_gradient.count) * C;
         if (b == place.branch) own = at;
         for (u32 i = threadIdx.x; i < len; i += BAND_THREADS) {
             const u32 which = i / C;
-            const u32 from = which == 0 ? cotangent.slope : which == 1 ? cotangent.offset : cotangent.factor[which - 2];
+            const u32 from = which == 0 ? output_gradient.raw_factor : which == 1 ? output_gradient.constant : output_gradient.factor[which - 2];
             coefficients[at + i] = memory.state[from + i % C];
         }
         at += len;
@@ -26,24 +26,24 @@ __device__ inline u32 load_coefficients(const Memory& memory, const Separable& o
     return own;
 }
 
-// The cotangent of the team's pixels, rounded to the storage type; zero in the rows behind them.
+// The output gradient of the team's pixels, rounded to the storage type; zero in the rows behind them.
 template <u32 C>
-__device__ inline void cotangent_tile(const Memory& memory, const Separable& op, const Step& step,
+__device__ inline void output_gradient_tile(const Memory& memory, const Separable& op, const Step& step,
                                       const float* coefficients, Storage* tile) {
     using T = Team<C>;
     const Place<C> place(op.bands);
     const Pixels pixels(op, place, step);
-    const Cotangent& cotangent = op.cotangents[place.factor()];
+    const UnstoredGradient& output_gradient = op.output_gradients[place.factor()];
     const u32 channel = place.lane % T::PACKS * PACK, start = pixels.start * C;
     coefficients += channel;
     for (u32 i = place.lane; i < tile_rows(op.bands) * T::PACKS; i += T::THREADS) {
         float sums[PACK] = {}, values[PACK];
         if (i < pixels.count * T::PACKS) {
-            load_pack(memory, cotangent.raw + start + i * PACK, values);
+            load_pack(memory, output_gradient.raw + start + i * PACK, values);
 #pragma unroll
             for (u32 k = 0; k < PACK; ++k) sums[k] = fmaf(coefficients[k], values[k], coefficients[C + k]);
-            for (u32 t = 0; t < cotangent.count; ++t) {
-                load_pack(memory, cotangent.gradient[t] + start + i * PACK, values);
+            for (u32 t = 0; t < output_gradient.count; ++t) {
+                load_pack(memory, output_gradient.gradient[t] + start + i * PACK, values);
 #pragma unroll
                 for (u32 k = 0; k < PACK; ++k) sums[k] = fmaf(coefficients[(2 + t) * C + k], values[k], sums[k]);
             }
@@ -245,7 +245,7 @@ __device__ inline void gradient_bands(const Memory& memory, const Separable& op)
     const u32 last = min((blockIdx.x + 1) * bands.images, op.output.n);
     for (Step step = {blockIdx.x * bands.images, 0}; step.image < last; ++step.image)
         for (step.row = 0; step.row < op.output.h; step.row += bands.rows) {
-            cotangent_tile<C>(memory, op, step, coefficients, g);
+            output_gradient_tile<C>(memory, op, step, coefficients, g);
             if (WEIGHTS) {
                 load_ring<C>(memory, op, input, step, norm, ring);
                 place_lines<C>(op, step, lines);

@@ -314,12 +314,12 @@ fn factorized_reduce() {
 }
 
 #[test]
-fn pool() {
+fn normalised_pools() {
     for (h, w, channels, stride) in [(5, 7, 3, 1), (5, 7, 3, 2), (4, 4, 1, 2), (1, 1, 2, 1), (2, 3, 5, 1)] {
-        check("pool", |c| {
+        check("normalised pools", |c| {
             let input = c.input(3, h, w, channels);
             let norms = [c.norm(channels, false), c.norm(channels, true)];
-            for output in c.recorder.pool(input, stride, norms) {
+            for output in c.recorder.normalised_pools(input, stride, norms) {
                 c.output(output);
             }
         });
@@ -338,7 +338,7 @@ fn mixed_operations() {
         let branches = vec![c.branch([3, 1], 3, 3, false), c.branch([3, 2], 3, 3, true)];
         let convolved = c.recorder.separable(&[(state, branches)], 1, 3).unwrap();
         let norms = [c.norm(3, false), c.norm(3, false)];
-        let pools = c.recorder.pool(second, 1, norms);
+        let pools = c.recorder.normalised_pools(second, 1, norms);
         let mixing = c.mixing(12);
         let values = [state, second, convolved[0], pools[0], pools[1]];
         let branches: Vec<_> = values.into_iter().enumerate().map(|(i, value)| (value, 2 * i)).collect();
@@ -411,7 +411,7 @@ fn activated_convolution() {
 }
 
 #[test]
-fn window_pool() {
+fn pool() {
     let window = |kernel, stride, padding| Window { kernel, stride, padding };
     let cases = [
         (5, 7, window(3, 1, 1), false),
@@ -422,7 +422,7 @@ fn window_pool() {
     ];
     for (h, w, window, relu) in cases {
         for kind in [PoolKind::Maximum, PoolKind::Average] {
-            check("window pool", |c| {
+            check("pool", |c| {
                 let plain = c.input(2, h, w, 3);
                 let (weights, norm) = (c.weight(9), c.norm(3, true));
                 let state = c.recorder.pointwise(&[plain], &[weights], 3, norm).unwrap();
@@ -430,7 +430,7 @@ fn window_pool() {
                     c.hidden.push(state);
                 }
                 for value in [plain, state] {
-                    let output = c.recorder.window_pool(value, kind, window, relu).unwrap();
+                    let output = c.recorder.pool(value, kind, window, relu).unwrap();
                     c.output(output);
                 }
             });
@@ -442,7 +442,7 @@ fn window_pool() {
 /// without factors.
 #[test]
 fn joins_with_drop_path() {
-    check("join", |c| {
+    check("node_sum", |c| {
         let [first, second] = [c.input(3, 3, 5, 3), c.input(3, 3, 5, 3)];
         let (weights, norm) = (c.weight(9), c.norm(3, true));
         let state = c.recorder.pointwise(&[first], &[weights], 3, norm).unwrap();
@@ -450,7 +450,7 @@ fn joins_with_drop_path() {
         let branches = vec![c.branch([3, 1], 3, 3, true), c.branch([3, 2], 3, 3, true)];
         let convolved = c.recorder.separable(&[(state, branches)], 1, 3).unwrap();
         let factors = [c.constant(&[0.0, 1.25, 1.25]), c.constant(&[2.0, 0.0, 2.0])];
-        let node = c.recorder.join(&[(convolved[0], Some(factors[0])), (second, None)]).unwrap();
+        let node = c.recorder.node_sum(&[(convolved[0], Some(factors[0])), (second, None)]).unwrap();
         let last = [
             (node, None),
             (convolved[1], Some(factors[1])),
@@ -458,7 +458,7 @@ fn joins_with_drop_path() {
             (state, None),
             (node, None),
         ];
-        let last = c.recorder.join(&last).unwrap();
+        let last = c.recorder.node_sum(&last).unwrap();
         c.output(node);
         c.output(last);
     });

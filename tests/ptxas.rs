@@ -43,7 +43,7 @@ fn threads(kernel: &str) -> u32 {
         "depthwise_input_slices",
         "pointwise_input",
         "pointwise_weights_64",
-        "pool_backward",
+        "normalised_pools_backward",
         "separable_gradients",
     ];
     match kernel {

@@ -30,7 +30,7 @@ fn separable_gradient(layout: &mut Layout, op: &Separable) -> SeparableGradient 
         .branches
         .iter()
         .map(|branch| SeparableBranchGradient {
-            cotangent: layout.cotangent(branch.output, op.output_shape),
+            output: layout.unstored_gradient(branch.output, op.output_shape),
             depthwise: layout.span(branch.depthwise.len),
             pointwise: layout.span(branch.pointwise.len),
         })
@@ -108,7 +108,7 @@ pub fn pointwises<B: Device>(device: &mut Timer<B>) {
                 inputs,
             };
             let gradient = PointwiseGradient {
-                cotangent: layout.cotangent(op.output, output_shape),
+                output: layout.unstored_gradient(op.output, output_shape),
                 weights: op.weights.iter().map(|span| layout.span(span.len)).collect(),
                 inputs: op.inputs.iter().map(|input| layout.target(input.shape)).collect(),
             };
@@ -173,7 +173,7 @@ fn time_dense<B: Device>(device: &mut Timer<B>, dense: &Dense) {
         statistics: layout.span(2 * channels),
     };
     let gradient = ConvolutionGradient {
-        cotangent: layout.cotangent(op.output, output_shape),
+        output: layout.unstored_gradient(op.output, output_shape),
         weights: layout.span(op.weights.len),
         input: inner.then(|| layout.target(shape)),
     };

@@ -42,13 +42,13 @@ impl Layout {
         Operand { data: self.slot(shape.len()), shape, norm: Some(self.norm(shape.c as usize)) }
     }
 
-    pub fn cotangent(&mut self, raw: Slot, shape: Shape) -> Cotangent {
+    pub fn unstored_gradient(&mut self, raw: Slot, shape: Shape) -> UnstoredGradient {
         let c = shape.c as usize;
-        Cotangent {
+        UnstoredGradient {
             terms: vec![Term { gradient: self.slot(shape.len()), factor: self.span(c) }],
             raw,
-            slope: self.span(c),
-            offset: self.span(c),
+            raw_factor: self.span(c),
+            constant: self.span(c),
         }
     }
 

@@ -43,11 +43,11 @@ fn all<B: Device>(mut timer: Timer<B>) {
     convolutions::separables(device);
     convolutions::pointwises(device);
     convolutions::dense(device);
+    pools::normalised_pools(device);
     pools::pools(device);
-    pools::window_pools(device);
     pools::global_pools(device);
     nodes::mixes(device);
-    nodes::joins(device);
+    nodes::node_sums(device);
     norms::reductions(device);
     norms::coefficients(device);
     loss::linears(device);
@@ -71,8 +71,8 @@ fn processor(criterion: &mut Criterion) {
         }
     };
     let cpu = Cpu::with_instructions(number("DARTS_BENCH_THREADS", 0), set).expect("a CPU backend");
-    let pool = Some(cpu.thread_pool());
-    all(Timer::new(criterion, "cpu", cpu, pool));
+    let threads = Some(cpu.threads());
+    all(Timer::new(criterion, "cpu", cpu, threads));
 }
 
 fn graphics(criterion: &mut Criterion) {

@@ -47,26 +47,26 @@ pub fn mixes<B: Device>(device: &mut Timer<B>) {
 }
 
 /// A node of two branches, each behind a batch norm and with the factors of drop path.
-pub fn joins<B: Device>(device: &mut Timer<B>) {
+pub fn node_sums<B: Device>(device: &mut Timer<B>) {
     const BRANCHES: usize = 2;
     for shape in device.shapes() {
         let mut layout = Layout::default();
-        let branches = (0..BRANCHES).map(|_| JoinBranch {
+        let branches = (0..BRANCHES).map(|_| NodeSumBranch {
             input: layout.operand(shape),
             factors: Some(layout.span(shape.n as usize)),
         });
-        let op = Join { branches: branches.collect(), output: layout.slot(shape.len()), shape };
+        let op = NodeSum { branches: branches.collect(), output: layout.slot(shape.len()), shape };
         let output = layout.slot(shape.len());
-        let branches = (0..BRANCHES).map(|_| JoinBranchGradient {
+        let branches = (0..BRANCHES).map(|_| NodeSumBranchGradient {
             input: layout.target(shape),
             sums: Some(layout.sums(shape.c as usize)),
         });
-        let gradient = JoinGradient { branches: branches.collect(), output };
+        let gradient = NodeSumGradient { branches: branches.collect(), output };
         let bytes = device.activations((BRANCHES + 1) * shape.len());
-        device.time("join_forward", shape, bytes, &layout, |backend| backend.join_forward(&op));
+        device.time("node_sum_forward", shape, bytes, &layout, |backend| backend.node_sum_forward(&op));
         let bytes = device.activations((2 * BRANCHES + 1) * shape.len());
-        device.time("join_backward", shape, bytes, &layout, |backend| {
-            backend.join_backward(&op, &gradient);
+        device.time("node_sum_backward", shape, bytes, &layout, |backend| {
+            backend.node_sum_backward(&op, &gradient);
         });
     }
 }

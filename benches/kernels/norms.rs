@@ -38,16 +38,16 @@ pub fn coefficients<B: Device>(device: &mut Timer<B>) {
         });
         let gradients = norms.clone().map(|BatchNorm { norm, .. }| {
             let (sums, weight) = (layout.sums(channels), Some(layout.span(1)));
-            let [factor, slope, offset] = [(); 3].map(|()| layout.span(channels));
+            let [factor, raw_factor, constant] = [(); 3].map(|()| layout.span(channels));
             let terms = vec![BatchNormTerm { sums, weight, factor }];
-            BatchNormGradient { norm, count, terms, slope, offset, gamma: None, beta: None }
+            BatchNormGradient { norm, count, terms, raw_factor, constant, gamma: None, beta: None }
         });
         // Two statistics are read, two running ones read and written, and four coefficients written.
         let bytes = floats(NORMS * channels * 10);
         device.time("batch_norm_forward", shape, bytes, &layout, |backend| {
             backend.batch_norm_forward(&norms, Mode::Train);
         });
-        // Two sums and three coefficients are read, and three of the cotangent written.
+        // Two sums and three coefficients are read, and three of the output gradient written.
         let bytes = floats(NORMS * channels * 8);
         device.time("batch_norm_backward", shape, bytes, &layout, |backend| {
             backend.batch_norm_backward(&gradients);

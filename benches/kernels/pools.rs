@@ -6,13 +6,13 @@ use crate::layout::Layout;
 use crate::timer::{Device, Timer};
 
 /// Maximum and average of a mixed edge.
-pub fn pools<B: Device>(device: &mut Timer<B>) {
-    for (name, stride) in [("pool", 1), ("pool_stride_2", 2)] {
+pub fn normalised_pools<B: Device>(device: &mut Timer<B>) {
+    for (name, stride) in [("normalised_pools", 1), ("normalised_pools_stride_2", 2)] {
         for shape in device.shapes() {
             let mut layout = Layout::default();
             let channels = shape.c as usize;
             let output_shape = shape.strided(stride, channels);
-            let op = Pool {
+            let op = NormalisedPools {
                 input: layout.operand(shape),
                 stride,
                 maximum: layout.slot(output_shape.len()),
@@ -21,19 +21,19 @@ pub fn pools<B: Device>(device: &mut Timer<B>) {
                 maximum_statistics: layout.span(2 * channels),
                 average_statistics: layout.span(2 * channels),
             };
-            let gradient = PoolGradient {
-                maximum: layout.cotangent(op.maximum, output_shape),
-                average: layout.cotangent(op.average, output_shape),
+            let gradient = NormalisedPoolsGradient {
+                maximum: layout.unstored_gradient(op.maximum, output_shape),
+                average: layout.unstored_gradient(op.average, output_shape),
                 input: layout.target(shape),
             };
             let (input, output) = (shape.len(), output_shape.len());
             let bytes = device.activations(input + 2 * output);
             device.time(&format!("{name}_forward"), shape, bytes, &layout, |backend| {
-                backend.pool_forward(&op);
+                backend.normalised_pools_forward(&op);
             });
             let bytes = device.activations(2 * input + 4 * output);
             device.time(&format!("{name}_backward"), shape, bytes, &layout, |backend| {
-                backend.pool_backward(&op, &gradient);
+                backend.normalised_pools_backward(&op, &gradient);
             });
         }
     }
@@ -41,19 +41,19 @@ pub fn pools<B: Device>(device: &mut Timer<B>) {
 
 /// Maximum or average alone: on the edges of derived cells, and in front of the auxiliary head, which reads feature maps
 /// of 8x8 pixels.
-pub fn window_pools<B: Device>(device: &mut Timer<B>) {
+pub fn pools<B: Device>(device: &mut Timer<B>) {
     use PoolKind::{Average, Maximum};
     for shape in device.shapes() {
-        for (name, kind) in [("window_maximum", Maximum), ("window_average", Average)] {
-            time_window_pool(device, name, shape, kind, [3, 1, 1], false);
+        for (name, kind) in [("pool_maximum", Maximum), ("window_average", Average)] {
+            time_pool(device, name, shape, kind, [3, 1, 1], false);
         }
     }
     let [.., last] = device.shapes();
-    time_window_pool(device, "window_head", last, Average, [5, 3, 0], true);
+    time_pool(device, "pool_head", last, Average, [5, 3, 0], true);
 }
 
 /// The window is its side, its step and the padding.
-fn time_window_pool<B: Device>(
+fn time_pool<B: Device>(
     device: &mut Timer<B>,
     name: &str,
     shape: Shape,
@@ -64,7 +64,7 @@ fn time_window_pool<B: Device>(
     let mut layout = Layout::default();
     let channels = shape.c as usize;
     let output_shape = shape.windows(kernel, stride, padding, channels).expect("a window within the image");
-    let op = WindowPool {
+    let op = Pool {
         input: layout.operand(shape),
         relu,
         kind,
@@ -74,18 +74,17 @@ fn time_window_pool<B: Device>(
         output: layout.slot(output_shape.len()),
         output_shape,
     };
-    let gradient =
-        WindowPoolGradient { output: layout.slot(output_shape.len()), input: layout.target(shape) };
+    let gradient = PoolGradient { output: layout.slot(output_shape.len()), input: layout.target(shape) };
     let (input, output) = (shape.len(), output_shape.len());
     let bytes = device.activations(input + output);
     device.time(&format!("{name}_forward"), shape, bytes, &layout, |backend| {
-        backend.window_pool_forward(&op);
+        backend.pool_forward(&op);
     });
     // An average without a ReLU has a gradient that does not depend on what was read.
     let read = if relu || kind == PoolKind::Maximum { input } else { 0 };
     let bytes = device.activations(read + output + input);
     device.time(&format!("{name}_backward"), shape, bytes, &layout, |backend| {
-        backend.window_pool_backward(&op, &gradient);
+        backend.pool_backward(&op, &gradient);
     });
 }
 

@@ -1,13 +1,12 @@
 //! Times kernels, each beside a copy of as many bytes.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use darts::backend::*;
-use rayon::ThreadPool;
+use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::layout::Layout;
@@ -27,15 +26,15 @@ impl<B: Backend<Scalar = f32> + Send> Device for B {}
 pub struct Timer<'a, B> {
     group: BenchmarkGroup<'a, WallTime>,
     pub backend: B,
-    /// The threads of the CPU.
-    pool: Option<Arc<ThreadPool>>,
+    /// How many threads of the CPU compute, and copy.
+    threads: Option<usize>,
     pub batch: usize,
     /// Whether times are asked for: criterion's test mode runs everything once.
     timed: bool,
 }
 
 impl<'a, B: Device> Timer<'a, B> {
-    pub fn new(criterion: &'a mut Criterion, name: &str, backend: B, pool: Option<Arc<ThreadPool>>) -> Self {
+    pub fn new(criterion: &'a mut Criterion, name: &str, backend: B, threads: Option<usize>) -> Self {
         let mut group = criterion.benchmark_group(name);
         group
             .sample_size(SAMPLES)
@@ -44,7 +43,7 @@ impl<'a, B: Device> Timer<'a, B> {
             .measurement_time(Duration::from_secs(2));
         let given = |flag: &str| std::env::args().any(|argument| argument == flag);
         let timed = given("--bench") && !given("--test");
-        Timer { group, backend, pool, batch: number("DARTS_BENCH_BATCH", 64), timed }
+        Timer { group, backend, threads, batch: number("DARTS_BENCH_BATCH", 64), timed }
     }
 
     /// The resolutions of the supernet of 16 channels.
@@ -81,14 +80,14 @@ impl<'a, B: Device> Timer<'a, B> {
     ) {
         self.group.throughput(Throughput::Bytes(bytes as u64));
         let (device, ready) = (&mut self.backend, Cell::new(false));
-        let (pool, samples) = (self.pool.as_deref(), RefCell::new(Vec::new()));
+        let samples = RefCell::new(Vec::new());
         self.group.bench_function(BenchmarkId::new(kernel, shape), |bencher| {
             // Only for a benchmark that runs.
             if !ready.replace(true) {
                 prepare(device);
             }
             bencher.iter_custom(|iterations| {
-                let elapsed = elapsed(device, pool, iterations, &call);
+                let elapsed = elapsed(device, iterations, &call);
                 samples.borrow_mut().push(elapsed.as_secs_f64() / iterations as f64);
                 elapsed
             });
@@ -116,11 +115,11 @@ impl<'a, B: Device> Timer<'a, B> {
             sample();
             median((0..SAMPLES).map(|_| sample().as_secs_f64() / copies as f64).collect())
         };
-        let Some(pool) = &self.pool else {
+        let Some(threads) = self.threads else {
             self.backend.reserve(0, 2 * len).expect("memory for the copy");
             let [target, source] = [len, 0].map(|offset| Span { offset, len });
             let call = |backend: &mut B| backend.copy(target, source);
-            return seconds(&mut || elapsed(&mut self.backend, None, copies, &call));
+            return seconds(&mut || elapsed(&mut self.backend, copies, &call));
         };
         let (mut target, source) = (vec![0.0; len], vec![1.0; len]);
         let mut sample = || {
@@ -128,6 +127,7 @@ impl<'a, B: Device> Timer<'a, B> {
             (0..copies).for_each(|_| copy(&mut target, &source));
             start.elapsed()
         };
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads that copy");
         seconds(&mut || pool.install(&mut sample))
     }
 }
@@ -155,24 +155,12 @@ fn median(mut samples: Vec<f64>) -> f64 {
     samples[samples.len() / 2]
 }
 
-/// How long a number of calls takes, waited for at the end: reading state waits for all that was queued. Calls of the
-/// CPU are made on a thread of its pool, as in a search.
-fn elapsed<B: Device>(
-    backend: &mut B,
-    pool: Option<&ThreadPool>,
-    calls: u64,
-    call: &(impl Fn(&mut B) + Sync),
-) -> Duration {
+/// How long a number of calls takes, waited for at the end: reading state waits for all that was queued.
+fn elapsed<B: Device>(backend: &mut B, calls: u64, call: &impl Fn(&mut B)) -> Duration {
     let wait = |backend: &B| backend.read(Span { offset: 0, len: 1 }, &mut [0.0]);
-    let mut run = || {
-        wait(backend);
-        let start = Instant::now();
-        (0..calls).for_each(|_| call(backend));
-        wait(backend);
-        start.elapsed()
-    };
-    match pool {
-        Some(pool) => pool.install(run),
-        None => run(),
-    }
+    wait(backend);
+    let start = Instant::now();
+    (0..calls).for_each(|_| call(backend));
+    wait(backend);
+    start.elapsed()
 }

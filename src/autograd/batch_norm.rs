@@ -3,8 +3,8 @@
 
 use super::recorder::{Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
-    Backend, BatchNorm, BatchNormGradient, BatchNormReduce, BatchNormTerm, Cotangent, Mode, Norm, Shape,
-    Slot, Span, Sums, Target, Term,
+    Backend, BatchNorm, BatchNormGradient, BatchNormReduce, BatchNormTerm, Mode, Norm, Shape, Slot, Span,
+    Sums, Target, Term, UnstoredGradient,
 };
 
 /// The parameters of one batch norm.
@@ -22,9 +22,9 @@ pub struct Normalised {
     /// Statistics and coefficients.
     pub forward: BatchNorm,
     /// Coefficients of the gradient of the stored value.
-    pub slope: Span,
+    pub raw_factor: Span,
     /// Coefficients of the gradient of the stored value.
-    pub offset: Span,
+    pub constant: Span,
     /// Gradients of gamma and beta.
     pub affine_gradient: Option<(Span, Span)>,
     /// The term of the consumers that add to the value's own gradient.
@@ -39,8 +39,8 @@ impl Normalised {
             norm: self.forward.norm,
             count: self.forward.count,
             terms,
-            slope: self.slope,
-            offset: self.offset,
+            raw_factor: self.raw_factor,
+            constant: self.constant,
             gamma: self.affine_gradient.map(|(gamma, _)| gamma),
             beta: self.affine_gradient.map(|(_, beta)| beta),
         }
@@ -70,8 +70,8 @@ impl<B: Backend> Recorder<B> {
         let statistics = self.span(2 * channels);
         let normalised = Normalised {
             forward: BatchNorm { statistics, running: parameters.running, norm, count: shape.pixels() },
-            slope: self.span(channels),
-            offset: self.span(channels),
+            raw_factor: self.span(channels),
+            constant: self.span(channels),
             affine_gradient: parameters.affine.map(|(gamma, beta)| (gamma.gradient, beta.gradient)),
             direct: self.batch_norm_term(channels, None),
             mixed: Vec::new(),
@@ -111,11 +111,11 @@ impl Outputs {
     }
 
     /// Learns who reads the outputs; returns the gradient of each stored value.
-    pub fn bind(&mut self, values: &Values) -> Vec<Cotangent> {
+    pub fn bind(&mut self, values: &Values) -> Vec<UnstoredGradient> {
         self.values.clone().into_iter().map(|value| self.bind_value(value, values)).collect()
     }
 
-    fn bind_value(&mut self, value: Value, values: &Values) -> Cotangent {
+    fn bind_value(&mut self, value: Value, values: &Values) -> UnstoredGradient {
         let record = values.get(value);
         let normalised = record.normalised.as_ref().expect("every output has a batch norm");
         let mut terms: Vec<(BatchNormTerm, Slot)> = normalised.mixed.clone();
@@ -130,11 +130,11 @@ impl Outputs {
         if record.consumers > 0 || normalised.mixed.is_empty() {
             self.backward.push(normalised.backward(terms.iter().map(|(term, _)| *term).collect()));
         }
-        Cotangent {
+        UnstoredGradient {
             terms: terms.iter().map(|&(term, gradient)| Term { gradient, factor: term.factor }).collect(),
             raw: record.operand.data,
-            slope: normalised.slope,
-            offset: normalised.offset,
+            raw_factor: normalised.raw_factor,
+            constant: normalised.constant,
         }
     }
 
@@ -161,11 +161,14 @@ impl Outputs {
 }
 
 /// Shows the slots of a gradient that is computed while reading.
-pub(super) fn visit_cotangent(cotangent: &mut Cotangent, visit: &mut dyn FnMut(Phase, &mut Slot)) {
-    for term in &mut cotangent.terms {
+pub(super) fn visit_unstored_gradient(
+    gradient: &mut UnstoredGradient,
+    visit: &mut dyn FnMut(Phase, &mut Slot),
+) {
+    for term in &mut gradient.terms {
         visit(Phase::Backward, &mut term.gradient);
     }
-    visit(Phase::Backward, &mut cotangent.raw);
+    visit(Phase::Backward, &mut gradient.raw);
 }
 
 /// Shows the slot of a delivered gradient.

@@ -1,6 +1,6 @@
 //! Dense convolution: of the images, which need no gradient (the stem), and behind a ReLU (the auxiliary head).
 
-use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
+use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
 use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{Backend, Convolution, ConvolutionGradient, Mode, Shape, Slot, Target};
 use crate::{Error, Result};
@@ -112,15 +112,15 @@ impl<B: Backend> Operator<B> for Step {
     fn bind(&mut self, values: &Values) {
         let input = self.input.map(|input| values.target(input));
         let weights = self.weights.gradient;
-        let cotangent = self.outputs.bind(values).pop();
-        self.gradient = cotangent.map(|cotangent| ConvolutionGradient { cotangent, weights, input });
+        let output = self.outputs.bind(values).pop();
+        self.gradient = output.map(|output| ConvolutionGradient { output, weights, input });
     }
 
     fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {
         visit(Phase::Forward, &mut self.operator.output);
         visit(Phase::Both, &mut self.operator.input.data);
         if let Some(gradient) = &mut self.gradient {
-            visit_cotangent(&mut gradient.cotangent, visit);
+            visit_unstored_gradient(&mut gradient.output, visit);
             gradient.input.iter_mut().for_each(|target| visit_target(target, visit));
         }
         self.outputs.slots(visit);

@@ -7,22 +7,22 @@
 
 pub mod batch_norm;
 pub mod convolution;
-pub mod join;
 pub mod loss;
 pub mod loss_scale;
 pub mod memory;
 pub mod mixed;
+pub mod node_sum;
+pub mod normalised_pools;
 pub mod pointwise;
 pub mod pool;
 pub mod recorder;
 pub mod separable;
 pub mod tape;
-pub mod window_pool;
 
 pub use batch_norm::NormParameters;
 pub use loss::Loss;
 pub use mixed::MixingWeights;
+pub use pool::Window;
 pub use recorder::{Operator, Phase, Recorder, Value, Weight};
 pub use separable::SeparableParameters;
-pub use tape::{OperatorTime, Tape, measure};
-pub use window_pool::Window;
+pub use tape::{OperatorTime, Tape, dry_run};

@@ -2,7 +2,7 @@
 //!
 //! The concatenation is never made: the matrix product is a sum over the inputs. Saves inputs and output.
 
-use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
+use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
 use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{Backend, Mode, Pointwise, PointwiseGradient, Shape, Slot, Target};
 use crate::{Error, Result};
@@ -84,15 +84,15 @@ impl<B: Backend> Operator<B> for Step {
     fn bind(&mut self, values: &Values) {
         let inputs = self.inputs.iter().map(|&input| values.target(input)).collect();
         let weights = self.weights.iter().map(|weight| weight.gradient).collect();
-        let cotangent = self.outputs.bind(values).pop();
-        self.gradient = cotangent.map(|cotangent| PointwiseGradient { cotangent, weights, inputs });
+        let output = self.outputs.bind(values).pop();
+        self.gradient = output.map(|output| PointwiseGradient { output, weights, inputs });
     }
 
     fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {
         self.operator.inputs.iter_mut().for_each(|input| visit(Phase::Both, &mut input.data));
         visit(Phase::Forward, &mut self.operator.output);
         if let Some(gradient) = &mut self.gradient {
-            visit_cotangent(&mut gradient.cotangent, visit);
+            visit_unstored_gradient(&mut gradient.output, visit);
             gradient.inputs.iter_mut().for_each(|target| visit_target(target, visit));
         }
         self.outputs.slots(visit);

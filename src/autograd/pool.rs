@@ -1,35 +1,56 @@
-//! 3x3 pooling. Maximum and average of a state, with their batch norms, are the same on every edge that
-//! leaves it, so they are computed once a state. Saves the input and both results.
+//! Pooling of one kind over windows of any size, without a batch norm behind: of derived cells, and of the auxiliary
+//! head. Saves the input.
 
-use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
+use super::batch_norm::visit_target;
 use super::recorder::{Operator, Phase, Recorder, Value, Values};
-use crate::backend::{Backend, Mode, Pool, PoolGradient, Slot, Target};
+use crate::backend::{Backend, Mode, Pool, PoolGradient, PoolKind, Slot, Target};
+use crate::{Error, Result};
+
+/// A square window that moves over an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its side.
+    pub kernel: usize,
+    /// Its step.
+    pub stride: usize,
+    /// Rows and columns by which it may reach beyond the image.
+    pub padding: usize,
+}
 
 struct Step {
     operator: Pool,
     input: Value,
-    outputs: Outputs,
-    gradient: Option<PoolGradient>,
+    output: Value,
+    gradient: PoolGradient,
 }
 
 impl<B: Backend> Recorder<B> {
-    /// The maximum and the average of 3x3 neighbourhoods, in this order.
-    pub fn pool(&mut self, input: Value, stride: usize, norms: [NormParameters; 2]) -> [Value; 2] {
+    /// The maximum or the average of each window, behind a ReLU where asked for. Pixels outside the image count for
+    /// neither.
+    pub fn pool(&mut self, input: Value, kind: PoolKind, window: Window, relu: bool) -> Result<Value> {
         let shape = self.shape(input);
-        let output_shape = shape.strided(stride, shape.c as usize);
-        let [maximum, average] = norms.map(|norm| self.normalised_value(output_shape, norm));
+        let Window { kernel, stride, padding } = window;
+        let Some(output_shape) = shape.windows(kernel, stride, padding, shape.c as usize) else {
+            let reason =
+                format!("a {kernel}x{kernel} window with padding {padding} does not fit into {shape}");
+            return Err(Error::Shape { operator: "pooling", reason });
+        };
+        let output = self.value(output_shape, None);
+        let record = self.values.get(output);
         let operator = Pool {
             input: self.operand(input),
+            relu,
+            kind,
+            kernel,
             stride,
-            maximum: self.operand(maximum).data,
-            average: self.operand(average).data,
+            padding,
+            output: record.operand.data,
             output_shape,
-            maximum_statistics: self.statistics(maximum),
-            average_statistics: self.statistics(average),
         };
+        let gradient = PoolGradient { output: record.gradient, input: self.values.target(input) };
         self.consume(input, false);
-        self.push(Step { operator, input, outputs: Outputs::new(vec![maximum, average]), gradient: None });
-        [maximum, average]
+        self.push(Step { operator, input, output, gradient });
+        Ok(output)
     }
 }
 
@@ -38,38 +59,27 @@ impl<B: Backend> Operator<B> for Step {
         "pool"
     }
 
-    fn forward(&self, backend: &mut B, mode: Mode) {
+    fn forward(&self, backend: &mut B, _: Mode) {
         backend.pool_forward(&self.operator);
-        self.outputs.forward(backend, mode);
     }
 
     fn backward(&self, backend: &mut B, _: bool) {
-        if let Some(gradient) = &self.gradient {
-            self.outputs.backward(backend);
-            backend.pool_backward(&self.operator, gradient);
-        }
+        backend.pool_backward(&self.operator, &self.gradient);
     }
 
     fn bind(&mut self, values: &Values) {
-        let input = values.target(self.input);
-        if let Ok([maximum, average]) = <[_; 2]>::try_from(self.outputs.bind(values)) {
-            self.gradient = Some(PoolGradient { maximum, average, input });
-        }
+        self.gradient.output = values.get(self.output).gradient;
+        self.gradient.input = values.target(self.input);
     }
 
     fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {
         visit(Phase::Both, &mut self.operator.input.data);
-        visit(Phase::Forward, &mut self.operator.maximum);
-        visit(Phase::Forward, &mut self.operator.average);
-        if let Some(gradient) = &mut self.gradient {
-            visit_cotangent(&mut gradient.maximum, visit);
-            visit_cotangent(&mut gradient.average, visit);
-            visit_target(&mut gradient.input, visit);
-        }
-        self.outputs.slots(visit);
+        visit(Phase::Forward, &mut self.operator.output);
+        visit(Phase::Backward, &mut self.gradient.output);
+        visit_target(&mut self.gradient.input, visit);
     }
 
     fn targets(&mut self, visit: &mut dyn FnMut(&mut Target)) {
-        self.gradient.iter_mut().for_each(|gradient| visit(&mut gradient.input));
+        visit(&mut self.gradient.input);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::batch_norm::Normalised;
 use super::memory::{Interval, place};
-use super::tape::{Tape, Use, measure};
+use super::tape::{Tape, Use, dry_run};
 use crate::Result;
 use crate::backend::{Backend, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
 
@@ -56,7 +56,7 @@ pub struct ValueRecord {
     pub gradient: Slot,
     /// Number of consumers that add to the gradient.
     pub consumers: usize,
-    /// Whether one of them, as separable convolutions and joins do, can sum up for the batch norm on its way.
+    /// Whether one of them, as separable convolutions and node sums do, can sum up for the batch norm on its way.
     pub sums: bool,
     /// The batch norm between the stored value and its readers.
     pub normalised: Option<Normalised>,
@@ -208,7 +208,7 @@ impl<B: Backend> Recorder<B> {
             }
             Ok(())
         };
-        measure(&mut tape, replays)?;
+        dry_run(&mut tape, replays)?;
         tape.reserve()?;
         Ok(tape)
     }
@@ -217,7 +217,7 @@ impl<B: Backend> Recorder<B> {
     /// gradients, and values make room as soon as they were read.
     pub fn finish_inference(self, backend: B) -> Result<Tape<B>> {
         let mut tape = self.lay_out_for(backend, Use::Inference);
-        measure(&mut tape, |tape| {
+        dry_run(&mut tape, |tape| {
             tape.forward(Mode::Inference);
             Ok(())
         })?;
@@ -226,7 +226,7 @@ impl<B: Backend> Recorder<B> {
     }
 
     /// Ends the recording: decides who assigns each gradient, and lays out the memory, which is still to be
-    /// [measured](measure) and [reserved](Tape::reserve).
+    /// made ready by a [dry run](dry_run) and [reserved](Tape::reserve).
     pub fn lay_out(self, backend: B) -> Tape<B> {
         self.lay_out_for(backend, Use::Training)
     }

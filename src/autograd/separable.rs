@@ -3,7 +3,7 @@
 //! Saves its input and its output. The ReLU and the depthwise result are recomputed in the backward replay:
 //! keeping them would double the memory of the search.
 
-use super::batch_norm::{NormParameters, Outputs, visit_cotangent, visit_target};
+use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
 use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
     Backend, Mode, Separable, SeparableBranch, SeparableBranchGradient, SeparableGradient, SeparableSource,
@@ -113,13 +113,13 @@ impl<B: Backend> Operator<B> for Step {
     }
 
     fn bind(&mut self, values: &Values) {
-        let mut cotangents = self.outputs.bind(values).into_iter();
+        let mut outputs = self.outputs.bind(values).into_iter();
         for (&input, weights) in self.inputs.iter().zip(&self.weights) {
             let branches = weights
                 .iter()
-                .zip(cotangents.by_ref())
-                .map(|(&(depthwise, pointwise), cotangent)| SeparableBranchGradient {
-                    cotangent,
+                .zip(outputs.by_ref())
+                .map(|(&(depthwise, pointwise), output)| SeparableBranchGradient {
+                    output,
                     depthwise: depthwise.gradient,
                     pointwise: pointwise.gradient,
                 })
@@ -136,7 +136,7 @@ impl<B: Backend> Operator<B> for Step {
         }
         for source in &mut self.gradient.sources {
             visit_target(&mut source.input, visit);
-            source.branches.iter_mut().for_each(|branch| visit_cotangent(&mut branch.cotangent, visit));
+            source.branches.iter_mut().for_each(|branch| visit_unstored_gradient(&mut branch.output, visit));
         }
         self.outputs.slots(visit);
     }

@@ -29,17 +29,17 @@ pub struct OperatorTime {
 ///
 /// # Errors
 /// The tensors are more than the device can count, or whatever `work` could not do.
-pub fn measure<B: Backend, O: AsMut<Tape<B>>>(
+pub fn dry_run<B: Backend, O: AsMut<Tape<B>>>(
     owner: &mut O,
     work: impl FnOnce(&mut O) -> Result<()>,
 ) -> Result<Work> {
     owner.as_mut().demand()?;
-    if !owner.as_mut().backend.measure() {
+    if !owner.as_mut().backend.begin_dry_run() {
         return Ok(Work::default());
     }
     let done = work(owner);
-    let measured = owner.as_mut().backend.measured();
-    done.map(|()| measured)
+    let found = owner.as_mut().backend.end_dry_run();
+    done.map(|()| found)
 }
 
 /// A recorded network on a device, ready to be replayed.

@@ -76,7 +76,7 @@ pub enum Replay {
     Both(Mode, bool),
 }
 
-/// What a dry run found: see [`Backend::measure`].
+/// What a dry run found: see [`Backend::begin_dry_run`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Kernels that run on the device.
@@ -103,14 +103,14 @@ pub trait Backend {
     /// The accumulation type, in which host and device exchange values.
     type Scalar: Scalar;
 
-    /// Begins a dry run, until [`Backend::measured`]: calls compute nothing, what they read is undefined, and nothing is
+    /// Begins a dry run, until [`Backend::end_dry_run`]: calls compute nothing, what they read is undefined, and nothing is
     /// allocated. The device learns what the calls take beside the tape's memories, so that [`Backend::reserve`]
     /// provides that too. False where there is nothing to learn; then there is no dry run.
-    fn measure(&mut self) -> bool {
+    fn begin_dry_run(&mut self) -> bool {
         false
     }
     /// Ends a dry run.
-    fn measured(&mut self) -> Work {
+    fn end_dry_run(&mut self) -> Work {
         Work::default()
     }
     /// Bytes that [`Backend::reserve`] takes for this many elements.
@@ -188,15 +188,15 @@ pub trait Backend {
 
     /// Maximum and average of 3x3 neighbourhoods, padding 1, and the statistics of both. Pixels
     /// outside the image count for neither.
-    fn pool_forward(&mut self, operator: &Pool);
+    fn normalised_pools_forward(&mut self, operator: &NormalisedPools);
     /// The input gradient of both; the maximum sends its gradient to the first largest pixel.
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient);
+    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient);
 
     /// The maximum or the average of square windows, behind a ReLU where asked for. Pixels outside the image
     /// count for neither. The result has no batch norm.
-    fn window_pool_forward(&mut self, operator: &WindowPool);
+    fn pool_forward(&mut self, operator: &Pool);
     /// The input gradient, masked by the ReLU; a maximum sends its gradient to the first largest pixel.
-    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient);
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient);
 
     /// From the batch statistics (or, in inference, the running ones) to what readers apply:
     /// `inverse_deviation = 1/sqrt(variance + epsilon)`, `scale = gamma * inverse_deviation`,
@@ -205,9 +205,9 @@ pub trait Backend {
     /// `total = sum(g)` and `products = sum(g * xhat)` per channel, for a normalised value with
     /// several consumers.
     fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce);
-    /// From those sums to the coefficients of the [`Cotangent`]: with `S1 = sum_t w_t total_t`,
+    /// From those sums to the coefficients of the [`UnstoredGradient`]: with `S1 = sum_t w_t total_t`,
     /// `S2 = sum_t w_t products_t` over n values per channel, `factor_t = scale * w_t`,
-    /// `slope = -scale * S2/n * inverse_deviation`, `offset = -scale * S1/n - slope * mean`;
+    /// `raw_factor = -scale * S2/n * inverse_deviation`, `constant = -scale * S1/n - raw_factor * mean`;
     /// also `dgamma = S2`, `dbeta = S1`.
     fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]);
 
@@ -222,10 +222,10 @@ pub trait Backend {
 
     /// The sum of a derived cell's node, with drop path: `y[n] = sum_k factors_k[n] * (scale_k * x_k[n] + shift_k)`
     /// for each image n.
-    fn join_forward(&mut self, operator: &Join);
+    fn node_sum_forward(&mut self, operator: &NodeSum);
     /// `factors_k[n] * g[n]` for each branch, in their order. Where a branch asks for sums, those of its batch
     /// norm's backward: `total = sum(g)`, `products = sum(g * xhat)` of its gradient.
-    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient);
+    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient);
 
     /// The mean over all pixels of each channel, the inputs' channels concatenated: `[n][c]`.
     fn global_pool_forward(&mut self, operator: &GlobalPool);

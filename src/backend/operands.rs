@@ -131,20 +131,20 @@ pub struct Operand {
 }
 
 /// The gradient of the loss by a raw value in front of a batch norm. It is never stored; readers compute
-/// `sum_t factor_t[c] * gradient_t + slope[c] * raw + offset[c]`.
+/// `sum_t factor_t[c] * gradient_t + raw_factor[c] * raw + constant[c]`.
 #[derive(Clone, Debug)]
-pub struct Cotangent {
+pub struct UnstoredGradient {
     /// Gradients of the loss by the values (or nodes) that the normalised value flows into.
     pub terms: Vec<Term>,
     /// The raw value.
     pub raw: Slot,
     /// `[c]`.
-    pub slope: Span,
+    pub raw_factor: Span,
     /// `[c]`.
-    pub offset: Span,
+    pub constant: Span,
 }
 
-/// One term of a [`Cotangent`].
+/// One term of a [`UnstoredGradient`].
 #[derive(Clone, Copy, Debug)]
 pub struct Term {
     /// A stored gradient, shaped as the raw value.

@@ -1,7 +1,7 @@
 //! Operators as data: where their operands lie and what their geometry is. The tape fills these in
 //! once, when a network is recorded; a [`Backend`](super::Backend) only reads them.
 
-use super::{Cotangent, Norm, Operand, Shape, Slot, Span, Sums, Target};
+use super::{Norm, Operand, Shape, Slot, Span, Sums, Target, UnstoredGradient};
 
 /// See [`Backend::convolution_forward`](super::Backend::convolution_forward).
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Convolution {
 #[derive(Clone, Debug)]
 pub struct ConvolutionGradient {
     /// Gradient of the result.
-    pub cotangent: Cotangent,
+    pub output: UnstoredGradient,
     /// Gradient of the weights.
     pub weights: Span,
     /// Where the input gradient goes; images need none.
@@ -97,7 +97,7 @@ pub struct SeparableSourceGradient {
 #[derive(Clone, Debug)]
 pub struct SeparableBranchGradient {
     /// Gradient of the result.
-    pub cotangent: Cotangent,
+    pub output: UnstoredGradient,
     /// Gradient of the depthwise weights.
     pub depthwise: Span,
     /// Gradient of the pointwise weights.
@@ -135,16 +135,16 @@ impl Pointwise {
 #[derive(Clone, Debug)]
 pub struct PointwiseGradient {
     /// Gradient of the result.
-    pub cotangent: Cotangent,
+    pub output: UnstoredGradient,
     /// Gradients of the weights, in their order.
     pub weights: Vec<Span>,
     /// Where the inputs' gradients go, in their order.
     pub inputs: Vec<Target>,
 }
 
-/// See [`Backend::pool_forward`](super::Backend::pool_forward).
+/// See [`Backend::normalised_pools_forward`](super::Backend::normalised_pools_forward).
 #[derive(Clone, Debug)]
-pub struct Pool {
+pub struct NormalisedPools {
     /// What is pooled.
     pub input: Operand,
     /// Step of the window.
@@ -161,18 +161,18 @@ pub struct Pool {
     pub average_statistics: Span,
 }
 
-/// Operands of [`Backend::pool_backward`](super::Backend::pool_backward).
+/// Operands of [`Backend::normalised_pools_backward`](super::Backend::normalised_pools_backward).
 #[derive(Clone, Debug)]
-pub struct PoolGradient {
+pub struct NormalisedPoolsGradient {
     /// Gradient of the maxima.
-    pub maximum: Cotangent,
+    pub maximum: UnstoredGradient,
     /// Gradient of the averages.
-    pub average: Cotangent,
+    pub average: UnstoredGradient,
     /// Where the input gradient goes.
     pub input: Target,
 }
 
-/// What a window of a [`WindowPool`] becomes.
+/// What a window of a [`Pool`] becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     /// Its largest pixel.
@@ -181,9 +181,9 @@ pub enum PoolKind {
     Average,
 }
 
-/// See [`Backend::window_pool_forward`](super::Backend::window_pool_forward).
+/// See [`Backend::pool_forward`](super::Backend::pool_forward).
 #[derive(Clone, Debug)]
-pub struct WindowPool {
+pub struct Pool {
     /// What is pooled.
     pub input: Operand,
     /// Whether it is read through a ReLU.
@@ -202,7 +202,7 @@ pub struct WindowPool {
     pub output_shape: Shape,
 }
 
-impl WindowPool {
+impl Pool {
     /// Rows, or columns, of the image in the window at `position`, of an image with `side` of them.
     pub fn window(&self, position: usize, side: usize) -> std::ops::Range<usize> {
         let start = position * self.stride;
@@ -210,9 +210,9 @@ impl WindowPool {
     }
 }
 
-/// Operands of [`Backend::window_pool_backward`](super::Backend::window_pool_backward).
+/// Operands of [`Backend::pool_backward`](super::Backend::pool_backward).
 #[derive(Clone, Debug)]
-pub struct WindowPoolGradient {
+pub struct PoolGradient {
     /// Gradient of the result.
     pub output: Slot,
     /// Where the input gradient goes.
@@ -252,10 +252,10 @@ pub struct BatchNormGradient {
     pub count: usize,
     /// Where the normalised value flows, with the sums found there.
     pub terms: Vec<BatchNormTerm>,
-    /// `[c]`, of the [`Cotangent`].
-    pub slope: Span,
-    /// `[c]`, of the [`Cotangent`].
-    pub offset: Span,
+    /// `[c]`, of the [`UnstoredGradient`].
+    pub raw_factor: Span,
+    /// `[c]`, of the [`UnstoredGradient`].
+    pub constant: Span,
     /// Gradient of gamma.
     pub gamma: Option<Span>,
     /// Gradient of beta.
@@ -320,38 +320,38 @@ pub struct MixedBranchGradient {
     pub identity: Option<Target>,
 }
 
-/// See [`Backend::join_forward`](super::Backend::join_forward).
+/// See [`Backend::node_sum_forward`](super::Backend::node_sum_forward).
 #[derive(Clone, Debug)]
-pub struct Join {
+pub struct NodeSum {
     /// What is added.
-    pub branches: Vec<JoinBranch>,
+    pub branches: Vec<NodeSumBranch>,
     /// The node.
     pub output: Slot,
     /// Its shape, and that of every branch.
     pub shape: Shape,
 }
 
-/// One term of a [`Join`].
+/// One term of a [`NodeSum`].
 #[derive(Clone, Copy, Debug)]
-pub struct JoinBranch {
+pub struct NodeSumBranch {
     /// The branch's value.
     pub input: Operand,
     /// `[n]`: what each image of it is multiplied by; 1 where absent.
     pub factors: Option<Span>,
 }
 
-/// Operands of [`Backend::join_backward`](super::Backend::join_backward).
+/// Operands of [`Backend::node_sum_backward`](super::Backend::node_sum_backward).
 #[derive(Clone, Debug)]
-pub struct JoinGradient {
+pub struct NodeSumGradient {
     /// Gradient of the node.
     pub output: Slot,
-    /// In the order of [`Join::branches`].
-    pub branches: Vec<JoinBranchGradient>,
+    /// In the order of [`NodeSum::branches`].
+    pub branches: Vec<NodeSumBranchGradient>,
 }
 
-/// Gradients of one term of a [`Join`].
+/// Gradients of one term of a [`NodeSum`].
 #[derive(Clone, Copy, Debug)]
-pub struct JoinBranchGradient {
+pub struct NodeSumBranchGradient {
     /// Where the branch's gradient goes.
     pub input: Target,
     /// `total` and `products` of the branch's batch norm, where this is its only consumer.

@@ -67,11 +67,11 @@ impl<B: Backend> Graph for Recording<'_, B> {
     }
 
     fn pool(&mut self, _: &str, input: &Value, kind: PoolKind, stride: usize) -> Result<Value> {
-        self.recorder.window_pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
+        self.recorder.pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
     }
 
     fn normalised_pools(&mut self, input: &Value, norms: [NormParts; 2], stride: usize) -> Result<[Value; 2]> {
-        Ok(self.recorder.pool(*input, stride, norms.map(|norm| self.spans.norm(norm))))
+        Ok(self.recorder.normalised_pools(*input, stride, norms.map(|norm| self.spans.norm(norm))))
     }
 
     fn node(&mut self, _: &str, cell: usize, branches: &[Branch<Value>]) -> Result<Value> {
@@ -86,7 +86,7 @@ impl<B: Backend> Graph for Recording<'_, B> {
                 };
                 let values = branches.iter().map(|branch| branch.value);
                 let branches: Vec<_> = values.zip(branches.iter().map(factors)).collect();
-                self.recorder.join(&branches)
+                self.recorder.node_sum(&branches)
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::plan::{Order, Plan};
 use crate::Result;
-use crate::autograd::{Recorder, Tape, measure};
+use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
     Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
 };
@@ -113,13 +113,13 @@ impl<B: Backend> Fit for Bilevel<B> {
             true => Input::Placed(&placements),
             false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
         };
-        let step = measure(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
+        let step = dry_run(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
         // The last dry run is the one that counts for the memory.
         let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
             bilevel.evaluate(batch, 1).map(drop)
         };
-        measure(self, all)?;
+        dry_run(self, all)?;
         self.steps = 0;
         Ok(step)
     }

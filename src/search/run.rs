@@ -56,10 +56,9 @@ pub fn run_with(
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let pool = cpu.thread_pool();
     let mut search = Search::new(plan, dataset, cpu)?;
     observer.started(&search.facts(device, threads))?;
-    pool.install(|| search.epochs(identity, control, observer))
+    search.epochs(identity, control, observer)
 }
 
 struct Search<'a, B: Backend<Scalar = f32>> {

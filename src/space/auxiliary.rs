@@ -62,7 +62,7 @@ impl AuxiliaryHead {
                 let reason = format!("it reads feature maps of 8 to 10 pixels a side, not {shape}");
                 return Err(Error::Shape { operator: "auxiliary head", reason });
             }
-            values.push(recorder.window_pool(node, PoolKind::Average, POOL, true)?);
+            values.push(recorder.pool(node, PoolKind::Average, POOL, true)?);
         }
         // This convolution begins with a ReLU of its own, which changes nothing: averages behind a ReLU are not
         // negative, and where one is zero so are the gradients of all its pixels.
@@ -72,7 +72,7 @@ impl AuxiliaryHead {
         let (weights, norm) = (spans.weight(weights), spans.norm(norm));
         let value = recorder.activated_convolution(value, weights, kernel, channels, norm)?;
         let pixel = Window { kernel: 1, stride: 1, padding: 0 };
-        let value = recorder.window_pool(value, PoolKind::Average, pixel, true)?;
+        let value = recorder.pool(value, PoolKind::Average, pixel, true)?;
         let (weights, bias) = (spans.weight(self.classifier.weights), spans.weight(self.classifier.bias));
         let logits = recorder.linear(value, weights, bias)?;
         recorder.keep(logits);

@@ -141,5 +141,5 @@ impl Network {
 /// The values behind a ReLU.
 fn rectify<B: Backend>(recorder: &mut Recorder<B>, values: &[Value]) -> Result<Vec<Value>> {
     let pixel = Window { kernel: 1, stride: 1, padding: 0 };
-    values.iter().map(|&value| recorder.window_pool(value, PoolKind::Average, pixel, true)).collect()
+    values.iter().map(|&value| recorder.pool(value, PoolKind::Average, pixel, true)).collect()
 }

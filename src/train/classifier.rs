@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rayon::ThreadPool;
-
 use super::model::Model;
 use crate::Result;
 use crate::autograd::{Recorder, Tape};
@@ -31,29 +29,7 @@ pub fn open(model: &Model, device: Device, threads: usize, batch: usize) -> Resu
     if device.resolve(Precision::F32)? == Device::Cuda {
         return Ok(Box::new(Classifier::new(cuda::open(Precision::F32)?, model, batch)?));
     }
-    let cpu = Cpu::new(threads)?;
-    let pool = cpu.thread_pool();
-    Ok(Box::new(OnPool { classifier: Classifier::new(cpu, model, batch)?, pool }))
-}
-
-/// A classifier whose calls are made on one of the threads that it computes with: nobody has to be woken first.
-struct OnPool {
-    classifier: Classifier<Cpu>,
-    pool: Arc<ThreadPool>,
-}
-
-impl Classify for OnPool {
-    fn logits(&mut self, images: &[f32]) -> Result<Vec<f32>> {
-        self.pool.install(|| self.classifier.logits(images))
-    }
-
-    fn evaluate(&mut self, images: Arc<Images>, model: &Model) -> Result<Evaluation> {
-        self.pool.install(|| self.classifier.evaluate(images, model))
-    }
-
-    fn latency(&mut self) -> Result<Duration> {
-        self.pool.install(|| self.classifier.latency())
-    }
+    Ok(Box::new(Classifier::new(Cpu::new(threads)?, model, batch)?))
 }
 
 /// The network of a model, for batches of one size.

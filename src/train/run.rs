@@ -58,10 +58,9 @@ pub fn run_with(
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let pool = cpu.thread_pool();
     let mut training = Training::new(plan, genotype, dataset, cpu)?;
     observer.started(&training.facts(device, threads))?;
-    pool.install(|| training.epochs(identity, control, observer))
+    training.epochs(identity, control, observer)
 }
 
 struct Training<'a, B: Backend<Scalar = f32>> {

@@ -25,12 +25,12 @@ pub enum Call {
     SeparableBackward(Separable, SeparableGradient, bool),
     PointwiseForward(Pointwise),
     PointwiseBackward(Pointwise, PointwiseGradient, bool),
+    NormalisedPoolsForward(NormalisedPools),
+    NormalisedPoolsBackward(NormalisedPools, NormalisedPoolsGradient),
     PoolForward(Pool),
     PoolBackward(Pool, PoolGradient),
-    WindowPoolForward(WindowPool),
-    WindowPoolBackward(WindowPool, WindowPoolGradient),
-    JoinForward(Join),
-    JoinBackward(Join, JoinGradient),
+    NodeSumForward(NodeSum),
+    NodeSumBackward(NodeSum, NodeSumGradient),
     BatchNormForward(Vec<BatchNorm>, Mode),
     BatchNormReduce(BatchNormReduce),
     BatchNormBackward(Vec<BatchNormGradient>),
@@ -65,12 +65,12 @@ impl Call {
             Call::PointwiseBackward(op, gradient, weights) => {
                 backend.pointwise_backward(op, gradient, *weights);
             }
+            Call::NormalisedPoolsForward(op) => backend.normalised_pools_forward(op),
+            Call::NormalisedPoolsBackward(op, gradient) => backend.normalised_pools_backward(op, gradient),
             Call::PoolForward(op) => backend.pool_forward(op),
             Call::PoolBackward(op, gradient) => backend.pool_backward(op, gradient),
-            Call::WindowPoolForward(op) => backend.window_pool_forward(op),
-            Call::WindowPoolBackward(op, gradient) => backend.window_pool_backward(op, gradient),
-            Call::JoinForward(op) => backend.join_forward(op),
-            Call::JoinBackward(op, gradient) => backend.join_backward(op, gradient),
+            Call::NodeSumForward(op) => backend.node_sum_forward(op),
+            Call::NodeSumBackward(op, gradient) => backend.node_sum_backward(op, gradient),
             Call::BatchNormForward(norms, mode) => backend.batch_norm_forward(norms, *mode),
             Call::BatchNormReduce(op) => backend.batch_norm_reduce(op),
             Call::BatchNormBackward(gradients) => backend.batch_norm_backward(gradients),
@@ -373,16 +373,16 @@ impl Case {
         Operand { data: self.slot_of(&values), shape, norm }
     }
 
-    /// A cotangent with one to three terms; each element is about 1 in size.
-    pub fn cotangent(&mut self, len: usize, channels: usize) -> Cotangent {
+    /// A output gradient with one to three terms; each element is about 1 in size.
+    pub fn unstored_gradient(&mut self, len: usize, channels: usize) -> UnstoredGradient {
         let terms = self.random.random_range(1..4);
-        Cotangent {
+        UnstoredGradient {
             terms: (0..terms)
                 .map(|_| Term { gradient: self.slot(len), factor: self.span(channels, 0.6) })
                 .collect(),
             raw: self.slot(len),
-            slope: self.span(channels, 0.3),
-            offset: self.span(channels, 0.3),
+            raw_factor: self.span(channels, 0.3),
+            constant: self.span(channels, 0.3),
         }
     }
 

@@ -19,7 +19,7 @@ pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
             "skip_connect" if name.contains(".s1") => {
                 assert_eq!(set.get(&format!("{name}.y")).values, set.get(&format!("{name}.x")).values);
             }
-            "max_pool_3x3" | "avg_pool_3x3" => check_pool(&mut rows, set, name, backend()),
+            "max_pool_3x3" | "avg_pool_3x3" => check_normalised_pools(&mut rows, set, name, backend()),
             _ => Case::new(set, name).check(&mut rows, backend()),
         }
     }
@@ -28,13 +28,13 @@ pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
 
 /// A pool always has a batch norm here, and the traces of pools alone have none: outputs are compared behind a
 /// normalisation of the trace. The gradient is compared in the mixed operations, whose pools have batch norms.
-fn check_pool<B: Backend>(rows: &mut Comparisons, set: &Set, name: &str, backend: B) {
+fn check_normalised_pools<B: Backend>(rows: &mut Comparisons, set: &Set, name: &str, backend: B) {
     let mut case = Case::new(set, name);
     let x = set.get(&format!("{name}.x"));
     let [n, channels, h, w] = x.shape[..] else { panic!("{name}: {:?}", x.shape) };
     let input = case.recorder.input(Shape::new(n, h, w, channels));
     let stride = if name.contains(".s2") { 2 } else { 1 };
-    let values = case.pool(input, stride, channels, &[vec![], vec![]]);
+    let values = case.normalised_pools(input, stride, channels, &[vec![], vec![]]);
     let output = values[usize::from(name.starts_with("avg"))];
     case.recorder.output(output);
     let mut tape = case.recorder.finish(backend).unwrap();
@@ -132,7 +132,7 @@ impl<'a, B: Backend> Case<'a, B> {
         let channels = self.recorder.shape(input).c as usize;
         let mixing = MixingWeights { value: self.recorder.span(8), gradient: self.recorder.accumulator(8) };
         let names = [vec!["_ops.1.1".to_string()], vec!["_ops.2.1".to_string()]];
-        let [maximum, average] = self.pool(input, stride, channels, &names);
+        let [maximum, average] = self.normalised_pools(input, stride, channels, &names);
         let skip = match stride {
             2 => self.pointwise(input, "_ops.3.conv_1.weight", Some("_ops.3.conv_2.weight"), "_ops.3.bn"),
             _ => input,
@@ -195,9 +195,15 @@ impl<'a, B: Backend> Case<'a, B> {
         self.recorder.pointwise(&[input], &weights, channels, norm).unwrap()
     }
 
-    fn pool(&mut self, input: Value, stride: usize, channels: usize, names: &[Vec<String>; 2]) -> [Value; 2] {
+    fn normalised_pools(
+        &mut self,
+        input: Value,
+        stride: usize,
+        channels: usize,
+        names: &[Vec<String>; 2],
+    ) -> [Value; 2] {
         let norms = [0, 1].map(|i| self.norm(names[i].clone(), channels));
-        self.recorder.pool(input, stride, norms)
+        self.recorder.normalised_pools(input, stride, norms)
     }
 
     fn weight(&mut self, name: &str, layout: Layout) -> Weight {

@@ -88,7 +88,7 @@ fn faults_of_a_product_are_refused() {
     }
 }
 
-/// The gradient of a 16 x 16 matrix over this many pixels, with cotangents of random signs: else the sum would grow as fast
+/// The gradient of a 16 x 16 matrix over this many pixels, with output gradients of random signs: else the sum would grow as fast
 /// as the pixels, and one of a thousand would be less than bf16 can tell.
 fn gradient(case: &mut Case, pixels: usize) -> Call {
     let shape = Shape::new(1, 8, pixels / 8, 16);
@@ -102,7 +102,7 @@ fn gradient(case: &mut Case, pixels: usize) -> Call {
         output_shape: shape,
     };
     let gradient = PointwiseGradient {
-        cotangent: Cotangent { terms, raw: case.slot(shape.len()), slope: zeros, offset: zeros },
+        output: UnstoredGradient { terms, raw: case.slot(shape.len()), raw_factor: zeros, constant: zeros },
         weights: vec![case.result_span("weights", 256, rounded(pixels), size(pixels))],
         inputs: vec![case.target("input", shape.len(), rounded(16))],
     };

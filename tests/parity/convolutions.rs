@@ -92,7 +92,7 @@ fn convolution_gradient(case: &mut Case, operator: Convolution) -> Call {
     case.forget_results();
     let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
     let gradient = ConvolutionGradient {
-        cotangent: case.cotangent(shape.len(), shape.c as usize),
+        output: case.unstored_gradient(shape.len(), shape.c as usize),
         weights: case.result_span("weights", operator.weights.len, rounded(pixels), size(pixels)),
         input: case.one_in(2).then(|| {
             let terms = operator.kernel * operator.kernel * shape.c as usize;
@@ -214,7 +214,7 @@ fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
     let weights = case.index % 8 < 6;
     let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
     let gradient = PointwiseGradient {
-        cotangent: case.cotangent(shape.len(), shape.c as usize),
+        output: case.unstored_gradient(shape.len(), shape.c as usize),
         weights: operator
             .weights
             .iter()

@@ -82,8 +82,8 @@ fn batch_norm_gradient(case: &mut Case) -> BatchNormGradient {
                 factor: case.result_span("factor", channels, 1, 1.0),
             })
             .collect(),
-        slope: case.result_span("slope", channels, terms + 4, 1.0),
-        offset: case.result_span("offset", channels, terms + 8, 1.0),
+        raw_factor: case.result_span("raw factor", channels, terms + 4, 1.0),
+        constant: case.result_span("constant", channels, terms + 8, 1.0),
         gamma: norm.gamma.map(|_| case.result_span("gamma", channels, terms, 1.0)),
         beta: norm.beta.map(|_| case.result_span("beta", channels, terms, 1.0)),
         norm,
@@ -143,11 +143,11 @@ fn mixed_gradient(case: &mut Case, operator: &Mixed, branch: &MixedBranch) -> Mi
     }
 }
 
-fn join(case: &mut Case) -> Join {
+fn node_sum(case: &mut Case) -> NodeSum {
     let channels = case.channels();
     let shape = case.shape(channels, 30_000);
     let images = shape.n as usize;
-    let branches = (0..case.random.random_range(1..4)).map(|_| JoinBranch {
+    let branches = (0..case.random.random_range(1..4)).map(|_| NodeSumBranch {
         input: case.operand(shape),
         factors: case.one_in(2).then(|| {
             let factors: Vec<f32> = (0..images).map(|_| case.choose(&[0.0, 1.25])).collect();
@@ -156,29 +156,29 @@ fn join(case: &mut Case) -> Join {
     });
     let branches: Vec<_> = branches.collect();
     let output = case.result_slot("output", shape.len(), 2 * branches.len());
-    Join { branches, output, shape }
+    NodeSum { branches, output, shape }
 }
 
 #[test]
-fn join_forward() {
-    check(29, |case| Call::JoinForward(join(case)));
+fn node_sum_forward() {
+    check(29, |case| Call::NodeSumForward(node_sum(case)));
 }
 
 #[test]
-fn join_backward() {
+fn node_sum_backward() {
     check(30, |case| {
-        let operator = join(case);
+        let operator = node_sum(case);
         case.forget_results();
         let (channels, pixels) = (operator.shape.c as usize, operator.shape.pixels());
         let output = case.slot(operator.shape.len());
-        let branches = (0..operator.branches.len()).map(|_| JoinBranchGradient {
+        let branches = (0..operator.branches.len()).map(|_| NodeSumBranchGradient {
             input: case.target("input", operator.shape.len(), 2),
             sums: case.one_in(2).then(|| Sums {
                 total: case.result_span("total", channels, rounded(pixels), size(pixels)),
                 products: case.result_span("products", channels, rounded(pixels), size(pixels)),
             }),
         });
-        let gradient = JoinGradient { output, branches: branches.collect() };
-        Call::JoinBackward(operator, gradient)
+        let gradient = NodeSumGradient { output, branches: branches.collect() };
+        Call::NodeSumBackward(operator, gradient)
     });
 }

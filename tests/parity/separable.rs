@@ -169,7 +169,7 @@ fn source_gradient(
             .branches
             .iter()
             .map(|branch| SeparableBranchGradient {
-                cotangent: case.cotangent(output_shape.len(), out_channels),
+                output: case.unstored_gradient(output_shape.len(), out_channels),
                 depthwise: result(case, "depthwise", branch.depthwise.len, pixels + out_channels),
                 pointwise: result(case, "pointwise", branch.pointwise.len, pixels + taps),
             })

@@ -1,22 +1,12 @@
 //! Ctrl-C and SIGTERM.
 
-use std::io::Read;
-use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
 use crate::command::{printed, refused};
-use crate::runs::{Kind, checkpoints, offered, shell, start, wait_until};
+use crate::runs::{Held, Kind, checkpoints, offered, shell, wait_until};
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
-}
-
-/// The exit code and what was said.
-fn end(mut child: Child) -> (Option<i32>, String) {
-    let mut message = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut message).unwrap();
-    (child.wait().unwrap().code(), message)
 }
 
 #[test]
@@ -25,13 +15,18 @@ fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
     for (kind, (name, code, later)) in Kind::BOTH.into_iter().flat_map(|kind| moments.map(|m| (kind, m))) {
         let scratch = tempfile::tempdir().unwrap();
         let (here, run) = (scratch.path(), scratch.path().join("a run's place"));
-        let mut child = start(here, &[&kind.begin()[..], &["--out=a run's place", "--json"]].concat());
-        // Before the first epoch ends, or behind it.
-        let stored = || if later { !checkpoints(&run).is_empty() } else { run.join("plan.toml").exists() };
-        assert!(wait_until(&mut child, stored));
-        std::thread::sleep(Duration::from_millis(60));
-        signal(&child, name);
-        let (ended, message) = end(child);
+        let often = "--checkpoint-minutes=1e-9";
+        let arguments =
+            [&kind.begin()[..], &["--out=a run's place", often][..2 - usize::from(later)]].concat();
+        let mut held = Held::start(here, &arguments);
+        if later {
+            held.wait_for_epoch(&run);
+        } else {
+            // After a step of the first epoch.
+            assert!(wait_until(&mut held.child, || !checkpoints(&run).is_empty()));
+        }
+        signal(&held.child, name);
+        let (ended, message) = held.let_go();
         assert_eq!(ended, Some(code), "{kind:?}, {name}: {message}");
         assert!(message.starts_with("darts: interrupted ") && message.lines().count() == 1, "{message}");
         assert!(!checkpoints(&run).is_empty());
@@ -43,37 +38,31 @@ fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
     }
 }
 
-/// A search whose steps take seconds.
-fn slow(here: &Path) -> Child {
-    let size = ["search", "--batch-size=719", "--order=second", "--device=cpu", "--threads=1", "--out=run"];
-    let mut child = start(here, &size);
-    assert!(wait_until(&mut child, || here.join("run/plan.toml").exists()));
-    std::thread::sleep(Duration::from_millis(400));
-    child
-}
-
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let scratch = tempfile::tempdir().unwrap();
-    let child = slow(scratch.path());
-    signal(&child, "-INT");
-    std::thread::sleep(Duration::from_millis(200));
-    let begun = Instant::now();
-    signal(&child, "-INT");
-    let (ended, message) = end(child);
-    assert_eq!((ended, message.as_str()), (Some(130), ""));
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let run = scratch.path().join("run");
+    let mut held = Held::start(scratch.path(), &[&Kind::Search.begin()[..], &["--out=run"]].concat());
+    held.wait_for_epoch(&run);
+    // The run itself cannot go on to see the first. Two that come together count as one.
+    while held.child.try_wait().unwrap().is_none() {
+        signal(&held.child, "-INT");
+    }
+    assert_eq!(held.let_go(), (Some(130), String::new()));
+    assert!(checkpoints(&run).is_empty());
 }
 
 #[test]
 fn a_second_process_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut child = slow(scratch.path());
+    let run = scratch.path().join("run");
+    let mut held = Held::start(scratch.path(), &[&Kind::Search.begin()[..], &["--out=run"]].concat());
+    held.wait_for_epoch(&run);
     let words = ["run: another process is writing this run"];
     refused(scratch.path(), &["search", "--resume=run"], 1, &words);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(checkpoints(&scratch.path().join("run")).is_empty());
+    held.child.kill().unwrap();
+    held.child.wait().unwrap();
+    assert!(checkpoints(&run).is_empty());
     // The lock went with its process; the data are the next thing that is looked at.
     refused(scratch.path(), &["search", "--resume=run", "--strict"], 2, &["--strict", "digits"]);
 }

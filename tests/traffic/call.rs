@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use darts::backend::{Cotangent, Norm, Operand, Slot, Span, Target};
+use darts::backend::{Norm, Operand, Slot, Span, Target, UnstoredGradient};
 
 /// Bytes of an element of the state memory and of the scratch memory.
 const WIDE: usize = 4;
@@ -104,13 +104,13 @@ impl Call {
         }
     }
 
-    /// Reads a whole cotangent.
-    pub fn read_cotangent(&mut self, cotangent: &Cotangent) {
-        self.read([cotangent.raw]);
-        self.read([cotangent.slope, cotangent.offset]);
-        self.read(cotangent.terms.iter().map(|term| term.gradient));
-        self.read(cotangent.terms.iter().map(|term| term.factor));
-        self.operations += 2 * (1 + cotangent.terms.len()) * cotangent.raw.len;
+    /// Reads a whole output gradient.
+    pub fn read_unstored_gradient(&mut self, output_gradient: &UnstoredGradient) {
+        self.read([output_gradient.raw]);
+        self.read([output_gradient.raw_factor, output_gradient.constant]);
+        self.read(output_gradient.terms.iter().map(|term| term.gradient));
+        self.read(output_gradient.terms.iter().map(|term| term.factor));
+        self.operations += 2 * (1 + output_gradient.terms.len()) * output_gradient.raw.len;
     }
 
     /// Writes an input gradient of which `fed` elements are not zero by construction.

@@ -56,14 +56,14 @@ impl Backend for Counter {
         let blocks = convolution_splits(op, gradient, self.element);
         self.add("convolution_weights", |call| {
             call.read_value(&op.input, op.input.data.len);
-            call.read_cotangent(&gradient.cotangent);
+            call.read_unstored_gradient(&gradient.output);
             call.scratch(blocks * gradient.weights.len);
             call.products += convolution_products(op);
         });
         self.sums(blocks, [gradient.weights].into_iter());
         let Some(target) = gradient.input else { return };
         self.add("convolution_input", |call| {
-            call.read_cotangent(&gradient.cotangent);
+            call.read_unstored_gradient(&gradient.output);
             call.read([op.weights]);
             if op.relu {
                 call.read_value(&op.input, op.input.data.len);
@@ -137,7 +137,7 @@ impl Backend for Counter {
             // Where the ReLU passes is asked only of pixels that a gradient reaches.
             read_inputs(call, op);
             call.read(op.weights.iter().copied());
-            call.read_cotangent(&gradient.cotangent);
+            call.read_unstored_gradient(&gradient.output);
             for (input, &target) in op.inputs.iter().zip(&gradient.inputs) {
                 call.deliver(target, pixels_read(op, input.shape) * input.shape.c as usize);
             }
@@ -149,53 +149,53 @@ impl Backend for Counter {
         let blocks = pointwise_splits(op, gradient, self.element);
         self.add("pointwise_weights", |call| {
             read_inputs(call, op);
-            call.read_cotangent(&gradient.cotangent);
+            call.read_unstored_gradient(&gradient.output);
             gradient.weights.iter().for_each(|span| call.scratch(blocks * span.len));
             call.products += pointwise_products(op);
         });
         self.sums(blocks, gradient.weights.iter().copied());
     }
 
-    fn pool_forward(&mut self, op: &Pool) {
-        let blocks = pool_blocks(op);
-        self.add("pool_forward", |call| {
+    fn normalised_pools_forward(&mut self, op: &NormalisedPools) {
+        let blocks = normalised_pools_blocks(op);
+        self.add("normalised_pools_forward", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.write([op.maximum, op.average]);
             call.scratch(2 * blocks * 3 * op.output_shape.c as usize);
-            call.operations += pool_taps(op) + (2 * MOMENTS + 1) * op.maximum.len;
+            call.operations += normalised_pools_taps(op) + (2 * MOMENTS + 1) * op.maximum.len;
         });
         self.moments(blocks, &[op.maximum_statistics, op.average_statistics]);
     }
 
-    fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
+    fn normalised_pools_backward(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         let values = op.output_shape.len();
-        self.add("pool_backward", |call| {
+        self.add("normalised_pools_backward", |call| {
             call.read_value(&op.input, op.input.data.len);
-            call.read_cotangent(&gradient.maximum);
-            call.read_cotangent(&gradient.average);
+            call.read_unstored_gradient(&gradient.maximum);
+            call.read_unstored_gradient(&gradient.average);
             call.deliver(gradient.input, op.input.data.len);
-            call.operations += pool_taps(op) + 2 * values;
+            call.operations += normalised_pools_taps(op) + 2 * values;
         });
     }
 
-    fn window_pool_forward(&mut self, op: &WindowPool) {
-        self.add("window_pool_forward", |call| {
+    fn pool_forward(&mut self, op: &Pool) {
+        self.add("pool_forward", |call| {
             call.read_value(&op.input, op.input.data.len);
             call.write([op.output]);
             call.operations += op.kernel * op.kernel * op.output.len;
         });
     }
 
-    fn window_pool_backward(&mut self, op: &WindowPool, gradient: &WindowPoolGradient) {
+    fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let (maximum, values) = (op.kind == PoolKind::Maximum, op.output.len);
         if maximum {
-            self.add("window_pool_places", |call| {
+            self.add("pool_places", |call| {
                 call.read_value(&op.input, op.input.data.len);
                 call.scratch(values);
                 call.operations += op.kernel * op.kernel * values;
             });
         }
-        self.add("window_pool_input", |call| {
+        self.add("pool_input", |call| {
             call.read([gradient.output]);
             call.scratch(if maximum { values } else { 0 });
             if op.relu {
@@ -238,15 +238,15 @@ impl Backend for Counter {
                     call.read(term.weight);
                     call.write([term.factor]);
                 }
-                call.write([op.slope, op.offset]);
+                call.write([op.raw_factor, op.constant]);
                 call.write(op.gamma.into_iter().chain(op.beta));
                 call.operations += (5 * op.terms.len() + 8) * op.norm.mean.len;
             }
         });
     }
 
-    fn join_forward(&mut self, op: &Join) {
-        self.add("join_forward", |call| {
+    fn node_sum_forward(&mut self, op: &NodeSum) {
+        self.add("node_sum_forward", |call| {
             for branch in &op.branches {
                 call.read_value(&branch.input, branch.input.data.len);
                 call.read(branch.factors);
@@ -256,8 +256,8 @@ impl Backend for Counter {
         });
     }
 
-    fn join_backward(&mut self, op: &Join, gradient: &JoinGradient) {
-        self.add("join_backward", |call| {
+    fn node_sum_backward(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
+        self.add("node_sum_backward", |call| {
             call.read([gradient.output]);
             for (branch, gradient) in op.branches.iter().zip(&gradient.branches) {
                 call.read(branch.factors);

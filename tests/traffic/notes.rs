@@ -89,7 +89,7 @@ impl Counter {
         let (pixels, blocks) = (op.output_shape.pixels(), bands(op.output_shape));
         self.add(if weights { "separable_gradients" } else { "separable_depthwise" }, |call| {
             for (source, branch, gradient) in branches(op, gradient) {
-                call.read_cotangent(&gradient.cotangent);
+                call.read_unstored_gradient(&gradient.output);
                 call.read([branch.pointwise]);
                 call.stored_scratch(pixels * source.input.shape.c as usize);
                 call.products += products(op, branch);

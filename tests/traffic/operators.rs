@@ -20,13 +20,13 @@ pub fn splits(pixels: usize, row: usize, results: usize) -> usize {
 /// The same for the matrices of a 1x1 convolution, in elements of `element` bytes.
 pub fn pointwise_splits(op: &Pointwise, gradient: &PointwiseGradient, element: usize) -> usize {
     let widest = op.output_shape.c as usize / op.weights.len();
-    let row = (op.input_channels() + (gradient.cotangent.terms.len() + 1) * widest) * element;
+    let row = (op.input_channels() + (gradient.output.terms.len() + 1) * widest) * element;
     splits(op.output_shape.pixels(), row, op.input_channels() * widest)
 }
 
 /// The same for a convolution.
 pub fn convolution_splits(op: &Convolution, gradient: &ConvolutionGradient, element: usize) -> usize {
-    let terms = gradient.cotangent.terms.len() + 1;
+    let terms = gradient.output.terms.len() + 1;
     let row = (op.input.shape.c as usize + terms * op.output_shape.c as usize) * element;
     splits(op.output_shape.pixels(), row, op.weights.len)
 }
@@ -37,7 +37,7 @@ pub fn tiles(rows: usize, columns: usize) -> usize {
 }
 
 /// Blocks of a pool's results, where shared memory holds their lines as it does those of the paper.
-pub fn pool_blocks(op: &Pool) -> usize {
+pub fn normalised_pools_blocks(op: &NormalisedPools) -> usize {
     let (n, h, w) = (op.output_shape.n as usize, op.output_shape.h as usize, op.output_shape.w as usize);
     let most = 8.max(128 / w);
     (n * h).div_ceil(if most >= h { most / h * h } else { h.div_ceil(h.div_ceil(most)) })
@@ -109,7 +109,7 @@ pub fn pointwise_products(op: &Pointwise) -> usize {
     2 * op.output_shape.pixels() * op.weights.iter().map(|span| span.len).sum::<usize>()
 }
 
-pub fn pool_taps(op: &Pool) -> usize {
+pub fn normalised_pools_taps(op: &NormalisedPools) -> usize {
     let window = Window { kernel: 3, dilation: 1, stride: op.stride };
     window.taps(op.input.shape, op.output_shape) * op.output_shape.c as usize
 }

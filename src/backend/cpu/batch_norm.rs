@@ -92,9 +92,9 @@ pub unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
                 products += weight * at(term.sums.products);
                 put(term.factor, scale * weight);
             }
-            let slope = -scale * products / count * at(op.norm.inverse_deviation);
-            put(op.slope, slope);
-            put(op.offset, -scale * total / count - slope * at(op.norm.mean));
+            let raw_factor = -scale * products / count * at(op.norm.inverse_deviation);
+            put(op.raw_factor, raw_factor);
+            put(op.constant, -scale * total / count - raw_factor * at(op.norm.mean));
             if let Some(gamma) = op.gamma {
                 put(gamma, products);
             }

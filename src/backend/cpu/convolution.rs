@@ -10,7 +10,7 @@ use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
-use super::stream::{Activate, Deliver, FormCotangent, affine, target_area};
+use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
 use super::{Convolution, ConvolutionGradient, Cpu};
 
@@ -237,7 +237,7 @@ impl Kernel for Backward<'_> {
         let padded_len = geometry.rows * geometry.row;
         let mut carver = Carver::new(self.scratch);
         let (padded, slopes) = (carver.take(padded_len), carver.take(padded_len));
-        let cotangent = carver.take(geometry.out_w * geometry.out_channels);
+        let output_gradient = carver.take(geometry.out_w * geometry.out_channels);
         // SAFETY: images lie in the slots; the padded image reaches as far as the windows.
         unsafe {
             padded.slice_mut(0, padded_len).fill(0.0);
@@ -246,17 +246,17 @@ impl Kernel for Backward<'_> {
                 V::call(geometry.pad(self.op, self.memory, index, padded));
                 slopes.slice_mut(0, padded_len).fill(0.0);
                 for row in 0..geometry.out_h {
-                    V::call(FormCotangent {
-                        cotangent: &self.gradient.cotangent,
+                    V::call(FormGradient {
+                        output_gradient: &self.gradient.output,
                         memory: self.memory,
                         pixel: index * geometry.out_pixels() + row * geometry.out_w,
                         pixels: geometry.out_w,
                         channels: geometry.out_channels,
-                        target: cotangent,
+                        target: output_gradient,
                     });
-                    self.weights::<V>(row, padded, cotangent);
+                    self.weights::<V>(row, padded, output_gradient);
                     if self.gradient.input.is_some() {
-                        self.slopes::<V>(row, slopes, cotangent);
+                        self.slopes::<V>(row, slopes, output_gradient);
                     }
                 }
                 self.deliver::<V>(index, padded, slopes);
@@ -268,7 +268,7 @@ impl Kernel for Backward<'_> {
 impl Backward<'_> {
     /// What a row of outputs adds to the gradient of the weights.
     #[inline(always)]
-    unsafe fn weights<V: Vector>(&self, row: usize, padded: Area, cotangent: Area) {
+    unsafe fn weights<V: Vector>(&self, row: usize, padded: Area, output_gradient: Area) {
         let geometry = &self.geometry;
         let (channels, taps) = (geometry.out_channels, geometry.taps());
         for tap in 0..geometry.kernel {
@@ -281,7 +281,7 @@ impl Backward<'_> {
                     a: geometry.inputs(padded, row, tap),
                     a_row: 1,
                     a_column: geometry.stride * geometry.in_channels,
-                    b: cotangent,
+                    b: output_gradient,
                     b_row: channels,
                     c: self.partials.from(tap * taps * channels),
                     c_row: channels,
@@ -293,7 +293,7 @@ impl Backward<'_> {
 
     /// What a row of outputs adds to the gradient of the padded image.
     #[inline(always)]
-    unsafe fn slopes<V: Vector>(&self, row: usize, slopes: Area, cotangent: Area) {
+    unsafe fn slopes<V: Vector>(&self, row: usize, slopes: Area, output_gradient: Area) {
         let geometry = &self.geometry;
         let (kernel, channels) = (geometry.kernel, geometry.in_channels);
         for tap in 0..kernel * kernel {
@@ -303,7 +303,7 @@ impl Backward<'_> {
                     rows: geometry.out_w,
                     columns: channels,
                     inner: geometry.out_channels,
-                    a: cotangent,
+                    a: output_gradient,
                     a_row: geometry.out_channels,
                     a_column: 1,
                     b: self.transposed.from(tap * geometry.out_channels * channels),

@@ -15,10 +15,11 @@ mod batch_norm;
 mod convolution;
 mod depthwise;
 mod gemm;
-mod join;
 mod loss;
 mod memory;
 mod mixed;
+mod node_sum;
+mod normalised_pools;
 mod optimizer;
 mod pointwise;
 mod pool;
@@ -31,7 +32,6 @@ mod statistics;
 mod stream;
 mod team;
 mod weights;
-mod window_pool;
 
 pub use simd::Instructions;
 
@@ -89,11 +89,6 @@ impl Cpu {
     /// Number of threads that compute.
     pub fn threads(&self) -> usize {
         self.team.threads()
-    }
-
-    /// The threads. A search that runs on one of them (`thread_pool().install(...)`) saves a wake-up with every call.
-    pub fn thread_pool(&self) -> std::sync::Arc<rayon::ThreadPool> {
-        self.team.pool()
     }
 
     /// The vectors in use.
@@ -171,19 +166,19 @@ impl Backend for Cpu {
         self.pointwise_gradients(operator, gradient, weights);
     }
 
-    fn pool_forward(&mut self, operator: &Pool) {
+    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
         self.pool(operator);
     }
 
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
+    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         self.pool_gradient(operator, gradient);
     }
 
-    fn window_pool_forward(&mut self, operator: &WindowPool) {
+    fn pool_forward(&mut self, operator: &Pool) {
         self.pool_windows(operator);
     }
 
-    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
         self.pool_windows_gradient(operator, gradient);
     }
 
@@ -211,11 +206,11 @@ impl Backend for Cpu {
         self.mix_backward(operator, gradient);
     }
 
-    fn join_forward(&mut self, operator: &Join) {
+    fn node_sum_forward(&mut self, operator: &NodeSum) {
         self.join(operator);
     }
 
-    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
         self.join_gradients(operator, gradient);
     }
 

@@ -10,7 +10,7 @@ use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
-use super::stream::{Activate, Deliver, FormCotangent, affine, target_area};
+use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
 use super::{Cpu, Operand, Pointwise, PointwiseGradient};
 
@@ -296,7 +296,7 @@ impl Kernel for Backward<'_> {
         let mut carver = Carver::new(self.scratch);
         let activated = carver.take(geometry.strip * geometry.widest);
         let slopes = carver.take(geometry.strip * geometry.widest);
-        let cotangent = carver.take(geometry.strip * geometry.out_channels);
+        let output_gradient = carver.take(geometry.strip * geometry.out_channels);
         // SAFETY: images lie in the slots; scratch covers what was carved.
         unsafe {
             if let Some(partials) = self.partials {
@@ -305,15 +305,15 @@ impl Kernel for Backward<'_> {
             for index in self.images.clone() {
                 for number in 0..geometry.strips {
                     let strip = geometry.strip(number);
-                    V::call(FormCotangent {
-                        cotangent: &self.gradient.cotangent,
+                    V::call(FormGradient {
+                        output_gradient: &self.gradient.output,
                         memory: self.memory,
                         pixel: index * geometry.out_pixels + strip.output,
                         pixels: strip.outputs,
                         channels: geometry.out_channels,
-                        target: cotangent,
+                        target: output_gradient,
                     });
-                    self.strip::<V>(index, strip, activated, slopes, cotangent);
+                    self.strip::<V>(index, strip, activated, slopes, output_gradient);
                 }
             }
         }
@@ -329,7 +329,7 @@ impl Backward<'_> {
         strip: Strip,
         activated: Area,
         slopes: Area,
-        cotangent: Area,
+        output_gradient: Area,
     ) {
         let geometry = &self.geometry;
         let (first, columns) = geometry.half(strip.matrix);
@@ -351,7 +351,7 @@ impl Backward<'_> {
                         a: activated.from(strip.matrix * channels),
                         a_row: 1,
                         a_column: geometry.stride * channels,
-                        b: cotangent.from(first),
+                        b: output_gradient.from(first),
                         b_row: geometry.out_channels,
                         c: partials.from(weights_before + before * columns),
                         c_row: columns,
@@ -366,7 +366,7 @@ impl Backward<'_> {
                     rows: strip.outputs,
                     columns: channels,
                     inner: columns,
-                    a: cotangent.from(first),
+                    a: output_gradient.from(first),
                     a_row: geometry.out_channels,
                     a_column: 1,
                     b: self.transposed.from(weights_before + before),

@@ -1,15 +1,15 @@
-//! Maximum and average of 3x3 neighbourhoods, an image at a time.
+//! Maximum or average of square windows, an image at a time.
 //!
-//! The image is normalised once into scratch, by the same instructions in both directions, so that the
-//! backward pass finds the maxima where the forward pass saw them.
+//! The image is read once into scratch, by the same instructions in both directions, so that the backward pass
+//! finds the maxima where the forward pass saw them.
 
 use std::ops::Range;
 
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
-use super::statistics::{self, Measure, Units};
-use super::stream::{Activate, Deliver, FormCotangent, affine, target_area};
-use super::{Cpu, Pool, PoolGradient};
+use super::statistics::Units;
+use super::stream::{Activate, Deliver, affine, target_area};
+use super::{Cpu, Pool, PoolGradient, PoolKind};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -18,7 +18,6 @@ struct Geometry {
     out_h: usize,
     out_w: usize,
     channels: usize,
-    stride: usize,
     units: Units,
 }
 
@@ -31,7 +30,6 @@ impl Geometry {
             out_h: output.h as usize,
             out_w: output.w as usize,
             channels: output.c as usize,
-            stride: op.stride,
             units: Units::new(input.n as usize, input.image_pixels()),
         }
     }
@@ -44,15 +42,8 @@ impl Geometry {
         self.out_h * self.out_w * self.channels
     }
 
-    /// Rows and columns of the input in the window of an output.
-    #[inline(always)]
-    fn window(&self, row: usize, column: usize) -> (Range<usize>, Range<usize>) {
-        let side = |centre: usize, side: usize| centre.saturating_sub(1)..(centre + 2).min(side);
-        (side(row * self.stride, self.in_h), side(column * self.stride, self.in_w))
-    }
-
-    /// The image normalised into scratch.
-    fn normalise(&self, op: &Pool, memory: Memory, image: usize, target: Area) -> Activate {
+    /// The image as the windows see it, in scratch.
+    fn read(&self, op: &Pool, memory: Memory, image: usize, target: Area) -> Activate {
         Activate {
             source: memory.slot(op.input.data).part(image * self.in_len(), self.in_len()),
             source_row: 0,
@@ -63,56 +54,76 @@ impl Geometry {
             columns: self.in_h * self.in_w,
             channels: self.channels,
             affine: affine(memory, op.input.norm),
-            relu: false,
+            relu: op.relu,
         }
     }
 }
 
-impl Cpu {
-    pub(super) fn pool(&mut self, op: &Pool) {
-        let geometry = Geometry::new(op);
-        let (units, channels) = (geometry.units, geometry.channels);
-        let sums = self.sums.at_least(units.count() * 4 * channels);
-        let scratch_len = piece(geometry.in_len()) + 2 * piece(channels);
-        let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
-        let (memory, instructions) = (self.memory(), self.instructions);
-        self.team.each(units.count(), &|member, unit| {
-            let forward = Forward {
-                op,
-                geometry,
-                images: units.images(unit),
-                memory,
-                scratch: scratch.part(member * scratch_len, scratch_len),
-                sums: sums.from(unit * 4 * channels),
-            };
-            // SAFETY: the set is available; members have scratch, units have images and sums of their own.
-            unsafe { instructions.run(forward) };
-        });
-        for (index, span) in [op.maximum_statistics, op.average_statistics].into_iter().enumerate() {
-            let (partials, result) = (sums.from(index * 2 * channels), memory.span(span));
-            let pixels = geometry.out_h * geometry.out_w;
-            // SAFETY: each unit left `[2][2][channels]`.
-            unsafe { statistics::combine(partials, 4 * channels, units, pixels, result, channels) };
+/// The window of an output pixel, for a block of channels.
+#[derive(Clone)]
+struct Window {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// Elements of a row of the image, and of a pixel.
+    row: usize,
+    channels: usize,
+    /// First channel.
+    first: usize,
+    /// Where the block lies in the output.
+    output: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    fn new(op: &Pool, geometry: &Geometry, first: usize, pixel: usize) -> Self {
+        let (row, column) = (pixel / geometry.out_w, pixel % geometry.out_w);
+        Window {
+            rows: op.window(row, geometry.in_h),
+            columns: op.window(column, geometry.in_w),
+            row: geometry.in_w * geometry.channels,
+            channels: geometry.channels,
+            first,
+            output: pixel * geometry.channels + first,
         }
     }
 
-    pub(super) fn pool_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
+    /// Where the block lies in a pixel of the image.
+    #[inline(always)]
+    fn at(&self, y: usize, x: usize) -> usize {
+        y * self.row + x * self.channels + self.first
+    }
+
+    /// The share of each pixel in an average.
+    #[inline(always)]
+    fn share(&self) -> f32 {
+        1.0 / (self.rows.len() * self.columns.len()) as f32
+    }
+}
+
+impl Cpu {
+    pub(super) fn pool_windows(&mut self, op: &Pool) {
         let geometry = Geometry::new(op);
-        let units = geometry.units;
-        let scratch_len = 2 * piece(geometry.in_len()) + 2 * piece(geometry.out_len());
+        let scratch_len = piece(geometry.in_len());
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
         let (memory, instructions) = (self.memory(), self.instructions);
-        self.team.each(units.count(), &|member, unit| {
-            let backward = Backward {
-                op,
-                gradient,
-                geometry,
-                images: units.images(unit),
-                memory,
-                scratch: scratch.part(member * scratch_len, scratch_len),
-            };
+        self.team.each(geometry.units.count(), &|member, unit| {
+            let images = geometry.units.images(unit);
+            let scratch = scratch.part(member * scratch_len, scratch_len);
             // SAFETY: the set is available; members have scratch and units have images of their own.
-            unsafe { instructions.run(backward) };
+            unsafe { instructions.run(Forward { op, geometry, images, memory, scratch }) };
+        });
+    }
+
+    pub(super) fn pool_windows_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
+        let geometry = Geometry::new(op);
+        let scratch_len = 2 * piece(geometry.in_len());
+        let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
+        let (memory, instructions) = (self.memory(), self.instructions);
+        self.team.each(geometry.units.count(), &|member, unit| {
+            let images = geometry.units.images(unit);
+            let scratch = scratch.part(member * scratch_len, scratch_len);
+            // SAFETY: the set is available; members have scratch and units have images of their own.
+            unsafe { instructions.run(Backward { op, gradient, geometry, images, memory, scratch }) };
         });
     }
 }
@@ -124,75 +135,61 @@ struct Forward<'a> {
     images: Range<usize>,
     memory: Memory,
     scratch: Area,
-    sums: Area<f64>,
 }
 
 impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let geometry = &self.geometry;
-        let channels = geometry.channels;
-        let mut carver = Carver::new(self.scratch);
-        let values = carver.take(geometry.in_len());
-        let pivots = [carver.take(channels), carver.take(channels)];
-        let pixels = geometry.out_h * geometry.out_w;
-        // SAFETY: images lie in the slots; scratch covers what was carved.
-        unsafe {
-            for index in self.images.clone() {
-                V::call(geometry.normalise(self.op, self.memory, index, values));
-                let len = geometry.out_len();
-                let results = [self.op.maximum, self.op.average]
-                    .map(|slot| self.memory.slot(slot).part(index * len, len));
-                for first in (0..channels).step_by(V::LANES) {
-                    self.block::<V>(values, results, first);
+        let values = Carver::new(self.scratch).take(geometry.in_len());
+        for index in self.images.clone() {
+            let len = geometry.out_len();
+            let output = self.memory.slot(self.op.output).part(index * len, len);
+            // SAFETY: images lie in the slots; scratch covers what was carved; masks end at the last channel.
+            unsafe {
+                V::call(geometry.read(self.op, self.memory, index, values));
+                for first in (0..geometry.channels).step_by(V::LANES) {
+                    let mask = V::mask((geometry.channels - first).min(V::LANES));
+                    for pixel in 0..geometry.out_h * geometry.out_w {
+                        let window = Window::new(self.op, geometry, first, pixel);
+                        let result = match self.op.kind {
+                            PoolKind::Maximum => largest::<V>(&window, values, mask),
+                            PoolKind::Average => {
+                                sum::<V>(&window, values, mask).mul(V::splat(window.share()))
+                            }
+                        };
+                        result.store_masked(output, window.output, mask);
+                    }
                 }
-                for (half, data) in results.into_iter().enumerate() {
-                    V::call(Measure {
-                        data,
-                        pixels,
-                        channels,
-                        pivot: pivots[half],
-                        sums: self.sums.from(half * 2 * channels),
-                        first: index == self.images.start,
-                    });
-                }
-            }
-            for (half, pivot) in pivots.into_iter().enumerate() {
-                let sums = self.sums.from(half * 2 * channels);
-                statistics::finish(pivot, sums, channels, self.images.len() * pixels);
             }
         }
     }
 }
 
-impl Forward<'_> {
-    /// All pixels of a block of channels.
-    #[inline(always)]
-    unsafe fn block<V: Vector>(&self, values: Area, results: [Area; 2], first: usize) {
-        let geometry = &self.geometry;
-        let mask = V::mask((geometry.channels - first).min(V::LANES));
-        for row in 0..geometry.out_h {
-            for column in 0..geometry.out_w {
-                let (rows, columns) = geometry.window(row, column);
-                let share = V::splat(1.0 / (rows.len() * columns.len()) as f32);
-                let (mut largest, mut sum) = (V::splat(f32::NEG_INFINITY), V::zero());
-                // SAFETY: windows end at the image; the mask ends at the last channel.
-                unsafe {
-                    for y in rows {
-                        for x in columns.clone() {
-                            let at = (y * geometry.in_w + x) * geometry.channels + first;
-                            let value = V::load_masked(values, at, mask);
-                            largest = largest.max(value);
-                            sum = sum.add(value);
-                        }
-                    }
-                    let at = (row * geometry.out_w + column) * geometry.channels + first;
-                    largest.store_masked(results[0], at, mask);
-                    sum.mul(share).store_masked(results[1], at, mask);
-                }
-            }
+/// The largest pixel of a window.
+#[inline(always)]
+unsafe fn largest<V: Vector>(window: &Window, values: Area, mask: V::Mask) -> V {
+    let mut largest = V::splat(f32::NEG_INFINITY);
+    for y in window.rows.clone() {
+        for x in window.columns.clone() {
+            // SAFETY: windows end at the image; the mask ends at the last channel.
+            largest = largest.max(unsafe { V::load_masked(values, window.at(y, x), mask) });
         }
     }
+    largest
+}
+
+/// The sum of a window's pixels.
+#[inline(always)]
+unsafe fn sum<V: Vector>(window: &Window, values: Area, mask: V::Mask) -> V {
+    let mut sum = V::zero();
+    for y in window.rows.clone() {
+        for x in window.columns.clone() {
+            // SAFETY: windows end at the image; the mask ends at the last channel.
+            sum = sum.add(unsafe { V::load_masked(values, window.at(y, x), mask) });
+        }
+    }
+    sum
 }
 
 /// A work unit of the backward pass.
@@ -209,41 +206,36 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let geometry = &self.geometry;
-        let (channels, len) = (geometry.channels, geometry.in_len());
+        let (len, out_len) = (geometry.in_len(), geometry.out_len());
         let mut carver = Carver::new(self.scratch);
         let (values, total) = (carver.take(len), carver.take(len));
-        let slopes = [carver.take(geometry.out_len()), carver.take(geometry.out_len())];
-        let pixels = geometry.out_h * geometry.out_w;
         let target = self.gradient.input;
-        // SAFETY: images lie in the slots; scratch covers what was carved; no other unit has the image.
-        unsafe {
-            for index in self.images.clone() {
-                V::call(geometry.normalise(self.op, self.memory, index, values));
-                for (half, cotangent) in
-                    [&self.gradient.maximum, &self.gradient.average].into_iter().enumerate()
-                {
-                    V::call(FormCotangent {
-                        cotangent,
-                        memory: self.memory,
-                        pixel: index * pixels,
-                        pixels,
-                        channels,
-                        target: slopes[half],
-                    });
-                }
+        for index in self.images.clone() {
+            let slopes = self.memory.slot(self.gradient.output).part(index * out_len, out_len);
+            // SAFETY: images lie in the slots; scratch covers what was carved; no other unit has the image.
+            unsafe {
+                V::call(geometry.read(self.op, self.memory, index, values));
                 total.slice_mut(0, len).fill(0.0);
-                for first in (0..channels).step_by(V::LANES) {
-                    self.block::<V>(values, slopes, total, first);
+                for first in (0..geometry.channels).step_by(V::LANES) {
+                    let mask = V::mask((geometry.channels - first).min(V::LANES));
+                    for pixel in 0..geometry.out_h * geometry.out_w {
+                        let window = Window::new(self.op, geometry, first, pixel);
+                        let slope = V::load_masked(slopes, window.output, mask);
+                        match self.op.kind {
+                            PoolKind::Maximum => give::<V>(&window, values, total, slope, mask),
+                            PoolKind::Average => share::<V>(&window, total, slope, mask),
+                        }
+                    }
                 }
                 V::call(Deliver {
                     gradient: total,
                     gradient_row: 0,
-                    activated: None,
+                    activated: self.op.relu.then_some(values),
                     activated_row: 0,
-                    pitch: channels,
+                    pitch: geometry.channels,
                     rows: 1,
                     columns: geometry.in_h * geometry.in_w,
-                    channels,
+                    channels: geometry.channels,
                     target: target_area(self.memory, target, index * len, len),
                     accumulate: target.accumulate,
                     sums: None,
@@ -253,39 +245,42 @@ impl Kernel for Backward<'_> {
     }
 }
 
-impl Backward<'_> {
-    /// All pixels of a block of channels.
-    #[inline(always)]
-    unsafe fn block<V: Vector>(&self, values: Area, slopes: [Area; 2], total: Area, first: usize) {
-        let geometry = &self.geometry;
-        let mask = V::mask((geometry.channels - first).min(V::LANES));
-        for row in 0..geometry.out_h {
-            for column in 0..geometry.out_w {
-                let (rows, columns) = geometry.window(row, column);
-                let count = V::splat(1.0 / (rows.len() * columns.len()) as f32);
-                let at = |y: usize, x: usize| (y * geometry.in_w + x) * geometry.channels + first;
-                // SAFETY: windows end at the image; the mask ends at the last channel.
-                unsafe {
-                    let mut largest = V::load_masked(values, at(rows.start, columns.start), mask);
-                    let mut place = V::zero();
-                    for (i, y) in rows.clone().enumerate() {
-                        for (j, x) in columns.clone().enumerate() {
-                            let value = V::load_masked(values, at(y, x), mask);
-                            place = place.replace_where_greater(value, largest, V::splat((3 * i + j) as f32));
-                            largest = largest.replace_where_greater(value, largest, value);
-                        }
-                    }
-                    let from = (row * geometry.out_w + column) * geometry.channels + first;
-                    let slope = V::load_masked(slopes[0], from, mask);
-                    let share = V::load_masked(slopes[1], from, mask).mul(count);
-                    for (i, y) in rows.enumerate() {
-                        for (j, x) in columns.clone().enumerate() {
-                            let own = slope.where_equal(place, V::splat((3 * i + j) as f32));
-                            let sum = V::load_masked(total, at(y, x), mask).add(share).add(own);
-                            sum.store_masked(total, at(y, x), mask);
-                        }
-                    }
-                }
+/// Spreads a gradient over a window.
+#[inline(always)]
+unsafe fn share<V: Vector>(window: &Window, total: Area, slope: V, mask: V::Mask) {
+    let share = slope.mul(V::splat(window.share()));
+    for y in window.rows.clone() {
+        for x in window.columns.clone() {
+            // SAFETY: windows end at the image; the mask ends at the last channel.
+            unsafe {
+                let before = V::load_masked(total, window.at(y, x), mask);
+                before.add(share).store_masked(total, window.at(y, x), mask);
+            }
+        }
+    }
+}
+
+/// Gives a gradient to the first largest pixel of a window.
+#[inline(always)]
+unsafe fn give<V: Vector>(window: &Window, values: Area, total: Area, slope: V, mask: V::Mask) {
+    let columns = window.columns.len();
+    // SAFETY: windows end at the image; the mask ends at the last channel.
+    unsafe {
+        let mut largest = V::load_masked(values, window.at(window.rows.start, window.columns.start), mask);
+        let mut best = V::zero();
+        for (i, y) in window.rows.clone().enumerate() {
+            for (j, x) in window.columns.clone().enumerate() {
+                let value = V::load_masked(values, window.at(y, x), mask);
+                let place = V::splat((i * columns + j) as f32);
+                best = best.replace_where_greater(value, largest, place);
+                largest = largest.replace_where_greater(value, largest, value);
+            }
+        }
+        for (i, y) in window.rows.clone().enumerate() {
+            for (j, x) in window.columns.clone().enumerate() {
+                let own = slope.where_equal(best, V::splat((i * columns + j) as f32));
+                let before = V::load_masked(total, window.at(y, x), mask);
+                before.add(own).store_masked(total, window.at(y, x), mask);
             }
         }
     }

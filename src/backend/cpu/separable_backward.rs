@@ -1,6 +1,6 @@
 //! Depthwise separable convolution, backward: as the forward pass, an image at a time.
 //!
-//! Per branch and tile of rows: form the cotangent; recompute the depthwise result for the gradient of
+//! Per branch and tile of rows: form the output gradient; recompute the depthwise result for the gradient of
 //! the pointwise weights; go back through the pointwise weights into a zero-padded image of depthwise
 //! gradients, which gives the gradient of the depthwise weights. Then the depthwise gradients of the
 //! whole image go back through the flipped window, summed over branches, and once an image the sum
@@ -13,7 +13,7 @@ use super::gemm::Gemm;
 use super::memory::{Area, Carver, Memory, piece};
 use super::separable::*;
 use super::simd::{Kernel, Vector};
-use super::stream::{self, Deliver, FormCotangent, Reduction, standard, target_area};
+use super::stream::{self, Deliver, FormGradient, Reduction, standard, target_area};
 use super::weights::{combine_matrix, spread_weights, transpose};
 use super::{Cpu, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient};
 
@@ -147,8 +147,8 @@ struct Pieces {
     total: Area,
     /// A tile of the depthwise result.
     tile: Area,
-    /// A tile of the cotangent.
-    cotangent: Area,
+    /// A tile of the output gradient.
+    output_gradient: Area,
 }
 
 impl Backward<'_> {
@@ -168,7 +168,7 @@ impl Backward<'_> {
             slopes: carver.take(geometry.padded_len(geometry.out_h, geometry.out_w)),
             total: carver.take(geometry.in_h * total_row(geometry)),
             tile: carver.take(geometry.tile_len(geometry.pitch)),
-            cotangent: carver.take(geometry.tile_len(geometry.out_channels)),
+            output_gradient: carver.take(geometry.tile_len(geometry.out_channels)),
         }
     }
 }
@@ -220,7 +220,7 @@ impl Backward<'_> {
         }
     }
 
-    /// From the cotangent of a tile to the gradients of its weights and of its depthwise result.
+    /// From the output gradient of a tile to the gradients of its weights and of its depthwise result.
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, index: usize, number: usize, pieces: Pieces, rows: Range<usize>) {
         let (geometry, layout) = (&self.geometry, &self.layout);
@@ -230,17 +230,17 @@ impl Backward<'_> {
         let pixels = rows.len() * geometry.out_w;
         // SAFETY: rows end at `out_h`; the pieces are as large as the geometry says.
         unsafe {
-            V::call(FormCotangent {
-                cotangent: &self.gradient.branches[number].cotangent,
+            V::call(FormGradient {
+                output_gradient: &self.gradient.branches[number].output,
                 memory: self.memory,
                 pixel: index * geometry.out_pixels() + rows.start * geometry.out_w,
                 pixels,
                 channels: out_channels,
-                target: pieces.cotangent,
+                target: pieces.output_gradient,
             });
             if let Some(partials) = self.partials {
                 let weights = prepared.from(layout.branch);
-                let ahead = self.next_cotangent(index, number, &rows);
+                let ahead = self.next_output_gradient(index, number, &rows);
                 V::call(depthwise_tile(
                     geometry,
                     branch,
@@ -257,7 +257,7 @@ impl Backward<'_> {
                     a: pieces.tile,
                     a_row: 1,
                     a_column: geometry.pitch,
-                    b: pieces.cotangent,
+                    b: pieces.output_gradient,
                     b_row: out_channels,
                     c: partials.from(number * layout.branch + layout.depthwise),
                     c_row: out_channels,
@@ -272,7 +272,7 @@ impl Backward<'_> {
                     rows: geometry.out_w,
                     columns: channels,
                     inner: out_channels,
-                    a: pieces.cotangent.from(row * geometry.out_w * out_channels),
+                    a: pieces.output_gradient.from(row * geometry.out_w * out_channels),
                     a_row: out_channels,
                     a_column: 1,
                     b: prepared.from(layout.depthwise),
@@ -289,19 +289,19 @@ impl Backward<'_> {
         }
     }
 
-    /// What the cotangent of the tile below these rows reads.
+    /// What the output gradient of the tile below these rows reads.
     #[inline(always)]
-    fn next_cotangent(&self, index: usize, number: usize, rows: &Range<usize>) -> [Ahead; 2] {
+    fn next_output_gradient(&self, index: usize, number: usize, rows: &Range<usize>) -> [Ahead; 2] {
         let geometry = &self.geometry;
-        let cotangent = &self.gradient.branches[number].cotangent;
+        let output_gradient = &self.gradient.branches[number].output;
         let count = geometry.tile_rows.min(geometry.out_h - rows.end);
         let pixel = index * geometry.out_pixels() + rows.end * geometry.out_w;
         let next = |slot| Ahead {
             area: self.memory.slot(slot).from(pixel * geometry.out_channels),
             len: count * geometry.out_w * geometry.out_channels,
         };
-        let gradient = cotangent.terms.first().map_or(cotangent.raw, |term| term.gradient);
-        [next(cotangent.raw), next(gradient)]
+        let gradient = output_gradient.terms.first().map_or(output_gradient.raw, |term| term.gradient);
+        [next(output_gradient.raw), next(gradient)]
     }
 
     /// The gradient of the depthwise weights over a tile whose slopes begin at `slopes`.

@@ -1,10 +1,10 @@
 //! What is done to each value on its way between memory and scratch: normalising and the ReLU when an
-//! activation is read, forming a cotangent, delivering an input gradient; and the sums per channel that
+//! activation is read, forming an output gradient, delivering an input gradient; and the sums per channel that
 //! are taken on the way.
 
 use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
-use super::{Cotangent, Norm, Sums, Target};
+use super::{Norm, Sums, Target, UnstoredGradient};
 
 /// Vectors over `[pixels][channels]` that all hold the same channels: one block of channels, or, where
 /// the channels are few and divide the lanes, everything, several pixels to a vector.
@@ -167,11 +167,11 @@ impl Kernel for Activate {
     }
 }
 
-/// Forms a [`Cotangent`] for a run of pixels.
+/// Forms an [`UnstoredGradient`] for a run of pixels.
 #[derive(Clone, Copy)]
-pub struct FormCotangent<'a> {
+pub struct FormGradient<'a> {
     /// What to form.
-    pub cotangent: &'a Cotangent,
+    pub output_gradient: &'a UnstoredGradient,
     /// Where its parts lie.
     pub memory: Memory,
     /// First pixel.
@@ -184,7 +184,7 @@ pub struct FormCotangent<'a> {
     pub target: Area,
 }
 
-impl Kernel for FormCotangent<'_> {
+impl Kernel for FormGradient<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let flat = Block::<V>::flat(self.channels, self.channels);
@@ -193,7 +193,8 @@ impl Kernel for FormCotangent<'_> {
             // SAFETY: the slots hold all pixels of the result, the target those of this run.
             unsafe {
                 // The first term together with the raw value, then the others.
-                let (first, rest) = self.cotangent.terms.split_at(self.cotangent.terms.len().min(1));
+                let (first, rest) =
+                    self.output_gradient.terms.split_at(self.output_gradient.terms.len().min(1));
                 self.add_term(&block, first.first(), true);
                 for term in rest {
                     self.add_term(&block, Some(term), false);
@@ -203,17 +204,17 @@ impl Kernel for FormCotangent<'_> {
     }
 }
 
-impl FormCotangent<'_> {
+impl FormGradient<'_> {
     /// Adds a term to the target, or starts it with the part of the raw value.
     #[inline(always)]
     unsafe fn add_term<V: Vector>(&self, block: &Block<V>, term: Option<&super::Term>, start: bool) {
         let start_at = self.pixel * self.channels;
-        let (memory, cotangent) = (self.memory, self.cotangent);
-        let raw = memory.slot(cotangent.raw).from(start_at);
+        let (memory, output_gradient) = (self.memory, self.output_gradient);
+        let raw = memory.slot(output_gradient.raw).from(start_at);
         // SAFETY: as in `run`.
         unsafe {
-            let slope = block.coefficients(memory.span(cotangent.slope));
-            let offset = block.coefficients(memory.span(cotangent.offset));
+            let raw_factor = block.coefficients(memory.span(output_gradient.raw_factor));
+            let constant = block.coefficients(memory.span(output_gradient.constant));
             let (gradient, factor) = match term {
                 Some(term) => {
                     let factor = block.coefficients(memory.span(term.factor));
@@ -227,7 +228,7 @@ impl FormCotangent<'_> {
                 let g = V::load_masked(gradient, at, mask);
                 let before = if start {
                     block.fetch_rest(raw, at);
-                    V::load_masked(raw, at, mask).mul_add(slope, offset)
+                    V::load_masked(raw, at, mask).mul_add(raw_factor, constant)
                 } else {
                     V::load_masked(self.target, at, mask)
                 };

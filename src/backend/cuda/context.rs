@@ -86,17 +86,17 @@ kernels! {
         "channel_sums": channel_sums;
         "convolution": convolution_forward convolution_weights convolution_input;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
-        "join": join_forward join_backward;
+        "node_sum": node_sum_forward node_sum_backward;
         "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
         "mixed": mixed_forward mixed_finish softmax_forward softmax_backward;
         "pointwise": pointwise_forward_16 pointwise_forward_32 pointwise_forward_64 pointwise_input_32
             pointwise_input_64 pointwise_weights_16 pointwise_weights_32 pointwise_weights_64;
-        "pool": pool_forward pool_backward;
+        "normalised_pools": normalised_pools_forward normalised_pools_backward;
         "separable": separable_forward_16 separable_forward_64 separable_forward_bands_16 separable_forward_bands_32
             separable_forward_bands_64 separable_depthwise_16 separable_depthwise_64 separable_depthwise_bands_16
             separable_depthwise_bands_32 separable_depthwise_bands_64 separable_gradients_16 separable_gradients_32
             separable_gradients_64 separable_weights_16 separable_weights_64;
-        "window_pool": window_pool_forward window_pool_places window_pool_input;
+        "pool": pool_forward pool_places pool_input;
     }
     state: {
         "combine": combine_sums combine_moments batch_norm_forward batch_norm_backward;
@@ -112,7 +112,7 @@ pub enum State {
     /// They are recorded into a graph; the device's memories must stay where they are.
     Recording,
     /// They are only counted.
-    Measuring,
+    DryRun,
 }
 
 /// A device that is ready to compute.
@@ -160,7 +160,7 @@ impl Context {
 
     /// Whether calls reach the driver.
     pub fn active(&self) -> bool {
-        self.state != State::Measuring && self.failure.get().is_none()
+        self.state != State::DryRun && self.failure.get().is_none()
     }
 
     /// Keeps the first failure.

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::{Moments, Sum};
-use super::geometry::{CotangentPlace, Factor, Placed, Reader, TargetPlace};
+use super::geometry::{Factor, Placed, Reader, TargetPlace, UnstoredGradientPlace};
 use super::memory::Scratch;
 use super::pointwise::{block, packed, rows_per_split};
 use super::{Convolution, ConvolutionGradient, Cuda, Kernel, Precision, Shape, small};
@@ -21,7 +21,7 @@ struct Parameters {
     packed: u32,
     factor: Factor,
     target: TargetPlace,
-    cotangent: CotangentPlace,
+    output_gradient: UnstoredGradientPlace,
 }
 const _: () = assert!(size_of::<Parameters>() == 264);
 
@@ -49,7 +49,7 @@ impl Parameters {
     /// Says whether kernels may use 16-byte accesses, now that all operands are known.
     fn pack(&mut self, precision: Precision) {
         let of_output = [self.factor.output, self.factor.columns].into_iter();
-        self.packed = packed(precision, of_output.chain(self.cotangent.activations()));
+        self.packed = packed(precision, of_output.chain(self.output_gradient.activations()));
     }
 }
 
@@ -78,9 +78,9 @@ impl Cuda {
     pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
         let (rows, len, columns) = (op.output_shape.pixels(), op.weights.len, op.output_shape.c as usize);
         let mut parameters = parameters(op);
-        parameters.cotangent = CotangentPlace::from(&gradient.cotangent);
+        parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);
         parameters.pack(self.memory.precision());
-        let read = op.input.shape.c as usize + (gradient.cotangent.terms.len() + 1) * columns;
+        let read = op.input.shape.c as usize + (gradient.output.terms.len() + 1) * columns;
         let each = rows_per_split(rows, read * self.memory.precision().bytes(), len);
         let splits = rows.div_ceil(each);
         parameters.rows_per_block = small(each);

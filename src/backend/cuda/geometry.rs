@@ -2,11 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::super::{Cotangent, Operand, Shape, Slot, Span, Target};
+use super::super::{Operand, Shape, Slot, Span, Target, UnstoredGradient};
 
 /// The place of what is not there.
 pub const ABSENT: u32 = u32::MAX;
-/// Terms of a cotangent.
+/// Terms of an output gradient.
 pub const MAX_TERMS: usize = 17;
 /// Inputs of a 1x1 convolution.
 pub const MAX_INPUTS: usize = 17;
@@ -15,7 +15,7 @@ pub const MAX_FACTORS: usize = 18;
 /// Branches of a node.
 pub const MAX_BRANCHES: usize = 128;
 /// Branches of a derived cell's node.
-pub const MAX_JOINED: usize = 8;
+pub const MAX_SUMMED: usize = 8;
 /// Side of the largest window.
 pub const MAX_WINDOW: usize = 7;
 
@@ -95,28 +95,28 @@ impl From<&Operand> for Reader {
 /// The gradient of a raw value in front of a batch norm.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub struct CotangentPlace {
+pub struct UnstoredGradientPlace {
     count: u32,
     raw: u32,
-    slope: u32,
-    offset: u32,
+    raw_factor: u32,
+    constant: u32,
     gradient: [u32; MAX_TERMS],
     factor: [u32; MAX_TERMS],
 }
-const _: () = assert!(size_of::<CotangentPlace>() == 152);
+const _: () = assert!(size_of::<UnstoredGradientPlace>() == 152);
 
-impl From<&Cotangent> for CotangentPlace {
-    fn from(cotangent: &Cotangent) -> Self {
-        let count = cotangent.terms.len();
+impl From<&UnstoredGradient> for UnstoredGradientPlace {
+    fn from(output_gradient: &UnstoredGradient) -> Self {
+        let count = output_gradient.terms.len();
         assert!(count <= MAX_TERMS, "a value flows into {count} places; the CUDA kernels take {MAX_TERMS}");
-        let mut place = CotangentPlace {
+        let mut place = UnstoredGradientPlace {
             count: small(count),
-            raw: cotangent.raw.place(),
-            slope: cotangent.slope.place(),
-            offset: cotangent.offset.place(),
-            ..CotangentPlace::zeroed()
+            raw: output_gradient.raw.place(),
+            raw_factor: output_gradient.raw_factor.place(),
+            constant: output_gradient.constant.place(),
+            ..UnstoredGradientPlace::zeroed()
         };
-        for (index, term) in cotangent.terms.iter().enumerate() {
+        for (index, term) in output_gradient.terms.iter().enumerate() {
             place.gradient[index] = term.gradient.place();
             place.factor[index] = term.factor.place();
         }
@@ -124,7 +124,7 @@ impl From<&Cotangent> for CotangentPlace {
     }
 }
 
-impl CotangentPlace {
+impl UnstoredGradientPlace {
     /// Where the activations lie that it reads.
     pub fn activations(&self) -> impl Iterator<Item = u32> {
         self.gradient[..self.count as usize].iter().copied().chain([self.raw])

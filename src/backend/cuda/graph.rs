@@ -49,7 +49,7 @@ impl Cuda {
         if !self.graphs.wanted || self.context.status().is_err() {
             return self.plainly(work);
         }
-        if self.context.state == State::Measuring {
+        if self.context.state == State::DryRun {
             let launches = self.work.get().launches;
             self.plainly(work);
             let counted = self.work.get();

@@ -184,7 +184,7 @@ impl Memory {
     }
 
     /// Forgets the requests of the last dry run.
-    pub fn measure(&mut self) {
+    pub fn begin_dry_run(&mut self) {
         self.needs = Needs::default();
     }
 
@@ -267,7 +267,7 @@ impl Memory {
 
     /// Copies values from the device, when all that was queued is done.
     pub fn read_activations(&self, context: &Context, slot: Slot, values: &mut [f32]) {
-        if context.state == State::Measuring {
+        if context.state == State::DryRun {
             return;
         }
         let part = self.activations.slice(byte_range(slot, self.precision));
@@ -297,7 +297,7 @@ impl Memory {
 
     /// Copies state from the device, when all that was queued is done.
     pub fn read(&self, context: &Context, span: Span, values: &mut [f32]) {
-        if context.state != State::Measuring {
+        if context.state != State::DryRun {
             download(context, &self.state.slice(span.range()), values);
             blank(context, values);
         }

@@ -5,7 +5,7 @@
 //!
 //! The two device memories are flat buffers; a kernel gets their addresses and a table of places by value. Results do
 //! not depend on the order in which blocks run: partial sums are added in the order of the rows. Calls queue work and
-//! return; reading waits. A dry run ([`Backend::measure`]) learns how much scratch the calls of a step take, so a step
+//! return; reading waits. A dry run ([`Backend::begin_dry_run`]) learns how much scratch the calls of a step take, so a step
 //! allocates nothing, and the tape's replays are recorded as graphs, each of which is one launch.
 
 mod augment;
@@ -17,16 +17,16 @@ mod convolution;
 mod devices;
 mod geometry;
 mod graph;
-mod join;
 mod loss;
 mod memory;
 mod mixed;
+mod node_sum;
+mod normalised_pools;
 mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
 mod stream;
-mod window_pool;
 
 pub use devices::{devices, first};
 
@@ -175,15 +175,15 @@ impl Backend for Cuda {
         if self.memory.precision() == Precision::F16 { LOSS_SCALE } else { 1.0 }
     }
 
-    fn measure(&mut self) -> bool {
+    fn begin_dry_run(&mut self) -> bool {
         self.settle();
         self.before = self.work.take();
-        self.context.state = State::Measuring;
-        self.memory.measure();
+        self.context.state = State::DryRun;
+        self.memory.begin_dry_run();
         true
     }
 
-    fn measured(&mut self) -> Work {
+    fn end_dry_run(&mut self) -> Work {
         self.settle();
         self.context.state = State::Running;
         self.work.replace(self.before)
@@ -269,19 +269,19 @@ impl Backend for Cuda {
         self.pointwise_gradients(operator, gradient, weights);
     }
 
-    fn pool_forward(&mut self, operator: &Pool) {
+    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
         self.pool(operator);
     }
 
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
+    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         self.pool_gradient(operator, gradient);
     }
 
-    fn window_pool_forward(&mut self, operator: &WindowPool) {
+    fn pool_forward(&mut self, operator: &Pool) {
         self.pool_windows(operator);
     }
 
-    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
         self.pool_windows_gradient(operator, gradient);
     }
 
@@ -305,11 +305,11 @@ impl Backend for Cuda {
         self.mix_backward(operator, gradient);
     }
 
-    fn join_forward(&mut self, operator: &Join) {
+    fn node_sum_forward(&mut self, operator: &NodeSum) {
         self.join(operator);
     }
 
-    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
         self.join_gradients(operator, gradient);
     }
 

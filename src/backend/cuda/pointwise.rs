@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::{Moments, Sum};
-use super::geometry::{CotangentPlace, Factor, MAX_INPUTS, Placed, Reader, TargetPlace};
+use super::geometry::{Factor, MAX_INPUTS, Placed, Reader, TargetPlace, UnstoredGradientPlace};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Operand, Pointwise, PointwiseGradient, Precision, Shape, small};
 
@@ -41,7 +41,7 @@ struct Parameters {
     factors: [Factor; 2],
     inputs: Concatenation,
     targets: [TargetPlace; MAX_INPUTS],
-    cotangent: CotangentPlace,
+    output_gradient: UnstoredGradientPlace,
 }
 const _: () = assert!(size_of::<Parameters>() == 32 + 12 + 96 + 280 + 136 + 152);
 
@@ -107,7 +107,7 @@ impl Parameters {
         let of_inputs = inputs.readers.iter().map(|reader| reader.data).chain(inputs.first);
         let of_targets = self.targets.iter().map(|target| target.data);
         let of_factors = self.factors.iter().flat_map(|factor| [factor.output, factor.first, factor.columns]);
-        let places = of_inputs.chain(of_targets).chain(of_factors).chain(self.cotangent.activations());
+        let places = of_inputs.chain(of_targets).chain(of_factors).chain(self.output_gradient.activations());
         self.packed = packed(precision, places);
     }
 }
@@ -146,7 +146,7 @@ impl Cuda {
         weights: bool,
     ) {
         let mut parameters = parameters(op);
-        parameters.cotangent = CotangentPlace::from(&gradient.cotangent);
+        parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);
         for (place, &target) in parameters.targets.iter_mut().zip(&gradient.inputs) {
             *place = TargetPlace::from(target);
         }
@@ -173,7 +173,7 @@ impl Cuda {
         mut parameters: Parameters,
     ) {
         let (rows, depth, widest) = (op.output_shape.pixels(), op.input_channels(), parameters.widest());
-        let read = depth + (gradient.cotangent.terms.len() + 1) * widest;
+        let read = depth + (gradient.output.terms.len() + 1) * widest;
         let each = rows_per_split(rows, read * self.memory.precision().bytes(), depth * widest);
         let splits = rows.div_ceil(each);
         parameters.rows_per_block = small(each);

@@ -1,192 +1,61 @@
-//! Pooling: `kernels/pool.cu`.
+//! Pooling of one kind: `kernels/pool.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::combine::Moments;
-use super::geometry::{ABSENT, Placed, Reader, TargetPlace};
+use super::geometry::{Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::{Cotangent, Cuda, Kernel, Pool, PoolGradient, Shape, Slot, small};
-
-/// Floats of shared memory: values of forward, windows of backward.
-const VALUES: usize = 5120;
-const WINDOWS: usize = 5120;
-/// What the cotangents of both results sum.
-const MAX_POOL_TERMS: usize = 20;
-/// Bytes of each pixel that a block takes.
-const SECTOR: usize = 32;
-/// Lines of a block of which too few share those at its edges; less only where they do not fit.
-const FEW_LINES: [usize; 2] = [8, 16];
-/// Runs of channels that keep a block busy.
-const RUNS: [usize; 2] = [256, 512];
-
-/// A gradient or a raw result, and its factors in the cotangents of both results.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct PoolTerm {
-    data: u32,
-    factors: [u32; 2],
-}
+use super::{Cuda, Kernel, Pool, PoolGradient, PoolKind, Shape, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {
     input: Shape,
     output: Shape,
-    stride: u32,
-    packed: u32,
-    lines: u32,
-    columns: u32,
-    reader: Reader,
+    relu: u32,
     maximum: u32,
-    average: u32,
-    maximum_partial: u32,
-    average_partial: u32,
+    kernel: u32,
+    stride: u32,
+    padding: u32,
+    reader: Reader,
+    result: u32,
+    places: u32,
     target: TargetPlace,
-    offsets: [u32; 2],
-    count: u32,
-    terms: [PoolTerm; MAX_POOL_TERMS],
 }
-const _: () = assert!(size_of::<Parameters>() == 32 + 16 + 12 + 16 + 8 + 12 + 12 * 20);
+const _: () = assert!(size_of::<Parameters>() == 80);
 
-impl Parameters {
-    /// Adds a term to cotangent `which`. A term that the other one has, too, is read once.
-    fn add(&mut self, which: usize, data: Slot, factor: u32) {
-        let (data, count) = (data.place(), self.count as usize);
-        let shared = |term: &PoolTerm| term.data == data && term.factors[which] == ABSENT;
-        let index = self.terms[..count].iter().position(shared).unwrap_or(count);
-        assert!(
-            index < MAX_POOL_TERMS,
-            "the pools of a state flow into more places than the {MAX_POOL_TERMS} that the CUDA kernels take"
-        );
-        if index == count {
-            self.terms[index] = PoolTerm { data, factors: [ABSENT; 2] };
-            self.count += 1;
-        }
-        self.terms[index].factors[which] = factor;
+fn parameters(op: &Pool) -> Parameters {
+    Parameters {
+        input: op.input.shape,
+        output: op.output_shape,
+        relu: u32::from(op.relu),
+        maximum: u32::from(op.kind == PoolKind::Maximum),
+        kernel: small(op.kernel),
+        stride: small(op.stride),
+        padding: small(op.padding),
+        reader: Reader::from(&op.input),
+        result: op.output.place(),
+        ..Parameters::zeroed()
     }
-
-    fn sum(&mut self, which: usize, cotangent: &Cotangent) {
-        self.add(which, cotangent.raw, cotangent.slope.place());
-        cotangent.terms.iter().for_each(|term| self.add(which, term.gradient, term.factor.place()));
-    }
-}
-
-/// Lines and columns of a block of images of these sides, of which `fits` says whether shared memory holds them: at least
-/// `few` lines or `wanted` runs. Blocks of an image are equal, or one takes whole images.
-fn part(
-    height: usize,
-    width: usize,
-    few: usize,
-    wanted: usize,
-    fits: impl Fn(usize, usize) -> bool,
-) -> (usize, usize) {
-    let columns = (1..=width).rev().find(|&columns| fits(1, columns)).unwrap_or(1);
-    // Two runs a pixel.
-    let most = (1..=few.max(wanted / (2 * columns))).rev().find(|&lines| fits(lines, columns)).unwrap_or(1);
-    let lines = if most >= height { most / height * height } else { height.div_ceil(height.div_ceil(most)) };
-    (lines, columns)
-}
-
-/// The most positions that this many windows touch.
-fn touched(windows: usize, stride: usize) -> usize {
-    stride * (windows - 1) + 3
 }
 
 impl Cuda {
-    fn pool_parameters(&self, op: &Pool) -> Parameters {
-        Parameters {
-            input: op.input.shape,
-            output: op.output_shape,
-            stride: small(op.stride),
-            reader: Reader::from(&op.input),
-            ..Parameters::zeroed()
-        }
+    pub(super) fn pool_windows(&mut self, op: &Pool) {
+        self.launch_each(Kernel::pool_forward, op.output_shape.len(), 1, &parameters(op));
     }
 
-    /// Channels of a block.
-    fn slice(&self) -> usize {
-        SECTOR / self.memory.precision().bytes()
-    }
-
-    pub(super) fn pool(&mut self, op: &Pool) {
-        let (input, output, channels) = (op.input.shape, op.output_shape, op.output_shape.c as usize);
-        let (height, width) = (output.h as usize, output.w as usize);
-        let fits = |lines, columns| {
-            touched(lines, op.stride) * touched(columns, op.stride).min(input.w as usize) * self.slice()
-                <= VALUES
-        };
-        let (lines, columns) = part(height, width, FEW_LINES[0], RUNS[0], fits);
-        let blocks = (output.n as usize * height).div_ceil(lines);
+    pub(super) fn pool_windows_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
+        let maximum = op.kind == PoolKind::Maximum;
         let mut scratch = Scratch::default();
-        let mut partial = || scratch.take(blocks * 3 * channels);
         let parameters = Parameters {
-            packed: self.packed(channels, [op.input.data, op.maximum, op.average]),
-            lines: small(lines),
-            columns: small(columns),
-            maximum: op.maximum.place(),
-            average: op.average.place(),
-            maximum_partial: partial(),
-            average_partial: partial(),
-            ..self.pool_parameters(op)
+            places: scratch.take(if maximum { op.output_shape.len() } else { 0 }),
+            result: gradient.output.place(),
+            target: TargetPlace::from(gradient.input),
+            ..parameters(op)
         };
         self.memory.scratch(&self.context, &scratch);
-        let grid = [blocks, channels.div_ceil(self.slice()), 1];
-        self.launch(Kernel::pool_forward, grid, [256, 1], &parameters);
-        let moments = |partial, statistics| Moments {
-            partial,
-            rows: small(output.pixels()),
-            rows_per_block: small(lines * width),
-            channels: small(channels),
-            statistics,
-        };
-        self.combine_moments(&[
-            moments(parameters.maximum_partial, op.maximum_statistics.place()),
-            moments(parameters.average_partial, op.average_statistics.place()),
-        ]);
-    }
-
-    pub(super) fn pool_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
-        let (input, output, slice) = (op.input.shape, op.output_shape, self.slice());
-        let (height, width, channels) = (input.h as usize, input.w as usize, input.c as usize);
-        // The most windows that touch this many positions; each image may add one where the stride does not divide it.
-        let windows = |positions: usize, side: usize| match op.stride {
-            1 => positions + 2,
-            stride => (positions + 1) / stride + 2 + positions / side,
-        };
-        let fits = |lines, columns| {
-            let columns_of_windows = windows(columns, width).min(output.w as usize);
-            let values = (lines + 4) * (columns + 4).min(width) * slice;
-            windows(lines, height) * columns_of_windows * slice <= WINDOWS && values <= 2 * WINDOWS
-        };
-        let (lines, columns) = part(height, width, FEW_LINES[1], RUNS[1], fits);
-        let cotangents = [&gradient.maximum, &gradient.average];
-        let read = cotangents
-            .into_iter()
-            .flat_map(|cotangent| cotangent.terms.iter().map(|term| term.gradient).chain([cotangent.raw]));
-        let mut parameters = Parameters {
-            packed: self.packed(channels, read.chain([op.input.data, gradient.input.slot])),
-            lines: small(lines),
-            columns: small(columns),
-            target: TargetPlace::from(gradient.input),
-            offsets: cotangents.map(|cotangent| cotangent.offset.place()),
-            ..self.pool_parameters(op)
-        };
-        cotangents.into_iter().enumerate().for_each(|(which, cotangent)| parameters.sum(which, cotangent));
-        let grid = [(input.n as usize * height).div_ceil(lines), channels.div_ceil(slice), 1];
-        self.launch(Kernel::pool_backward, grid, [512, 1], &parameters);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::part;
-
-    #[test]
-    fn blocks_of_an_image_are_equal_and_small_images_share_one() {
-        let fits = |lines, columns| (lines + 2) * columns <= 320;
-        assert_eq!(part(32, 32, 8, 256, fits), (8, 32));
-        assert_eq!(part(33, 32, 8, 256, fits), (7, 32));
-        assert_eq!(part(4, 4, 8, 256, fits), (32, 4));
-        assert_eq!(part(3, 400, 8, 256, fits), (1, 106));
+        if maximum {
+            self.launch_each(Kernel::pool_places, op.output_shape.len(), 1, &parameters);
+        }
+        self.launch_each(Kernel::pool_input, op.input.shape.len(), 1, &parameters);
     }
 }

@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use super::bands::{self, Bands, Room};
 use super::channel_sums::GROUPS;
 use super::combine::{Moments, Sum};
-use super::geometry::{CotangentPlace, Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace};
+use super::geometry::{Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace, UnstoredGradientPlace};
 use super::memory::Scratch;
 use super::{BatchNormReduce, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target};
 use super::{Chunks, Cuda, Kernel, Shape, by_width, channel_block, small, tile};
@@ -23,7 +23,7 @@ struct Products {
     stride: u32,
     rows_per_split: u32,
     factors: [Factor; MAX_FACTORS],
-    cotangents: [CotangentPlace; MAX_FACTORS],
+    output_gradients: [UnstoredGradientPlace; MAX_FACTORS],
     partials: [Partials; MAX_FACTORS],
     bands: Bands,
 }
@@ -131,7 +131,7 @@ fn factor(source: &SeparableSource, branch: &SeparableBranch, columns: u32) -> F
     }
 }
 
-/// The launch's table without scratch and cotangents, and the number of branches.
+/// The launch's table without scratch and output gradients, and the number of branches.
 fn products(op: &Separable, parts: &[Part]) -> (Products, usize) {
     let input = op.sources.first().map_or(op.output_shape, |source| source.input.shape);
     let mut table =
@@ -218,8 +218,8 @@ impl Cuda {
         let (mut depthwise, mut scratch) = depthwise_table(op, gradient, parts, bytes);
         for (index, (source, number, branch)) in branches(op, parts).enumerate() {
             table.factors[index].partial = depthwise.branches[index].gradient;
-            table.cotangents[index] =
-                CotangentPlace::from(&gradient.sources[source].branches[number].cotangent);
+            table.output_gradients[index] =
+                UnstoredGradientPlace::from(&gradient.sources[source].branches[number].output);
             // All scratch is taken before the first kernel: growing drops what it holds.
             if weights {
                 table.partials[index] = Partials {
@@ -348,14 +348,14 @@ fn gradient_bands(
 ) -> Option<Bands> {
     let mut terms = 0;
     for (source, number, _) in branches(op, parts) {
-        let cotangent = &gradient.sources[source].branches[number].cotangent;
-        terms = terms.max(cotangent.terms.len());
-        let mut slots = cotangent.terms.iter().map(|term| term.gradient).chain([cotangent.raw]);
+        let output_gradient = &gradient.sources[source].branches[number].output;
+        terms = terms.max(output_gradient.terms.len());
+        let mut slots = output_gradient.terms.iter().map(|term| term.gradient).chain([output_gradient.raw]);
         if !slots.all(|slot| bands::aligned(slot, bytes)) {
             return None;
         }
     }
-    // Scale and shift of a block; slope, offset and factors of each branch.
+    // Scale and shift of a block; raw factor, constant and factors of each branch.
     let room = Room { ring: weights, tiles: if weights { 2 } else { 1 }, block: 2, branch: 2 + terms };
     Bands::plan(op, parts, bytes, room)
 }

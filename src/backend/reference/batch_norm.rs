@@ -61,9 +61,9 @@ impl<S: Storage> Reference<S> {
                 products += weight * self.at(term.sums.products, c);
                 self.put(term.factor, c, scale * weight);
             }
-            let slope = -scale * products / count * self.at(op.norm.inverse_deviation, c);
-            self.put(op.slope, c, slope);
-            self.put(op.offset, c, -scale * total / count - slope * self.at(op.norm.mean, c));
+            let raw_factor = -scale * products / count * self.at(op.norm.inverse_deviation, c);
+            self.put(op.raw_factor, c, raw_factor);
+            self.put(op.constant, c, -scale * total / count - raw_factor * self.at(op.norm.mean, c));
             if let Some(gamma) = op.gamma {
                 self.put(gamma, c, products);
             }

@@ -17,7 +17,7 @@ impl<S: Storage> Reference<S> {
                 }
             }
         }
-        self.measure(op.output, out_c, op.statistics);
+        self.moments(op.output, out_c, op.statistics);
     }
 
     pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
@@ -28,7 +28,7 @@ impl<S: Storage> Reference<S> {
             for (row, column) in pixels(out_h, out_w) {
                 for channel in 0..out_c {
                     let y = ((image * out_h + row) * out_w + column) * out_c + channel;
-                    let slope = self.cotangent(&gradient.cotangent, y, channel);
+                    let slope = self.unstored_gradient(&gradient.output, y, channel);
                     visit_taps(op, image, row, column, |tap, x| {
                         let value = self.convolved(op, x);
                         sums[tap * out_c + channel] += slope * value;

@@ -5,14 +5,14 @@
 
 mod batch_norm;
 mod convolution;
-mod join;
 mod loss;
 mod mixed;
+mod node_sum;
+mod normalised_pools;
 mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
-mod window_pool;
 
 use num_traits::Float;
 
@@ -105,11 +105,11 @@ impl<S: Storage> Reference<S> {
     }
 
     /// Element `index` of the gradient of a raw value.
-    fn cotangent(&self, cotangent: &Cotangent, index: usize, channel: usize) -> S::Scalar {
-        let own = self.at(cotangent.slope, channel) * self.raw(cotangent.raw, index);
+    fn unstored_gradient(&self, gradient: &UnstoredGradient, index: usize, channel: usize) -> S::Scalar {
+        let own = self.at(gradient.raw_factor, channel) * self.raw(gradient.raw, index);
         let terms =
-            cotangent.terms.iter().map(|term| self.at(term.factor, channel) * self.raw(term.gradient, index));
-        terms.sum::<S::Scalar>() + own + self.at(cotangent.offset, channel)
+            gradient.terms.iter().map(|term| self.at(term.factor, channel) * self.raw(term.gradient, index));
+        terms.sum::<S::Scalar>() + own + self.at(gradient.constant, channel)
     }
 
     fn store(&mut self, slot: Slot, index: usize, value: S::Scalar) {
@@ -136,7 +136,7 @@ impl<S: Storage> Reference<S> {
     }
 
     /// Mean and biased variance per channel of a stored activation.
-    fn measure(&mut self, slot: Slot, channels: usize, statistics: Span) {
+    fn moments(&mut self, slot: Slot, channels: usize, statistics: Span) {
         let count = S::Scalar::of((slot.len / channels) as f64);
         for channel in 0..channels {
             let column = || (channel..slot.len).step_by(channels);
@@ -225,19 +225,19 @@ impl<S: Storage> Backend for Reference<S> {
         self.pointwise_gradients(operator, gradient, weights);
     }
 
-    fn pool_forward(&mut self, operator: &Pool) {
+    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
         self.pool(operator);
     }
 
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
+    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         self.pool_gradient(operator, gradient);
     }
 
-    fn window_pool_forward(&mut self, operator: &WindowPool) {
+    fn pool_forward(&mut self, operator: &Pool) {
         self.pool_windows(operator);
     }
 
-    fn window_pool_backward(&mut self, operator: &WindowPool, gradient: &WindowPoolGradient) {
+    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
         self.pool_windows_gradient(operator, gradient);
     }
 
@@ -261,11 +261,11 @@ impl<S: Storage> Backend for Reference<S> {
         self.mix_backward(operator, gradient);
     }
 
-    fn join_forward(&mut self, operator: &Join) {
+    fn node_sum_forward(&mut self, operator: &NodeSum) {
         self.join(operator);
     }
 
-    fn join_backward(&mut self, operator: &Join, gradient: &JoinGradient) {
+    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
         self.join_gradients(operator, gradient);
     }
 

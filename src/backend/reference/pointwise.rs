@@ -12,7 +12,7 @@ impl<S: Storage> Reference<S> {
         for (index, &value) in result.iter().enumerate() {
             self.store(op.output, index, value);
         }
-        self.measure(op.output, out_c, op.statistics);
+        self.moments(op.output, out_c, op.statistics);
     }
 
     pub(super) fn pointwise_gradients(
@@ -26,7 +26,7 @@ impl<S: Storage> Reference<S> {
         let mut weight_sums: Vec<_> = op.weights.iter().map(|span| zeros(span.len)).collect();
         let mut input_sums: Vec<_> = op.inputs.iter().map(|input| zeros(input.data.len)).collect();
         visit_products(op, |y, input, x, c, matrix, w| {
-            let slope = self.cotangent(&gradient.cotangent, y, y % out_c);
+            let slope = self.unstored_gradient(&gradient.output, y, y % out_c);
             let activated = self.activated(&op.inputs[input], x, c);
             weight_sums[matrix][w] += slope * activated;
             if activated > zero() {

@@ -1,58 +1,68 @@
-//! Maximum and average pooling over 3x3 neighbourhoods.
+//! Maximum or average of square windows, without a batch norm behind.
 
 use super::convolution::pixels;
 use super::*;
 
 impl<S: Storage> Reference<S> {
-    pub(super) fn pool(&mut self, op: &Pool) {
-        let channels = op.output_shape.c as usize;
+    pub(super) fn pool_windows(&mut self, op: &Pool) {
         for y in 0..op.output_shape.len() {
-            let (largest, _) = self.first_largest(op, y);
-            let neighbours = neighbours(op, y).count();
-            let sum = neighbours_sum(op, y, |x| self.value(op.input.data, op.input.norm, x, y % channels));
-            self.store(op.maximum, y, largest);
-            self.store(op.average, y, sum / S::Scalar::of(neighbours as f64));
+            let pixels = self.window_values(op, y);
+            let result = match op.kind {
+                PoolKind::Maximum => first_largest(&pixels).0,
+                PoolKind::Average => {
+                    let sum: S::Scalar = pixels.iter().map(|pixel| pixel.0).sum();
+                    sum / S::Scalar::of(pixels.len() as f64)
+                }
+            };
+            self.store(op.output, y, result);
         }
-        self.measure(op.maximum, channels, op.maximum_statistics);
-        self.measure(op.average, channels, op.average_statistics);
     }
 
-    pub(super) fn pool_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
-        let channels = op.output_shape.c as usize;
+    pub(super) fn pool_windows_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
         let mut input = vec![zero::<S::Scalar>(); op.input.data.len];
         for y in 0..op.output_shape.len() {
-            let (_, largest) = self.first_largest(op, y);
-            input[largest] += self.cotangent(&gradient.maximum, y, y % channels);
-            let count = S::Scalar::of(neighbours(op, y).count() as f64);
-            let share = self.cotangent(&gradient.average, y, y % channels) / count;
-            neighbours(op, y).for_each(|x| input[x] += share);
+            let slope = self.raw(gradient.output, y);
+            let pixels = self.window_values(op, y);
+            match op.kind {
+                PoolKind::Maximum => input[first_largest(&pixels).1] += slope,
+                PoolKind::Average => {
+                    let share = slope / S::Scalar::of(pixels.len() as f64);
+                    pixels.iter().for_each(|&(_, x)| input[x] += share);
+                }
+            }
+        }
+        if op.relu {
+            let channels = op.input.shape.c as usize;
+            for (index, slope) in input.iter_mut().enumerate() {
+                if self.value(op.input.data, op.input.norm, index, index % channels) <= zero() {
+                    *slope = zero();
+                }
+            }
         }
         self.deliver(gradient.input, &input);
     }
 
-    /// The largest neighbour and where it is first found.
-    fn first_largest(&self, op: &Pool, y: usize) -> (S::Scalar, usize) {
-        let channel = y % op.output_shape.c as usize;
-        neighbours(op, y)
-            .map(|x| (self.value(op.input.data, op.input.norm, x, channel), x))
-            .reduce(|best, next| if next.0 > best.0 { next } else { best })
-            .expect("the centre of a window lies inside the image")
+    /// The pixels in the window of an output element, row by row: their values as they are read, and their indices.
+    fn window_values(&self, op: &Pool, y: usize) -> Vec<(S::Scalar, usize)> {
+        let [_, out_h, out_w, channels] = sides(op.output_shape);
+        let [_, in_h, in_w, _] = sides(op.input.shape);
+        let (channel, pixel) = (y % channels, y / channels);
+        let (image, row, column) = (pixel / (out_h * out_w), pixel / out_w % out_h, pixel % out_w);
+        let inside = |(i, j): (usize, usize)| {
+            let y = source(row, op.stride, i, op.padding, in_h)?;
+            let x = source(column, op.stride, j, op.padding, in_w)?;
+            Some(((image * in_h + y) * in_w + x) * channels + channel)
+        };
+        let read = |index: usize| match op.relu {
+            true => self.activated(&op.input, index, channel),
+            false => self.value(op.input.data, op.input.norm, index, channel),
+        };
+        pixels(op.kernel, op.kernel).filter_map(inside).map(|index| (read(index), index)).collect()
     }
 }
 
-fn neighbours_sum<T: Scalar>(op: &Pool, y: usize, value: impl Fn(usize) -> T) -> T {
-    neighbours(op, y).map(value).sum()
-}
-
-/// Indices of the input pixels in the window of an output element, row by row.
-fn neighbours(op: &Pool, y: usize) -> impl Iterator<Item = usize> {
-    let [_, out_h, out_w, channels] = sides(op.output_shape);
-    let [_, in_h, in_w, _] = sides(op.input.shape);
-    let (channel, pixel) = (y % channels, y / channels);
-    let (image, row, column) = (pixel / (out_h * out_w), pixel / out_w % out_h, pixel % out_w);
-    let stride = op.stride;
-    pixels(3, 3).filter_map(move |(i, j)| {
-        let (y, x) = (source(row, stride, i, 1, in_h)?, source(column, stride, j, 1, in_w)?);
-        Some(((image * in_h + y) * in_w + x) * channels + channel)
-    })
+/// The largest pixel and where it is first found.
+fn first_largest<T: Scalar>(pixels: &[(T, usize)]) -> (T, usize) {
+    let best = pixels.iter().copied().reduce(|best, next| if next.0 > best.0 { next } else { best });
+    best.expect("a window reaches into the image")
 }

@@ -18,7 +18,7 @@ impl<S: Storage> Reference<S> {
                         self.store(branch.output, pixel * out_c + o, sum);
                     }
                 }
-                self.measure(branch.output, out_c, branch.statistics);
+                self.moments(branch.output, out_c, branch.statistics);
             }
         }
     }
@@ -64,7 +64,7 @@ impl<S: Storage> Reference<S> {
         let mut pointwise_sums = vec![zero::<S::Scalar>(); branch.pointwise.len];
         for pixel in 0..op.output_shape.pixels() {
             for o in 0..out_c {
-                let slope = self.cotangent(&gradient.cotangent, pixel * out_c + o, o);
+                let slope = self.unstored_gradient(&gradient.output, pixel * out_c + o, o);
                 for c in 0..in_c {
                     pointwise_sums[c * out_c + o] += slope * depthwise[pixel * in_c + c];
                     depthwise_gradient[pixel * in_c + c] += slope * self.at(branch.pointwise, c * out_c + o);

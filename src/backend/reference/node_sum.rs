@@ -3,10 +3,10 @@
 use super::*;
 
 impl<S: Storage> Reference<S> {
-    pub(super) fn join(&mut self, op: &Join) {
+    pub(super) fn join(&mut self, op: &NodeSum) {
         for index in 0..op.output.len {
             let channel = index % op.shape.c as usize;
-            let value = |branch: &JoinBranch| {
+            let value = |branch: &NodeSumBranch| {
                 let value = self.value(branch.input.data, branch.input.norm, index, channel);
                 self.factor(op, branch, index) * value
             };
@@ -15,7 +15,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn join_gradients(&mut self, op: &Join, gradient: &JoinGradient) {
+    pub(super) fn join_gradients(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
         for (branch, gradients) in op.branches.iter().zip(&gradient.branches) {
             let slope = |index| self.factor(op, branch, index) * self.raw(gradient.output, index);
             let slopes: Vec<_> = (0..op.output.len).map(slope).collect();
@@ -27,7 +27,7 @@ impl<S: Storage> Reference<S> {
     }
 
     /// What a branch is multiplied by at an element.
-    fn factor(&self, op: &Join, branch: &JoinBranch, index: usize) -> S::Scalar {
+    fn factor(&self, op: &NodeSum, branch: &NodeSumBranch, index: usize) -> S::Scalar {
         let image = index / (op.shape.image_pixels() * op.shape.c as usize);
         branch.factors.map_or(S::Scalar::of(1.0), |factors| self.at(factors, image))
     }

@@ -5,19 +5,21 @@
 
 use super::batch_norm::visit_target;
 use super::recorder::{Operator, Phase, Recorder, Value, Values};
-use crate::backend::{Backend, Join, JoinBranch, JoinBranchGradient, JoinGradient, Mode, Slot, Span, Target};
+use crate::backend::{
+    Backend, Mode, NodeSum, NodeSumBranch, NodeSumBranchGradient, NodeSumGradient, Slot, Span, Target,
+};
 use crate::{Error, Result};
 
 struct Step {
-    operator: Join,
+    operator: NodeSum,
     branches: Vec<Value>,
     output: Value,
-    gradient: JoinGradient,
+    gradient: NodeSumGradient,
 }
 
 impl<B: Backend> Recorder<B> {
     /// The sum of the branches; each image of a branch is multiplied by its element of the factors, where there are.
-    pub fn join(&mut self, branches: &[(Value, Option<Span>)]) -> Result<Value> {
+    pub fn node_sum(&mut self, branches: &[(Value, Option<Span>)]) -> Result<Value> {
         let fail = |reason| Err(Error::Shape { operator: "sum of a node", reason });
         let Some(&(first, _)) = branches.first() else { return fail("no branch".to_string()) };
         let shape = self.shape(first);
@@ -30,14 +32,14 @@ impl<B: Backend> Recorder<B> {
         let output = self.value(shape, None);
         let record = self.values.get(output);
         let (data, gradient) = (record.operand.data, record.gradient);
-        let branch = |&(value, factors)| JoinBranch { input: self.operand(value), factors };
-        let operator = Join { branches: branches.iter().map(branch).collect(), output: data, shape };
+        let branch = |&(value, factors)| NodeSumBranch { input: self.operand(value), factors };
+        let operator = NodeSum { branches: branches.iter().map(branch).collect(), output: data, shape };
         branches.iter().for_each(|&(value, _)| self.consume(value, true));
         self.push(Step {
             operator,
             branches: branches.iter().map(|(value, _)| *value).collect(),
             output,
-            gradient: JoinGradient { output: gradient, branches: Vec::new() },
+            gradient: NodeSumGradient { output: gradient, branches: Vec::new() },
         });
         Ok(output)
     }
@@ -45,21 +47,21 @@ impl<B: Backend> Recorder<B> {
 
 impl<B: Backend> Operator<B> for Step {
     fn name(&self) -> &'static str {
-        "join"
+        "node sum"
     }
 
     fn forward(&self, backend: &mut B, _: Mode) {
-        backend.join_forward(&self.operator);
+        backend.node_sum_forward(&self.operator);
     }
 
     fn backward(&self, backend: &mut B, _: bool) {
-        backend.join_backward(&self.operator, &self.gradient);
+        backend.node_sum_backward(&self.operator, &self.gradient);
     }
 
     fn bind(&mut self, values: &Values) {
         self.gradient.output = values.get(self.output).gradient;
         let gradient =
-            |&value| JoinBranchGradient { input: values.target(value), sums: values.fused_sums(value) };
+            |&value| NodeSumBranchGradient { input: values.target(value), sums: values.fused_sums(value) };
         self.gradient.branches = self.branches.iter().map(gradient).collect();
     }
 

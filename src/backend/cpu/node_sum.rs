@@ -7,13 +7,13 @@ use super::memory::{Area, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
 use super::stream::{self, Block, Reduce, Reduction, standard, target_area};
-use super::{Cpu, Join, JoinBranch, JoinGradient};
+use super::{Cpu, NodeSum, NodeSumBranch, NodeSumGradient};
 
 /// Elements of a chunk.
 const CHUNK: usize = 2048;
 
 /// Cuts an image into runs of pixels of about [`CHUNK`] elements: first pixel and number of pixels.
-fn chunks(op: &Join, image: usize) -> impl Iterator<Item = (usize, usize)> {
+fn chunks(op: &NodeSum, image: usize) -> impl Iterator<Item = (usize, usize)> {
     let (pixels, step) = (op.shape.image_pixels(), (CHUNK / op.shape.c as usize).max(1));
     (0..pixels).step_by(step).map(move |first| (image * pixels + first, step.min(pixels - first)))
 }
@@ -23,13 +23,13 @@ fn chunks(op: &Join, image: usize) -> impl Iterator<Item = (usize, usize)> {
 /// # Safety
 /// The factors hold a number an image, which no one writes.
 #[inline(always)]
-unsafe fn factor(memory: Memory, branch: &JoinBranch, image: usize) -> f32 {
+unsafe fn factor(memory: Memory, branch: &NodeSumBranch, image: usize) -> f32 {
     // SAFETY: the caller's promise.
     branch.factors.map_or(1.0, |factors| unsafe { memory.span(factors).get(image) })
 }
 
 impl Cpu {
-    pub(super) fn join(&mut self, op: &Join) {
+    pub(super) fn join(&mut self, op: &NodeSum) {
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         let scratch_len = 2 * piece(op.shape.c as usize);
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
@@ -41,7 +41,7 @@ impl Cpu {
         });
     }
 
-    pub(super) fn join_gradients(&mut self, op: &Join, gradient: &JoinGradient) {
+    pub(super) fn join_gradients(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
         let channels = op.shape.c as usize;
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         let step = op.branches.len() * 2 * channels;
@@ -64,7 +64,7 @@ impl Cpu {
 
 /// A work unit of the forward pass.
 struct Forward<'a> {
-    op: &'a Join,
+    op: &'a NodeSum,
     images: Range<usize>,
     memory: Memory,
     scratch: Area,
@@ -89,7 +89,7 @@ impl Forward<'_> {
     #[inline(always)]
     unsafe fn add<V: Vector>(
         &self,
-        branch: &JoinBranch,
+        branch: &NodeSumBranch,
         image: usize,
         (first, pixels): (usize, usize),
         accumulate: bool,
@@ -117,7 +117,7 @@ impl Forward<'_> {
 
     /// Factor times scale and factor times shift of an image of a branch, `[c]` each.
     #[inline(always)]
-    unsafe fn coefficients(&self, branch: &JoinBranch, image: usize) -> [Area; 2] {
+    unsafe fn coefficients(&self, branch: &NodeSumBranch, image: usize) -> [Area; 2] {
         let channels = self.op.shape.c as usize;
         let (memory, norm) = (self.memory, branch.input.norm);
         let results = [self.scratch, self.scratch.from(piece(channels))];
@@ -137,8 +137,8 @@ impl Forward<'_> {
 
 /// A work unit of the backward pass.
 struct Backward<'a> {
-    op: &'a Join,
-    gradient: &'a JoinGradient,
+    op: &'a NodeSum,
+    gradient: &'a NodeSumGradient,
     images: Range<usize>,
     memory: Memory,
     /// `[branches][2][channels]`: totals and products.

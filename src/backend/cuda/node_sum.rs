@@ -1,9 +1,9 @@
-//! The sum of a derived cell's node: `kernels/join.cu`.
+//! The sum of a derived cell's node: `kernels/node_sum.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::geometry::{MAX_JOINED, Placed, Reader, TargetPlace};
-use super::{BatchNormReduce, Cuda, Join, JoinGradient, Kernel, small};
+use super::geometry::{MAX_SUMMED, Placed, Reader, TargetPlace};
+use super::{BatchNormReduce, Cuda, Kernel, NodeSum, NodeSumGradient, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -21,13 +21,13 @@ struct Parameters {
     image_elements: u32,
     channels: u32,
     count: u32,
-    branches: [Branch; MAX_JOINED],
+    branches: [Branch; MAX_SUMMED],
 }
-const _: () = assert!(size_of::<Parameters>() == 20 + 24 * MAX_JOINED);
+const _: () = assert!(size_of::<Parameters>() == 20 + 24 * MAX_SUMMED);
 
-fn parameters(op: &Join) -> Parameters {
+fn parameters(op: &NodeSum) -> Parameters {
     let count = op.branches.len();
-    assert!(count <= MAX_JOINED, "a node adds {count} branches; the CUDA kernels take {MAX_JOINED}");
+    assert!(count <= MAX_SUMMED, "a node adds {count} branches; the CUDA kernels take {MAX_SUMMED}");
     let mut parameters = Parameters {
         node: op.output.place(),
         elements: small(op.shape.len()),
@@ -43,16 +43,16 @@ fn parameters(op: &Join) -> Parameters {
 }
 
 impl Cuda {
-    pub(super) fn join(&mut self, op: &Join) {
-        self.launch_each(Kernel::join_forward, op.shape.len(), 1, &parameters(op));
+    pub(super) fn join(&mut self, op: &NodeSum) {
+        self.launch_each(Kernel::node_sum_forward, op.shape.len(), 1, &parameters(op));
     }
 
-    pub(super) fn join_gradients(&mut self, op: &Join, gradient: &JoinGradient) {
+    pub(super) fn join_gradients(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
         let mut parameters = Parameters { node: gradient.output.place(), ..parameters(op) };
         for (place, branch) in parameters.branches.iter_mut().zip(&gradient.branches) {
             place.target = TargetPlace::from(branch.input);
         }
-        self.launch_each(Kernel::join_backward, op.shape.len(), 1, &parameters);
+        self.launch_each(Kernel::node_sum_backward, op.shape.len(), 1, &parameters);
         let sums = op.branches.iter().zip(&gradient.branches).filter_map(|(branch, gradients)| {
             let sums = gradients.sums?;
             Some(BatchNormReduce { gradient: gradients.input.slot, input: branch.input, sums })
