@@ -123,12 +123,7 @@ pub fn wide_values(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Ve
 }
 
 /// The bytes of one tensor, which must be of this type and have this shape.
-fn data<'a>(
-    file: &SafeTensors<'a>,
-    name: &str,
-    kind: Dtype,
-    shape: &[usize],
-) -> Result<&'a [u8], String> {
+fn data<'a>(file: &SafeTensors<'a>, name: &str, kind: Dtype, shape: &[usize]) -> Result<&'a [u8], String> {
     let tensor = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
     if tensor.shape() != shape || tensor.dtype() != kind {
         return Err(format!(

@@ -35,7 +35,9 @@ pub fn find(given: &str) -> Result<Found> {
     }
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
-        return Ok(unpublished(Genotype::from_text(&text, &Space::darts()).map_err(|error| error_in(path, error))?));
+        return Ok(unpublished(
+            Genotype::from_text(&text, &Space::darts()).map_err(|error| error_in(path, error))?,
+        ));
     }
     if let Some(drawn) = sampled::find(given, &Space::darts()) {
         return drawn.map(unpublished);

@@ -234,8 +234,7 @@ impl Sketch<'_> {
                 };
                 let first = if cost(Side::Right) < cost(Side::Left) { Side::Right } else { Side::Left };
                 let placed = pair.iter().zip([first, first.other()]);
-                let placed: Vec<_> =
-                    placed.map(|(&edge, side)| Placed { node, row, side, edge }).collect();
+                let placed: Vec<_> = placed.map(|(&edge, side)| Placed { node, row, side, edge }).collect();
                 self.edges.extend(placed);
             }
         }
@@ -261,7 +260,8 @@ impl Sketch<'_> {
         let mut needed: Vec<Lane> = Vec::new();
         for source in 0..self.cell.nodes.len() + self.inputs() {
             for side in Side::BOTH {
-                let takers = self.edges.iter().filter(|placed| (placed.edge.from, placed.side) == (source, side));
+                let takers =
+                    self.edges.iter().filter(|placed| (placed.edge.from, placed.side) == (source, side));
                 let by_lane = takers.filter(|placed| !self.is_below(source, placed.node, placed.row));
                 let (first, last) = (self.first_below(source), by_lane.map(|placed| placed.node).max());
                 needed.extend(last.map(|last| Lane { source, side, first, last, rank: 0 }));
@@ -310,13 +310,7 @@ impl Sketch<'_> {
         if state == self.cell.nodes.len() + self.inputs() - 1 {
             return vec![start, (output.0, output.1 - STATE.1 / 2.0)];
         }
-        vec![
-            start,
-            (start.0, channel),
-            (bus, channel),
-            (bus, output.1),
-            (output.0 + STATE.0 / 2.0, output.1),
-        ]
+        vec![start, (start.0, channel), (bus, channel), (bus, output.1), (output.0 + STATE.0 / 2.0, output.1)]
     }
 }
 

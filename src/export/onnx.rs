@@ -116,13 +116,14 @@ struct Exporter<'a> {
 /// A network that a model file cannot hold.
 fn graph(model: &Model) -> Result<Graph, String> {
     let own = &model.description;
-    let shape = own.shape(1, false);
+    // With the auxiliary head, if the model has one, every weight has the place that it has in the model.
+    let shape = own.shape(1, own.auxiliary);
     let (stack, _) = Network::declare(&own.genotype, &shape).map_err(|error| error.to_string())?;
     let mut exporter = Exporter { model, builder: Builder::default() };
     let images = exporter.normalised();
-    let emitted = stack.emit(&mut exporter, &images).and_then(|(_, cells)| {
-        stack.classify(&mut exporter, cells.last().map_or(&[][..], Vec::as_slice))
-    });
+    let emitted = stack
+        .emit(&mut exporter, &images)
+        .and_then(|(_, cells)| stack.classify(&mut exporter, cells.last().map_or(&[][..], Vec::as_slice)));
     emitted.map_err(|error| error.to_string())?;
     let classes = own.class_names.len();
     Ok(exporter.builder.finish(

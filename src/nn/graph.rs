@@ -37,7 +37,8 @@ pub trait Graph {
     ) -> Result<Vec<Self::Value>>;
 
     /// 3x3 pooling of one kind, without batch norm.
-    fn pool(&mut self, name: &str, input: &Self::Value, kind: PoolKind, stride: usize) -> Result<Self::Value>;
+    fn pool(&mut self, name: &str, input: &Self::Value, kind: PoolKind, stride: usize)
+    -> Result<Self::Value>;
 
     /// The maximum and the average of 3x3 neighbourhoods, each with a batch norm: the pools of a supernet.
     fn normalised_pools(

@@ -70,7 +70,12 @@ impl<B: Backend> Graph for Recording<'_, B> {
         self.recorder.pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
     }
 
-    fn normalised_pools(&mut self, input: &Value, norms: [NormParts; 2], stride: usize) -> Result<[Value; 2]> {
+    fn normalised_pools(
+        &mut self,
+        input: &Value,
+        norms: [NormParts; 2],
+        stride: usize,
+    ) -> Result<[Value; 2]> {
         Ok(self.recorder.normalised_pools(*input, stride, norms.map(|norm| self.spans.norm(norm))))
     }
 

@@ -111,10 +111,7 @@ fn course(history: &History) -> Markup {
                 validation(|record| 100.0 * record.valid_accuracy),
             ],
         ),
-        (
-            "Mean entropy of the mixing weights in nats",
-            of_cells(space, |record, cell| record.entropy[cell]),
-        ),
+        ("Mean entropy of the mixing weights in nats", of_cells(space, |record, cell| record.entropy[cell])),
         (
             "Skip connections in the derived cells",
             of_cells(space, |record, cell| record.skip_connections[cell] as f64),

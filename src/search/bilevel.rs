@@ -101,7 +101,7 @@ impl<B: Backend> Fit for Bilevel<B> {
     }
 
     fn with_images(self, images: Shape) -> Result<Self> {
-        let shape = SupernetShape { images, ..self.supernet.shape };
+        let shape = SupernetShape { images, ..self.supernet.shape.clone() };
         Bilevel::record(self.tape.into_backend(), shape, self.settings)
     }
 

@@ -81,10 +81,8 @@ pub(crate) mod example {
             train_accuracy: 0.5,
             valid_loss: 1.25,
             valid_accuracy: 0.625,
-            entropy_normal: 2.0,
-            entropy_reduce: 2.0,
-            skip_connections: 1,
-            skip_connections_reduce: 0,
+            entropy: vec![2.0; 2],
+            skip_connections: vec![1, 0],
             weight_lr: 0.025,
             genotype,
         }

@@ -50,7 +50,8 @@ impl Serialize for EpochRecord {
 impl<'de> Deserialize<'de> for EpochRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut map = Map::deserialize(deserializer)?;
-        let genotype: crate::space::genotype::Genotype = take(&mut map, "genotype").map_err(D::Error::custom)?;
+        let genotype: crate::space::genotype::Genotype =
+            take(&mut map, "genotype").map_err(D::Error::custom)?;
         let space = &genotype.space;
         let cells = 0..space.cells().len();
         let mut read = || -> Result<EpochRecord, String> {

@@ -14,9 +14,9 @@ use crate::epochs::schedule::cosine;
 use crate::epochs::{BatchResult, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
 use crate::plan::Device;
 use crate::random::Stream;
-use crate::space::{Space, SupernetShape};
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
+use crate::space::{Space, SupernetShape};
 
 /// Whoever follows a search.
 type Follower<'a> = dyn Observer<observer::Search> + Send + 'a;
@@ -145,7 +145,11 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         let supernet = &self.bilevel.supernet;
         let mut values = values.into_iter().map(f64::from);
         let tables = supernet.wirings.iter().map(|wiring| values.by_ref().take(wiring.len()).collect());
-        Alphas { space: Arc::clone(&supernet.shape.space), nodes: supernet.shape.nodes, tables: tables.collect() }
+        Alphas {
+            space: Arc::clone(&supernet.shape.space),
+            nodes: supernet.shape.nodes,
+            tables: tables.collect(),
+        }
     }
 }
 

@@ -161,7 +161,8 @@ fn plain_epoch(bytes: &[u8]) -> std::result::Result<Option<usize>, String> {
         _ if metadata.contains_key(FORMAT.key) => Ok(None),
         None => Ok(None),
         Some(epoch) => {
-            let epoch = epoch.parse().map_err(|_| format!("its metadata has the epoch {epoch:?}, not a number"));
+            let epoch =
+                epoch.parse().map_err(|_| format!("its metadata has the epoch {epoch:?}, not a number"));
             epoch.map(Some)
         }
     }
@@ -215,7 +216,8 @@ mod tests {
         let (normal, reduce) = (bytes(0), bytes(1));
         let view = |bytes| TensorView::new(Dtype::F32, vec![14, 8], bytes).unwrap();
         let metadata = HashMap::from([("epoch".to_owned(), "7".to_owned())]);
-        let file = safetensors::serialize([("normal", view(&normal)), ("reduce", view(&reduce))], Some(metadata));
+        let file =
+            safetensors::serialize([("normal", view(&normal)), ("reduce", view(&reduce))], Some(metadata));
         assert_eq!(Alphas::from_bytes(&file.unwrap()).unwrap(), (alphas, 7));
     }
 

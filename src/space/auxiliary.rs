@@ -3,8 +3,8 @@
 use super::Network;
 use crate::autograd::{Loss, Value, Window};
 use crate::backend::{Backend, PoolKind, Shape};
-use crate::nn::{ClassifierBlock, ConvolutionBlock, Layout, Parameters, Part, Recording};
 use crate::nn::parameters::NormParts;
+use crate::nn::{ClassifierBlock, ConvolutionBlock, Layout, Parameters, Part, Recording};
 use crate::{Error, Result};
 
 /// Channels of the two convolutions.
@@ -39,7 +39,8 @@ impl AuxiliaryHead {
     pub fn declare(parameters: &mut Parameters, inputs: usize, classes: usize) -> Self {
         let name = |member: usize| format!("{}features.{member}", Network::AUXILIARY);
         let [middle, features] = CHANNELS;
-        let first = parameters.weight(format!("{}.weight", name(2)), Layout::Matrix { inputs, outputs: middle });
+        let first =
+            parameters.weight(format!("{}.weight", name(2)), Layout::Matrix { inputs, outputs: middle });
         let first = (first, parameters.norm(vec![name(3)], middle, true));
         let second = ConvolutionBlock::declare(parameters, [name(5), name(6)], KERNEL, [middle, features]);
         let name = format!("{}classifier", Network::AUXILIARY);

@@ -341,7 +341,14 @@ impl DeclaredEdge {
                     let block = |time: usize| {
                         let window = [kernel, dilation];
                         let first = MEMBERS * time;
-                        SeparableBlock::declare(parameters, &sequence, first, window, shape.channels, form.affine())
+                        SeparableBlock::declare(
+                            parameters,
+                            &sequence,
+                            first,
+                            window,
+                            shape.channels,
+                            form.affine(),
+                        )
                     };
                     Declared::Separable((0..times).map(block).collect())
                 }

@@ -110,7 +110,11 @@ impl Genotype {
                     .to_owned(),
             ));
         }
-        if text.trim_start().starts_with('{') { Self::from_json(text) } else { Self::from_literal(text, space) }
+        if text.trim_start().starts_with('{') {
+            Self::from_json(text)
+        } else {
+            Self::from_literal(text, space)
+        }
     }
 
     /// Reads the JSON form.
@@ -120,10 +124,13 @@ impl Genotype {
             let sentence = error.to_string();
             // What a cell is refused for names its place already.
             match sentence.strip_prefix(CHECKED) {
-                Some(reason) => Error::Genotype(reason.split(" at line ").next().unwrap_or(reason).to_owned()),
-                None => {
-                    Error::Genotype(format!("in its JSON form, {}", sentence.replace("usize", "a whole number")))
+                Some(reason) => {
+                    Error::Genotype(reason.split(" at line ").next().unwrap_or(reason).to_owned())
                 }
+                None => Error::Genotype(format!(
+                    "in its JSON form, {}",
+                    sentence.replace("usize", "a whole number")
+                )),
             }
         })
     }
@@ -176,8 +183,11 @@ impl Field {
 
     /// The names of all fields, as a list in a sentence.
     pub fn names(space: &Space) -> String {
-        let names: Vec<_> =
-            space.cells().iter().flat_map(|kind| [kind.name.to_owned(), format!("{}_concat", kind.name)]).collect();
+        let names: Vec<_> = space
+            .cells()
+            .iter()
+            .flat_map(|kind| [kind.name.to_owned(), format!("{}_concat", kind.name)])
+            .collect();
         let (last, others) = names.split_last().expect("a space has types of cells");
         format!("{} or {last}", others.join(", "))
     }

@@ -150,7 +150,8 @@ impl Space {
         let refused = |reason: String| Error::Space(format!("{}: {reason}", definition.name));
         definition.check().map_err(refused)?;
         let candidates = definition.default_candidates().map_err(refused)?;
-        let lists = (0..CELLS.len()).map(|cell| definition.lists(cell)).collect::<std::result::Result<_, _>>();
+        let lists =
+            (0..CELLS.len()).map(|cell| definition.lists(cell)).collect::<std::result::Result<_, _>>();
         let lists = lists.map_err(refused)?;
         let space = Space { definition, candidates, lists };
         space.check_nodes(space.nodes())?;
@@ -343,13 +344,19 @@ mod tests {
         assert_eq!(lengths, [[28, 28], [28, 28], [42, 42]]);
         let s1 = Space::named("s1").unwrap();
         let names = |cell: usize, edge: usize| {
-            s1.wiring(cell, 4).edges[edge].candidates.iter().map(|operation| operation.name).collect::<Vec<_>>()
+            s1.wiring(cell, 4).edges[edge]
+                .candidates
+                .iter()
+                .map(|operation| operation.name)
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(0, 10), ["max_pool_3x3", "skip_connect"]);
         assert_eq!(names(1, 6), ["max_pool_3x3", "sep_conv_3x3"]);
         assert_eq!(s1.candidates().len(), 6);
         let refused = s1.check_nodes(3).unwrap_err().to_string();
-        assert!(refused.contains("s1: edges.normal names the edge 5<-0, but with 3 nodes the last state is 4"));
+        assert!(
+            refused.contains("s1: edges.normal names the edge 5<-0, but with 3 nodes the last state is 4")
+        );
         assert!(s1.check_nodes(5).unwrap_err().to_string().contains("no edge enters node 4 (state 6)"));
     }
 
@@ -365,7 +372,8 @@ mod tests {
         assert_eq!(space.keep(), Keep::Strongest(1));
         assert_eq!(space.wirings(2).iter().map(Wiring::len).collect::<Vec<_>>(), [11, 10]);
         assert_eq!(space.wiring(1, 2).edges[0].candidates[0].name, "avg_pool_3x3");
-        let listed = read("nodes = 1\nedges_kept = \"all\"\n[edges.all]\n\"2<-1\" = [\"none\", \"skip_connect\"]");
+        let listed =
+            read("nodes = 1\nedges_kept = \"all\"\n[edges.all]\n\"2<-1\" = [\"none\", \"skip_connect\"]");
         assert_eq!(listed.unwrap().wiring(0, 1).edges.len(), 1);
     }
 
@@ -384,7 +392,7 @@ mod tests {
             (&format!("{two}edges_kept = 0"), "edges_kept is 0"),
             (&format!("{two}edges_kept = \"most\""), "edges_kept"),
             (&format!("{two}fewest_cells = 0"), "fewest_cells is 0"),
-            (&format!("{two}name = \"s2\""), "name is \"s2\", which is another space"),
+            (&format!("{two}name = \"s3\""), "name is \"s3\", which is another space"),
             (&format!("{two}name = \"a b\""), "name is \"a b\""),
             (&format!("{two}[edges.wide]\n"), "unknown key edges.wide; expected edges.all, edges.normal or"),
             (
@@ -407,7 +415,10 @@ mod tests {
         ];
         for (text, sentence) in cases {
             let refused = refusal(text);
-            assert!(refused.starts_with("space: own.toml") && refused.contains(sentence), "{text}\n{refused}");
+            assert!(
+                refused.starts_with("space: own.toml") && refused.contains(sentence),
+                "{text}\n{refused}"
+            );
         }
         assert!(refusal(&"#".repeat(definition::MAX_TEXT + 1)).contains("bytes long"));
     }

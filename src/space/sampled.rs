@@ -119,7 +119,7 @@ mod tests {
         assert!(find("darts-v2").is_none());
         assert!(find("random").is_none());
         for seed in ["", "-1", "+1", "1.5", "two", "18446744073709551616"] {
-            let refusal = find(&format!("random:{seed}"), &Space::darts()).unwrap().unwrap_err().to_string();
+            let refusal = find(&format!("random:{seed}")).unwrap().unwrap_err().to_string();
             assert!(refusal.contains(&format!("random:{seed}: expected a whole number")), "{refusal}");
         }
     }

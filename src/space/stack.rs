@@ -4,8 +4,8 @@
 use super::auxiliary::AuxiliaryHead;
 use super::cell::{Cell, CellShape, Contents, Form};
 use super::{INPUTS, Space};
-use crate::nn::{ClassifierBlock, ConvolutionBlock, Graph, Parameters};
 use crate::Result;
+use crate::nn::{ClassifierBlock, ConvolutionBlock, Graph, Parameters};
 
 /// The stem has three times the channels of the first cell.
 const STEM_MULTIPLIER: usize = 3;

@@ -289,10 +289,8 @@ mod tests {
             train_accuracy: 0.382,
             valid_loss: 1.612,
             valid_accuracy: 0.44,
-            entropy_normal: 2.0794,
-            entropy_reduce: 2.0793,
-            skip_connections: 3,
-            skip_connections_reduce: 0,
+            entropy: vec![2.0794, 2.0793],
+            skip_connections: vec![3, 0],
             weight_lr: 0.025,
             genotype: derive(&alphas),
         };

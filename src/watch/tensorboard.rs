@@ -229,7 +229,10 @@ mod tests {
         assert_eq!(values.len(), 10 + 2 * 5 * 8);
         let value = |tag: &str| values.iter().find(|value| value.tag == tag).unwrap().simple_value;
         assert_eq!(value("accuracy/valid"), 0.625);
-        assert_eq!(value("mixing_normal/2-3/skip_connect"), softmax(&alphas.tables[0][4 * 8..5 * 8])[3] as f32);
+        assert_eq!(
+            value("mixing_normal/2-3/skip_connect"),
+            softmax(&alphas.tables[0][4 * 8..5 * 8])[3] as f32
+        );
     }
 
     /// The checksum of the letters of RFC 3720, appendix B.4: 32 zeros.

@@ -5,7 +5,7 @@ use darts::backend::{Backend, Mode, Shape, Work, cuda};
 use darts::epochs::Fit;
 use darts::search::plan::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
-use darts::space::SupernetShape;
+use darts::space::{Space, SupernetShape};
 
 use crate::backend;
 
@@ -23,7 +23,7 @@ fn supernet(
     nodes: usize,
     order: Order,
 ) -> Option<Bilevel<cuda::Cuda>> {
-    let shape = SupernetShape { images, classes: 10, init_channels, cells, nodes };
+    let shape = SupernetShape { space: Space::darts(), images, classes: 10, init_channels, cells, nodes };
     let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
     Some(Bilevel::record(backend(Precision::F32)?, shape, settings).unwrap())
 }

@@ -6,7 +6,7 @@ use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
-use darts::space::{Supernet, SupernetShape};
+use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 
 use crate::backend;
@@ -81,7 +81,8 @@ fn faint_gradients_survive_in_f16() {
 }
 
 fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
-    let shape = SupernetShape { images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
+    let shape =
+        SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
     let net = Supernet::record(recorder, shape).unwrap();
     let alphas = net.initial_alphas(5);
     Recorded {
