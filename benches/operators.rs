@@ -4,7 +4,7 @@
 //! `cargo bench --bench operators -- BATCH SIDE CHANNELS CELLS` (default: 32 8 8 3, the small plan on the digits).
 
 use darts::backend::cpu::Cpu;
-use darts::backend::{Backend, Mode, Shape};
+use darts::backend::{Backend, Gradients, Mode, Shape};
 use darts::search::plan::Plan;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{Space, SupernetShape};
@@ -29,7 +29,7 @@ fn print(batch: usize, side: usize, init_channels: usize, cells: usize) {
     let mut samples: BTreeMap<&str, [Vec<Duration>; 2]> = BTreeMap::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for replay in 0..=REPLAYS {
-        let times = bilevel.tape.time(Mode::Train, true);
+        let times = bilevel.tape.time(Mode::Train, Gradients::All);
         if replay == 0 {
             times.iter().for_each(|time| *counts.entry(time.name).or_default() += 1);
             continue;

@@ -31,10 +31,12 @@ pub fn idx(bytes: &[u8]) {
         write(directory.path().join(format!("{part}-images-idx3-ubyte")), images).expect("images");
         write(directory.path().join(format!("{part}-labels-idx1-ubyte")), labels).expect("labels");
     }
-    what_is_read_is_a_data_set(Source::Mnist(directory.path().into()));
+    what_is_read_is_a_data_set("mnist", &directory);
 }
 
-fn what_is_read_is_a_data_set(source: Source) {
+fn what_is_read_is_a_data_set(format: &str, directory: &TempDir) {
+    let source = format!("{format}:{}", directory.path().display());
+    let source: Source = source.parse().expect("a format with a directory");
     if let Ok(dataset) = source.load(0, &Reading::default(), &()) {
         dataset.check().expect("a data set that was read is one");
     }
@@ -47,8 +49,8 @@ pub fn cifar(bytes: &[u8]) {
     let files =
         [("data_batch_1.bin", train), ("test_batch.bin", test), ("train.bin", train), ("test.bin", test)];
     files.iter().for_each(|(name, part)| write(directory.path().join(name), part).expect("a part"));
-    what_is_read_is_a_data_set(Source::Cifar10(directory.path().into()));
-    what_is_read_is_a_data_set(Source::Cifar100(directory.path().into()));
+    what_is_read_is_a_data_set("cifar10", &directory);
+    what_is_read_is_a_data_set("cifar100", &directory);
 }
 
 /// A plan in TOML, of a search and of a training.

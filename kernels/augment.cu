@@ -26,14 +26,14 @@ struct Images {
 };
 static_assert(sizeof(Images) == 40);
 
-struct Paint {
+struct Augment {
     Images images;
     u32* labels;
     u32 output, count;
 };
-static_assert(sizeof(Paint) == 56);
+static_assert(sizeof(Augment) == 56);
 
-__device__ inline float painted(const Images& images, u32 index) {
+__device__ inline float augmented(const Images& images, u32 index) {
     const Shape& shape = images.shape;
     const u32 c = index % shape.c, pixel = index / shape.c, x = pixel % shape.w, line = pixel / shape.w;
     const u32 y = line % shape.h;
@@ -47,15 +47,15 @@ __device__ inline float painted(const Images& images, u32 index) {
     return (value - images.constants[c]) / images.constants[shape.c + c];
 }
 
-extern "C" __global__ void __launch_bounds__(256) paint(const __grid_constant__ Memory memory,
-                                                        const __grid_constant__ Paint op) {
+extern "C" __global__ void __launch_bounds__(256) augment(const __grid_constant__ Memory memory,
+                                                        const __grid_constant__ Augment op) {
     const u32 thread = blockIdx.x * THREADS + threadIdx.x, first = thread * PACK;
     if (thread < op.count) op.labels[thread] = op.images.placements[thread].label;
     const u32 len = op.count * op.images.shape.h * op.images.shape.w * op.images.shape.c;
     if (first >= len) return;
     float values[PACK];
 #pragma unroll
-    for (u32 i = 0; i < PACK; ++i) values[i] = first + i < len ? painted(op.images, first + i) : 0.0f;
+    for (u32 i = 0; i < PACK; ++i) values[i] = first + i < len ? augmented(op.images, first + i) : 0.0f;
     if (first + PACK <= len && op.output % PACK == 0) return store_pack(memory, op.output + first, values);
 #pragma unroll
     for (u32 i = 0; i < PACK; ++i)

@@ -16,6 +16,34 @@ use crate::{Error, Result};
 /// How many threads of the processor may be asked for; 0 for all cores.
 pub const THREADS: RangeInclusive<usize> = 0..=1024;
 
+/// The two commands that make a run: a search, and the training of the network that it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// `darts search`.
+    Search,
+    /// `darts train`.
+    Train,
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Command::Search => "search",
+            Command::Train => "train",
+        }
+    }
+
+    /// Its run, with an article.
+    pub fn run(self) -> &'static str {
+        match self {
+            Command::Search => "a search",
+            Command::Train => "a training",
+        }
+    }
+}
+
 /// Where a run computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +98,9 @@ impl From<Violation> for Error {
 
 /// Everything that determines a run, as a table of TOML whose keys are the long flags with `_` for `-`.
 pub trait PlanTable: Serialize + DeserializeOwned + Default {
+    /// The command whose run it determines.
+    const COMMAND: Command;
+
     /// The values of the paper. The data set is left empty: it must be given.
     fn paper() -> Self;
 

@@ -20,8 +20,10 @@ const DIGITS: usize = 8;
 pub struct Format {
     /// The key of the metadata.
     pub key: &'static str,
-    /// The version that this program writes and reads.
+    /// The version that this program writes.
     pub version: u32,
+    /// The oldest version that it reads.
+    pub oldest: u32,
     /// What such a file is called: `a model file`.
     pub what: &'static str,
     /// What its metadata describes: `a model`.
@@ -79,7 +81,7 @@ impl Format {
     /// # Errors
     /// Bytes that are no such file, are of another version, or have changed since they were written.
     pub fn read<'a, D: DeserializeOwned>(&self, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, D), String> {
-        let Format { key, version, what, described } = self;
+        let Format { key, version, oldest, what, described } = self;
         let unreadable = |error| match error {
             _ if bytes.is_empty() => format!("is not {what}: it is empty"),
             // Of the header or of the tensors.
@@ -94,8 +96,10 @@ impl Format {
             text.ok_or_else(|| format!("is not {what}: its metadata holds no description of {described}"))?;
         let malformed = |error| format!("the description of {described} in it is malformed: {error}");
         let header: Header = serde_json::from_str(text).map_err(malformed)?;
-        if header.version != *version {
-            return Err(format!("has the format version {}; this program reads {version}", header.version));
+        if !(*oldest..=*version).contains(&header.version) {
+            let reads =
+                if oldest == version { version.to_string() } else { format!("{oldest} to {version}") };
+            return Err(format!("has the format version {}; this program reads {reads}", header.version));
         }
         check_sum(bytes, &header.checksum)?;
         let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
@@ -110,6 +114,12 @@ pub fn serialize(tensors: &[Tensor], key: &str, text: String) -> Result<Vec<u8>,
     safetensors::serialize(views?, Some(HashMap::from([(key.to_owned(), text)])))
 }
 
+/// The f64 numbers of the bytes of a tensor.
+pub fn doubles(bytes: &[u8]) -> Vec<f64> {
+    let (values, _) = bytes.as_chunks::<8>();
+    values.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
+}
+
 /// The values of one tensor, which must be f32 and have this shape.
 pub fn values(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
     let (values, _) = data(file, name, Dtype::F32, shape)?.as_chunks::<4>();
@@ -118,8 +128,7 @@ pub fn values(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32
 
 /// The values of one tensor, which must be f64 and have this shape.
 pub fn wide_values(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f64>, String> {
-    let (values, _) = data(file, name, Dtype::F64, shape)?.as_chunks::<8>();
-    Ok(values.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
+    data(file, name, Dtype::F64, shape).map(doubles)
 }
 
 /// The bytes of one tensor, which must be of this type and have this shape.

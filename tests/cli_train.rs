@@ -153,7 +153,7 @@ fn a_model_is_evaluated_and_sees_the_digits() {
     }
 
     // The first images of the file of digits, enlarged.
-    let records = include_bytes!("../src/data/digits8x8.bin");
+    let records = include_bytes!("../src/data/format/digits8x8.bin");
     let mut right = 0;
     for (index, record) in records.chunks_exact(65).take(20).enumerate() {
         let name = format!("{index}.png");

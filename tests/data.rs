@@ -34,8 +34,14 @@ fn the_digits_are_all_there() {
     let (train, test) = (digits.train.class_counts(10), digits.test.class_counts(10));
     assert!(train.iter().all(|&count| count > 130) && test.iter().all(|&count| count > 30));
     let images = |dataset: &Dataset| dataset.test.pixels.clone();
-    assert_eq!(images(&digits), images(&Source::Digits.load(7, &Reading::default(), &()).unwrap()));
-    assert_ne!(images(&digits), images(&Source::Digits.load(8, &Reading::default(), &()).unwrap()));
+    assert_eq!(
+        images(&digits),
+        images(&"digits".parse::<Source>().unwrap().load(7, &Reading::default(), &()).unwrap())
+    );
+    assert_ne!(
+        images(&digits),
+        images(&"digits".parse::<Source>().unwrap().load(8, &Reading::default(), &()).unwrap())
+    );
 }
 
 /// The classes of the digits are far apart: the nearest class mean already tells most of them. Labels that

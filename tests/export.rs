@@ -140,7 +140,7 @@ fn compare(runtime: &OnnxRuntime, model: &Model, name: &str) {
 
 /// What a model of the digits is like, but for its size.
 fn description(genotype: &str, init_channels: usize, cells: usize) -> Description {
-    let dataset = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
     let genotype =
         published::find(genotype).map_or_else(|_| genotype.parse().unwrap(), |published| published.genotype);
     Description::new(&Plan { init_channels, cells, ..Plan::default() }, &genotype, &dataset)
@@ -287,21 +287,24 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
             &["newer.safetensors: has the format version 7", "reads 1"],
         ),
         (&["export", "taken.onnx", onnx, "-o", "new"], 1, &["taken.onnx: is not a model file"]),
-        (&["export", "model.safetensors", onnx, "--output=taken.onnx"], 2, &["taken.onnx exists", "--force"]),
-        (&["export", "model.safetensors", onnx, "--output=empty", "--force"], 2, &["empty is a directory"]),
-        (&["export", "model.safetensors", onnx, "--output=nowhere/new.onnx"], 1, &["nowhere/new.onnx: "]),
+        (&["export", "model.safetensors", onnx, "--out=taken.onnx"], 2, &["taken.onnx exists", "--force"]),
+        (&["export", "model.safetensors", onnx, "--out=empty", "--force"], 2, &["empty is a directory"]),
+        (&["export", "model.safetensors", onnx, "--out=nowhere/new.onnx"], 1, &["nowhere/new.onnx: "]),
         (&["export", "model.safetensors", onnx, "-o", "./model.safetensors"], 2, &["is the model itself"]),
         (
-            &["export", "model.safetensors", "--format=safetensors", "--output=model.safetensors", "--force"],
+            &["export", "model.safetensors", "--format=safetensors", "--out=model.safetensors", "--force"],
             2,
-            &["is the model itself", "--output"],
+            &["is the model itself", "--out"],
         ),
     ];
     for (arguments, code, words) in cases {
         assert!(refused(here, arguments, code, words).is_empty(), "{arguments:?}");
         assert!(files(here) == before, "{arguments:?}");
     }
+    printed(here, &["export", "model.safetensors", onnx, "--out=taken.onnx", "--force"]);
+    // The name that the flag had before.
     printed(here, &["export", "model.safetensors", onnx, "--output=taken.onnx", "--force"]);
+    assert!(!printed(here, &["export", "--help"]).contains("--output"));
     assert!(fs::read(here.join("taken.onnx")).unwrap() == Format::Onnx.bytes(&model).unwrap());
 }
 
@@ -314,8 +317,8 @@ fn what_an_output_links_to_is_replaced_and_a_device_is_not() {
     fs::write(here.join("target.onnx"), "something else").unwrap();
     std::os::unix::fs::symlink("target.onnx", here.join("link.onnx")).unwrap();
     std::os::unix::fs::symlink("/dev/null", here.join("device.onnx")).unwrap();
-    let export = |output| ["export", "model.safetensors", "--format=onnx", "--force", "--output", output];
-    refused(here, &export("device.onnx"), 2, &["--output device.onnx is a pipe or a device"]);
+    let export = |output| ["export", "model.safetensors", "--format=onnx", "--force", "--out", output];
+    refused(here, &export("device.onnx"), 2, &["--out device.onnx is a pipe or a device"]);
     assert_eq!(printed(here, &export("link.onnx")), "link.onnx\n");
     assert!(here.join("link.onnx").is_symlink() && here.join("device.onnx").is_symlink());
     assert!(fs::read(here.join("target.onnx")).unwrap().len() > 1000);

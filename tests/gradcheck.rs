@@ -7,7 +7,7 @@ use darts::autograd::{
     Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight, Window,
 };
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Mode, PoolKind, Shape, Span};
+use darts::backend::{Backend, Gradients, Mode, PoolKind, Shape, Span};
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
@@ -67,7 +67,7 @@ impl Check {
 
     fn norm(&mut self, channels: usize, affine: bool) -> NormParameters {
         let affine = affine.then(|| (self.weight(channels), self.weight(channels)));
-        NormParameters { running: self.recorder.span(2 * channels), affine }
+        NormParameters { running: self.recorder.span(2 * channels), affine, gate: None }
     }
 
     /// State that is not differentiated by.
@@ -78,8 +78,11 @@ impl Check {
     }
 
     fn mixing(&mut self, len: usize) -> MixingWeights {
-        let weights =
-            MixingWeights { value: self.recorder.span(len), gradient: self.recorder.accumulator(len) };
+        let weights = MixingWeights {
+            value: self.recorder.span(len),
+            gradient: self.recorder.accumulator(len),
+            gates: None,
+        };
         self.variables.push((weights.value, weights.gradient));
         weights
     }
@@ -181,7 +184,7 @@ impl Bench {
         for (&output, slopes) in self.outputs.iter().zip(&self.slopes) {
             self.tape.write_gradient(output, slopes).unwrap();
         }
-        self.tape.backward(true);
+        self.tape.backward(Gradients::All);
     }
 
     fn compare(
@@ -352,18 +355,6 @@ fn mixed_operations() {
 }
 
 #[test]
-fn softmax_over_alphas() {
-    check("softmax", |c| {
-        let input = c.input(2, 3, 2, 2);
-        let other = c.input(2, 3, 2, 2);
-        let alphas = c.weight(6);
-        let mixing = c.recorder.softmax(alphas.value, alphas.gradient, 3);
-        let node = c.recorder.mixed(&[(input, 1), (other, 2), (input, 4)], mixing).unwrap();
-        c.output(node);
-    });
-}
-
-#[test]
 fn global_pool_classifier_and_loss() {
     check("loss", |c| {
         let inputs = [c.input(4, 3, 2, 3), c.input(4, 3, 2, 2)];
@@ -385,7 +376,7 @@ fn a_share_of_a_loss() {
         tape.write_value(logits, &[0.5, -1.0, 2.0, 0.0, 0.25, -0.5]).unwrap();
         tape.backend().write_labels(&[2, 0]);
         tape.forward(Mode::Train);
-        tape.backward(true);
+        tape.backward(Gradients::All);
         (tape.read(loss.result), tape.read_gradient(logits))
     };
     let ((whole, slopes), (part, shares)) = (gradient(1.0), gradient(0.4));

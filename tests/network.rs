@@ -3,7 +3,7 @@
 use darts::autograd::Recorder;
 use darts::backend::cpu::Cpu;
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Mode, Shape};
+use darts::backend::{Backend, Gradients, Mode, Shape};
 use darts::space::cost::Cost;
 use darts::space::genotype::Genotype;
 use darts::space::{Network, NetworkShape, published};
@@ -113,7 +113,7 @@ fn gradients<B: Backend<Scalar = f32>>(text: &str, backend: B) -> (Vec<f32>, Vec
     tape.write_value(network.images, &images).unwrap();
     tape.backend().write_labels(&[0, 1, 2, 3]);
     tape.forward(Mode::Train);
-    tape.backward(true);
+    tape.backward(Gradients::All);
     (tape.read_value(network.logits), tape.read(network.spans.gradients), network)
 }
 

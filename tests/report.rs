@@ -236,7 +236,11 @@ fn the_files_of_a_run_are_enough() {
     let metrics = fs::read_to_string(copy.join("metrics.jsonl")).unwrap();
     let lines: Vec<&str> = metrics.lines().collect();
     fs::write(copy.join("metrics.jsonl"), format!("{}\n{}", lines[0], &lines[1][..30])).unwrap();
-    fs::write(copy.join("plan.toml"), "data = \"<script>alert('&')</script>\"\nnew = [1, 2]\n").unwrap();
+    fs::write(
+        copy.join("plan.toml"),
+        "data = \"<script>alert('&')</script>\"\norder = \"first\"\nnew = [1, 2]\n",
+    )
+    .unwrap();
     (2..=3).for_each(|epoch| {
         fs::remove_file(copy.join(format!("alphas/epoch-{epoch:04}.safetensors"))).unwrap()
     });

@@ -5,7 +5,7 @@ use darts::backend::{Backend, Shape};
 use darts::data::{Loader, Reading, Source, halves};
 use darts::plan::Device;
 use darts::random::Stream;
-use darts::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
+use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use darts::search::plan::{Order, Plan};
 use darts::search::run::run;
 use darts::search::{Bilevel, BilevelSettings};
@@ -20,7 +20,7 @@ const BATCH: usize = 16;
 
 /// Alphas, weights and running statistics after some steps on the digits.
 fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] {
-    let dataset = Source::Digits.load(seed, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(seed, &Reading::default(), &()).unwrap();
     let (weight_half, alpha_half) = halves(dataset.train.count(), seed);
     let (normalisation, augmentation) = (dataset.normalisation(), dataset.augmentation);
     let images = Arc::new(dataset.train);
@@ -45,12 +45,14 @@ fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] 
         let (train, valid) = (train.next_batch().unwrap(), valid.next_batch().unwrap());
         bilevel.step(train, valid, 0.025).unwrap();
     }
-    let spans = [bilevel.supernet.alphas, bilevel.supernet.spans.weights, bilevel.supernet.spans.running];
-    spans.map(|span| {
+    let alphas = bilevel.architecture.alphas.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let spans = [bilevel.supernet.spans.weights, bilevel.supernet.spans.running];
+    let [weights, running] = spans.map(|span| {
         let mut values = vec![0f32; span.len];
         bilevel.tape.backend().read(span, &mut values);
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
-    })
+    });
+    [alphas, weights, running]
 }
 
 #[test]
@@ -67,13 +69,13 @@ fn a_seed_gives_the_same_bytes_on_any_number_of_threads() {
 /// Remembers what a search tells.
 #[derive(Default)]
 struct Memory {
-    facts: Option<Facts>,
+    facts: Option<Summary>,
     steps: Vec<StepRecord>,
     epochs: Vec<(EpochRecord, Alphas)>,
 }
 
-impl Observer<Search> for Memory {
-    fn started(&mut self, facts: &Facts) -> darts::Result<()> {
+impl Observer<SearchPhase> for Memory {
+    fn started(&mut self, facts: &Summary) -> darts::Result<()> {
         self.facts = Some(facts.clone());
         Ok(())
     }
@@ -105,8 +107,12 @@ fn small_plan() -> Plan {
 fn a_search_learns_the_digits_and_tells_of_it() {
     let plan = small_plan();
     let mut memory = Memory::default();
-    let alphas =
-        run(&plan, Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap(), &mut memory).unwrap();
+    let alphas = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap(),
+        &mut memory,
+    )
+    .unwrap();
     let facts = memory.facts.unwrap();
     assert_eq!((facts.steps_per_epoch, facts.threads), (facts.train_images / 32, 2));
     assert!(facts.peak_bytes > facts.weights * 4);
@@ -123,8 +129,12 @@ fn a_search_learns_the_digits_and_tells_of_it() {
 fn a_diverging_search_stops_at_the_step_and_keeps_what_it_told() {
     let plan = Plan { weight_lr: 1e20, weight_lr_min: 0.0, gradient_clip: 1e30, ..small_plan() };
     let mut memory = Memory::default();
-    let error =
-        run(&plan, Source::Digits.load(1, &Reading::default(), &()).unwrap(), &mut memory).unwrap_err();
+    let error = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(1, &Reading::default(), &()).unwrap(),
+        &mut memory,
+    )
+    .unwrap_err();
     assert_eq!(error.exit_code(), 1);
     let text = error.to_string();
     assert!(text.contains("step") && text.contains("epoch 1") && !text.contains('\n'), "{text}");
@@ -145,8 +155,12 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
         ..small_plan()
     };
     let mut directory = search_run::create_at(&plan, &path).unwrap();
-    let error = run(&plan, Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap(), &mut directory)
-        .unwrap_err();
+    let error = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap(),
+        &mut directory,
+    )
+    .unwrap_err();
     let kept = directory.epochs();
     directory.abandon();
     assert!((1..40).contains(&kept), "{kept} epochs, then {error}");
@@ -165,8 +179,12 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
 #[test]
 fn a_batch_larger_than_half_of_the_images_is_refused() {
     let plan = Plan { batch_size: 1000, ..small_plan() };
-    let error = run(&plan, Source::Digits.load(1, &Reading::default(), &()).unwrap(), &mut Memory::default())
-        .unwrap_err();
+    let error = run(
+        &plan,
+        "digits".parse::<Source>().unwrap().load(1, &Reading::default(), &()).unwrap(),
+        &mut Memory::default(),
+    )
+    .unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("1000"), "{error}");
 }

@@ -85,8 +85,8 @@ fn pictures_become_a_model_that_other_programs_run() {
     let told = printed(here, &["predict", model, &picture.name]);
     assert!(told.starts_with(&format!("{}  {} ", picture.name, picture.class)), "{told}");
 
-    assert_eq!(printed(here, &["export", model, "--format=onnx", "--output=digits.onnx"]), "digits.onnx\n");
-    let again = ["export", model, "--format=onnx", "--output=digits.onnx"];
+    assert_eq!(printed(here, &["export", model, "--format=onnx", "--out=digits.onnx"]), "digits.onnx\n");
+    let again = ["export", model, "--format=onnx", "--out=digits.onnx"];
     refused(here, &again, 2, &["digits.onnx exists already", "--force"]);
     let Some(runtime) = OnnxRuntime::find() else { return };
     let images: Vec<f32> = held_out.iter().flat_map(|picture| picture.values.clone()).collect();

@@ -8,7 +8,7 @@ use darts::search::BatchView;
 use darts::space::{NetworkShape, published};
 use darts::store::training_run::{self, BEST, LAST};
 use darts::train::classifier::Classify;
-use darts::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
+use darts::train::observer::{EpochRecord, Observer, StepRecord, Summary, Timing, TrainingPhase};
 use darts::train::plan::Plan;
 use darts::train::{Classifier, Model, Trainer, TrainerSettings, run};
 use std::path::Path;
@@ -21,7 +21,7 @@ fn small(threads: usize) -> Plan {
 /// Trains on the digits and gives the bytes of both models.
 fn models(plan: &Plan, directory: &Path) -> [Vec<u8>; 2] {
     let genotype = published::find("pc-darts").unwrap().genotype;
-    let dataset = Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
     let mut run = training_run::create_at(plan, &genotype, directory).unwrap();
     run::run(plan, &genotype, dataset, &mut run).unwrap();
     [BEST, LAST].map(|name| std::fs::read(directory.join(name)).unwrap())
@@ -48,8 +48,8 @@ struct Keep {
     steps: usize,
 }
 
-impl Observer<Training> for Keep {
-    fn started(&mut self, facts: &Facts) -> darts::Result<()> {
+impl Observer<TrainingPhase> for Keep {
+    fn started(&mut self, facts: &Summary) -> darts::Result<()> {
         assert_eq!((facts.train_images + facts.test_images, facts.auxiliary_weights), (1797, 0));
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Observer<Training> for Keep {
 fn a_model_comes_back_and_is_as_accurate_as_its_training_said() {
     let genotype = published::find("darts-v2").unwrap().genotype;
     let plan = Plan { epochs: 3, ..small(0) };
-    let dataset = Source::Digits.load(plan.seed, &Reading::default(), &()).unwrap();
+    let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
     let mut keep = Keep::default();
     let outcome = run::run(&plan, &genotype, dataset.clone(), &mut keep).unwrap();
     let last = keep.records.last().unwrap();

@@ -18,6 +18,7 @@ fn separable(layout: &mut Layout, shape: Shape, windows: &[(usize, usize)], stri
             pointwise: layout.span(c * c),
             output: layout.slot(output_shape.len()),
             statistics: layout.span(2 * c),
+            gate: None,
         })
         .collect();
     Separable { sources: vec![SeparableSource { input, branches }], stride, output_shape }
@@ -83,9 +84,9 @@ fn time_separable<B: Device>(
     });
     // The step of the alphas asks for no gradients of weights.
     let bytes = device.activations(2 * shape.len() + 2 * outputs);
-    for (pass, weights) in [("backward", true), ("backward_input", false)] {
+    for (pass, wanted) in [("backward", Gradients::All), ("backward_input", Gradients::Inputs)] {
         device.time(&format!("{name}_{pass}"), shape, bytes, &layout, |backend| {
-            backend.separable_backward(&op, &gradient, weights);
+            backend.separable_backward(&op, &gradient, wanted);
         });
     }
 }
@@ -105,6 +106,7 @@ pub fn pointwises<B: Device>(device: &mut Timer<B>) {
                 output: layout.slot(output_shape.len()),
                 output_shape,
                 statistics: layout.span(2 * shape.c as usize),
+                gate: None,
                 inputs,
             };
             let gradient = PointwiseGradient {
@@ -120,9 +122,9 @@ pub fn pointwises<B: Device>(device: &mut Timer<B>) {
                 backend.pointwise_forward(&op);
             });
             let bytes = device.activations(read + all + 2 * output);
-            for (pass, weights) in [("backward", true), ("backward_input", false)] {
+            for (pass, wanted) in [("backward", Gradients::All), ("backward_input", Gradients::Inputs)] {
                 device.time(&format!("{name}_{pass}"), shape, bytes, &layout, |backend| {
-                    backend.pointwise_backward(&op, &gradient, weights);
+                    backend.pointwise_backward(&op, &gradient, wanted);
                 });
             }
         }

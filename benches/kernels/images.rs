@@ -8,10 +8,10 @@ use crate::timer::{Device, Timer};
 /// Images of the data set: CIFAR-10's.
 const IMAGES: usize = 50_000;
 
-/// The painting of a batch from a data set on the device, where the device paints: cropped with a padding of 4, mirrored
+/// The augmentation of a batch from a data set on the device, where the device augments: cropped with a padding of 4, mirrored
 /// every second image, with a cutout of 16 pixels a side. The placements go to the device with each call.
-pub fn painting<B: Device>(device: &mut Timer<B>) {
-    if device.backend.painter().is_none() {
+pub fn augmentation<B: Device>(device: &mut Timer<B>) {
+    if device.backend.augmenter().is_none() {
         return;
     }
     let mut layout = Layout::default();
@@ -25,17 +25,17 @@ pub fn painting<B: Device>(device: &mut Timer<B>) {
         let pixels: Vec<u8> = (0..all.len()).map(|index| (index * 37 % 251) as u8).collect();
         let images =
             ImageBytes { pixels: &pixels, shape: all, mean: &[125.0, 123.0, 114.0], deviation: &[63.0; 3] };
-        painter(backend).hold(&images).expect("memory for the images");
+        augmenter(backend).upload(&images).expect("memory for the images");
     };
     // A byte of an image becomes an activation.
     let bytes = shape.len() + device.activations(shape.len());
-    device.time_prepared("paint", shape, bytes, prepare, |backend| {
-        painter(backend).paint(output, &placements);
+    device.time_prepared("augment", shape, bytes, prepare, |backend| {
+        augmenter(backend).augment(output, &placements);
     });
 }
 
-fn painter<B: Device>(backend: &mut B) -> &mut dyn Painter {
-    backend.painter().expect("a device that paints")
+fn augmenter<B: Device>(backend: &mut B) -> &mut dyn Augmenter {
+    backend.augmenter().expect("a device that augments")
 }
 
 fn placement(index: usize) -> PlacedImage {

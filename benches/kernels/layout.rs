@@ -53,7 +53,7 @@ impl Layout {
     }
 
     pub fn target(&mut self, shape: Shape) -> Target {
-        Target { slot: self.slot(shape.len()), accumulate: false }
+        Target { slot: self.slot(shape.len()), accumulate: false, gate: None }
     }
 
     /// Sums of the backward of a batch norm.

@@ -14,7 +14,7 @@ pub fn mixes<B: Device>(device: &mut Timer<B>) {
             .map(|index| {
                 let identity = index % 7 == 2;
                 let norm = (!identity).then(|| layout.norm(shape.c as usize));
-                MixedBranch { data: layout.slot(shape.len()), norm, weight: layout.span(1) }
+                MixedBranch { data: layout.slot(shape.len()), norm, weight: layout.span(1), gate: None }
             })
             .collect();
         let op = Mixed {

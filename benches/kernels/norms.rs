@@ -16,6 +16,7 @@ pub fn reductions<B: Device>(device: &mut Timer<B>) {
             gradient: layout.slot(shape.len()),
             input: layout.operand(shape),
             sums: layout.sums(shape.c as usize),
+            gate: None,
         };
         let bytes = device.activations(2 * shape.len());
         device.time("batch_norm_reduce", shape, bytes, &layout, |backend| {
@@ -35,12 +36,22 @@ pub fn coefficients<B: Device>(device: &mut Timer<B>) {
             running: layout.span(2 * channels),
             norm: layout.norm(channels),
             count,
+            gate: None,
         });
         let gradients = norms.clone().map(|BatchNorm { norm, .. }| {
             let (sums, weight) = (layout.sums(channels), Some(layout.span(1)));
             let [factor, raw_factor, constant] = [(); 3].map(|()| layout.span(channels));
-            let terms = vec![BatchNormTerm { sums, weight, factor }];
-            BatchNormGradient { norm, count, terms, raw_factor, constant, gamma: None, beta: None }
+            let terms = vec![BatchNormTerm { sums, weight, factor, gate: None }];
+            BatchNormGradient {
+                norm,
+                count,
+                terms,
+                raw_factor,
+                constant,
+                gamma: None,
+                beta: None,
+                gate: None,
+            }
         });
         // Two statistics are read, two running ones read and written, and four coefficients written.
         let bytes = floats(NORMS * channels * 10);

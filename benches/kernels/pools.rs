@@ -20,6 +20,8 @@ pub fn normalised_pools<B: Device>(device: &mut Timer<B>) {
                 output_shape,
                 maximum_statistics: layout.span(2 * channels),
                 average_statistics: layout.span(2 * channels),
+                maximum_gate: None,
+                average_gate: None,
             };
             let gradient = NormalisedPoolsGradient {
                 maximum: layout.unstored_gradient(op.maximum, output_shape),

@@ -14,6 +14,8 @@ pub struct NormParameters {
     pub running: Span,
     /// Learned factor and offset.
     pub affine: Option<(Weight, Weight)>,
+    /// Closed where neither this batch norm nor the value in front of it is computed: see [`Recorder::gate`].
+    pub gate: Option<Span>,
 }
 
 /// A value's batch norm: what the forward pass needs, and whom its gradient comes from.
@@ -43,6 +45,7 @@ impl Normalised {
             constant: self.constant,
             gamma: self.affine_gradient.map(|(gamma, _)| gamma),
             beta: self.affine_gradient.map(|(_, beta)| beta),
+            gate: self.forward.gate,
         }
     }
 
@@ -69,19 +72,30 @@ impl<B: Backend> Recorder<B> {
         };
         let statistics = self.span(2 * channels);
         let normalised = Normalised {
-            forward: BatchNorm { statistics, running: parameters.running, norm, count: shape.pixels() },
+            forward: BatchNorm {
+                statistics,
+                running: parameters.running,
+                norm,
+                count: shape.pixels(),
+                gate: parameters.gate,
+            },
             raw_factor: self.span(channels),
             constant: self.span(channels),
             affine_gradient: parameters.affine.map(|(gamma, beta)| (gamma.gradient, beta.gradient)),
-            direct: self.batch_norm_term(channels, None),
+            direct: self.batch_norm_term(channels, None, None),
             mixed: Vec::new(),
         };
         self.value(shape, Some(normalised))
     }
 
-    pub(super) fn batch_norm_term(&mut self, channels: usize, weight: Option<Span>) -> BatchNormTerm {
+    pub(super) fn batch_norm_term(
+        &mut self,
+        channels: usize,
+        weight: Option<Span>,
+        gate: Option<Span>,
+    ) -> BatchNormTerm {
         let sums = Sums { total: self.span(channels), products: self.span(channels) };
-        BatchNormTerm { sums, weight, factor: self.span(channels) }
+        BatchNormTerm { sums, weight, factor: self.span(channels), gate }
     }
 
     /// Where the producer of a normalised value leaves its mean and variance.
@@ -123,7 +137,8 @@ impl Outputs {
             terms.push((normalised.direct, record.gradient));
             if values.fused_sums(value).is_none() {
                 let (gradient, sums) = (record.gradient, normalised.direct.sums);
-                self.reduces.push(BatchNormReduce { gradient, input: record.operand, sums });
+                let gate = record.gate();
+                self.reduces.push(BatchNormReduce { gradient, input: record.operand, sums, gate });
             }
         }
         self.forward.push(normalised.forward.clone());

@@ -1,8 +1,8 @@
 //! Dense convolution: of the images, which need no gradient (the stem), and behind a ReLU (the auxiliary head).
 
 use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
-use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
-use crate::backend::{Backend, Convolution, ConvolutionGradient, Mode, Shape, Slot, Target};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values, Weight};
+use crate::backend::{Backend, Convolution, ConvolutionGradient, Gradients, Mode, Shape, Slot, Target};
 use crate::{Error, Result};
 
 struct Step {
@@ -83,7 +83,7 @@ impl<B: Backend> Recorder<B> {
             statistics: self.statistics(output),
         };
         if relu {
-            self.consume(input, false);
+            self.consume(input, BatchNormSums::Separate);
         }
         let outputs = Outputs::new(vec![output]);
         self.push(Step { operator, input: relu.then_some(input), weights, outputs, gradient: None });
@@ -101,8 +101,9 @@ impl<B: Backend> Operator<B> for Step {
         self.outputs.forward(backend, mode);
     }
 
-    fn backward(&self, backend: &mut B, weights: bool) {
-        if let Some(gradient) = self.gradient.as_ref().filter(|gradient| weights || gradient.input.is_some())
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
+        if let Some(gradient) =
+            self.gradient.as_ref().filter(|gradient| wanted.of_weights() || gradient.input.is_some())
         {
             self.outputs.backward(backend);
             backend.convolution_backward(&self.operator, gradient);

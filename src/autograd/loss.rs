@@ -1,10 +1,10 @@
 //! From the last feature maps to the loss: global average pooling, classifier, cross-entropy.
 
 use super::batch_norm::visit_target;
-use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
-    Backend, CrossEntropy, GlobalPool, GlobalPoolGradient, Linear, LinearGradient, Mode, Shape, Slot, Span,
-    Target,
+    Backend, CrossEntropy, GlobalPool, GlobalPoolGradient, Gradients, Linear, LinearGradient, Mode, Shape,
+    Slot, Span, Target,
 };
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ impl<B: Backend> Recorder<B> {
         let record = self.values.get(output);
         let (data, gradient) = (record.operand.data, record.gradient);
         let operands = inputs.iter().map(|&input| self.operand(input)).collect();
-        inputs.iter().for_each(|&input| self.consume(input, false));
+        inputs.iter().for_each(|&input| self.consume(input, BatchNormSums::Separate));
         self.push(GlobalPoolStep {
             operator: GlobalPool { inputs: operands, output: data },
             inputs: inputs.to_vec(),
@@ -80,7 +80,7 @@ impl<B: Backend> Recorder<B> {
             weights: weights.gradient,
             bias: bias.gradient,
         };
-        self.consume(input, false);
+        self.consume(input, BatchNormSums::Separate);
         self.push(LinearStep { operator, input, gradient });
         Ok(output)
     }
@@ -99,7 +99,7 @@ impl<B: Backend> Recorder<B> {
             gradient,
             weight,
         };
-        self.consume(logits, false);
+        self.consume(logits, BatchNormSums::Separate);
         self.push(LossStep { operator });
         Loss { result }
     }
@@ -114,7 +114,7 @@ impl<B: Backend> Operator<B> for GlobalPoolStep {
         backend.global_pool_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.global_pool_backward(&self.operator, &self.gradient);
     }
 
@@ -144,8 +144,8 @@ impl<B: Backend> Operator<B> for LinearStep {
         backend.linear_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, weights: bool) {
-        backend.linear_backward(&self.operator, &self.gradient, weights);
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
+        backend.linear_backward(&self.operator, &self.gradient, wanted);
     }
 
     fn bind(&mut self, values: &Values) {
@@ -175,7 +175,7 @@ impl<B: Backend> Operator<B> for LossStep {
         backend.cross_entropy(&CrossEntropy { weight, ..self.operator.clone() });
     }
 
-    fn backward(&self, _: &mut B, _: bool) {}
+    fn backward(&self, _: &mut B, _: Gradients) {}
     fn bind(&mut self, _: &Values) {}
 
     fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot)) {

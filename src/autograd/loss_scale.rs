@@ -1,21 +1,21 @@
 //! Loss scaling (Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2): small gradients of feature maps
 //! vanish in a storage type of few exponents, so the gradient of the loss is [multiplied](Backend::loss_scale) where the
-//! backward replay begins, and the gradients of weights and alphas, which are kept in the accumulation type, are divided
+//! backward replay begins, and the gradients of weights and mixing weights, which are kept in the accumulation type, are divided
 //! where it ends. All of the backward replay in between is linear in the gradient of the loss.
 
 use super::recorder::{Operator, Phase, Recorder, Values};
-use crate::backend::{Backend, Mode, Slot, Span, Target};
+use crate::backend::{Backend, Gradients, Mode, Slot, Span, Target};
 
 struct UnscaleStep {
     weights: Span,
-    alphas: Option<Span>,
+    mixing: Option<Span>,
 }
 
 impl<B: Backend> Recorder<B> {
-    /// Takes the loss scale out of the gradients of all weights and alphas. Recorded before whatever computes them, as a
+    /// Takes the loss scale out of the gradients of all weights and mixing weights. Recorded before whatever computes them, as a
     /// backward replay runs against the order of recording.
-    pub fn unscale(&mut self, weights: Span, alphas: Option<Span>) {
-        self.push(UnscaleStep { weights, alphas });
+    pub fn unscale(&mut self, weights: Span, mixing: Option<Span>) {
+        self.push(UnscaleStep { weights, mixing });
     }
 }
 
@@ -26,13 +26,13 @@ impl<B: Backend> Operator<B> for UnscaleStep {
 
     fn forward(&self, _: &mut B, _: Mode) {}
 
-    fn backward(&self, backend: &mut B, weights: bool) {
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
         let scale = backend.loss_scale();
         if scale == 1.0 {
             return;
         }
-        let weights = weights.then_some(self.weights);
-        for span in weights.into_iter().chain(self.alphas) {
+        let weights = wanted.of_weights().then_some(self.weights);
+        for span in weights.into_iter().chain(self.mixing) {
             // With a power of two as scale both the factor and the sum are exact.
             backend.scaled_add(span, 1.0 / scale - 1.0, None, span);
         }

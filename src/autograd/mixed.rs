@@ -1,24 +1,38 @@
 //! The mixed operation (DARTS, equation 2), summed over all edges of a node: one weighted sum over every
-//! branch of every incoming edge. And the softmax that turns alphas into mixing weights.
+//! branch of every incoming edge.
 //!
 //! All branches share the node's gradient, so a branch gets no gradient of its own: its batch norm's backward
 //! reads the node's, scaled by the mixing weight. The gradient of that weight falls out of the same sums, and the
 //! backward of all batch norms that wait for nothing else is one call.
 
-use super::recorder::{Operator, Phase, Recorder, Value, Values};
+use super::gates::Gates;
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
-    Backend, BatchNormGradient, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode, Slot, Softmax,
-    SoftmaxGradient, Span, Sums, Target,
+    Backend, BatchNormGradient, Gradients, Mixed, MixedBranch, MixedBranchGradient, MixedGradient, Mode,
+    Slot, Span, Sums, Target,
 };
 use crate::{Error, Result};
 
 /// The mixing weights of all edges of a cell type: `[edges][operations]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MixingWeights {
-    /// Softmax of the alphas.
+    /// Any numbers, written from outside.
     pub value: Span,
     /// The gradient of the loss by them, summed over the cells of the type.
     pub gradient: Span,
+    /// Their branches' gates; without, every branch is always computed.
+    pub gates: Option<Gates>,
+}
+
+impl MixingWeights {
+    /// Those of `len` branches from `start` on.
+    pub fn part(self, start: usize, len: usize) -> MixingWeights {
+        MixingWeights {
+            value: self.value.part(start, len),
+            gradient: self.gradient.part(start, len),
+            gates: self.gates.map(|gates| gates.part(start, len)),
+        }
+    }
 }
 
 struct MixStep {
@@ -29,20 +43,10 @@ struct MixStep {
     norms: Vec<BatchNormGradient>,
 }
 
-struct SoftmaxStep {
-    operator: Softmax,
-    gradient: SoftmaxGradient,
-}
-
 impl<B: Backend> Recorder<B> {
-    /// Softmax over rows of `columns` alphas.
-    pub fn softmax(&mut self, alphas: Span, alpha_gradient: Span, columns: usize) -> MixingWeights {
-        let weights = MixingWeights { value: self.span(alphas.len), gradient: self.accumulator(alphas.len) };
-        self.push(SoftmaxStep {
-            operator: Softmax { columns, input: alphas, output: weights.value },
-            gradient: SoftmaxGradient { output: weights.gradient, input: alpha_gradient },
-        });
-        weights
+    /// So many mixing weights, which are written from outside, each with a gate.
+    pub fn mixing(&mut self, len: usize) -> MixingWeights {
+        MixingWeights { value: self.span(len), gradient: self.accumulator(len), gates: Some(self.gates(len)) }
     }
 
     /// The weighted sum of `branches`, each with the index of its mixing weight.
@@ -67,12 +71,13 @@ impl<B: Backend> Recorder<B> {
         for &(branch, index) in branches {
             let operand = self.operand(branch);
             let weight = weights.value.part(index, 1);
-            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight });
-            let mut term = self.batch_norm_term(channels, Some(weight));
+            let gate = weights.gates.map(|gates| gates.own(index));
+            operator.branches.push(MixedBranch { data: operand.data, norm: operand.norm, weight, gate });
+            let mut term = self.batch_norm_term(channels, Some(weight), gate);
             term.sums = Sums { total, products: term.sums.products };
             match &mut self.record_of(branch).normalised {
                 Some(normalised) => normalised.mixed.push((term, node_gradient)),
-                None => self.consume(branch, false),
+                None => self.consume(branch, BatchNormSums::Separate),
             }
             let weight = weights.gradient.part(index, 1);
             gradients.push(MixedBranchGradient { products: term.sums.products, weight, identity: None });
@@ -97,7 +102,7 @@ impl<B: Backend> Operator<B> for MixStep {
         backend.mixed_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.mixed_backward(&self.operator, &self.gradient);
         backend.batch_norm_backward(&self.norms);
     }
@@ -129,22 +134,4 @@ impl<B: Backend> Operator<B> for MixStep {
     fn targets(&mut self, visit: &mut dyn FnMut(&mut Target)) {
         self.gradient.branches.iter_mut().filter_map(|branch| branch.identity.as_mut()).for_each(visit);
     }
-}
-
-impl<B: Backend> Operator<B> for SoftmaxStep {
-    fn name(&self) -> &'static str {
-        "softmax"
-    }
-
-    fn forward(&self, backend: &mut B, _: Mode) {
-        backend.softmax_forward(&self.operator);
-    }
-
-    fn backward(&self, backend: &mut B, _: bool) {
-        backend.softmax_backward(&self.operator, &self.gradient);
-    }
-
-    fn bind(&mut self, _: &Values) {}
-    fn slots(&mut self, _: &mut dyn FnMut(Phase, &mut Slot)) {}
-    fn targets(&mut self, _: &mut dyn FnMut(&mut Target)) {}
 }

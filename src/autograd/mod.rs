@@ -7,6 +7,7 @@
 
 pub mod batch_norm;
 pub mod convolution;
+pub mod gates;
 pub mod loss;
 pub mod loss_scale;
 pub mod memory;
@@ -20,6 +21,7 @@ pub mod separable;
 pub mod tape;
 
 pub use batch_norm::NormParameters;
+pub use gates::Gates;
 pub use loss::Loss;
 pub use mixed::MixingWeights;
 pub use pool::Window;

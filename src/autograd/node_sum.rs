@@ -4,9 +4,10 @@
 //! Saves the branches, for the sums of their batch norms.
 
 use super::batch_norm::visit_target;
-use super::recorder::{Operator, Phase, Recorder, Value, Values};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
 use crate::backend::{
-    Backend, Mode, NodeSum, NodeSumBranch, NodeSumBranchGradient, NodeSumGradient, Slot, Span, Target,
+    Backend, Gradients, Mode, NodeSum, NodeSumBranch, NodeSumBranchGradient, NodeSumGradient, Slot, Span,
+    Target,
 };
 use crate::{Error, Result};
 
@@ -34,7 +35,7 @@ impl<B: Backend> Recorder<B> {
         let (data, gradient) = (record.operand.data, record.gradient);
         let branch = |&(value, factors)| NodeSumBranch { input: self.operand(value), factors };
         let operator = NodeSum { branches: branches.iter().map(branch).collect(), output: data, shape };
-        branches.iter().for_each(|&(value, _)| self.consume(value, true));
+        branches.iter().for_each(|&(value, _)| self.consume(value, BatchNormSums::Fused));
         self.push(Step {
             operator,
             branches: branches.iter().map(|(value, _)| *value).collect(),
@@ -54,7 +55,7 @@ impl<B: Backend> Operator<B> for Step {
         backend.node_sum_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.node_sum_backward(&self.operator, &self.gradient);
     }
 

@@ -2,8 +2,8 @@
 //! leaves it, so they are computed once a state. Saves the input and both results.
 
 use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
-use super::recorder::{Operator, Phase, Recorder, Value, Values};
-use crate::backend::{Backend, Mode, NormalisedPools, NormalisedPoolsGradient, Slot, Target};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
+use crate::backend::{Backend, Gradients, Mode, NormalisedPools, NormalisedPoolsGradient, Slot, Target};
 
 struct Step {
     operator: NormalisedPools,
@@ -31,8 +31,10 @@ impl<B: Backend> Recorder<B> {
             output_shape,
             maximum_statistics: self.statistics(maximum),
             average_statistics: self.statistics(average),
+            maximum_gate: norms[0].gate,
+            average_gate: norms[1].gate,
         };
-        self.consume(input, false);
+        self.consume(input, BatchNormSums::Separate);
         self.push(Step { operator, input, outputs: Outputs::new(vec![maximum, average]), gradient: None });
         [maximum, average]
     }
@@ -48,7 +50,7 @@ impl<B: Backend> Operator<B> for Step {
         self.outputs.forward(backend, mode);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         if let Some(gradient) = &self.gradient {
             self.outputs.backward(backend);
             backend.normalised_pools_backward(&self.operator, gradient);

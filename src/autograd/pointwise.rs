@@ -3,8 +3,8 @@
 //! The concatenation is never made: the matrix product is a sum over the inputs. Saves inputs and output.
 
 use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
-use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
-use crate::backend::{Backend, Mode, Pointwise, PointwiseGradient, Shape, Slot, Target};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values, Weight};
+use crate::backend::{Backend, Gradients, Mode, Pointwise, PointwiseGradient, Shape, Slot, Target};
 use crate::{Error, Result};
 
 struct Step {
@@ -35,8 +35,9 @@ impl<B: Backend> Recorder<B> {
             output: self.operand(output).data,
             output_shape: self.shape(output),
             statistics: self.statistics(output),
+            gate: norm.gate,
         };
-        inputs.iter().for_each(|&input| self.consume(input, false));
+        inputs.iter().for_each(|&input| self.consume(input, BatchNormSums::Separate));
         self.push(Step {
             operator,
             inputs: inputs.to_vec(),
@@ -74,10 +75,10 @@ impl<B: Backend> Operator<B> for Step {
         self.outputs.forward(backend, mode);
     }
 
-    fn backward(&self, backend: &mut B, weights: bool) {
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
         if let Some(gradient) = &self.gradient {
             self.outputs.backward(backend);
-            backend.pointwise_backward(&self.operator, gradient, weights);
+            backend.pointwise_backward(&self.operator, gradient, wanted);
         }
     }
 

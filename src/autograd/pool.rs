@@ -2,8 +2,8 @@
 //! head. Saves the input.
 
 use super::batch_norm::visit_target;
-use super::recorder::{Operator, Phase, Recorder, Value, Values};
-use crate::backend::{Backend, Mode, Pool, PoolGradient, PoolKind, Slot, Target};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values};
+use crate::backend::{Backend, Gradients, Mode, Pool, PoolGradient, PoolKind, Slot, Target};
 use crate::{Error, Result};
 
 /// A square window that moves over an image.
@@ -48,7 +48,7 @@ impl<B: Backend> Recorder<B> {
             output_shape,
         };
         let gradient = PoolGradient { output: record.gradient, input: self.values.target(input) };
-        self.consume(input, false);
+        self.consume(input, BatchNormSums::Separate);
         self.push(Step { operator, input, output, gradient });
         Ok(output)
     }
@@ -63,7 +63,7 @@ impl<B: Backend> Operator<B> for Step {
         backend.pool_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: bool) {
+    fn backward(&self, backend: &mut B, _: Gradients) {
         backend.pool_backward(&self.operator, &self.gradient);
     }
 

@@ -1,10 +1,11 @@
 //! Recording: values, the operators between them, and where they will lie.
 
 use super::batch_norm::Normalised;
+use super::gates::GateTable;
 use super::memory::{Interval, place};
 use super::tape::{Tape, Use, dry_run};
 use crate::Result;
-use crate::backend::{Backend, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
+use crate::backend::{Backend, Gradients, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
 
 /// A recorded activation: the handle that operators are connected by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +38,23 @@ pub trait Operator<B: Backend>: Send {
     fn name(&self) -> &'static str;
     /// Computes the outputs.
     fn forward(&self, backend: &mut B, mode: Mode);
-    /// Computes the gradients of inputs and, where asked for, of weights.
-    fn backward(&self, backend: &mut B, weights: bool);
+    /// Computes the gradients of inputs and, where wanted, of weights.
+    fn backward(&self, backend: &mut B, wanted: Gradients);
     /// Learns, once the recording is complete, who reads the outputs.
     fn bind(&mut self, values: &Values);
     /// Shows every slot it touches, each field once.
     fn slots(&mut self, visit: &mut dyn FnMut(Phase, &mut Slot));
     /// Shows every gradient it delivers, in the order in which it does so.
     fn targets(&mut self, visit: &mut dyn FnMut(&mut Target));
+}
+
+/// How the sums of a batch norm's backward over the gradient of a value are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchNormSums {
+    /// By a consumer, while it delivers the gradient, as separable convolutions and node sums do.
+    Fused,
+    /// In a pass of their own.
+    Separate,
 }
 
 /// What the tape knows of one value.
@@ -56,10 +66,17 @@ pub struct ValueRecord {
     pub gradient: Slot,
     /// Number of consumers that add to the gradient.
     pub consumers: usize,
-    /// Whether one of them, as separable convolutions and node sums do, can sum up for the batch norm on its way.
-    pub sums: bool,
+    /// How the sums of the batch norm's backward can be found, if there is one such consumer.
+    pub sums: BatchNormSums,
     /// The batch norm between the stored value and its readers.
     pub normalised: Option<Normalised>,
+}
+
+impl ValueRecord {
+    /// Closed where the value is not computed.
+    pub(super) fn gate(&self) -> Option<Span> {
+        self.normalised.as_ref()?.forward.gate
+    }
 }
 
 /// All values of a recording.
@@ -74,14 +91,15 @@ impl Values {
 
     /// Where consumers deliver the gradient of a value. Who is first becomes known when the recording ends.
     pub fn target(&self, value: Value) -> Target {
-        Target { slot: self.get(value).gradient, accumulate: false }
+        let record = self.get(value);
+        Target { slot: record.gradient, accumulate: false, gate: record.gate() }
     }
 
     /// Where a value's only consumer leaves the sums of its batch norm's backward, if that consumer can.
     pub fn fused_sums(&self, value: Value) -> Option<Sums> {
         let record = self.get(value);
         let normalised = record.normalised.as_ref()?;
-        (record.consumers == 1 && record.sums).then_some(normalised.direct.sums)
+        (record.consumers == 1 && record.sums == BatchNormSums::Fused).then_some(normalised.direct.sums)
     }
 }
 
@@ -92,6 +110,7 @@ pub struct Recorder<B: Backend> {
     slots: usize,
     state: usize,
     accumulators: Vec<Span>,
+    pub(super) gates: GateTable,
     kept: Vec<Value>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
@@ -112,6 +131,7 @@ impl<B: Backend> Recorder<B> {
             slots: 0,
             state: 0,
             accumulators: Vec::new(),
+            gates: GateTable::default(),
             kept: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -140,7 +160,7 @@ impl<B: Backend> Recorder<B> {
 
     /// Declares that the gradient of a value is written from outside before each backward replay.
     pub fn output(&mut self, value: Value) {
-        self.consume(value, false);
+        self.consume(value, BatchNormSums::Separate);
         self.outputs.push(value);
     }
 
@@ -161,7 +181,7 @@ impl<B: Backend> Recorder<B> {
             operand: Operand { data: self.slot(shape.len()), shape, norm },
             gradient: self.slot(shape.len()),
             consumers: 0,
-            sums: false,
+            sums: BatchNormSums::Separate,
             normalised,
         };
         self.values.0.push(record);
@@ -181,12 +201,14 @@ impl<B: Backend> Recorder<B> {
         span
     }
 
-    /// Notes that an operator reads `value` and adds to its gradient; and whether it can take the sums of the batch
-    /// norm's backward on its way.
-    pub(super) fn consume(&mut self, value: Value, sums: bool) {
+    /// Notes that an operator reads `value` and adds to its gradient; and how the sums of the batch norm's backward can
+    /// then be found.
+    pub(super) fn consume(&mut self, value: Value, sums: BatchNormSums) {
         let record = &mut self.values.0[value.0];
         record.consumers += 1;
-        record.sums |= sums;
+        if sums == BatchNormSums::Fused {
+            record.sums = sums;
+        }
     }
 
     pub(super) fn record_of(&mut self, value: Value) -> &mut ValueRecord {
@@ -204,7 +226,7 @@ impl<B: Backend> Recorder<B> {
         let replays = |tape: &mut Tape<B>| {
             for mode in [Mode::Train, Mode::TrainKeepRunning, Mode::Inference] {
                 tape.forward(mode);
-                tape.backward(true);
+                tape.backward(Gradients::All);
             }
             Ok(())
         };
@@ -252,6 +274,8 @@ impl<B: Backend> Recorder<B> {
             operators: self.operators,
             values: self.values,
             accumulators: self.accumulators,
+            gate_values: vec![B::Scalar::default(); self.gates.len()],
+            gates: self.gates,
             purpose,
         }
     }

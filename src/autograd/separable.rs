@@ -4,10 +4,10 @@
 //! keeping them would double the memory of the search.
 
 use super::batch_norm::{NormParameters, Outputs, visit_target, visit_unstored_gradient};
-use super::recorder::{Operator, Phase, Recorder, Value, Values, Weight};
+use super::recorder::{BatchNormSums, Operator, Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
-    Backend, Mode, Separable, SeparableBranch, SeparableBranchGradient, SeparableGradient, SeparableSource,
-    SeparableSourceGradient, Slot, Target,
+    Backend, Gradients, Mode, Separable, SeparableBranch, SeparableBranchGradient, SeparableGradient,
+    SeparableSource, SeparableSourceGradient, Slot, Target,
 };
 use crate::{Error, Result};
 
@@ -66,9 +66,10 @@ impl<B: Backend> Recorder<B> {
                     pointwise: branch.pointwise.value,
                     output: self.operand(output).data,
                     statistics: self.statistics(output),
+                    gate: branch.norm.gate,
                 });
             }
-            self.consume(*input, true);
+            self.consume(*input, BatchNormSums::Fused);
             operator.sources.push(SeparableSource { input: self.operand(*input), branches });
         }
         let weights = sources.iter().map(|(_, p)| p.iter().map(|b| (b.depthwise, b.pointwise)).collect());
@@ -107,9 +108,9 @@ impl<B: Backend> Operator<B> for Step {
         self.outputs.forward(backend, mode);
     }
 
-    fn backward(&self, backend: &mut B, weights: bool) {
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
         self.outputs.backward(backend);
-        backend.separable_backward(&self.operator, &self.gradient, weights);
+        backend.separable_backward(&self.operator, &self.gradient, wanted);
     }
 
     fn bind(&mut self, values: &Values) {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::gates::GateTable;
 use super::recorder::{Operator, Value, Values};
-use crate::backend::{Backend, Mode, PlacedImage, Replay, Span, Work};
+use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
 use crate::{Error, Result};
 
 /// What a tape is replayed for.
@@ -48,6 +49,9 @@ pub struct Tape<B: Backend> {
     pub(super) operators: Vec<Box<dyn Operator<B>>>,
     pub(super) values: Values,
     pub(super) accumulators: Vec<Span>,
+    pub(super) gates: GateTable,
+    /// Their values, on their way to the device.
+    pub(super) gate_values: Vec<B::Scalar>,
     pub(super) activations: usize,
     pub(super) state: usize,
     pub(super) peak_bytes: usize,
@@ -66,10 +70,12 @@ impl<B: Backend> Tape<B> {
         self.backend.demand(self.activations, self.state)
     }
 
-    /// Takes the memory, zeroed.
+    /// Takes the memory, zeroed, and opens all gates.
     pub fn reserve(&mut self) -> Result<()> {
         self.peak_bytes = self.demand()?;
-        self.backend.reserve(self.activations, self.state)
+        self.backend.reserve(self.activations, self.state)?;
+        self.write_gates(|_| true);
+        Ok(())
     }
 
     /// Bytes of device memory that a run takes; known, and taken, before its first step.
@@ -83,16 +89,16 @@ impl<B: Backend> Tape<B> {
         self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
     }
 
-    /// Computes the gradients of the alphas and, where asked for, of the weights. Follows a forward replay
+    /// Computes the gradients of the mixing weights and, where wanted, of the weights. Follows a forward replay
     /// with batch statistics.
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn backward(&mut self, weights: bool) {
+    pub fn backward(&mut self, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
-        self.backend.replay(Replay::Backward(weights), &mut |backend| {
-            backward(operators, accumulators, backend, weights);
+        self.backend.replay(Replay::Backward(wanted), &mut |backend| {
+            backward(operators, accumulators, backend, wanted);
         });
     }
 
@@ -100,12 +106,12 @@ impl<B: Backend> Tape<B> {
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn differentiate(&mut self, mode: Mode, weights: bool) {
+    pub fn differentiate(&mut self, mode: Mode, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let (operators, accumulators) = (&self.operators, &self.accumulators);
-        self.backend.replay(Replay::Both(mode, weights), &mut |backend| {
+        self.backend.replay(Replay::Both(mode, wanted), &mut |backend| {
             forward(operators, backend, mode);
-            backward(operators, accumulators, backend, weights);
+            backward(operators, accumulators, backend, wanted);
         });
     }
 
@@ -114,7 +120,7 @@ impl<B: Backend> Tape<B> {
     ///
     /// # Panics
     /// When the tape was recorded for inference.
-    pub fn time(&mut self, mode: Mode, weights: bool) -> Vec<OperatorTime> {
+    pub fn time(&mut self, mode: Mode, wanted: Gradients) -> Vec<OperatorTime> {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
         let mut times = Vec::with_capacity(self.operators.len());
         for operator in &self.operators {
@@ -128,7 +134,7 @@ impl<B: Backend> Tape<B> {
         }
         for (operator, time) in self.operators.iter().zip(&mut times).rev() {
             let start = Instant::now();
-            operator.backward(&mut self.backend, weights);
+            operator.backward(&mut self.backend, wanted);
             time.backward = start.elapsed();
         }
         times
@@ -165,8 +171,8 @@ impl<B: Backend> Tape<B> {
         Ok(())
     }
 
-    /// Writes an input of images and their labels, painted by the device from the data set that it holds.
-    pub fn paint_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
+    /// Writes an input of images and their labels, which the device augments from its copy of the data set.
+    pub fn augment_value(&mut self, value: Value, placements: &[PlacedImage]) -> Result<()> {
         let operand = self.values.get(value).operand;
         let fail = |reason| Err(Error::Shape { operator: "input", reason });
         if operand.shape.n as usize != placements.len() {
@@ -176,10 +182,10 @@ impl<B: Backend> Tape<B> {
                 operand.shape
             ));
         }
-        let Some(painter) = self.backend.painter() else {
-            return fail("this device paints no images".into());
+        let Some(augmenter) = self.backend.augmenter() else {
+            return fail("this device augments no images".into());
         };
-        painter.paint(operand.data, placements);
+        augmenter.augment(operand.data, placements);
         Ok(())
     }
 
@@ -240,12 +246,12 @@ fn backward<B: Backend>(
     operators: &[Box<dyn Operator<B>>],
     accumulators: &[Span],
     backend: &mut B,
-    weights: bool,
+    wanted: Gradients,
 ) {
     for &span in accumulators {
         backend.fill(span, 0.0);
     }
     for operator in operators.iter().rev() {
-        operator.backward(backend, weights);
+        operator.backward(backend, wanted);
     }
 }

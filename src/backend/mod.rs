@@ -5,7 +5,7 @@
 //! first; [`cpu`] is vectorised and threaded; [`cuda`] launches the kernels of `kernels/` on an NVIDIA GPU.
 //!
 //! A device holds two memories. *Activations* (images, feature maps and their gradients, NHWC,
-//! contiguous) are addressed by [`Slot`]s; *state* (weights, alphas, statistics, per-channel
+//! contiguous) are addressed by [`Slot`]s; *state* (weights, mixing weights, statistics, per-channel
 //! coefficients, always in the accumulation type) by [`Span`]s. The tape decides at record time what
 //! lies where, so no kernel allocates.
 
@@ -65,15 +65,31 @@ pub enum Mode {
     Inference,
 }
 
+/// Which gradients a backward pass computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gradients {
+    /// Those of activations and of mixing weights: what the gradient of the alphas takes. Those of weights are undefined.
+    Inputs,
+    /// Those of weights, too.
+    All,
+}
+
+impl Gradients {
+    /// Whether those of weights are among them.
+    pub fn of_weights(self) -> bool {
+        self == Gradients::All
+    }
+}
+
 /// A sequence of calls that is the same at every replay: what changes from step to step lies in the device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// The tape's forward pass.
     Forward(Mode),
-    /// Its backward pass, with or without gradients of weights.
-    Backward(bool),
+    /// Its backward pass.
+    Backward(Gradients),
     /// Both, one after the other.
-    Both(Mode, bool),
+    Both(Mode, Gradients),
 }
 
 /// What a dry run found: see [`Backend::begin_dry_run`].
@@ -85,12 +101,12 @@ pub struct Work {
     pub launches: usize,
 }
 
-/// A device that holds a data set as bytes and makes batches of it; see [`PlacedImage`].
-pub trait Painter {
-    /// Takes a data set, in place of the one before.
-    fn hold(&mut self, images: &ImageBytes) -> Result<()>;
+/// Augmentation on the device, of a data set in its memory; see [`PlacedImage`].
+pub trait Augmenter {
+    /// Copies a data set to the device, in place of the one before.
+    fn upload(&mut self, images: &ImageBytes) -> Result<()>;
     /// Writes a batch of normalised images `[placement][row][column][channel]`, and sets its labels.
-    fn paint(&mut self, output: Slot, placements: &[PlacedImage]);
+    fn augment(&mut self, output: Slot, placements: &[PlacedImage]);
 }
 
 /// Batch norm's epsilon (PyTorch's default).
@@ -99,6 +115,17 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 pub const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// The kernel catalogue. Unless a comment says "accumulated", results are assigned.
+///
+/// # Gates
+/// Work may carry a gate, one element of state: 1 where the work is done, 0 where it is closed. Work without a gate is
+/// always done. Devices read gates when they do the work, so a recorded sequence of calls serves whatever they say.
+/// Closed work costs next to nothing and touches nothing, whatever lies in its operands, with these exceptions:
+/// - the gradients of its weights, gamma and beta are zero, where they are asked for;
+/// - an input gradient that it would assign is zero, unless the gate of that value is closed too: then nobody reads it;
+/// - [`BatchNormTerm::factor`] of a closed consumer is zero.
+///
+/// A sum leaves closed branches out. Whoever records work gives it a gate that is closed wherever that of a value which it
+/// reads is.
 pub trait Backend {
     /// The accumulation type, in which host and device exchange values.
     type Scalar: Scalar;
@@ -144,8 +171,8 @@ pub trait Backend {
         let _ = key;
         work(self);
     }
-    /// The painter of batches, where the device has one. Elsewhere batches come painted.
-    fn painter(&mut self) -> Option<&mut dyn Painter> {
+    /// Augmentation on the device; `None` where the host does it.
+    fn augmenter(&mut self) -> Option<&mut dyn Augmenter> {
         None
     }
     /// Bytes an activation element takes.
@@ -173,18 +200,18 @@ pub trait Backend {
     /// `d = depthwise(relu(x))`, `y[p,o] = sum_c d[p,c] * pointwise[c,o]`, and the statistics of `y`.
     /// Padding is `dilation*(kernel-1)/2`. `d` is not kept.
     fn separable_forward(&mut self, operator: &Separable);
-    /// Gradients of [`Backend::separable_forward`]: of the weights (where asked for), and of each
+    /// Gradients of [`Backend::separable_forward`]: of the weights (where wanted), and of each
     /// source's input, summed over its branches and masked by the ReLU. Where the source asks for
     /// sums, those of its batch norm's backward: `total = sum(g)`, `products = sum(g * xhat)`.
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool);
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients);
 
     /// `relu`, then a 1x1 convolution over the inputs' concatenated channels, and the statistics of
     /// the result. With two weight matrices (FactorizedReduce) each gives half of the output channels
     /// at stride 2, the second from the input shifted by one pixel in both directions; pixels beyond
     /// the image are zero.
     fn pointwise_forward(&mut self, operator: &Pointwise);
-    /// Gradients of [`Backend::pointwise_forward`]: of the weights (where asked for) and of each input.
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool);
+    /// Gradients of [`Backend::pointwise_forward`]: of the weights (where wanted) and of each input.
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients);
 
     /// Maximum and average of 3x3 neighbourhoods, padding 1, and the statistics of both. Pixels
     /// outside the image count for neither.
@@ -234,18 +261,13 @@ pub trait Backend {
 
     /// `y = x * weights + bias`.
     fn linear_forward(&mut self, operator: &Linear);
-    /// Gradients of input, weights and bias (the latter two where asked for).
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool);
+    /// Gradients of input, weights and bias (the latter two where wanted).
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients);
 
     /// Mean over the batch of `-log softmax(logits)[label]`, the number of images whose label is
     /// among the first one and the first five logits, and the gradient of `weight` times the loss by the logits.
     /// A logit equal to the label's own ranks before it only where its index is lower.
     fn cross_entropy(&mut self, operator: &CrossEntropy);
-
-    /// Softmax of each row.
-    fn softmax_forward(&mut self, operator: &Softmax);
-    /// `dx = y * (dy - sum(y * dy))` for each row.
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient);
 
     /// Sets every element.
     fn fill(&mut self, span: Span, value: f64);
@@ -258,6 +280,4 @@ pub trait Backend {
     /// Gradient descent with momentum, as PyTorch: `g' = clip * g + decay * w`,
     /// `m = momentum * m + g'`, `w -= rate * m`, where `clip = min(1, limit / (norm + 1e-6))`.
     fn gradient_descent(&mut self, step: &GradientDescent);
-    /// Adam, as PyTorch: decay added to the gradient, moments corrected for their start at zero.
-    fn adam(&mut self, step: &Adam);
 }

@@ -160,6 +160,8 @@ pub struct Target {
     pub slot: Slot,
     /// Whether it is added to what is there (another consumer came first) or assigned.
     pub accumulate: bool,
+    /// The gate of the value whose gradient this is: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// The two sums of batch norm's backward, `[c]` each.

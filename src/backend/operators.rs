@@ -73,6 +73,8 @@ pub struct SeparableBranch {
     pub output: Slot,
     /// `[2][c_out]`: mean and biased variance of the result.
     pub statistics: Span,
+    /// Its gate: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// Operands of [`Backend::separable_backward`](super::Backend::separable_backward), one entry a source.
@@ -117,6 +119,8 @@ pub struct Pointwise {
     pub output_shape: Shape,
     /// `[2][c_out]`: mean and biased variance of the result.
     pub statistics: Span,
+    /// Its gate: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 impl Pointwise {
@@ -159,6 +163,10 @@ pub struct NormalisedPools {
     pub maximum_statistics: Span,
     /// `[2][c]`: mean and biased variance of the averages.
     pub average_statistics: Span,
+    /// The gate of the maxima: see [`Backend`](super::Backend).
+    pub maximum_gate: Option<Span>,
+    /// The gate of the averages.
+    pub average_gate: Option<Span>,
 }
 
 /// Operands of [`Backend::normalised_pools_backward`](super::Backend::normalised_pools_backward).
@@ -230,6 +238,8 @@ pub struct BatchNorm {
     pub norm: Norm,
     /// Values per channel in the batch.
     pub count: usize,
+    /// Its gate: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// Operands of [`Backend::batch_norm_reduce`](super::Backend::batch_norm_reduce).
@@ -241,6 +251,8 @@ pub struct BatchNormReduce {
     pub input: Operand,
     /// The results.
     pub sums: Sums,
+    /// Its gate: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// See [`Backend::batch_norm_backward`](super::Backend::batch_norm_backward).
@@ -260,6 +272,8 @@ pub struct BatchNormGradient {
     pub gamma: Option<Span>,
     /// Gradient of beta.
     pub beta: Option<Span>,
+    /// Its gate: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// One consumer of a normalised value.
@@ -271,6 +285,8 @@ pub struct BatchNormTerm {
     pub weight: Option<Span>,
     /// `[c]`, of the [`Term`](super::Term).
     pub factor: Span,
+    /// The gate of this consumer: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// See [`Backend::mixed_forward`](super::Backend::mixed_forward).
@@ -296,6 +312,8 @@ pub struct MixedBranch {
     pub norm: Option<Norm>,
     /// The mixing weight, one element.
     pub weight: Span,
+    /// Its gate: see [`Backend`](super::Backend).
+    pub gate: Option<Span>,
 }
 
 /// Operands of [`Backend::mixed_backward`](super::Backend::mixed_backward).
@@ -425,26 +443,6 @@ pub struct CrossEntropy {
     pub weight: f64,
 }
 
-/// See [`Backend::softmax_forward`](super::Backend::softmax_forward).
-#[derive(Clone, Debug)]
-pub struct Softmax {
-    /// Elements of a row.
-    pub columns: usize,
-    /// `[rows][columns]`.
-    pub input: Span,
-    /// `[rows][columns]`.
-    pub output: Span,
-}
-
-/// Operands of [`Backend::softmax_backward`](super::Backend::softmax_backward).
-#[derive(Clone, Debug)]
-pub struct SoftmaxGradient {
-    /// `[rows][columns]`.
-    pub output: Span,
-    /// `[rows][columns]`.
-    pub input: Span,
-}
-
 /// See [`Backend::gradient_descent`](super::Backend::gradient_descent).
 #[derive(Clone, Copy, Debug)]
 pub struct GradientDescent {
@@ -462,27 +460,4 @@ pub struct GradientDescent {
     pub momentum: f64,
     /// Weight decay.
     pub decay: f64,
-}
-
-/// See [`Backend::adam`](super::Backend::adam).
-#[derive(Clone, Copy, Debug)]
-pub struct Adam {
-    /// The parameters.
-    pub parameters: Span,
-    /// Their gradient.
-    pub gradient: Span,
-    /// First moments.
-    pub first: Span,
-    /// Second moments.
-    pub second: Span,
-    /// Learning rate.
-    pub rate: f64,
-    /// Shares of the moments that stay.
-    pub betas: (f64, f64),
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Weight decay.
-    pub decay: f64,
-    /// Number of this step, from 1.
-    pub step: u64,
 }

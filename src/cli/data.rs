@@ -1,7 +1,8 @@
 //! Loading a data set while the user looks on.
 
 use super::output::report;
-use crate::data::{Dataset, Follower, Reading, Source};
+use crate::data::format::FORMATS;
+use crate::data::{Dataset, Reading, ReadingProgress, Source};
 use crate::watch::progress::Bar;
 use crate::{Error, Result};
 
@@ -16,20 +17,17 @@ pub fn load(source: &Source, seed: u64, reading: &Reading, threads: usize, quiet
 
 /// Refuses a flag that says how the pictures of a folder are read, where a data set has its own images.
 pub fn refuse_for_own_images(source: &Source, flag: Option<&str>) -> Result<()> {
-    match flag {
-        Some(flag) if !matches!(source, Source::Folder(_)) => Err(Error::Usage(format!(
-            "--{} is for --data folder:DIR; {source} has its own images",
-            flag.replace('_', "-")
-        ))),
-        _ => Ok(()),
-    }
+    let Some(flag) = flag.filter(|_| !source.format().pictures) else { return Ok(()) };
+    let pictures = FORMATS.iter().filter(|format| format.pictures).map(|format| format.usage());
+    let (flag, pictures) = (flag.replace('_', "-"), pictures.collect::<Vec<_>>().join(" or "));
+    Err(Error::Usage(format!("--{flag} is for --data {pictures}; {source} has its own images")))
 }
 
 struct Watch {
     bar: Bar,
 }
 
-impl Follower for Watch {
+impl ReadingProgress for Watch {
     fn read(&self, done: usize, all: usize) {
         self.bar.show(done, all, || format!("{done} of {all} pictures read"));
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::model::ModelArguments;
 use super::output::{plain, print};
-use crate::data::{Dataset, Images, Reading, Source};
+use crate::data::{Dataset, Images, Reading, Source, format};
 use crate::readable::grouped;
 use crate::space::cost::Cost;
 use crate::store::classes::{Confused, MOST_COLUMNS, confused, recognised};
@@ -25,9 +25,8 @@ const BATCHES: [usize; 2] = [1, 64];
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Data set: digits, cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR] or folder:DIR [default:
-    /// the one of the training, if it needs no directory].
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA",
+        help = format::help() + " [default: the one of the training, if it needs no directory]")]
     data: Option<String>,
     /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
     #[arg(long)]
@@ -99,8 +98,8 @@ impl Arguments {
 
 /// The data set that a model was trained on, if it can be found by its name alone.
 fn default_source(name: &str) -> Result<Source> {
-    match name.parse() {
-        Ok(source @ (Source::Digits | Source::FashionMnist(None))) => Ok(source),
+    match name.parse::<Source>() {
+        Ok(source) if source.is_found_by_name() => Ok(source),
         _ => {
             let kind = name.split(':').next().unwrap_or(name);
             Err(Error::Usage(format!(
@@ -137,7 +136,7 @@ fn fits(path: &Path, model: &Model, dataset: &Dataset) -> Result<()> {
 
 /// The test images with the brightness of those that the model was trained on.
 fn scaled(dataset: Dataset, own: &Description) -> Images {
-    let (white, mut images) = (dataset.white(), dataset.test);
+    let (white, mut images) = (dataset.white, dataset.test);
     images.pixels.iter_mut().for_each(|byte| *byte = own.scaled(*byte, white));
     images
 }

@@ -23,8 +23,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Format,
     /// The file to write [default: beside the model, with the ending .onnx or .state_dict.safetensors].
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(long, short, alias = "output", value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Replace the file if there is one.
     #[arg(long)]
     force: bool,
@@ -33,8 +33,8 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   darts export runs/2026-01-31-150000-digits-train --format onnx
-  darts export runs/model/last.safetensors --format onnx --output digits.onnx --force
-  darts export runs/model --format safetensors --output weights.safetensors";
+  darts export runs/model/last.safetensors --format onnx --out digits.onnx --force
+  darts export runs/model --format safetensors --out weights.safetensors";
 
 fn format(text: &str) -> std::result::Result<Format, String> {
     text.parse()
@@ -44,7 +44,7 @@ impl Arguments {
     /// Reads the model, writes the file and tells its name.
     pub fn run(self) -> Result<()> {
         let path = file_of(&self.model)?;
-        let output = self.output.unwrap_or_else(|| path.with_extension(self.format.ending()));
+        let output = self.out.unwrap_or_else(|| path.with_extension(self.format.ending()));
         let place = place(&path, &output, self.force)?;
         let model = Model::load(&path)?;
         let bytes = self.format.bytes(&model).map_err(|reason| Error::Format { path, reason })?;
@@ -59,7 +59,7 @@ impl Arguments {
 /// The model itself, a file without being asked, and what is no file: a directory, a pipe or a device.
 fn place(model: &Path, output: &Path, force: bool) -> Result<PathBuf> {
     let name = output.display();
-    let refuse = |reason: &str| Err(Error::Usage(format!("--output {name} {reason}")));
+    let refuse = |reason: &str| Err(Error::Usage(format!("--out {name} {reason}")));
     // A link that leads nowhere is something that exists, too.
     if output.symlink_metadata().is_err() {
         return Ok(output.to_owned());
@@ -72,7 +72,7 @@ fn place(model: &Path, output: &Path, force: bool) -> Result<PathBuf> {
     }
     let place = output.canonicalize().unwrap_or_else(|_| output.to_owned());
     if model.canonicalize().is_ok_and(|model| model == place) {
-        return Err(Error::Usage(format!("{name} is the model itself; name another file with --output")));
+        return Err(Error::Usage(format!("{name} is the model itself; name another file with --out")));
     }
     if force { Ok(place) } else { Err(Error::Usage(format!("{name} exists already; --force replaces it"))) }
 }

@@ -35,17 +35,17 @@ pub fn report(sentence: &str) {
 }
 
 /// A drawing of a genotype's cells with its headings and operations in colour.
-pub fn painted(genotype: &Genotype, drawing: &str) -> String {
-    let mut painted = drawing.to_owned();
+pub fn coloured(genotype: &Genotype, drawing: &str) -> String {
+    let mut coloured = drawing.to_owned();
     for operation in OPERATIONS.iter().filter(|operation| !operation.is_zero()) {
         let style = style(operation.family);
-        painted = painted.replace(operation.name, &format!("{style}{operation}{style:#}"));
+        coloured = coloured.replace(operation.name, &format!("{style}{operation}{style:#}"));
     }
     let bold = Style::new().bold();
     for heading in genotype.space.cells().iter().map(|kind| heading(kind.title)) {
-        painted = painted.replace(&heading, &format!("{bold}{heading}{bold:#}"));
+        coloured = coloured.replace(&heading, &format!("{bold}{heading}{bold:#}"));
     }
-    painted
+    coloured
 }
 
 /// Each family of operations has a colour.

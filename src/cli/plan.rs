@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::data::{Dataset, Source};
 use crate::plan::{Contradiction, PlanTable, Violation, contradiction, table};
+use crate::store::command::command_of;
 use crate::store::place::MAX_PLAN;
-use crate::{Error, Result, files, search, train};
+use crate::{Error, Result, files};
 
 /// Where the values come from that no flag gives.
 #[derive(clap::Args)]
@@ -53,8 +54,9 @@ impl PlanArguments {
             base = base.with(images)?;
         }
         let base = begun.map_or(&base, |(_, plan)| plan);
-        let from_file =
-            base.overlaid(&file, path).map_err(|error| of_another_command(&file, path).unwrap_or(error))?;
+        let from_file = base
+            .overlaid(&file, path)
+            .map_err(|error| of_another_command::<P>(&written, path).unwrap_or(error))?;
         let plan = from_file.with(flags.clone())?;
         if let Some((run, begun)) = begun {
             let begun = begun.to_table()?;
@@ -80,15 +82,11 @@ impl PlanArguments {
     }
 }
 
-/// The sentence about a plan file that its command cannot read because it is that of the other one.
-fn of_another_command(file: &str, path: &Path) -> Option<Error> {
-    let (command, run) =
-        match (toml::from_str::<search::plan::Plan>(file), toml::from_str::<train::plan::Plan>(file)) {
-            (Ok(_), _) => ("search", "a search"),
-            (_, Ok(_)) => ("train", "a training"),
-            _ => return None,
-        };
-    Some(Error::Plan(format!("{}: is the plan of {run}, which `darts {command}` takes", path.display())))
+/// The sentence about a plan file of the other command.
+fn of_another_command<P: PlanTable>(plan: &toml::Table, path: &Path) -> Option<Error> {
+    let command = command_of(plan).ok()?.filter(|&command| command != P::COMMAND)?;
+    let (path, run, name) = (path.display(), command.run(), command.name());
+    Some(Error::Plan(format!("{path}: is the plan of {run}, which `darts {name}` takes")))
 }
 
 impl<P: PlanTable> Given<P> {

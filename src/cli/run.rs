@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::interruption::Interruption;
 use super::output::print;
 use super::plan::{Given, PlanArguments, number};
-use crate::epochs::{Checkpoint, Control, Ended, Kind, Observer, Observers, Position};
+use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
@@ -59,12 +59,12 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 
 impl RunArguments {
     /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
-    pub fn begin<P: PlanTable, K: Kind>(
+    pub fn begin<P: PlanTable>(
         &self,
         flags: &impl Serialize,
         images: toml::Table,
     ) -> Result<(Given<P>, Option<Resumption<P>>)> {
-        let resumed = self.resume.as_deref().map(Resumption::<P>::open::<K>).transpose()?;
+        let resumed = self.resume.as_deref().map(Resumption::<P>::open).transpose()?;
         let begun = resumed.as_ref().map(|resumed| (resumed.directory.path(), &resumed.plan));
         Ok((self.plan.with(flags, images, begun)?, resumed))
     }
@@ -74,7 +74,7 @@ impl RunArguments {
     ///
     /// # Errors
     /// Whatever the work could not do, and an interruption, which says how the run goes on.
-    pub fn follow<K: Kind, T>(
+    pub fn follow<K: Phase, T>(
         &self,
         epochs: usize,
         mut directory: RunDirectory,
@@ -111,7 +111,7 @@ impl RunArguments {
         match ended {
             Ok(Ended::Finished(result)) => Ok((result, directory.path().to_owned())),
             Ok(Ended::Interrupted(position)) => {
-                let command = resume_command(K::NAME, directory.path());
+                let command = resume_command(K::Plan::COMMAND, directory.path());
                 let sentence = format!("interrupted {}; `{command}` goes on", behind(position));
                 Err(Error::Interrupted { signal: interruption.signal(), sentence })
             }
@@ -120,14 +120,14 @@ impl RunArguments {
     }
 
     /// Says what is left of a run that failed; gives back why it did.
-    fn failed<K: Kind>(&self, directory: RunDirectory, error: Error) -> Error {
+    fn failed<K: Phase>(&self, directory: RunDirectory, error: Error) -> Error {
         let (epochs, run) = (directory.epochs(), directory.path().to_owned());
         let kept = directory.abandon();
         if epochs > 0 && !self.quiet && !self.json {
             let place = run.display();
             // A loss that is no number comes again; a disk that was full may have room.
             let way_on = match &error {
-                Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::NAME, &run)),
+                Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::Plan::COMMAND, &run)),
                 _ => String::new(),
             };
             let stored = match epochs {

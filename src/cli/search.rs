@@ -5,14 +5,15 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{painted, print};
+use super::output::{coloured, print};
 use super::plan::{number, seed, whole_number};
 use super::run::RunArguments;
+use crate::data::format;
 use crate::draw::drawing::draw;
 use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
 use crate::report::page;
-use crate::search::observer::Search;
+use crate::search::observer::SearchPhase;
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
@@ -48,9 +49,7 @@ Examples:
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Plan")]
 struct PlanFlags {
-    #[arg(long, value_name = "DATA", help = help("data",
-        "Data set: digits (built in), cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR], or folder:DIR for \
-         pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/"))]
+    #[arg(long, value_name = "DATA", help = help("data", &format::help()))]
     data: Option<String>,
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
         help = help("image_size", "Side in pixels that the pictures of a folder are cut and resized to"))]
@@ -127,7 +126,7 @@ impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
         let own = &self.run;
-        let (given, resumed) = own.begin::<Plan, Search>(&self.flags, toml::Table::new())?;
+        let (given, resumed) = own.begin::<Plan>(&self.flags, toml::Table::new())?;
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = given.dataset(own.strict, own.quiet)?;
@@ -139,7 +138,7 @@ impl Arguments {
             (None, Some(path)) => (search_run::create_at(plan, path)?, None),
             (None, None) => (search_run::create(plan, Path::new(RUNS))?, None),
         };
-        let search = |control: &Control, observers: &mut Observers<Search>| {
+        let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::run::run_with(plan, dataset, control, observers)
         };
         let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
@@ -166,7 +165,7 @@ fn told(genotype: &Genotype, run: &Path) -> String {
     format!(
         "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
          genotype.txt and alphas/; look at {run}/report.html.\n",
-        painted(genotype, &draw(genotype)),
+        coloured(genotype, &draw(genotype)),
         genotype.to_json(),
     )
 }

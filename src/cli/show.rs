@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::genotype::{Found, find};
-use super::output::{painted, print};
+use super::output::{coloured, print};
 use crate::Result;
 use crate::draw::drawing::draw;
 use crate::space::published::{self, Published};
@@ -42,7 +42,7 @@ impl Arguments {
             (Some(given), false) => {
                 let Found { genotype, published, .. } = find(&given)?;
                 let title = published.map(|entry| format!("{}\n\n", title(&entry))).unwrap_or_default();
-                format!("{title}{}", painted(&genotype, &draw(&genotype)))
+                format!("{title}{}", coloured(&genotype, &draw(&genotype)))
             }
             (None, true) => listed_as_json()?,
             (None, false) => list()?,

@@ -10,7 +10,7 @@ use super::genotype::find;
 use super::output::print;
 use super::plan::{number, seed, whole_number};
 use super::run::RunArguments;
-use crate::data::Images;
+use crate::data::{Images, format};
 use crate::epochs::{Control, Observers, Outcome};
 use crate::plan::PlanTable;
 use crate::report::page;
@@ -19,7 +19,7 @@ use crate::store::run_directory::RUNS;
 use crate::store::training_run::{self, LAST};
 use crate::train::classifier::open;
 use crate::train::model::Description;
-use crate::train::observer::Training;
+use crate::train::observer::TrainingPhase;
 use crate::train::plan::Plan;
 use crate::train::{Model, run};
 use crate::{Error, Result};
@@ -56,9 +56,7 @@ Examples:
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Plan")]
 struct PlanFlags {
-    #[arg(long, value_name = "DATA", help = help("data",
-        "Data set: digits (built in), cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR], or folder:DIR for \
-         pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/"))]
+    #[arg(long, value_name = "DATA", help = help("data", &format::help()))]
     data: Option<String>,
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
         help = help("image_size", "Side in pixels that the pictures of a folder are cut and resized to"))]
@@ -132,7 +130,7 @@ impl Arguments {
         let own = &self.run;
         let found = self.genotype.as_deref().map(find).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
-        let (given, resumed) = own.begin::<Plan, Training>(&self.flags, images.unwrap_or_default())?;
+        let (given, resumed) = own.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
         let genotype = match (wanted, begun) {
             (Some(wanted), Some(begun)) if wanted != begun => {
@@ -154,7 +152,7 @@ impl Arguments {
             (None, Some(path)) => (training_run::create_at(plan, &genotype, path)?, None),
             (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
         };
-        let train = |control: &Control, observers: &mut Observers<Training>| {
+        let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             run::run_with(plan, &genotype, dataset, control, observers)
         };
         let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;

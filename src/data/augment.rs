@@ -1,7 +1,7 @@
 //! Augmentation and normalisation of one image: crop with padding, flip, cutout.
 //!
-//! Drawing and painting are apart: [`Augmentation::draw`] turns random numbers into a [`Placement`], and
-//! [`Placement::paint`] is plain arithmetic.
+//! Drawing and computing are apart: [`Augmentation::draw`] turns random numbers into a [`Placement`], and
+//! [`Placement::apply`] is plain arithmetic.
 
 use std::ops::Range;
 
@@ -79,13 +79,13 @@ impl Augmentation {
 }
 
 impl Placement {
-    /// Writes image `index`, placed and normalised, as `[row][column][channel]`.
+    /// Writes image `index`, augmented and normalised, as `[row][column][channel]`.
     ///
     /// Pixels outside the image are black before they are normalised; the cutout is zero after that.
     ///
     /// # Panics
     /// When `out` is not as long as an image, or the constants are not those of its channels.
-    pub fn paint(&self, images: &Images, index: usize, normalisation: &Normalisation, out: &mut [f32]) {
+    pub fn apply(&self, images: &Images, index: usize, normalisation: &Normalisation, out: &mut [f32]) {
         let (height, width, channels) = (images.height, images.width, images.channels);
         let image = images.image(index);
         assert_eq!(out.len(), image.len(), "an image has another size than its place");
@@ -105,8 +105,8 @@ impl Placement {
         self.cut(height, width, channels, out);
     }
 
-    /// What a device is told that paints image `index` in this way.
-    pub fn placed(&self, images: &Images, index: usize) -> PlacedImage {
+    /// Image `index` with this placement, in the form that a device takes.
+    pub fn on_device(&self, images: &Images, index: usize) -> PlacedImage {
         let small = |side: usize| u32::try_from(side).expect("an image set is counted in 32 bits");
         let moved = |by: isize| i32::try_from(by).expect("an image moves by less than its side");
         let (rows, columns) = self.hidden(images.height, images.width);
@@ -198,14 +198,14 @@ mod tests {
         out
     }
 
-    fn painted(placement: &Placement, images: &Images, index: usize) -> Vec<f32> {
+    fn augmented(placement: &Placement, images: &Images, index: usize) -> Vec<f32> {
         let mut out = vec![f32::NAN; images.size()];
-        placement.paint(images, index, &normalisation(), &mut out);
+        placement.apply(images, index, &normalisation(), &mut out);
         out
     }
 
     #[test]
-    fn paint_matches_the_definition_at_every_place() {
+    fn apply_matches_the_definition_at_every_place() {
         let (images, padding) = (images(), 3);
         for down in -3..=3 {
             for right in -3..=3 {
@@ -213,7 +213,7 @@ mod tests {
                     for cutout in [None, Some((2, 1, 3)), Some((0, 3, 4)), Some((4, 0, 1))] {
                         let placement = Placement { down, right, flip, cutout };
                         let expected = naive(&placement, padding, &images, 1);
-                        assert_eq!(painted(&placement, &images, 1), expected, "{placement:?}");
+                        assert_eq!(augmented(&placement, &images, 1), expected, "{placement:?}");
                     }
                 }
             }
@@ -222,9 +222,9 @@ mod tests {
 
     #[test]
     fn outside_is_black_and_the_cutout_is_the_mean() {
-        let moved = painted(&Placement { down: 4, ..Placement::default() }, &images(), 0);
+        let moved = augmented(&Placement { down: 4, ..Placement::default() }, &images(), 0);
         assert_eq!(moved[images().size() - 3..], [-100.0 / 50.0, -110.0 / 60.0, -120.0 / 70.0]);
-        let cut = painted(&Placement { cutout: Some((2, 2, 2)), ..Placement::default() }, &images(), 0);
+        let cut = augmented(&Placement { cutout: Some((2, 2, 2)), ..Placement::default() }, &images(), 0);
         // Rows 1 and 2, columns 1 and 2, three channels.
         assert_eq!(cut.iter().filter(|&&value| value == 0.0).count(), 12);
         assert_eq!(cut[(4 + 1) * 3], 0.0);

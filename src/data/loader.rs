@@ -19,12 +19,21 @@ use crate::{Error, Result};
 /// How many batches are prepared ahead of the one in use.
 const AHEAD: usize = 2;
 
+/// Where the images of a batch are augmented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AugmentedBy {
+    /// By the loader.
+    Host,
+    /// By a device that has the data set in its memory.
+    Device,
+}
+
 /// Inputs of a network with their classes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Normalised values as `[image][row][column][channel]`; none where the device paints.
+    /// Normalised values as `[image][row][column][channel]`; none where the device augments.
     pub images: Vec<f32>,
-    /// What a device is told that paints; none where the images are painted.
+    /// The images as a device augments them; none where the host does.
     pub placements: Vec<PlacedImage>,
     /// The class of each image.
     pub labels: Vec<u32>,
@@ -142,11 +151,13 @@ impl Loader {
         })
     }
 
-    /// The same batches as placements, which the device paints.
-    pub fn unpainted(mut self) -> Loader {
-        for batch in self.spare.iter_mut().chain([&mut self.current]) {
-            batch.images = Vec::new();
-            batch.placements = vec![PlacedImage::default(); batch.labels.len()];
+    /// The same batches, augmented there.
+    pub fn augmented_by(mut self, place: AugmentedBy) -> Loader {
+        if place == AugmentedBy::Device {
+            for batch in self.spare.iter_mut().chain([&mut self.current]) {
+                batch.images = Vec::new();
+                batch.placements = vec![PlacedImage::default(); batch.labels.len()];
+            }
         }
         self
     }
@@ -273,10 +284,10 @@ impl Filler {
             let index = self.pass[position] as usize;
             let placement = self.placement(epoch, index);
             match batch.placements.get_mut(place) {
-                Some(placed) => *placed = placement.placed(&self.images, index),
+                Some(placed) => *placed = placement.on_device(&self.images, index),
                 None => {
                     let out = &mut batch.images[place * size..(place + 1) * size];
-                    placement.paint(&self.images, index, &self.normalisation, out);
+                    placement.apply(&self.images, index, &self.normalisation, out);
                 }
             }
             batch.labels[place] = u32::from(self.images.labels[index]);

@@ -1,17 +1,14 @@
 //! Data sets, splits, augmentation and batches.
 //!
-//! Read in this order: this file ([`Images`], [`Dataset`]); [`Source`], the value of `--data`; where images come
-//! from, `digits`, `cifar`, `idx` and `folder`; [`halves`], the two parts of the bilevel search; [`Augmentation`];
+//! Read in this order: this file ([`Images`], [`Dataset`]); [`Source`], the value of `--data`; the formats of
+//! data sets, [`mod@format`]; [`halves`], the two parts of the bilevel search; [`Augmentation`];
 //! and last [`Loader`], which turns indices into batches on a thread of its own.
 //!
 //! Images stay bytes until a batch is made of them: an epoch reads every image once, so normalising on the
 //! way costs little and keeps a data set at a quarter of the memory.
 
 mod augment;
-mod cifar;
-mod digits;
-mod folder;
-mod idx;
+pub mod format;
 mod loader;
 mod picture;
 mod source;
@@ -20,8 +17,8 @@ mod split;
 use std::path::PathBuf;
 
 pub use augment::{Augmentation, Normalisation, Placement};
-pub use folder::Follower;
-pub use loader::{Batch, Loader};
+pub use format::{Format, ReadingProgress};
+pub use loader::{AugmentedBy, Batch, Loader};
 pub use picture::{Colour, Reading};
 pub use source::Source;
 pub use split::halves;
@@ -123,6 +120,8 @@ pub struct Dataset {
     pub mean: Vec<f32>,
     /// The standard deviation of each channel, in units of byte values.
     pub deviation: Vec<f32>,
+    /// The byte of the brightest pixel: 255 in pictures.
+    pub white: u8,
     /// The augmentation that is customary for the training images.
     pub augmentation: Augmentation,
 }
@@ -131,13 +130,6 @@ impl Dataset {
     /// How byte values become inputs of a network.
     pub fn normalisation(&self) -> Normalisation {
         Normalisation { mean: self.mean.clone(), deviation: self.deviation.clone() }
-    }
-
-    /// What the byte of the brightest pixel is: 255 in pictures, 16 in the digits inside the program.
-    pub fn white(&self) -> u8 {
-        let named = self.name == digits::NAME && self.train.size() == digits::SIZE;
-        let digits = named && self.train.pixels.iter().all(|&value| value <= digits::WHITE);
-        if digits { digits::WHITE } else { u8::MAX }
     }
 
     /// A checksum (CRC-32C) of both parts and of all that turns them into inputs of a network.
@@ -162,6 +154,10 @@ impl Dataset {
             if images.pixels.len() != images.count() * images.size() {
                 let (bytes, count, size) = (images.pixels.len(), images.count(), images.size());
                 return fail(format!("{bytes} bytes are not {count} {part} images of {size}"));
+            }
+            if let Some(byte) = images.pixels.iter().find(|&&byte| byte > self.white) {
+                let white = self.white;
+                return fail(format!("a {part} image holds the value {byte}; expected at most {white}"));
             }
             if let Some(index) = images.labels.iter().position(|&l| usize::from(l) >= self.classes) {
                 let (label, classes) = (images.labels[index], self.classes);
@@ -217,6 +213,7 @@ mod tests {
             test: images,
             mean: vec![2.5],
             deviation: vec![1.0],
+            white: 4,
             augmentation: Augmentation::default(),
         }
     }
@@ -225,10 +222,14 @@ mod tests {
     fn every_broken_invariant_is_found() {
         small().check().unwrap();
         type Change = fn(&mut Dataset);
-        let breaks: [(&str, Change); 8] = [
+        let breaks: [(&str, Change); 9] = [
             ("train part holds no pixels", |d| d.train.labels.clear()),
             ("test part holds no pixels", |d| d.test.height = 0),
             ("3 bytes are not 2 train images of 2", |d| d.train.pixels.truncate(3)),
+            ("a test image holds the value 4; expected at most 3", |d| {
+                d.white = 3;
+                d.train.pixels[3] = 3;
+            }),
             ("test image 1 has label 2 of 2 classes", |d| d.test.labels[1] = 2),
             ("(2, 1, 1) and test images (1, 2, 1)", |d| (d.test.height, d.test.width) = (1, 2)),
             ("1 names for 2 classes", |d| d.class_names.truncate(1)),

@@ -7,19 +7,25 @@
 
 use std::path::Path;
 
-use safetensors::Dtype;
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::sum::Sum;
 use crate::data::Dataset;
 use crate::files::read_bounded;
-use crate::plan::{Contradiction, Device, PlanTable, contradiction};
+use crate::plan::{Command, Contradiction, Device, PlanTable, contradiction};
 use crate::space::genotype::Genotype;
-use crate::tensor_file::{Format, Tensor, values};
+use crate::tensor_file::{Format, Tensor, doubles, values};
 use crate::{Error, Result};
 
-const FORMAT: Format =
-    Format { key: "darts-checkpoint", version: 1, what: "a checkpoint", described: "the state of a run" };
+/// Version 1 held the alphas of a search and their moments in f32, and not the count of their steps.
+const FORMAT: Format = Format {
+    key: "darts-checkpoint",
+    version: 2,
+    oldest: 1,
+    what: "a checkpoint",
+    described: "the state of a run",
+};
 /// The most bytes of a checkpoint that is read: those of 500 million weights with their momentum.
 const MAX_FILE: usize = u32::MAX as usize;
 
@@ -28,7 +34,8 @@ const MAX_FILE: usize = u32::MAX as usize;
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The command.
-    pub kind: String,
+    #[serde(rename = "kind")]
+    pub command: Command,
     /// The plan as TOML, without the number of threads, which changes nothing.
     pub plan: String,
     /// The genotype that is trained.
@@ -81,7 +88,54 @@ pub struct Checkpoint {
     /// How far that is.
     pub progress: Progress,
     /// Its tensors by name.
-    pub tensors: Vec<(String, Vec<f32>)>,
+    pub tensors: Vec<(String, Numbers)>,
+}
+
+/// The numbers of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Numbers {
+    /// Those of a device.
+    F32(Vec<f32>),
+    /// Those of the host.
+    F64(Vec<f64>),
+}
+
+impl Numbers {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Numbers::F32(values) => values.len(),
+            Numbers::F64(values) => values.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn tensor(&self, name: &str) -> Tensor {
+        let (kind, bytes) = match self {
+            Numbers::F32(values) => {
+                (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            Numbers::F64(values) => {
+                (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+        };
+        Tensor::new(name, kind, vec![self.len()], bytes)
+    }
+
+    fn read(file: &SafeTensors, name: &str) -> std::result::Result<Self, String> {
+        let tensor = file.tensor(name).map_err(|error| error.to_string())?;
+        match (tensor.dtype(), tensor.shape()) {
+            (Dtype::F32, shape @ [_]) => values(file, name, shape).map(Numbers::F32),
+            (Dtype::F64, [_]) => Ok(Numbers::F64(doubles(tensor.data()))),
+            (kind, shape) => Err(format!(
+                "tensor {name} is {kind:?} of the shape {shape:?}; expected a vector of F32 or F64"
+            )),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,17 +146,12 @@ struct Description {
 }
 
 impl Identity {
-    /// What determines a run of this kind on these images.
-    pub fn new(
-        kind: &str,
-        plan: &impl PlanTable,
-        genotype: Option<&Genotype>,
-        data: &Dataset,
-    ) -> Result<Self> {
+    /// What determines a run with this plan on these images.
+    pub fn new<P: PlanTable>(plan: &P, genotype: Option<&Genotype>, data: &Dataset) -> Result<Self> {
         let mut table = plan.to_table()?;
         table.remove("threads");
         Ok(Identity {
-            kind: kind.to_owned(),
+            command: P::COMMAND,
             plan: table.to_string(),
             genotype: genotype.cloned(),
             data: data.checksum(),
@@ -118,11 +167,9 @@ impl Identity {
 
     /// Refuses to go on as `self` from a checkpoint of another run; names what differs.
     pub fn check(&self, begun: &Identity, plan: &impl PlanTable) -> Result<()> {
-        if self.kind != begun.kind {
-            return Err(Error::Plan(format!(
-                "the checkpoint is of a {}, not of a {}",
-                begun.kind, self.kind
-            )));
+        if self.command != begun.command {
+            let (begun, own) = (begun.command.run(), self.command.run());
+            return Err(Error::Plan(format!("the checkpoint is of {begun}, not of {own}")));
         }
         if let Some(Contradiction { key, given, begun }) = begun.contradiction(plan)? {
             return Err(Error::Plan(format!("{key} is {given}, and the checkpoint was saved with {begun}")));
@@ -148,10 +195,7 @@ impl Identity {
 impl Checkpoint {
     /// The bytes of the file: the same for the same state.
     pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, String> {
-        let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-        let tensor = |(name, values): &(String, Vec<f32>)| {
-            Tensor::new(name.as_str(), Dtype::F32, vec![values.len()], bytes(values))
-        };
+        let tensor = |(name, numbers): &(String, Numbers)| numbers.tensor(name);
         let description = Description { identity: self.identity.clone(), progress: self.progress };
         FORMAT.to_bytes(&description, &self.tensors.iter().map(tensor).collect::<Vec<_>>())
     }
@@ -164,14 +208,8 @@ impl Checkpoint {
         let (file, Description { identity, progress }) = FORMAT.read(bytes)?;
         let mut names: Vec<String> = file.names().into_iter().map(str::to_owned).collect();
         names.sort_unstable();
-        let read = |name: String| {
-            let shape = file.tensor(&name).map_err(|error| error.to_string())?.shape().to_vec();
-            let &[_] = &shape[..] else {
-                return Err(format!("tensor {name} has the shape {shape:?}; expected a vector"));
-            };
-            Ok((values(&file, &name, &shape)?, name))
-        };
-        let tensors = names.into_iter().map(read).map(|read| read.map(|(values, name)| (name, values)));
+        let tensors =
+            names.into_iter().map(|name| Numbers::read(&file, &name).map(|numbers| (name, numbers)));
         Ok(Checkpoint { identity, progress, tensors: tensors.collect::<std::result::Result<_, _>>()? })
     }
 
@@ -181,9 +219,9 @@ impl Checkpoint {
             .map_err(|reason| Error::Format { path: path.into(), reason })
     }
 
-    /// The values of a tensor.
-    pub fn tensor(&self, name: &str) -> Option<&[f32]> {
-        self.tensors.iter().find(|(own, _)| own == name).map(|(_, values)| &values[..])
+    /// The numbers of a tensor.
+    pub fn tensor(&self, name: &str) -> Option<&Numbers> {
+        self.tensors.iter().find(|(own, _)| own == name).map(|(_, numbers)| numbers)
     }
 }
 
@@ -198,11 +236,11 @@ mod tests {
         let mut train = Sum::default();
         // Sums that no short decimal number is.
         [0.1, 1.0 / 3.0, 2e-17].iter().for_each(|&loss| {
-            train.add(BatchResult { loss, first: 3.0, five: 5.0 }, 7);
+            train.add(BatchResult { loss, top1: 3.0, top5: 5.0 }, 7);
         });
         Checkpoint {
             identity: Identity {
-                kind: "train".into(),
+                command: Command::Train,
                 plan,
                 genotype: Some(genotype),
                 data: 0xdead_beef,
@@ -215,8 +253,9 @@ mod tests {
                 outcome: Outcome { best: (359.0 / 360.0, 2), last: 1.0 / 7.0 },
             },
             tensors: vec![
-                ("momentum".into(), vec![f32::MIN_POSITIVE / 2.0, -0.0, f32::INFINITY]),
-                ("weights".into(), vec![0.1; 100]),
+                ("alphas".into(), Numbers::F64(vec![f64::MIN_POSITIVE / 2.0, -0.0, 0.1])),
+                ("momentum".into(), Numbers::F32(vec![f32::MIN_POSITIVE / 2.0, -0.0, f32::INFINITY])),
+                ("weights".into(), Numbers::F32(vec![0.1; 100])),
             ],
         }
     }
@@ -226,8 +265,25 @@ mod tests {
         let (checkpoint, bytes) = (checkpoint(), checkpoint().to_bytes().unwrap());
         let read = Checkpoint::from_bytes(&bytes).unwrap();
         assert_eq!(read, checkpoint);
-        assert_eq!(read.tensor("momentum").unwrap()[1].to_bits(), (-0f32).to_bits());
+        let Some(Numbers::F32(momentum)) = read.tensor("momentum") else { panic!("of f32") };
+        assert_eq!(momentum[1].to_bits(), (-0f32).to_bits());
         assert!(read.to_bytes().unwrap() == bytes);
+    }
+
+    #[test]
+    fn version_1_is_read_and_version_3_is_not() {
+        let mut checkpoint = checkpoint();
+        checkpoint.tensors.retain(|(_, numbers)| matches!(numbers, Numbers::F32(_)));
+        let Checkpoint { identity, progress, .. } = checkpoint.clone();
+        let bytes = |version| {
+            let tensors: Vec<_> =
+                checkpoint.tensors.iter().map(|(name, numbers)| numbers.tensor(name)).collect();
+            let description = Description { identity: identity.clone(), progress };
+            Format { version, ..FORMAT }.to_bytes(&description, &tensors).unwrap()
+        };
+        assert_eq!(Checkpoint::from_bytes(&bytes(1)).unwrap(), checkpoint);
+        let refusal = Checkpoint::from_bytes(&bytes(3)).unwrap_err();
+        assert_eq!(refusal, "has the format version 3; this program reads 1 to 2");
     }
 
     #[test]
@@ -250,7 +306,7 @@ mod tests {
         let mut description = serde_json::json!({ "identity": good.identity, "progress": good.progress });
         assert!(refusal(&description, vector(vec![2, 2])).contains("expected a vector"));
         let halves = Tensor::new("x", Dtype::F16, vec![8], vec![0; 16]);
-        assert!(refusal(&description, halves).contains("expected F32 of [8]"));
+        assert!(refusal(&description, halves).contains("expected a vector of F32 or F64"));
         description["more"] = 1.into();
         assert!(refusal(&description, vector(vec![4])).contains("unknown field `more`"));
         assert!(refusal(&serde_json::json!({}), vector(vec![4])).contains("malformed"));

@@ -2,27 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{Checkpoint, Identity, Outcome, Position, Progress};
-use super::observer::{Kind, Observer, StepRecord, Timing};
+use super::checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position, Progress};
+use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Span};
 use crate::{Error, Result};
 
-/// What the driver asks of a search or a training.
-pub trait Run {
-    /// Which of them it is.
-    type Kind: Kind;
+/// The epochs of a search or of a training, as the driver runs them.
+pub trait Epochs {
+    /// The phase.
+    type Phase: Phase;
     /// Where it computes.
     type Device: Backend<Scalar = f32>;
 
     /// The network on its device.
     fn tape(&mut self) -> &mut Tape<Self::Device>;
-    /// The vectors that the next step depends on, by name.
+    /// The vectors on the device that the next step depends on, by name.
     fn state(&self) -> Vec<(&'static str, Span)>;
+    /// Those on the host.
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        Vec::new()
+    }
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
-    /// Begins an epoch, counted from 1, behind so many of its steps.
+    /// Begins an epoch, counted from 1, after so many of its steps.
     fn start_epoch(&mut self, epoch: usize, steps: usize);
     /// The next step of the epoch: its result, and how many images that is of.
     fn step(&mut self) -> Result<(BatchResult, usize)>;
@@ -32,13 +36,13 @@ pub trait Run {
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>>;
     /// What is evaluated, in words.
     fn evaluated(&self) -> &'static str;
-    /// Ends an epoch: its record, and what it leaves.
+    /// Ends an epoch; returns its record and its result.
     fn finish_epoch(
         &mut self,
         epoch: usize,
         train: &Sum,
         evaluation: &Sum,
-    ) -> (<Self::Kind as Kind>::Record, <Self::Kind as Kind>::Product);
+    ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
     /// What a training has reached so far.
     fn outcome(&mut self) -> Option<&mut Outcome> {
         None
@@ -79,12 +83,12 @@ impl<T> Ended<T> {
 ///
 /// # Errors
 /// A checkpoint that does not fit, a loss that is no longer a number, or whatever run and observer could not do.
-pub fn drive<R: Run>(
-    run: &mut R,
+pub fn drive<E: Epochs>(
+    run: &mut E,
     identity: Identity,
     epochs: usize,
     control: &Control,
-    observer: &mut (dyn Observer<R::Kind> + Send),
+    observer: &mut (dyn Observer<E::Phase> + Send),
 ) -> Result<Ended<()>> {
     let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
     let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
@@ -108,12 +112,12 @@ pub fn drive<R: Run>(
     driver.epochs()
 }
 
-struct Driver<'a, R: Run> {
-    run: &'a mut R,
+struct Driver<'a, E: Epochs> {
+    run: &'a mut E,
     identity: Identity,
     epochs: usize,
     control: &'a Control<'a>,
-    observer: &'a mut (dyn Observer<R::Kind> + Send),
+    observer: &'a mut (dyn Observer<E::Phase> + Send),
     /// Its seconds are those before `epoch_begun`.
     progress: Progress,
     /// Where the state was last stored, and when.
@@ -125,7 +129,7 @@ struct Driver<'a, R: Run> {
     epoch_begun: Instant,
 }
 
-impl<R: Run> Driver<'_, R> {
+impl<E: Epochs> Driver<'_, E> {
     fn epochs(&mut self) -> Result<Ended<()>> {
         while self.progress.position.epochs < self.epochs {
             if let Some(position) = self.epoch()? {
@@ -162,10 +166,10 @@ impl<R: Run> Driver<'_, R> {
         }
         let evaluated = self.run.evaluated();
         check_finite(evaluation.loss(), || format!("the {evaluated} loss after epoch {epoch}"))?;
-        let (record, product) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
+        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
         let images_per_second = self.progress.train.images() / trained;
         let timing = Timing { epoch, images_per_second, seconds: self.seconds() };
-        self.observer.epoch(&record, &timing, &product)?;
+        self.observer.epoch(&record, &timing, &artifact)?;
         let position = Position { epochs: epoch, steps: 0 };
         self.progress = Progress { position, ..Progress::default() };
         self.epoch_begun = Instant::now();
@@ -218,9 +222,11 @@ impl<R: Run> Driver<'_, R> {
     fn checkpoint(&mut self) -> Result<Checkpoint> {
         let spans = self.run.state();
         let tape = self.run.tape();
-        let read = |&(name, span): &(&str, Span)| (name.to_owned(), tape.read(span));
-        let tensors = spans.iter().map(read).collect();
+        let read = |&(name, span): &(&str, Span)| (name.to_owned(), Numbers::F32(tape.read(span)));
+        let mut tensors: Vec<_> = spans.iter().map(read).collect();
         tape.status()?;
+        let own = self.run.host_state().into_iter();
+        tensors.extend(own.map(|(name, values)| (name.to_owned(), Numbers::F64(values.to_vec()))));
         // At the end of an epoch nothing of the next has been done, and the time does not make the bytes differ.
         let seconds = if self.progress.position.steps > 0 { self.seconds() } else { 0.0 };
         let outcome = self.run.outcome().copied().unwrap_or_default();
@@ -239,17 +245,30 @@ impl<R: Run> Driver<'_, R> {
                 self.epochs
             ));
         }
-        let spans = self.run.state();
-        if checkpoint.tensors.len() != spans.len() {
-            return unfit(format!("it holds {} tensors, not {}", checkpoint.tensors.len(), spans.len()));
+        let (spans, own) = (self.run.state(), self.run.host_state());
+        let count = spans.len() + own.len();
+        if checkpoint.tensors.len() != count {
+            return unfit(format!("it holds {} tensors, not {count}", checkpoint.tensors.len()));
+        }
+        let find = |name: &str, len: usize| match checkpoint.tensor(name) {
+            Some(numbers) if numbers.len() == len => Ok(numbers),
+            Some(numbers) => Err(format!("{name} has {} values, not {len}", numbers.len())),
+            None => Err(format!("it holds no {name}")),
+        };
+        for (name, values) in own {
+            match find(name, values.len()) {
+                Ok(Numbers::F64(stored)) => values.copy_from_slice(stored),
+                Ok(Numbers::F32(stored)) => {
+                    values.iter_mut().zip(stored).for_each(|(value, &stored)| *value = stored.into());
+                }
+                Err(reason) => return unfit(reason),
+            }
         }
         for (name, span) in spans {
-            match checkpoint.tensor(name) {
-                Some(values) if values.len() == span.len => self.run.tape().backend().write(span, values),
-                Some(values) => {
-                    return unfit(format!("{name} has {} values, not {}", values.len(), span.len));
-                }
-                None => return unfit(format!("it holds no {name}")),
+            match find(name, span.len) {
+                Ok(Numbers::F32(stored)) => self.run.tape().backend().write(span, stored),
+                Ok(Numbers::F64(_)) => return unfit(format!("{name} is F64, not F32")),
+                Err(reason) => return unfit(reason),
             }
         }
         if let Some(outcome) = self.run.outcome() {

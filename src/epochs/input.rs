@@ -1,4 +1,4 @@
-//! What a step is given: a batch that was painted, or what the device paints.
+//! The input of a step: a batch of the host, or what the device makes one of.
 
 use crate::Result;
 use crate::autograd::{Tape, Value};
@@ -14,27 +14,27 @@ pub struct BatchView<'a, T> {
     pub labels: &'a [u32],
 }
 
-/// A batch, painted, or as the device paints it from the data set that it holds.
+/// A batch, by where its images are augmented.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a, T> {
-    /// Images and classes.
-    Painted(BatchView<'a, T>),
-    /// Which images, how they are shown, and their classes.
-    Placed(&'a [PlacedImage]),
+    /// Images that the host has augmented, and their classes.
+    Host(BatchView<'a, T>),
+    /// Which images of the data set the device augments, how, and their classes.
+    Device(&'a [PlacedImage]),
 }
 
 impl<'a> From<&'a Batch> for Input<'a, f32> {
     fn from(batch: &'a Batch) -> Self {
         match &batch.placements[..] {
-            [] => Input::Painted(BatchView { images: &batch.images, labels: &batch.labels }),
-            placements => Input::Placed(placements),
+            [] => Input::Host(BatchView { images: &batch.images, labels: &batch.labels }),
+            placements => Input::Device(placements),
         }
     }
 }
 
 impl<'a, T> From<BatchView<'a, T>> for Input<'a, T> {
     fn from(batch: BatchView<'a, T>) -> Self {
-        Input::Painted(batch)
+        Input::Host(batch)
     }
 }
 
@@ -42,16 +42,16 @@ impl<T: Scalar> Input<'_, T> {
     /// Number of images.
     pub fn count(&self) -> usize {
         match self {
-            Input::Painted(batch) => batch.labels.len(),
-            Input::Placed(placements) => placements.len(),
+            Input::Host(batch) => batch.labels.len(),
+            Input::Device(placements) => placements.len(),
         }
     }
 
     /// The class of an image.
     pub fn label(&self, index: usize) -> usize {
         let label = match self {
-            Input::Painted(batch) => batch.labels[index],
-            Input::Placed(placements) => placements[index].label,
+            Input::Host(batch) => batch.labels[index],
+            Input::Device(placements) => placements[index].label,
         };
         label as usize
     }
@@ -59,8 +59,8 @@ impl<T: Scalar> Input<'_, T> {
     /// Brings the batch into the device.
     pub(crate) fn load<B: Backend<Scalar = T>>(self, tape: &mut Tape<B>, images: Value) -> Result<()> {
         match self {
-            Input::Placed(placements) => tape.paint_value(images, placements),
-            Input::Painted(batch) => {
+            Input::Device(placements) => tape.augment_value(images, placements),
+            Input::Host(batch) => {
                 tape.write_value(images, batch.images)?;
                 tape.backend().write_labels(batch.labels);
                 Ok(())

@@ -3,22 +3,22 @@
 //! Read in this order:
 //!
 //! 1. [`input`]: what a step is given; [`sum`]: the results of batches; [`schedule`]: the learning rate.
-//! 2. [`observer`]: what a run tells while it goes on.
+//! 2. [`observer`]: what a run reports while it goes on.
 //! 3. [`checkpoint`]: everything that the next step depends on, as a file.
-//! 4. [`mod@fit`]: whether a run fits the memory of its device.
+//! 4. [`budget`]: whether a run fits the memory of its device.
 //! 5. [`driver`]: the epochs.
 
+pub mod budget;
 pub mod checkpoint;
 pub mod driver;
-pub mod fit;
 pub mod input;
 pub mod observer;
 pub mod schedule;
 pub mod sum;
 
-pub use checkpoint::{Checkpoint, Identity, Outcome, Position};
-pub use driver::{Control, Ended, Run, drive};
-pub use fit::{Fit, Fitted, fit};
+pub use budget::{Budget, Ready, fit_memory};
+pub use checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position};
+pub use driver::{Control, Ended, Epochs, drive};
 pub use input::{BatchView, Input};
-pub use observer::{Kind, Observer, Observers, StepRecord, Timing};
+pub use observer::{Observer, Observers, Phase, StepRecord, Timing};
 pub use sum::{BatchResult, Sum, check_finite};

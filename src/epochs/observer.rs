@@ -1,20 +1,21 @@
-//! What a run tells, while it goes on, to whoever stores or shows it.
+//! What a run reports to its observers, which store it or show it.
 
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use crate::Result;
+use crate::plan::PlanTable;
 
-/// A kind of run: a search or a training.
-pub trait Kind {
-    /// The command that such a run is of, in a checkpoint and on the command line.
-    const NAME: &'static str;
-    /// What is known before the first step.
-    type Facts;
+/// A phase of DARTS: a search, or the training of the network that it found.
+pub trait Phase {
+    /// The plan of its runs.
+    type Plan: PlanTable;
+    /// Sizes that are known before the first step.
+    type Summary;
     /// The outcome of an epoch: a line of `metrics.jsonl`.
     type Record: Serialize;
-    /// What an epoch leaves.
-    type Product;
+    /// The result of an epoch: alphas or a model.
+    type Artifact;
 }
 
 /// Where a run stands after a step.
@@ -51,13 +52,15 @@ pub struct Timing {
 }
 
 /// Follows a run. An error from an observer ends the run.
-pub trait Observer<K: Kind> {
+pub trait Observer<P: Phase> {
     /// Called once, before the first step.
-    fn started(&mut self, facts: &K::Facts) -> Result<()>;
+    fn started(&mut self, summary: &P::Summary) -> Result<()>;
     /// Called after each step.
-    fn step(&mut self, record: &StepRecord) -> Result<()>;
-    /// Called after each epoch with what it leaves.
-    fn epoch(&mut self, record: &K::Record, timing: &Timing, product: &K::Product) -> Result<()>;
+    fn step(&mut self, _: &StepRecord) -> Result<()> {
+        Ok(())
+    }
+    /// Called after each epoch with its result.
+    fn epoch(&mut self, record: &P::Record, timing: &Timing, artifact: &P::Artifact) -> Result<()>;
     /// Called with the state of the run, after each epoch and whenever it is to be stored.
     fn checkpoint(&mut self, _: &Checkpoint) -> Result<()> {
         Ok(())
@@ -65,19 +68,19 @@ pub trait Observer<K: Kind> {
 }
 
 /// Several observers, told in order.
-pub struct Observers<'a, K: Kind>(pub Vec<&'a mut (dyn Observer<K> + Send)>);
+pub struct Observers<'a, P: Phase>(pub Vec<&'a mut (dyn Observer<P> + Send)>);
 
-impl<K: Kind> Observer<K> for Observers<'_, K> {
-    fn started(&mut self, facts: &K::Facts) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.started(facts))
+impl<P: Phase> Observer<P> for Observers<'_, P> {
+    fn started(&mut self, summary: &P::Summary) -> Result<()> {
+        self.0.iter_mut().try_for_each(|observer| observer.started(summary))
     }
 
     fn step(&mut self, record: &StepRecord) -> Result<()> {
         self.0.iter_mut().try_for_each(|observer| observer.step(record))
     }
 
-    fn epoch(&mut self, record: &K::Record, timing: &Timing, product: &K::Product) -> Result<()> {
-        self.0.iter_mut().try_for_each(|observer| observer.epoch(record, timing, product))
+    fn epoch(&mut self, record: &P::Record, timing: &Timing, artifact: &P::Artifact) -> Result<()> {
+        self.0.iter_mut().try_for_each(|observer| observer.epoch(record, timing, artifact))
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {

@@ -11,9 +11,9 @@ pub struct BatchResult {
     /// Mean loss.
     pub loss: f64,
     /// Images whose class was the first guess.
-    pub first: f64,
+    pub top1: f64,
     /// Images whose class was among the first five guesses.
-    pub five: f64,
+    pub top5: f64,
 }
 
 impl BatchResult {
@@ -28,8 +28,8 @@ impl BatchResult {
             let before = |i: usize| row[i] > row[label] || (row[i] == row[label] && i < label);
             let rank = (0..row.len()).filter(|&i| before(i)).count();
             sum.loss += total.ln() + largest - row[label];
-            sum.first += f64::from(rank < 1);
-            sum.five += f64::from(rank < 5);
+            sum.top1 += f64::from(rank < 1);
+            sum.top5 += f64::from(rank < 5);
             count += 1.0;
         }
         BatchResult { loss: sum.loss / count, ..sum }
@@ -41,7 +41,9 @@ impl BatchResult {
 #[serde(deny_unknown_fields)]
 pub struct Sum {
     loss: f64,
-    first: f64,
+    /// Its name in the checkpoints of version 1.
+    #[serde(rename = "first")]
+    top1: f64,
     images: f64,
 }
 
@@ -49,7 +51,7 @@ impl Sum {
     /// Adds the result of a batch of so many images.
     pub fn add(&mut self, result: BatchResult, images: usize) {
         self.loss += result.loss * images as f64;
-        self.first += result.first;
+        self.top1 += result.top1;
         self.images += images as f64;
     }
 
@@ -65,7 +67,7 @@ impl Sum {
 
     /// The share of them whose class was the first guess.
     pub fn accuracy(&self) -> f64 {
-        self.first / self.images
+        self.top1 / self.images
     }
 }
 

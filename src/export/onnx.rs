@@ -12,7 +12,9 @@ use crate::Error;
 use crate::backend::{BATCH_NORM_EPSILON, PoolKind};
 use crate::nn::graph as network;
 use crate::nn::parameters::NormParts;
-use crate::nn::{Branch, ClassifierBlock, ConvolutionBlock, Part, PointwiseBlock, SeparableBlock};
+use crate::nn::{
+    Branch, ClassifierBlock, ConvolutionBlock, Part, PointwiseBlock, PoolsBlock, SeparableBlock,
+};
 use crate::space::Network;
 use crate::train::Model;
 
@@ -294,7 +296,7 @@ impl network::Graph for Exporter<'_> {
         Ok(self.builder.node(name, operator, &[input], &attributes))
     }
 
-    fn normalised_pools(&mut self, _: &String, _: [NormParts; 2], _: usize) -> crate::Result<[String; 2]> {
+    fn normalised_pools(&mut self, _: &String, _: &PoolsBlock, _: usize) -> crate::Result<[String; 2]> {
         let reason = "pools with a batch norm are those of a supernet, which is not exported".to_owned();
         Err(Error::Shape { operator: "ONNX model", reason })
     }
@@ -341,7 +343,7 @@ mod tests {
 
     fn model(genotype: &Genotype, auxiliary: bool) -> Model {
         let plan = Plan { init_channels: 2, cells: 5, ..Plan::default() };
-        let dataset = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+        let dataset = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
         let description = Description { auxiliary, ..Description::new(&plan, genotype, &dataset) };
         let parameters = Network::parameters(genotype, &description.shape(1, auxiliary)).unwrap();
         let (weights, running) = (parameters.initial(1), parameters.initial_running());

@@ -1,7 +1,9 @@
 //! The composite blocks of DARTS: parameters that are declared together, and read by whoever computes the block.
 
+use super::graph::Users;
 use super::parameters::{Layout, NormParts, Parameters, Part, Spans};
-use crate::autograd::SeparableParameters;
+use crate::autograd::{NormParameters, SeparableParameters};
+use crate::backend::Span;
 
 /// ReLU, depthwise convolution, pointwise convolution, batch norm.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct SeparableBlock {
     pub norm: NormParts,
     /// Channels of input and result.
     pub channels: usize,
+    /// Who decides whether it is computed.
+    pub users: Users,
     sequence: String,
     first: usize,
 }
@@ -39,7 +43,8 @@ impl SeparableBlock {
         let pointwise = parameters.weight(format!("{}.weight", member(2)), layout);
         let norm = parameters.norm(vec![member(3)], channels, affine);
         let sequence = sequence.to_owned();
-        SeparableBlock { kernel, dilation, depthwise, pointwise, norm, channels, sequence, first }
+        let users = Users::default();
+        SeparableBlock { kernel, dilation, depthwise, pointwise, norm, channels, users, sequence, first }
     }
 
     /// The official name of its ReLU (0), depthwise (1) or pointwise convolution (2), or batch norm (3).
@@ -47,14 +52,14 @@ impl SeparableBlock {
         format!("{}.{}", self.sequence, self.first + index)
     }
 
-    /// The block's parameters on a device.
-    pub fn parameters(&self, spans: &Spans) -> SeparableParameters {
+    /// The block's parameters on a device, of a block that is computed where `gate` is open.
+    pub fn parameters(&self, spans: &Spans, gate: Option<Span>) -> SeparableParameters {
         SeparableParameters {
             kernel: self.kernel,
             dilation: self.dilation,
             depthwise: spans.weight(self.depthwise),
             pointwise: spans.weight(self.pointwise),
-            norm: spans.norm(self.norm),
+            norm: NormParameters { gate, ..spans.norm(self.norm) },
         }
     }
 }
@@ -70,6 +75,8 @@ pub struct PointwiseBlock {
     pub channels: usize,
     /// The batch norm.
     pub norm: NormParts,
+    /// Who decides whether it is computed.
+    pub users: Users,
 }
 
 impl PointwiseBlock {
@@ -83,7 +90,7 @@ impl PointwiseBlock {
         let layout = Layout::Matrix { inputs, outputs: channels };
         let matrices = vec![parameters.weight(format!("{name}.op.1.weight"), layout)];
         let norm = parameters.norm(vec![format!("{name}.op.2")], channels, affine);
-        PointwiseBlock { name: name.to_owned(), matrices, channels, norm }
+        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: Users::default() }
     }
 
     /// Declares FactorizedReduce as `name.conv_1`, `name.conv_2`, `name.bn`.
@@ -100,13 +107,22 @@ impl PointwiseBlock {
         };
         let matrices = halves.into_iter().enumerate().map(declare).collect();
         let norm = parameters.norm(vec![format!("{name}.bn")], channels, affine);
-        PointwiseBlock { name: name.to_owned(), matrices, channels, norm }
+        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: Users::default() }
     }
 
     /// Step between the pixels that are read.
     pub fn stride(&self) -> usize {
         self.matrices.len()
     }
+}
+
+/// The pools of a state in a supernet, each with a batch norm: the maximum and the average of 3x3 neighbourhoods.
+#[derive(Clone, Debug)]
+pub struct PoolsBlock {
+    /// Of the maximum and of the average.
+    pub norms: [NormParts; 2],
+    /// Who decides whether each of them is computed.
+    pub users: [Users; 2],
 }
 
 /// Dense convolution and batch norm.

@@ -1,10 +1,19 @@
 //! The operators that networks of cells are made of. A network is described once, in these terms, and read by several: to
 //! record it on a tape, to export it, and to count what it costs.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, SeparableBlock};
-use super::parameters::NormParts;
+use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
 use crate::Result;
 use crate::backend::PoolKind;
+
+/// The branches that take a result, by the places of their mixing weights in the table of a type of cell. It is computed
+/// where one of them is active; without users always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// The type of cell.
+    pub cell: usize,
+    /// The places of the mixing weights.
+    pub mixing: Vec<usize>,
+}
 
 /// What a node adds up.
 #[derive(Clone, Debug)]
@@ -44,7 +53,7 @@ pub trait Graph {
     fn normalised_pools(
         &mut self,
         input: &Self::Value,
-        norms: [NormParts; 2],
+        block: &PoolsBlock,
         stride: usize,
     ) -> Result<[Self::Value; 2]>;
 

@@ -291,6 +291,7 @@ impl Spans {
         NormParameters {
             running: self.running.part(parts.running.offset, parts.running.len),
             affine: parts.affine.map(|(gamma, beta)| (self.weight(gamma), self.weight(beta))),
+            gate: None,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Recording a network on a tape.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, SeparableBlock};
-use super::graph::{Branch, Graph};
+use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
+use super::graph::{Branch, Graph, Users};
 use super::parameters::{NormParts, Spans};
 use crate::Result;
-use crate::autograd::{MixingWeights, Recorder, Value, Weight, Window};
+use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
 use crate::backend::{Backend, PoolKind, Span};
 
 /// A recorder, where the parameters lie, and how nodes add up their branches.
@@ -44,6 +44,21 @@ impl DropPath {
     }
 }
 
+impl<B: Backend> Recording<'_, B> {
+    /// The gate of work that these branches use.
+    fn gate(&mut self, users: &Users) -> Option<Span> {
+        match &self.sums {
+            NodeSums::Mixed(weights) => self.recorder.gate(weights[users.cell], &users.mixing),
+            NodeSums::Plain(_) => None,
+        }
+    }
+
+    /// A batch norm behind a gate.
+    fn gated(&mut self, norm: NormParts, users: &Users) -> NormParameters {
+        NormParameters { gate: self.gate(users), ..self.spans.norm(norm) }
+    }
+}
+
 impl<B: Backend> Graph for Recording<'_, B> {
     type Value = Value;
 
@@ -54,13 +69,15 @@ impl<B: Backend> Graph for Recording<'_, B> {
 
     fn pointwise(&mut self, inputs: &[Value], block: &PointwiseBlock) -> Result<Value> {
         let weights: Vec<Weight> = block.matrices.iter().map(|&part| self.spans.weight(part)).collect();
-        self.recorder.pointwise(inputs, &weights, block.channels, self.spans.norm(block.norm))
+        let norm = self.gated(block.norm, &block.users);
+        self.recorder.pointwise(inputs, &weights, block.channels, norm)
     }
 
     fn separable(&mut self, sources: &[(Value, Vec<&SeparableBlock>)], stride: usize) -> Result<Vec<Value>> {
         let channels = sources.iter().flat_map(|(_, blocks)| blocks).map(|block| block.channels).next();
-        let parameters = |blocks: &[&SeparableBlock]| -> Vec<_> {
-            blocks.iter().map(|block| block.parameters(self.spans)).collect()
+        let mut parameters = |blocks: &[&SeparableBlock]| -> Vec<_> {
+            let gated = blocks.iter().map(|block| block.parameters(self.spans, self.gate(&block.users)));
+            gated.collect()
         };
         let sources: Vec<_> = sources.iter().map(|(value, blocks)| (*value, parameters(blocks))).collect();
         self.recorder.separable(&sources, stride, channels.unwrap_or_default())
@@ -70,13 +87,9 @@ impl<B: Backend> Graph for Recording<'_, B> {
         self.recorder.pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
     }
 
-    fn normalised_pools(
-        &mut self,
-        input: &Value,
-        norms: [NormParts; 2],
-        stride: usize,
-    ) -> Result<[Value; 2]> {
-        Ok(self.recorder.normalised_pools(*input, stride, norms.map(|norm| self.spans.norm(norm))))
+    fn normalised_pools(&mut self, input: &Value, block: &PoolsBlock, stride: usize) -> Result<[Value; 2]> {
+        let norms = [0, 1].map(|pool| self.gated(block.norms[pool], &block.users[pool]));
+        Ok(self.recorder.normalised_pools(*input, stride, norms))
     }
 
     fn node(&mut self, _: &str, cell: usize, branches: &[Branch<Value>]) -> Result<Value> {

@@ -12,22 +12,27 @@ use crate::draw::cell_svg::variable;
 use crate::draw::drawing::heading;
 use crate::draw::plot::{Curve, Frame};
 use crate::files::write_whole;
+use crate::plan::Command;
 use crate::search::observer::EpochRecord;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::softmax;
 use crate::space::genotype::CellGenotype;
 use crate::space::{Edge, Operation, Space, Wiring};
+use crate::store::command::command_of_run;
 use crate::store::history::{History, TrainingHistory};
 
 /// Writes the report of a run, of a search or of a training, into its directory: `report.html`, and each cell as `.svg`
 /// and `.dot`. Gives the place of the page.
 pub fn write(run: &Path) -> Result<PathBuf> {
-    let (page, genotype) = if TrainingHistory::is_of(run) {
-        let history = TrainingHistory::load(run)?;
-        (training_page::page(&history), history.genotype)
-    } else {
-        let history = History::load(run)?;
-        (page(&history), history.genotype)
+    let (page, genotype) = match command_of_run(run)? {
+        Command::Search => {
+            let history = History::load(run)?;
+            (page(&history), history.genotype)
+        }
+        Command::Train => {
+            let history = TrainingHistory::load(run)?;
+            (training_page::page(&history), history.genotype)
+        }
     };
     parts::write_cells(run, &genotype)?;
     let path = run.join("report.html");

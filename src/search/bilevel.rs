@@ -4,21 +4,26 @@
 //! First order takes the gradient of the validation loss by the alphas at the present weights; second order,
 //! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
+use super::adam::{Adam, AdamSettings};
+use super::architecture::Architecture;
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::plan::{Order, Plan};
+use super::relaxation::Relaxation;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
-    Adam, Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
+    Backend, GradientDescent, Gradients, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
 };
-use crate::epochs::{BatchResult, BatchView, Fit, Input};
+use crate::data::AugmentedBy;
+use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::space::{Supernet, SupernetShape};
 
 /// How far the official code moves the weights for the finite difference. It is too far for the true product,
 /// which a smaller distance in f64 approaches, and part of what its search is.
 pub const FINITE_DIFFERENCE: f64 = 0.01;
-/// Adam's epsilon (PyTorch's default).
-const ADAM_EPSILON: f64 = 1e-8;
+
+/// The name of the count of Adam's steps in a checkpoint.
+pub(super) const ALPHA_STEPS: &str = "alpha_steps";
 
 /// What the two optimisers need to know.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,12 +36,8 @@ pub struct BilevelSettings {
     pub weight_decay: f64,
     /// Largest norm of the weights' gradient.
     pub gradient_clip: f64,
-    /// Adam's learning rate of the alphas.
-    pub alpha_lr: f64,
-    /// Adam's betas.
-    pub alpha_betas: (f64, f64),
-    /// Decay of the alphas.
-    pub alpha_weight_decay: f64,
+    /// The optimiser of the alphas.
+    pub adam: AdamSettings,
     /// How far the second order's finite difference moves the weights: [`FINITE_DIFFERENCE`].
     pub finite_difference: f64,
 }
@@ -48,9 +49,11 @@ impl From<&Plan> for BilevelSettings {
             weight_momentum: plan.weight_momentum,
             weight_decay: plan.weight_decay,
             gradient_clip: plan.gradient_clip,
-            alpha_lr: plan.alpha_lr,
-            alpha_betas: (plan.alpha_beta1, plan.alpha_beta2),
-            alpha_weight_decay: plan.alpha_weight_decay,
+            adam: AdamSettings {
+                rate: plan.alpha_lr,
+                betas: (plan.alpha_beta1, plan.alpha_beta2),
+                decay: plan.alpha_weight_decay,
+            },
             finite_difference: FINITE_DIFFERENCE,
         }
     }
@@ -61,17 +64,13 @@ impl From<&Plan> for BilevelSettings {
 pub struct BilevelSpans {
     /// Momentum of the weights.
     pub momentum: Span,
-    /// Adam's first moments of the alphas.
-    pub first: Span,
-    /// Adam's second moments of the alphas.
-    pub second: Span,
     /// Norm of the weights' gradient, before clipping.
     pub gradient_norm: Span,
     /// What only the second order needs.
     pub second_order: Option<SecondOrderSpans>,
 }
 
-/// A supernet, its weights and alphas, and the optimisers of both.
+/// A supernet and its weights on a device, the alphas on the host, and the optimisers of both.
 pub struct Bilevel<B: Backend> {
     /// The supernet on its device.
     pub tape: Tape<B>,
@@ -79,8 +78,13 @@ pub struct Bilevel<B: Backend> {
     pub supernet: Supernet,
     /// Where the optimisers' vectors lie.
     pub spans: BilevelSpans,
+    /// The alphas.
+    pub architecture: Architecture,
+    /// Their optimiser.
+    pub adam: Adam,
     settings: BilevelSettings,
-    steps: u64,
+    /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
+    transfer: (Vec<B::Scalar>, Vec<f64>),
 }
 
 impl<B: Backend> AsMut<Tape<B>> for Bilevel<B> {
@@ -89,7 +93,7 @@ impl<B: Backend> AsMut<Tape<B>> for Bilevel<B> {
     }
 }
 
-impl<B: Backend> Fit for Bilevel<B> {
+impl<B: Backend> Budget for Bilevel<B> {
     type Device = B;
 
     fn tape(&mut self) -> &mut Tape<B> {
@@ -105,13 +109,13 @@ impl<B: Backend> Fit for Bilevel<B> {
         Bilevel::record(self.tape.into_backend(), shape, self.settings)
     }
 
-    fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
+    fn dry_run(&mut self, augmented_by: AugmentedBy) -> Result<Work> {
         let images = self.supernet.shape.images;
         let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
         let placements = vec![PlacedImage::default(); images.n as usize];
-        let batch = match painted_by_device {
-            true => Input::Placed(&placements),
-            false => Input::Painted(BatchView { images: &pixels, labels: &labels }),
+        let batch = match augmented_by {
+            AugmentedBy::Device => Input::Device(&placements),
+            AugmentedBy::Host => Input::Host(BatchView { images: &pixels, labels: &labels }),
         };
         let step = dry_run(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
         // The last dry run is the one that counts for the memory.
@@ -120,14 +124,13 @@ impl<B: Backend> Fit for Bilevel<B> {
             bilevel.evaluate(batch, 1).map(drop)
         };
         dry_run(self, all)?;
-        self.steps = 0;
         Ok(step)
     }
 
     fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
         self.tape.reserve()?;
-        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
-            painter.hold(images)?;
+        if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
+            augmenter.upload(images)?;
         }
         self.restart(seed);
         self.tape.status()
@@ -139,7 +142,7 @@ impl<B: Backend> Bilevel<B> {
     /// for `seed`.
     pub fn new(backend: B, shape: SupernetShape, settings: BilevelSettings, seed: u64) -> Result<Self> {
         let mut bilevel = Self::record(backend, shape, settings)?;
-        bilevel.measure(false)?;
+        bilevel.dry_run(AugmentedBy::Host)?;
         bilevel.start(None, seed)?;
         Ok(bilevel)
     }
@@ -148,47 +151,51 @@ impl<B: Backend> Bilevel<B> {
     pub fn record(backend: B, shape: SupernetShape, settings: BilevelSettings) -> Result<Self> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
-        let (weights, alphas) = (supernet.spans.weights.len, supernet.alphas.len);
+        let (weights, alphas) = (supernet.spans.weights.len, supernet.mixing.value.len);
         let second_order =
             settings.second_order.then(|| SecondOrderSpans::new(&mut recorder, weights, alphas));
-        let spans = BilevelSpans {
-            momentum: recorder.span(weights),
-            first: recorder.span(alphas),
-            second: recorder.span(alphas),
-            gradient_norm: recorder.span(1),
-            second_order,
-        };
-        Ok(Bilevel { tape: recorder.lay_out(backend), supernet, spans, settings, steps: 0 })
+        let spans =
+            BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
+        Ok(Bilevel {
+            tape: recorder.lay_out(backend),
+            spans,
+            architecture: Architecture::new(Relaxation::Softmax, supernet.rows()),
+            adam: Adam::new(alphas, settings.adam),
+            supernet,
+            settings,
+            transfer: (vec![B::Scalar::default(); alphas], vec![0.0; alphas]),
+        })
     }
 
     /// Sets everything to its start for `seed`.
     pub fn restart(&mut self, seed: u64) {
-        self.steps = 0;
         let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
         let backend = self.tape.backend();
         backend.write(self.supernet.spans.weights, &cast(self.supernet.parameters.initial(seed)));
         backend.write(self.supernet.spans.running, &cast(self.supernet.parameters.initial_running()));
-        backend.write(self.supernet.alphas, &cast(self.supernet.initial_alphas(seed)));
-        for span in [self.spans.momentum, self.spans.first, self.spans.second] {
-            backend.fill(span, 0.0);
-        }
+        backend.fill(self.spans.momentum, 0.0);
+        self.architecture.restart(seed);
+        self.adam.restart();
+        self.mix();
     }
 
-    /// Says how many steps of the alphas came before, which Adam's corrections depend on.
-    pub fn set_steps(&mut self, steps: u64) {
-        self.steps = steps;
-    }
-
-    /// All that the next step depends on, by name: weights and alphas, running statistics and the optimisers' vectors.
+    /// What the next step depends on and lies on the device, by name: weights, running statistics and momentum.
     pub fn state(&self) -> Vec<(&'static str, Span)> {
-        let (supernet, own) = (&self.supernet, &self.spans);
+        let spans = self.supernet.spans;
         vec![
-            ("weights", supernet.spans.weights),
-            ("running_statistics", supernet.spans.running),
-            ("momentum", own.momentum),
-            ("alphas", supernet.alphas),
-            ("alpha_first_moments", own.first),
-            ("alpha_second_moments", own.second),
+            ("weights", spans.weights),
+            ("running_statistics", spans.running),
+            ("momentum", self.spans.momentum),
+        ]
+    }
+
+    /// What the next step depends on and lies on the host, by name: alphas, their moments and the count of their steps.
+    pub fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        vec![
+            ("alphas", &mut self.architecture.alphas),
+            ("alpha_first_moments", &mut self.adam.first),
+            ("alpha_second_moments", &mut self.adam.second),
+            (ALPHA_STEPS, std::slice::from_mut(&mut self.adam.steps)),
         ]
     }
 
@@ -212,8 +219,9 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<()> {
         let (train, valid) = (train.into(), valid.into());
+        self.mix();
         match self.spans.second_order {
-            None => self.differentiate(valid, Mode::Train, false)?,
+            None => self.differentiate(valid, Mode::Train, Gradients::Inputs)?,
             Some(spans) => {
                 let step = self.look_ahead(weight_lr);
                 spans.gradient(&mut self.problem(train, valid), step)?;
@@ -223,21 +231,26 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Adam's step along the alpha gradient.
+    /// Hands the supernet the mixing weights of a new sample.
+    pub fn mix(&mut self) {
+        let (values, _) = &mut self.transfer;
+        let weights = &self.architecture.sample().weights;
+        values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
+        self.tape.backend().write(self.supernet.mixing.value, values);
+    }
+
+    /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
+    pub fn pull_back(&mut self, gradient: Span) {
+        let (values, slopes) = &mut self.transfer;
+        self.tape.read_into(gradient, values);
+        slopes.iter_mut().zip(values).for_each(|(slope, value)| *slope = value.wide());
+        self.architecture.pull_back(slopes);
+    }
+
+    /// Adam's step along the alpha gradient of the passes before.
     pub fn update_alphas(&mut self) {
-        self.steps += 1;
-        let step = Adam {
-            parameters: self.supernet.alphas,
-            gradient: self.supernet.alpha_gradient,
-            first: self.spans.first,
-            second: self.spans.second,
-            rate: self.settings.alpha_lr,
-            betas: self.settings.alpha_betas,
-            epsilon: ADAM_EPSILON,
-            decay: self.settings.alpha_weight_decay,
-            step: self.steps,
-        };
-        self.tape.backend().adam(&step);
+        self.pull_back(self.supernet.mixing.gradient);
+        self.adam.step(&mut self.architecture.alphas, &self.architecture.gradient);
     }
 
     /// A step of the weights.
@@ -246,7 +259,8 @@ impl<B: Backend> Bilevel<B> {
         train: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<BatchResult> {
-        self.differentiate(train, Mode::Train, true)?;
+        self.mix();
+        self.differentiate(train, Mode::Train, Gradients::All)?;
         let step = GradientDescent {
             weights: self.supernet.spans.weights,
             gradient: self.supernet.spans.gradients,
@@ -269,6 +283,7 @@ impl<B: Backend> Bilevel<B> {
         images: usize,
     ) -> Result<BatchResult> {
         let batch = batch.into();
+        self.mix();
         batch.load(&mut self.tape, self.supernet.images)?;
         self.tape.forward(Mode::Inference);
         if images == batch.count() {
@@ -281,15 +296,15 @@ impl<B: Backend> Bilevel<B> {
         Ok(BatchResult::of(rows.enumerate().map(|(index, row)| (row, batch.label(index)))))
     }
 
-    /// Forward and backward; leaves the gradients of the alphas and, where asked for, of the weights.
+    /// Forward and backward; leaves the gradients of the mixing weights and, where wanted, of the weights.
     pub fn differentiate<'a>(
         &mut self,
         batch: impl Into<Input<'a, B::Scalar>>,
         mode: Mode,
-        weights: bool,
+        wanted: Gradients,
     ) -> Result<()> {
         batch.into().load(&mut self.tape, self.supernet.images)?;
-        self.tape.differentiate(mode, weights);
+        self.tape.differentiate(mode, wanted);
         Ok(())
     }
 
@@ -297,8 +312,8 @@ impl<B: Backend> Bilevel<B> {
     pub fn result(&self) -> BatchResult {
         let mut values = [B::Scalar::default(); 3];
         self.tape.read_into(self.supernet.loss.result, &mut values);
-        let [loss, first, five] = values.map(Scalar::wide);
-        BatchResult { loss, first, five }
+        let [loss, top1, top5] = values.map(Scalar::wide);
+        BatchResult { loss, top1, top5 }
     }
 
     fn checked_result(&self) -> Result<BatchResult> {
@@ -347,12 +362,12 @@ impl<B: Backend> Problem for SupernetProblem<'_, B> {
             weights: supernet.spans.weights,
             gradients: supernet.spans.gradients,
             momentum: self.bilevel.spans.momentum,
-            alpha_gradient: supernet.alpha_gradient,
+            mixing_gradient: supernet.mixing.gradient,
         }
     }
 
-    fn differentiate(&mut self, half: Half, mode: Mode, weights: bool) -> Result<()> {
+    fn differentiate(&mut self, half: Half, mode: Mode, wanted: Gradients) -> Result<()> {
         let batch = if half == Half::Train { self.train } else { self.valid };
-        self.bilevel.differentiate(batch, mode, weights)
+        self.bilevel.differentiate(batch, mode, wanted)
     }
 }

@@ -5,10 +5,13 @@
 //! `grad_alpha L_valid(w') - xi * P`, where the product `P` of the mixed second derivative of `L_train` and
 //! `v = grad_w' L_valid(w')` is the difference of `grad_alpha L_train` at `w + r v` and `w - r v`, divided by
 //! `2 r`, with `r = distance / |v|`.
+//!
+//! Here everything is by the mixing weights m instead of the alphas: the alphas are the same in all passes, and the
+//! gradient by them is a linear function of that by m, so the relaxation pulls the sum back once.
 
 use crate::Result;
 use crate::autograd::Recorder;
-use crate::backend::{Backend, Mode, Span};
+use crate::backend::{Backend, Gradients, Mode, Span};
 
 /// Which half of the data a loss is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +31,11 @@ pub struct ProblemSpans {
     pub gradients: Span,
     /// The momentum buffer of w.
     pub momentum: Span,
-    /// The gradient by the alphas.
-    pub alpha_gradient: Span,
+    /// The gradient by m.
+    pub mixing_gradient: Span,
 }
 
-/// Two losses that share weights and alphas.
+/// Two losses that share weights and mixing weights.
 pub trait Problem {
     /// The device on which the vectors lie.
     type Device: Backend;
@@ -40,8 +43,8 @@ pub trait Problem {
     fn device(&mut self) -> &mut Self::Device;
     /// Where the vectors lie.
     fn spans(&self) -> ProblemSpans;
-    /// Leaves the gradient of one loss by the alphas and, where asked for, by the weights.
-    fn differentiate(&mut self, half: Half, mode: Mode, weights: bool) -> Result<()>;
+    /// Leaves the gradient of one loss by m and, where wanted, by the weights.
+    fn differentiate(&mut self, half: Half, mode: Mode, wanted: Gradients) -> Result<()>;
 }
 
 /// The look-ahead step and the finite difference.
@@ -64,9 +67,9 @@ pub struct SecondOrderSpans {
     pub saved: Span,
     /// `v`.
     pub vector: Span,
-    /// `grad_alpha L_valid(w')`.
-    pub alpha_gradient: Span,
-    /// `P`.
+    /// `grad_m L_valid(w')`.
+    pub mixing_gradient: Span,
+    /// `P` by m.
     pub product: Span,
     /// `|v|`.
     pub norm: Span,
@@ -78,30 +81,30 @@ pub struct SecondOrderSpans {
 
 impl SecondOrderSpans {
     /// Reserves the memory.
-    pub fn new<B: Backend>(recorder: &mut Recorder<B>, weights: usize, alphas: usize) -> Self {
+    pub fn new<B: Backend>(recorder: &mut Recorder<B>, weights: usize, mixing: usize) -> Self {
         SecondOrderSpans {
             saved: recorder.span(weights),
             vector: recorder.span(weights),
-            alpha_gradient: recorder.span(alphas),
-            product: recorder.span(alphas),
+            mixing_gradient: recorder.span(mixing),
+            product: recorder.span(mixing),
             norm: recorder.span(1),
             radius: recorder.span(1),
             one: recorder.span(1),
         }
     }
 
-    /// Leaves the second-order gradient in the problem's alpha gradient; the weights are as before.
+    /// Leaves the second-order gradient in the problem's gradient by m; the weights are as before.
     pub fn gradient(&self, problem: &mut impl Problem, step: LookAhead) -> Result<()> {
         let spans = problem.spans();
         self.look_ahead(problem, step)?;
-        problem.differentiate(Half::Valid, Mode::TrainKeepRunning, true)?;
+        problem.differentiate(Half::Valid, Mode::TrainKeepRunning, Gradients::All)?;
         let device = problem.device();
         device.copy(self.vector, spans.gradients);
-        device.copy(self.alpha_gradient, spans.alpha_gradient);
+        device.copy(self.mixing_gradient, spans.mixing_gradient);
         self.finite_difference(problem, step.distance)?;
         let device = problem.device();
-        device.copy(spans.alpha_gradient, self.alpha_gradient);
-        device.scaled_add(spans.alpha_gradient, -step.xi, None, self.product);
+        device.copy(spans.mixing_gradient, self.mixing_gradient);
+        device.scaled_add(spans.mixing_gradient, -step.xi, None, self.product);
         Ok(())
     }
 
@@ -109,7 +112,7 @@ impl SecondOrderSpans {
     pub fn look_ahead(&self, problem: &mut impl Problem, step: LookAhead) -> Result<()> {
         let ProblemSpans { weights, gradients, momentum, .. } = problem.spans();
         problem.device().copy(self.saved, weights);
-        problem.differentiate(Half::Train, Mode::Train, true)?;
+        problem.differentiate(Half::Train, Mode::Train, Gradients::All)?;
         let device = problem.device();
         device.scaled_add(weights, -step.xi * step.momentum, None, momentum);
         device.scaled_add(weights, -step.xi, None, gradients);
@@ -119,7 +122,7 @@ impl SecondOrderSpans {
 
     /// Leaves `P`, and w in its place.
     fn finite_difference(&self, problem: &mut impl Problem, distance: f64) -> Result<()> {
-        let ProblemSpans { weights, alpha_gradient, .. } = problem.spans();
+        let ProblemSpans { weights, mixing_gradient, .. } = problem.spans();
         let device = problem.device();
         device.norm(self.vector, self.norm);
         device.fill(self.one, 1.0);
@@ -130,8 +133,8 @@ impl SecondOrderSpans {
             let device = problem.device();
             device.copy(weights, self.saved);
             device.scaled_add(weights, sign * distance, Some(self.norm), self.vector);
-            problem.differentiate(Half::Train, Mode::Train, false)?;
-            problem.device().scaled_add(self.product, sign * 0.5, Some(self.radius), alpha_gradient);
+            problem.differentiate(Half::Train, Mode::Train, Gradients::Inputs)?;
+            problem.device().scaled_add(self.product, sign * 0.5, Some(self.radius), mixing_gradient);
         }
         problem.device().copy(weights, self.saved);
         Ok(())
@@ -177,7 +180,7 @@ mod tests {
             self.spans
         }
 
-        fn differentiate(&mut self, half: Half, _: Mode, weights: bool) -> Result<()> {
+        fn differentiate(&mut self, half: Half, _: Mode, wanted: Gradients) -> Result<()> {
             let (w, alphas) = (self.read(self.spans.weights), self.read(self.alphas));
             let dot = |row: &[f64; 3]| row.iter().zip(&w).map(|(a, w)| a * w).sum::<f64>();
             let (gradient, alpha_gradient): (Vec<f64>, Vec<f64>) = match half {
@@ -192,10 +195,10 @@ mod tests {
             if half == Half::Train {
                 self.seen.push(alpha_gradient.clone());
             }
-            if weights {
+            if wanted.of_weights() {
                 self.device.write(self.spans.gradients, &gradient);
             }
-            self.device.write(self.spans.alpha_gradient, &alpha_gradient);
+            self.device.write(self.spans.mixing_gradient, &alpha_gradient);
             Ok(())
         }
     }
@@ -207,7 +210,7 @@ mod tests {
             weights: recorder.span(3),
             gradients: recorder.span(3),
             momentum: recorder.span(3),
-            alpha_gradient: recorder.span(2),
+            mixing_gradient: recorder.span(2),
         };
         let alphas = recorder.span(2);
         let second_order = SecondOrderSpans::new(&mut recorder, 3, 2);
@@ -228,7 +231,7 @@ mod tests {
                 w[i] - step.xi * (step.momentum * momentum[i] + gradient + step.decay * w[i])
             })
             .collect();
-        for (i, ours) in problem.read(spans.alpha_gradient).into_iter().enumerate() {
+        for (i, ours) in problem.read(spans.mixing_gradient).into_iter().enumerate() {
             let exact = K * alpha[i] + step.xi * (0..3).map(|j| B[i][j] * (ahead[j] - C[j])).sum::<f64>();
             assert!((ours - exact).abs() < 1e-12, "alpha {i}: {ours} instead of {exact}");
             let first_order = K * alpha[i];

@@ -3,16 +3,21 @@
 //! Read in this order:
 //!
 //! 1. [`bilevel`]: one iteration, in first and second order. This is DARTS.
-//! 2. [`hypergradient`]: what the second order adds.
-//! 3. [`plan`]: everything that determines a search, checked before any work starts.
-//! 4. [`observer`]: what a search tells while it runs.
-//! 5. [`run`]: epochs over a data set.
+//! 2. [`architecture`] and [`relaxation`]: the alphas, and how they become the mixing weights of the supernet.
+//! 3. [`adam`]: the optimiser of the alphas.
+//! 4. [`hypergradient`]: what the second order adds.
+//! 5. [`plan`]: everything that determines a search, checked before any work starts.
+//! 6. [`observer`]: what a search tells while it runs.
+//! 7. [`run`]: epochs over a data set.
 
+pub mod adam;
+pub mod architecture;
 pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
 pub mod plan;
 mod record;
+pub mod relaxation;
 pub mod run;
 
 pub use crate::epochs::{BatchView, Input};

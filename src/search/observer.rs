@@ -1,13 +1,14 @@
-//! What a search tells, while it runs, to whoever stores or shows it.
+//! What a search reports while it runs.
 
-use crate::epochs::Kind;
+use super::plan::Plan;
+use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
 
 /// What is known before the first step.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct Summary {
     /// Weights of the supernet.
     pub weights: usize,
     /// Alphas of both cells.
@@ -54,15 +55,15 @@ pub struct EpochRecord {
     pub genotype: Genotype,
 }
 
-/// The kind of run that a search is: each epoch leaves the alphas as they are then.
+/// The search phase: each epoch ends with the current alphas.
 #[derive(Clone, Copy, Debug)]
-pub struct Search;
+pub struct SearchPhase;
 
-impl Kind for Search {
-    const NAME: &'static str = "search";
-    type Facts = Facts;
+impl Phase for SearchPhase {
+    type Plan = Plan;
+    type Summary = Summary;
     type Record = EpochRecord;
-    type Product = Alphas;
+    type Artifact = Alphas;
 }
 
 /// Records for the tests of those who store and show them.

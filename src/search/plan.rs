@@ -6,7 +6,7 @@ use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Colour, Reading};
 use crate::plan::{
-    Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
+    Command, Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
     rate_violation, run_violation,
 };
 use crate::space::Space;
@@ -151,6 +151,8 @@ impl Plan {
 }
 
 impl PlanTable for Plan {
+    const COMMAND: Command = Command::Search;
+
     fn paper() -> Self {
         Plan::paper()
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::bilevel::Bilevel;
-use super::observer::{self, EpochRecord, Facts, Observer};
+use super::bilevel::{ALPHA_STEPS, Bilevel};
+use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
 use super::plan::Plan;
 use crate::Result;
 use crate::autograd::Tape;
@@ -11,22 +11,26 @@ use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
 use crate::data::{Dataset, Loader, halves};
 use crate::epochs::schedule::cosine;
-use crate::epochs::{BatchResult, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
+use crate::epochs::{
+    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, Position, Ready, Sum, drive,
+    fit_memory,
+};
 use crate::plan::Device;
 use crate::random::Stream;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
 use crate::space::{Space, SupernetShape};
 
-/// Whoever follows a search.
-type Follower<'a> = dyn Observer<observer::Search> + Send + 'a;
-
 /// Searches on `dataset` as `plan` says, and returns the alphas that the search ends with.
 ///
 /// # Errors
 /// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
-pub fn run(plan: &Plan, dataset: Dataset, observer: &mut Follower) -> Result<Alphas> {
+pub fn run(
+    plan: &Plan,
+    dataset: Dataset,
+    observer: &mut (dyn Observer<SearchPhase> + Send),
+) -> Result<Alphas> {
     match run_with(plan, dataset, &Control::default(), observer)? {
         Ended::Finished(alphas) => Ok(alphas),
         Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
@@ -41,27 +45,27 @@ pub fn run_with(
     plan: &Plan,
     dataset: Dataset,
     control: &Control,
-    observer: &mut Follower,
+    observer: &mut (dyn Observer<SearchPhase> + Send),
 ) -> Result<Ended<Alphas>> {
-    let identity = Identity::new(observer::Search::NAME, plan, None, &dataset)?;
+    let identity = Identity::new(plan, None, &dataset)?;
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
     if identity.device == Device::Cuda {
         let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
-        let mut search = Search::new(plan, dataset, backend)?;
+        let mut search = SearchSession::new(plan, dataset, backend)?;
         // One thread queues the work of the GPU.
-        observer.started(&search.facts(gpu.to_string(), 1))?;
+        observer.started(&search.summary(gpu.to_string(), 1))?;
         return search.epochs(identity, control, observer);
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let mut search = Search::new(plan, dataset, cpu)?;
-    observer.started(&search.facts(device, threads))?;
+    let mut search = SearchSession::new(plan, dataset, cpu)?;
+    observer.started(&search.summary(device, threads))?;
     search.epochs(identity, control, observer)
 }
 
-struct Search<'a, B: Backend<Scalar = f32>> {
+struct SearchSession<'a, B: Backend<Scalar = f32>> {
     plan: &'a Plan,
     bilevel: Bilevel<B>,
     train: Loader,
@@ -75,7 +79,7 @@ struct Search<'a, B: Backend<Scalar = f32>> {
     weight_lr: f64,
 }
 
-impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
+impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn new(plan: &'a Plan, dataset: Dataset, backend: B) -> Result<Self> {
         let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
         let images_per_half = weight_half.len();
@@ -98,27 +102,37 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
             deviation: &normalisation.deviation,
         };
         let bilevel = Bilevel::record(backend, shape, plan.into())?;
-        let Fitted { subject: bilevel, work, peak_bytes, paints } = fit(bilevel, &bytes, plan.seed)?;
-        // A device that paints is told which images; else the loaders paint.
-        let prepared = |loader: Loader| if paints { loader.unpainted() } else { loader };
+        let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
+            fit_memory(bilevel, &bytes, plan.seed)?;
         let loader = |indices: &[u32], order| {
             let (images, normalisation, indices) =
                 (Arc::clone(&images), normalisation.clone(), indices.to_vec());
             let Plan { batch_size, seed, .. } = *plan;
-            Loader::new(images, normalisation, augmentation, indices, batch_size, seed, order).map(prepared)
+            Loader::new(images, normalisation, augmentation, indices, batch_size, seed, order)
+                .map(|loader| loader.augmented_by(augmented_by))
         };
         let train = loader(&weight_half, Stream::TrainOrder)?;
         let valid = loader(&alpha_half, Stream::ValidOrder)?;
         let in_order =
             Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
-        let (evaluation, weight_lr) = (prepared(in_order), plan.weight_lr);
-        Ok(Search { plan, bilevel, train, valid, evaluation, images_per_half, peak_bytes, work, weight_lr })
+        let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
+        Ok(SearchSession {
+            plan,
+            bilevel,
+            train,
+            valid,
+            evaluation,
+            images_per_half,
+            peak_bytes,
+            work,
+            weight_lr,
+        })
     }
 
-    fn facts(&self, device: String, threads: usize) -> Facts {
-        Facts {
+    fn summary(&self, device: String, threads: usize) -> Summary {
+        Summary {
             weights: self.bilevel.supernet.parameters.len(),
-            alphas: self.bilevel.supernet.alphas.len,
+            alphas: self.bilevel.architecture.alphas.len(),
             peak_bytes: self.peak_bytes,
             device,
             threads,
@@ -134,16 +148,18 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
         &mut self,
         identity: Identity,
         control: &Control,
-        observer: &mut Follower,
+        observer: &mut (dyn Observer<SearchPhase> + Send),
     ) -> Result<Ended<Alphas>> {
-        let ended = drive(self, identity, self.plan.epochs, control, observer)?;
+        let counted =
+            control.from.and_then(|checkpoint| with_alpha_steps(checkpoint, self.steps_per_epoch()));
+        let control = Control { from: counted.as_ref().or(control.from), ..*control };
+        let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
         Ok(ended.map(|()| self.alphas()))
     }
 
     fn alphas(&self) -> Alphas {
-        let values = self.bilevel.tape.read(self.bilevel.supernet.alphas);
-        let supernet = &self.bilevel.supernet;
-        let mut values = values.into_iter().map(f64::from);
+        let (supernet, values) = (&self.bilevel.supernet, &self.bilevel.architecture.alphas);
+        let mut values = values.iter().copied();
         let tables = supernet.wirings.iter().map(|wiring| values.by_ref().take(wiring.len()).collect());
         Alphas {
             space: Arc::clone(&supernet.shape.space),
@@ -153,8 +169,21 @@ impl<'a, B: Backend<Scalar = f32>> Search<'a, B> {
     }
 }
 
-impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
-    type Kind = observer::Search;
+/// A checkpoint of an earlier format with the count of Adam's steps, which it does not hold: there every step of the search
+/// was one of the alphas.
+fn with_alpha_steps(checkpoint: &Checkpoint, steps_per_epoch: usize) -> Option<Checkpoint> {
+    if checkpoint.tensor(ALPHA_STEPS).is_some() {
+        return None;
+    }
+    let Position { epochs, steps } = checkpoint.progress.position;
+    let steps = epochs.saturating_mul(steps_per_epoch).saturating_add(steps);
+    let mut counted = checkpoint.clone();
+    counted.tensors.push((ALPHA_STEPS.to_owned(), Numbers::F64(vec![steps as f64])));
+    Some(counted)
+}
+
+impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
+    type Phase = SearchPhase;
     type Device = B;
 
     fn tape(&mut self) -> &mut Tape<B> {
@@ -165,6 +194,10 @@ impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
         self.bilevel.state()
     }
 
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        self.bilevel.host_state()
+    }
+
     fn steps_per_epoch(&self) -> usize {
         self.train.batches_per_pass()
     }
@@ -172,7 +205,6 @@ impl<B: Backend<Scalar = f32>> Run for Search<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        self.bilevel.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
         self.train.start_behind(epoch as u64, steps);
         self.valid.start_behind(epoch as u64, steps);
     }

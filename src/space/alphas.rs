@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// The kind of file.
 const FORMAT: Format =
-    Format { key: "darts", version: 1, what: "a safetensors file of alphas", described: "alphas" };
+    Format { key: "darts", version: 1, oldest: 1, what: "a safetensors file of alphas", described: "alphas" };
 /// The largest file that can hold alphas, far above those of the largest cells.
 const MAX_FILE: usize = 4 << 20;
 

@@ -5,8 +5,7 @@ use super::genotype::CellGenotype;
 use super::operation::Block;
 use super::{INPUTS, Operation, Wiring};
 use crate::backend::PoolKind;
-use crate::nn::parameters::NormParts;
-use crate::nn::{Branch, Graph, Parameters, PointwiseBlock, SeparableBlock};
+use crate::nn::{Branch, Graph, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
 use crate::{Error, Result};
 
 /// What the cells of a type hold.
@@ -103,8 +102,8 @@ pub struct Cell {
     shape: CellShape,
     preprocess: [PointwiseBlock; INPUTS],
     edges: Vec<DeclaredEdge>,
-    /// The norms of the pools of each state, in a supernet: the maximum's and the average's.
-    pools: Vec<Option<[NormParts; 2]>>,
+    /// The pools of each state, in a supernet.
+    pools: Vec<Option<PoolsBlock>>,
     concat: Vec<usize>,
     /// Which states reach the output; the others are declared, as in the official code, but not computed.
     live: Vec<bool>,
@@ -156,7 +155,7 @@ impl Cell {
             edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form)?);
         }
         let pools = (0..INPUTS + contents.nodes).map(|state| match form {
-            Form::Supernet => declare_pools(parameters, &edges, state, shape.channels),
+            Form::Supernet => declare_pools(parameters, &edges, state, shape),
             Form::Derived => None,
         });
         Ok(Cell {
@@ -243,9 +242,9 @@ impl Cell {
                     Declared::Pool(kind) => {
                         let place = pool_place(*kind);
                         if pools[place].is_none() {
-                            match self.pools[state] {
-                                Some(norms) => {
-                                    pools = graph.normalised_pools(value, norms, stride)?.map(Some);
+                            match &self.pools[state] {
+                                Some(block) => {
+                                    pools = graph.normalised_pools(value, block, stride)?.map(Some);
                                 }
                                 None => pools[place] = Some(graph.pool(name, value, *kind, stride)?),
                             }
@@ -326,29 +325,25 @@ impl DeclaredEdge {
                 Form::Derived => name.clone(),
             };
             let widths = [shape.channels, shape.channels];
+            let users = Users { cell: shape.kind, mixing: vec![held.mixing + place] };
             let declared = match operation.block {
                 Some(Block::Zero) => continue,
                 Some(Block::Identity) if stride == 1 => Declared::Identity,
-                Some(Block::Identity) => Declared::FactorizedReduce(PointwiseBlock::halve_resolution(
-                    parameters,
-                    &name,
-                    widths,
-                    form.affine(),
-                )),
+                Some(Block::Identity) => {
+                    let block = PointwiseBlock::halve_resolution(parameters, &name, widths, form.affine());
+                    Declared::FactorizedReduce(PointwiseBlock { users, ..block })
+                }
                 Some(Block::Pool(kind)) => Declared::Pool(kind),
                 Some(Block::Separable { kernel, dilation, times }) => {
                     let sequence = format!("{name}.op");
                     let block = |time: usize| {
                         let window = [kernel, dilation];
-                        let first = MEMBERS * time;
-                        SeparableBlock::declare(
-                            parameters,
-                            &sequence,
-                            first,
-                            window,
-                            shape.channels,
-                            form.affine(),
-                        )
+                        let (first, affine) = (MEMBERS * time, form.affine());
+                        let channels = shape.channels;
+                        let mut block =
+                            SeparableBlock::declare(parameters, &sequence, first, window, channels, affine);
+                        block.users = users.clone();
+                        block
                     };
                     Declared::Separable((0..times).map(block).collect())
                 }
@@ -381,19 +376,21 @@ fn declare_pools(
     parameters: &mut Parameters,
     edges: &[DeclaredEdge],
     state: usize,
-    channels: usize,
-) -> Option<[NormParts; 2]> {
-    let mut names = [Vec::new(), Vec::new()];
+    shape: CellShape,
+) -> Option<PoolsBlock> {
+    let (mut names, mut users) =
+        ([Vec::new(), Vec::new()], [0, 1].map(|_| Users { cell: shape.kind, mixing: Vec::new() }));
     for edge in edges.iter().filter(|edge| edge.from == state) {
         let first = edge.first_mixing;
         for (mixing, operation) in &edge.operations {
             if let Declared::Pool(kind) = operation {
                 names[pool_place(*kind)].push(format!("{}._ops.{}.1", edge.name, mixing - first));
+                users[pool_place(*kind)].mixing.push(*mixing);
             }
         }
     }
     let any = names.iter().any(|names| !names.is_empty());
-    any.then(|| names.map(|names| parameters.norm(names, channels, false)))
+    any.then(|| PoolsBlock { norms: names.map(|names| parameters.norm(names, shape.channels, false)), users })
 }
 
 /// Which states the output of a cell depends on.

@@ -4,8 +4,9 @@ use super::genotype::Genotype;
 use super::network::{Network, NetworkShape};
 use crate::Result;
 use crate::backend::{PoolKind, Shape};
-use crate::nn::parameters::NormParts;
-use crate::nn::{Branch, ClassifierBlock, ConvolutionBlock, Graph, PointwiseBlock, SeparableBlock};
+use crate::nn::{
+    Branch, ClassifierBlock, ConvolutionBlock, Graph, PointwiseBlock, PoolsBlock, SeparableBlock,
+};
 
 /// The cost of a network without its auxiliary head, as the literature counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Graph for Counter {
         Ok(input.strided(stride, input.c as usize))
     }
 
-    fn normalised_pools(&mut self, input: &Shape, _: [NormParts; 2], stride: usize) -> Result<[Shape; 2]> {
+    fn normalised_pools(&mut self, input: &Shape, _: &PoolsBlock, stride: usize) -> Result<[Shape; 2]> {
         Ok([input.strided(stride, input.c as usize); 2])
     }
 

@@ -1,20 +1,15 @@
 //! The supernet: the network of a search, whose cells hold every candidate operation on every edge.
 
+use std::ops::Range;
 use std::sync::Arc;
-
-use rand_distr::{Distribution, Normal};
 
 use super::cell::{Contents, Form};
 use super::stack::{Stack, StackShape};
 use super::{Space, Wiring};
 use crate::autograd::{Loss, MixingWeights, Recorder, Value};
-use crate::backend::{Backend, Shape, Span};
+use crate::backend::{Backend, Shape};
 use crate::nn::{NodeSums, Parameters, Recording, Spans};
-use crate::random::{Stream, generator};
 use crate::{Error, Result};
-
-/// Initial alphas are normal numbers of this deviation.
-const ALPHA_DEVIATION: f32 = 1e-3;
 
 /// The size of a supernet.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,10 +51,9 @@ pub struct Supernet {
     pub spans: Spans,
     /// The edges of each type of cell.
     pub wirings: Vec<Wiring>,
-    /// Alphas: the table of each type of cell, one after another.
-    pub alphas: Span,
-    /// Their gradient.
-    pub alpha_gradient: Span,
+    /// The mixing weights: the table of each type of cell, one after another. They are any numbers, and are written before
+    /// a forward replay.
+    pub mixing: MixingWeights,
     /// The batch's images.
     pub images: Value,
     /// The stem's output.
@@ -85,19 +79,16 @@ impl Supernet {
             gradients: recorder.span(parameters.len()),
             running: recorder.span(parameters.running_len()),
         };
-        let alphas = recorder.span(wirings.iter().map(Wiring::len).sum());
-        let alpha_gradient = recorder.span(alphas.len);
-        recorder.unscale(spans.gradients, Some(alpha_gradient));
+        let mixing = recorder.mixing(wirings.iter().map(Wiring::len).sum());
+        recorder.unscale(spans.gradients, Some(mixing.gradient));
         let images = recorder.input(shape.images);
-        let all = recorder.softmax(alphas, alpha_gradient, wirings[0].edges[0].row.len());
         let mut start = 0;
-        let mixing = wirings.iter().map(|wiring| {
-            let table = |span: Span| span.part(start, wiring.len());
-            let weights = MixingWeights { value: table(all.value), gradient: table(all.gradient) };
+        let tables = wirings.iter().map(|wiring| {
+            let table = mixing.part(start, wiring.len());
             start += wiring.len();
-            weights
+            table
         });
-        let sums = NodeSums::Mixed(mixing.collect());
+        let sums = NodeSums::Mixed(tables.collect());
         let mut recording = Recording { recorder, spans: &spans, sums };
         let (stem, cells) = stack.emit(&mut recording, &images)?;
         let features = cells.last().map_or(&[][..], Vec::as_slice);
@@ -105,26 +96,18 @@ impl Supernet {
         let logits = stack.classify(&mut recording, features)?;
         recorder.keep(logits);
         let loss = recorder.cross_entropy(logits, 1.0);
-        Ok(Supernet {
-            parameters,
-            spans,
-            wirings,
-            alphas,
-            alpha_gradient,
-            images,
-            stem,
-            cells,
-            logits,
-            loss,
-            shape,
-        })
+        Ok(Supernet { parameters, spans, wirings, mixing, images, stem, cells, logits, loss, shape })
     }
 
-    /// Initial alphas for a seed.
-    pub fn initial_alphas(&self, seed: u64) -> Vec<f32> {
-        let mut random = generator(seed, Stream::Alphas, 0);
-        let normal = Normal::new(0.0, ALPHA_DEVIATION).ok();
-        (0..self.alphas.len).map(|_| normal.map_or(0.0, |normal| normal.sample(&mut random))).collect()
+    /// Where the mixing weights of each edge lie: one for each of its candidates.
+    pub fn rows(&self) -> Vec<Range<usize>> {
+        let mut start = 0;
+        let mut rows = Vec::new();
+        for wiring in &self.wirings {
+            rows.extend(wiring.rows().map(|row| start + row.start..start + row.end));
+            start += wiring.len();
+        }
+        rows
     }
 }
 

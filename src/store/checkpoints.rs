@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::epochs::{Checkpoint, Position};
 use crate::files::write_whole;
+use crate::plan::Command;
 use crate::{Error, Result};
 
 /// Where they are in a run directory.
@@ -63,7 +64,7 @@ pub(super) fn drop_beyond(run: &Path, position: Position) -> Result<()> {
 }
 
 /// The newest checkpoint, if there is any. Where it cannot be read, the error offers another one.
-pub(super) fn newest(run: &Path, command: &str) -> Result<Option<(PathBuf, Checkpoint)>> {
+pub(super) fn newest(run: &Path, command: Command) -> Result<Option<(PathBuf, Checkpoint)>> {
     let Some((_, path)) = stored(run)?.pop() else { return Ok(None) };
     let checkpoint = load(run, &path, command)?;
     Ok(Some((path, checkpoint)))
@@ -71,7 +72,7 @@ pub(super) fn newest(run: &Path, command: &str) -> Result<Option<(PathBuf, Check
 
 /// Reads one of the checkpoints of a run. Where it cannot be read, the error offers the command that goes on from the newest
 /// of the others that can.
-pub(super) fn load(run: &Path, wanted: &Path, command: &str) -> Result<Checkpoint> {
+pub(super) fn load(run: &Path, wanted: &Path, command: Command) -> Result<Checkpoint> {
     let (path, reason) = match Checkpoint::load(wanted) {
         Err(Error::Format { path, reason }) => (path, reason),
         Err(Error::Io { path, source }) => (path, source.to_string()),
@@ -91,8 +92,8 @@ pub(super) fn load(run: &Path, wanted: &Path, command: &str) -> Result<Checkpoin
 }
 
 /// The command line that goes on with a run or from a checkpoint.
-pub fn resume_command(command: &str, from: &Path) -> String {
-    format!("darts {command} --resume {}", word(&from.display().to_string()))
+pub fn resume_command(command: Command, from: &Path) -> String {
+    format!("darts {} --resume {}", command.name(), word(&from.display().to_string()))
 }
 
 /// A word of a command line as a shell reads it.

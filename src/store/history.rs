@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 
 use super::alphas::{alphas_file, epochs};
 use super::classes::Classes;
+use super::command::load_plan;
 use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, whole_lines};
-use super::place::{MAX_PLAN, PLAN, check_run};
 use super::run_directory::{METRICS, TIMINGS};
 use super::training_run::LAST;
-use crate::files::{read_bounded, read_text};
+use crate::files::read_bounded;
 use crate::search::observer::{EpochRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::cost::Cost;
@@ -45,8 +45,7 @@ impl History {
     /// # Errors
     /// A file is missing or damaged, or no epoch was finished.
     pub fn load(run: &Path) -> Result<Self> {
-        let name = name(run)?;
-        let plan = plan(&run.join(PLAN))?;
+        let (plan, name) = (plan(run)?, name(run));
         let records: Vec<EpochRecord> = records(&run.join(METRICS))?;
         let timings = timings(run, records.iter().map(|record| record.epoch));
         let stored = epochs(run)?;
@@ -108,17 +107,12 @@ pub struct TrainingHistory {
 }
 
 impl TrainingHistory {
-    /// Whether a run directory is one of a training: it holds a model.
-    pub fn is_of(run: &Path) -> bool {
-        run.join(LAST).is_file()
-    }
-
     /// Reads the run directory of a training.
     ///
     /// # Errors
     /// A file is missing or damaged, or no epoch was finished.
     pub fn load(run: &Path) -> Result<Self> {
-        let (name, plan) = (name(run)?, plan(&run.join(PLAN))?);
+        let (plan, name) = (plan(run)?, name(run));
         let records: Vec<TrainingRecord> = records(&run.join(METRICS))?;
         let timings = timings(run, records.iter().map(|record| record.epoch));
         let genotype = load_genotype(run)?;
@@ -147,29 +141,20 @@ impl TrainingHistory {
 }
 
 /// The name of a run directory.
-fn name(run: &Path) -> Result<String> {
-    if !run.is_dir() {
-        return Err(Error::Format { path: run.into(), reason: "no such run directory".to_owned() });
-    }
-    check_run(run)?;
+fn name(run: &Path) -> String {
     // The last part of `.` or `..` is not a name.
     let path = run.canonicalize().ok();
     let name = path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    Ok(name.unwrap_or_else(|| "run".to_owned()))
+    name.unwrap_or_else(|| "run".to_owned())
 }
 
 fn planned<'a>(plan: &'a [(String, String)], key: &str) -> Option<&'a str> {
     plan.iter().find(|(name, _)| name == key).map(|(_, value)| value.trim_matches('"'))
 }
 
-/// The keys of a plan and their values. Whatever else a plan of another version holds is shown too.
-fn plan(path: &Path) -> Result<Vec<(String, String)>> {
-    let text = read_text(path, MAX_PLAN)?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Format {
-        path: path.into(),
-        reason: error.message().replace('\n', " "),
-    })?;
-    Ok(table.into_iter().map(|(key, value)| (key, value.to_string())).collect())
+/// The keys of the plan of a run and their values, as they are written.
+fn plan(run: &Path) -> Result<Vec<(String, String)>> {
+    Ok(load_plan(run)?.into_iter().map(|(key, value)| (key, value.to_string())).collect())
 }
 
 /// The lines of the metrics. A last line without an end is one that a run is about to write.

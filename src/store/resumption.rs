@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::alphas::ALPHAS;
 use super::checkpoints::{self, CHECKPOINTS, lock, resume_command};
+use super::command::command_of;
 use super::genotype::{GENOTYPE, load_genotype};
 use super::lines::count_lines;
 use super::place::{MAX_PLAN, PLAN, check_run};
 use super::run_directory::{METRICS, RunDirectory};
-use crate::epochs::{Checkpoint, Kind, Position};
+use crate::epochs::{Checkpoint, Position};
 use crate::files::read_text;
-use crate::plan::{Contradiction, PlanTable};
+use crate::plan::{Command, Contradiction, PlanTable, table};
 use crate::space::genotype::Genotype;
 use crate::{Error, Result};
 
@@ -27,24 +27,25 @@ pub struct Resumption<P> {
 }
 
 impl<P: PlanTable> Resumption<P> {
-    /// Opens a run directory, or the one of a checkpoint, for a run of kind `K`.
+    /// Opens a run directory, or the one of a checkpoint, for the command of its plan.
     ///
     /// # Errors
-    /// No such run or one of the other kind, a run that another process is writing, a checkpoint that cannot be read, or
+    /// No such run or one of the other command, a run that another process is writing, a checkpoint that cannot be read, or
     /// a plan that was changed.
-    pub fn open<K: Kind>(given: &Path) -> Result<Self> {
+    pub fn open(given: &Path) -> Result<Self> {
         let (run, named) = place(given)?;
-        check_kind::<K>(&run)?;
+        let place = run.join(PLAN);
+        let text = read_text(&place, MAX_PLAN)?;
+        check_command::<P>(&run, &table(&text, &place)?)?;
         let lock = lock(&run)?;
         let found = match named {
-            Some(path) => Some((path.clone(), checkpoints::load(&run, &path, K::NAME)?)),
-            None => checkpoints::newest(&run, K::NAME)?,
+            Some(path) => Some((path.clone(), checkpoints::load(&run, &path, P::COMMAND)?)),
+            None => checkpoints::newest(&run, P::COMMAND)?,
         };
-        let place = run.join(PLAN);
-        let plan = P::from_toml(&read_text(&place, MAX_PLAN)?, &place)?;
-        let genotype = if K::NAME == "train" { Some(load_genotype(&run)?) } else { None };
+        let plan = P::from_toml(&text, &place)?;
+        let genotype = if P::COMMAND == Command::Train { Some(load_genotype(&run)?) } else { None };
         match &found {
-            Some((path, checkpoint)) => check::<K>(&run, path, checkpoint, &plan, genotype.as_ref())?,
+            Some((path, checkpoint)) => check(&run, path, checkpoint, &plan, genotype.as_ref())?,
             // An epoch is in the metrics just before its checkpoint is stored.
             None if count_lines(&run.join(METRICS))? > 1 => {
                 let reason = format!("holds no checkpoint to go on from; they are in {CHECKPOINTS}");
@@ -77,31 +78,30 @@ fn place(given: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
     Ok((run.to_owned(), Some(given.to_owned())))
 }
 
-/// Searches store alphas, trainings do not.
-fn check_kind<K: Kind>(run: &Path) -> Result<()> {
-    let found = if run.join(ALPHAS).is_dir() { "search" } else { "train" };
-    if found == K::NAME {
-        return Ok(());
+/// Refuses the run of the other command.
+fn check_command<P: PlanTable>(run: &Path, plan: &toml::Table) -> Result<()> {
+    match command_of(plan)? {
+        Some(command) if command != P::COMMAND => {
+            let (place, other) = (run.display(), command.run());
+            let way_on = resume_command(command, run);
+            Err(Error::Usage(format!("--resume: {place} is the run of {other}; `{way_on}` goes on with it")))
+        }
+        _ => Ok(()),
     }
-    let what = if found == "search" { "a search" } else { "a training" };
-    let command = resume_command(found, run);
-    Err(Error::Usage(format!(
-        "--resume: {} is the run of {what}; `{command}` goes on with it",
-        run.display()
-    )))
 }
 
 /// Refuses a checkpoint that plan and genotype of its run do not fit any more.
-fn check<K: Kind>(
+fn check<P: PlanTable>(
     run: &Path,
     path: &Path,
     checkpoint: &Checkpoint,
-    plan: &impl PlanTable,
+    plan: &P,
     genotype: Option<&Genotype>,
 ) -> Result<()> {
     let identity = &checkpoint.identity;
-    if identity.kind != K::NAME {
-        let reason = format!("is a checkpoint of darts {}, not of darts {}", identity.kind, K::NAME);
+    if identity.command != P::COMMAND {
+        let (found, expected) = (identity.command.run(), P::COMMAND.run());
+        let reason = format!("is a checkpoint of {found}, not of {expected}");
         return Err(Error::Format { path: path.into(), reason });
     }
     let path = path.display();

@@ -20,7 +20,7 @@ use super::genotype::{remove_genotype, write_genotype};
 use super::run_directory::{Beginning, RunDirectory, data_name};
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
-use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
+use crate::search::observer::{EpochRecord, Observer, SearchPhase, Summary, Timing};
 use crate::search::plan::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
@@ -45,8 +45,8 @@ fn beginning(plan: &Plan) -> Result<Beginning> {
     })
 }
 
-impl Observer<Search> for RunDirectory {
-    fn started(&mut self, _: &Facts) -> Result<()> {
+impl Observer<SearchPhase> for RunDirectory {
+    fn started(&mut self, _: &Summary) -> Result<()> {
         let Some(last) = self.rewind()? else { return Ok(()) };
         for epoch in epochs(self.path())?.into_iter().filter(|&epoch| epoch > last) {
             let path = alphas_file(self.path(), epoch);
@@ -59,10 +59,6 @@ impl Observer<Search> for RunDirectory {
             remove_genotype(self.path())?;
         }
         self.count_stored(last);
-        Ok(())
-    }
-
-    fn step(&mut self, _: &StepRecord) -> Result<()> {
         Ok(())
     }
 
@@ -94,7 +90,7 @@ mod tests {
         assert!(name.len() == 30 && name.ends_with("-digits-first"), "{name}");
         let alphas = ramp(4);
         let genotype = derive(&alphas);
-        let observer: &mut dyn Observer<Search> = &mut run;
+        let observer: &mut dyn Observer<SearchPhase> = &mut run;
         observer.epoch(&record(1, genotype.clone()), &timing(1), &alphas).unwrap();
         observer.epoch(&record(2, genotype.clone()), &timing(2), &alphas).unwrap();
         assert_eq!(epochs(run.path()).unwrap(), [1, 2]);

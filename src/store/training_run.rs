@@ -24,7 +24,7 @@ use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::space::genotype::Genotype;
 use crate::train::Model;
-use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
+use crate::train::observer::{EpochRecord, Observer, Summary, Timing, TrainingPhase};
 use crate::train::plan::Plan;
 
 /// The file of the model with the best accuracy.
@@ -52,17 +52,13 @@ fn beginning(plan: &Plan, genotype: &Genotype) -> Result<Beginning> {
     })
 }
 
-impl Observer<Training> for RunDirectory {
-    fn started(&mut self, _: &Facts) -> Result<()> {
+impl Observer<TrainingPhase> for RunDirectory {
+    fn started(&mut self, _: &Summary) -> Result<()> {
         // Models beyond the position come again as they are; what the end adds, at the end.
         if let Some(last) = self.rewind()? {
             Classes::remove(self.path())?;
             self.count_stored(last);
         }
-        Ok(())
-    }
-
-    fn step(&mut self, _: &StepRecord) -> Result<()> {
         Ok(())
     }
 

@@ -99,8 +99,8 @@ impl<B: Backend<Scalar = f32>> Classify for Classifier<B> {
             let rows = || logits.chunks(classes).zip(labels.clone()).take(batch.real);
             let result = BatchResult::of(rows());
             evaluation.loss += result.loss * batch.real as f64 / count as f64;
-            evaluation.accuracy += result.first / count as f64;
-            evaluation.top_five += result.five / count as f64;
+            evaluation.accuracy += result.top1 / count as f64;
+            evaluation.top_five += result.top5 / count as f64;
             for (row, label) in rows() {
                 evaluation.confusion[label][first_guess(row)] += 1;
             }

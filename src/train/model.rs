@@ -20,7 +20,8 @@ use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
 
 /// The kind of file.
-const FORMAT: Format = Format { key: "darts", version: 1, what: "a model file", described: "a model" };
+const FORMAT: Format =
+    Format { key: "darts", version: 1, oldest: 1, what: "a model file", described: "a model" };
 /// The most bytes of a model file: 250 million weights.
 const MAX_FILE: usize = 1 << 30;
 /// The longest side of an image, and the most classes, of a model that is read.
@@ -78,7 +79,7 @@ impl Description {
             channels: dataset.train.channels,
             mean: dataset.mean.clone(),
             deviation: dataset.deviation.clone(),
-            white: dataset.white(),
+            white: dataset.white,
             data: dataset.name.clone(),
             seed: plan.seed,
             epoch: 0,
@@ -286,8 +287,11 @@ mod tests {
     fn model(auxiliary: bool) -> Model {
         let plan = Plan { init_channels: 1, cells: 3, ..Plan::default() };
         let genotype = published::find("darts-v1").unwrap().genotype;
-        let mut description =
-            Description::new(&plan, &genotype, &Source::Digits.load(0, &Reading::default(), &()).unwrap());
+        let mut description = Description::new(
+            &plan,
+            &genotype,
+            &"digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap(),
+        );
         (description.epoch, description.steps, description.auxiliary) = (3, 132, auxiliary);
         description.accuracy = 0.1 + 0.2;
         let parameters = Network::parameters(&genotype, &description.shape(1, auxiliary)).unwrap();

@@ -1,14 +1,15 @@
-//! What a training tells, while it runs, to whoever stores or shows it.
+//! What a training reports while it runs.
 
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use crate::epochs::Kind;
+use super::plan::Plan;
+use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
 
 /// What is known before the first step.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct Summary {
     /// Weights of the network, without those of the auxiliary head.
     pub weights: usize,
     /// Weights of the auxiliary head.
@@ -49,13 +50,13 @@ pub struct EpochRecord {
     pub drop_path: f64,
 }
 
-/// The kind of run that a training is: each epoch leaves the model as it is then.
+/// The training phase: each epoch ends with the current model.
 #[derive(Clone, Copy, Debug)]
-pub struct Training;
+pub struct TrainingPhase;
 
-impl Kind for Training {
-    const NAME: &'static str = "train";
-    type Facts = Facts;
+impl Phase for TrainingPhase {
+    type Plan = Plan;
+    type Summary = Summary;
     type Record = EpochRecord;
-    type Product = Model;
+    type Artifact = Model;
 }

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
 use crate::plan::{
-    Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
+    Command, Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
     rate_violation, run_violation,
 };
 use crate::space::NetworkShape;
@@ -146,6 +146,8 @@ impl Plan {
 }
 
 impl PlanTable for Plan {
+    const COMMAND: Command = Command::Train;
+
     fn paper() -> Self {
         Plan::paper()
     }
@@ -229,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_images_is_named() {
-        let digits = Source::Digits.load(0, &Reading::default(), &()).unwrap();
+        let digits = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
         let sentence =
             |plan: Plan| plan.violation_by_data(&digits).map(|v| crate::Error::from(v).to_string());
         assert_eq!(sentence(Plan::default()), None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::model::{Description, Model};
-use super::observer::{self, EpochRecord, Facts, Observer};
+use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
 use super::plan::Plan;
 use super::trainer::Trainer;
 use crate::Result;
@@ -13,21 +13,25 @@ use crate::backend::{Backend, ImageBytes, Shape, Span, cuda};
 use crate::data::{Batch, Dataset, Loader};
 pub use crate::epochs::Outcome;
 use crate::epochs::schedule::cosine;
-use crate::epochs::{BatchResult, BatchView, Control, Ended, Fitted, Identity, Kind, Run, Sum, drive, fit};
+use crate::epochs::{
+    BatchResult, BatchView, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory,
+};
 use crate::plan::Device;
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
-
-/// Whoever follows a training.
-type Follower<'a> = dyn Observer<observer::Training> + Send + 'a;
 
 /// Trains the network of a genotype on `dataset` as `plan` says.
 ///
 /// # Errors
 /// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
 /// whatever the observer could not do.
-pub fn run(plan: &Plan, genotype: &Genotype, dataset: Dataset, observer: &mut Follower) -> Result<Outcome> {
+pub fn run(
+    plan: &Plan,
+    genotype: &Genotype,
+    dataset: Dataset,
+    observer: &mut (dyn Observer<TrainingPhase> + Send),
+) -> Result<Outcome> {
     match run_with(plan, genotype, dataset, &Control::default(), observer)? {
         Ended::Finished(outcome) => Ok(outcome),
         Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
@@ -43,27 +47,27 @@ pub fn run_with(
     genotype: &Genotype,
     dataset: Dataset,
     control: &Control,
-    observer: &mut Follower,
+    observer: &mut (dyn Observer<TrainingPhase> + Send),
 ) -> Result<Ended<Outcome>> {
-    let identity = Identity::new(observer::Training::NAME, plan, Some(genotype), &dataset)?;
+    let identity = Identity::new(plan, Some(genotype), &dataset)?;
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
     if identity.device == Device::Cuda {
         let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
-        let mut training = Training::new(plan, genotype, dataset, backend)?;
+        let mut training = TrainingSession::new(plan, genotype, dataset, backend)?;
         // One thread queues the work of the GPU.
-        observer.started(&training.facts(gpu.to_string(), 1))?;
+        observer.started(&training.summary(gpu.to_string(), 1))?;
         return training.epochs(identity, control, observer);
     }
     let cpu = Cpu::new(plan.threads)?;
     let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let mut training = Training::new(plan, genotype, dataset, cpu)?;
-    observer.started(&training.facts(device, threads))?;
+    let mut training = TrainingSession::new(plan, genotype, dataset, cpu)?;
+    observer.started(&training.summary(device, threads))?;
     training.epochs(identity, control, observer)
 }
 
-struct Training<'a, B: Backend<Scalar = f32>> {
+struct TrainingSession<'a, B: Backend<Scalar = f32>> {
     plan: &'a Plan,
     trainer: Trainer<B>,
     train: Loader,
@@ -77,7 +81,7 @@ struct Training<'a, B: Backend<Scalar = f32>> {
     drop_path: f64,
 }
 
-impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
+impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
     fn new(plan: &'a Plan, genotype: &Genotype, dataset: Dataset, backend: B) -> Result<Self> {
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(violation.into());
@@ -102,7 +106,8 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
             deviation: &normalisation.deviation,
         };
         let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
-        let Fitted { subject: trainer, peak_bytes, paints, .. } = fit(trainer, &bytes, plan.seed)?;
+        let Ready { subject: trainer, peak_bytes, augmented_by, .. } =
+            fit_memory(trainer, &bytes, plan.seed)?;
         let all = |count: usize| (0..count as u32).collect::<Vec<_>>();
         let train = Loader::new(
             train,
@@ -113,9 +118,8 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
             plan.seed,
             Stream::TrainOrder,
         )?;
-        Ok(Training {
-            // A device that paints is told which images; else the loader paints.
-            train: if paints { train.unpainted() } else { train },
+        Ok(TrainingSession {
+            train: train.augmented_by(augmented_by),
             test: Loader::sequential(test, normalisation, all(images[1]), plan.batch_size)?,
             trainer,
             peak_bytes,
@@ -128,10 +132,10 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
         })
     }
 
-    fn facts(&self, device: String, threads: usize) -> Facts {
+    fn summary(&self, device: String, threads: usize) -> Summary {
         let weights = self.trainer.network.parameters.len();
         let auxiliary_weights = self.trainer.network.auxiliary_weights();
-        Facts {
+        Summary {
             weights: weights - auxiliary_weights,
             auxiliary_weights,
             peak_bytes: self.peak_bytes,
@@ -147,7 +151,7 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
         &mut self,
         identity: Identity,
         control: &Control,
-        observer: &mut Follower,
+        observer: &mut (dyn Observer<TrainingPhase> + Send),
     ) -> Result<Ended<Outcome>> {
         let ended = drive(self, identity, self.plan.epochs, control, observer)?;
         Ok(ended.map(|()| self.outcome))
@@ -166,8 +170,8 @@ impl<'a, B: Backend<Scalar = f32>> Training<'a, B> {
     }
 }
 
-impl<B: Backend<Scalar = f32>> Run for Training<'_, B> {
-    type Kind = observer::Training;
+impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
+    type Phase = TrainingPhase;
     type Device = B;
 
     fn tape(&mut self) -> &mut Tape<B> {
@@ -235,7 +239,7 @@ impl<B: Backend<Scalar = f32>> Run for Training<'_, B> {
     }
 }
 
-/// The images of a batch that the loader has painted.
+/// The images of a batch that the loader has augmented.
 fn view(batch: &Batch) -> BatchView<'_, f32> {
     BatchView { images: &batch.images, labels: &batch.labels }
 }

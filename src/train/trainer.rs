@@ -5,8 +5,11 @@ use rand::RngExt;
 use super::plan::Plan;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
-use crate::backend::{Backend, GradientDescent, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work};
-use crate::epochs::{BatchResult, BatchView, Fit, Input};
+use crate::backend::{
+    Backend, GradientDescent, Gradients, ImageBytes, Mode, PlacedImage, Scalar, Shape, Span, Work,
+};
+use crate::data::AugmentedBy;
+use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::random::{Stream, generator};
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -55,7 +58,7 @@ impl<B: Backend> AsMut<Tape<B>> for Trainer<B> {
     }
 }
 
-impl<B: Backend> Fit for Trainer<B> {
+impl<B: Backend> Budget for Trainer<B> {
     type Device = B;
 
     fn tape(&mut self) -> &mut Tape<B> {
@@ -71,12 +74,15 @@ impl<B: Backend> Fit for Trainer<B> {
         Trainer::record(self.tape.into_backend(), &self.genotype, shape, self.settings)
     }
 
-    fn measure(&mut self, painted_by_device: bool) -> Result<Work> {
+    fn dry_run(&mut self, augmented_by: AugmentedBy) -> Result<Work> {
         let images = self.network.shape.images;
         let (pixels, labels) = (vec![B::Scalar::default(); images.len()], vec![0; images.n as usize]);
         let placements = vec![PlacedImage::default(); images.n as usize];
         let tested = BatchView { images: &pixels, labels: &labels };
-        let batch = if painted_by_device { Input::Placed(&placements) } else { Input::Painted(tested) };
+        let batch = match augmented_by {
+            AugmentedBy::Device => Input::Device(&placements),
+            AugmentedBy::Host => Input::Host(tested),
+        };
         let step = dry_run(self, |trainer| trainer.step(batch, 0.0, 0.5).map(drop))?;
         // The last dry run is the one that counts for the memory.
         dry_run(self, |trainer| {
@@ -88,8 +94,8 @@ impl<B: Backend> Fit for Trainer<B> {
 
     fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
         self.tape.reserve()?;
-        if let (Some(images), Some(painter)) = (images, self.tape.backend().painter()) {
-            painter.hold(images)?;
+        if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
+            augmenter.upload(images)?;
         }
         (self.seed, self.steps, self.dropping) = (seed, 0, true);
         let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
@@ -112,7 +118,7 @@ impl<B: Backend> Trainer<B> {
         seed: u64,
     ) -> Result<Self> {
         let mut trainer = Self::record(backend, genotype, shape, settings)?;
-        trainer.measure(false)?;
+        trainer.dry_run(AugmentedBy::Host)?;
         trainer.start(None, seed)?;
         Ok(trainer)
     }
@@ -154,7 +160,7 @@ impl<B: Backend> Trainer<B> {
     ) -> Result<BatchResult> {
         self.drop_branches(dropped);
         batch.into().load(&mut self.tape, self.network.images)?;
-        self.tape.differentiate(Mode::Train, true);
+        self.tape.differentiate(Mode::Train, Gradients::All);
         let step = GradientDescent {
             weights: self.network.spans.weights,
             gradient: self.network.spans.gradients,
@@ -186,7 +192,7 @@ impl<B: Backend> Trainer<B> {
     /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.
     pub fn logits(&mut self, batch: BatchView<B::Scalar>) -> Result<Vec<B::Scalar>> {
         self.keep_all();
-        Input::Painted(batch).load(&mut self.tape, self.network.images)?;
+        Input::Host(batch).load(&mut self.tape, self.network.images)?;
         self.tape.forward(Mode::Inference);
         let logits = self.tape.read_value(self.network.logits);
         self.tape.status()?;
@@ -212,8 +218,8 @@ impl<B: Backend> Trainer<B> {
     fn result(&self, span: Span) -> BatchResult {
         let mut values = [B::Scalar::default(); 3];
         self.tape.read_into(span, &mut values);
-        let [loss, first, five] = values.map(Scalar::wide);
-        BatchResult { loss, first, five }
+        let [loss, top1, top5] = values.map(Scalar::wide);
+        BatchResult { loss, top1, top5 }
     }
 
     /// Draws the factors of the next step: 0 for a dropped branch of an image, else what makes up for the others.

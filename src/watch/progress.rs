@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::readable::{bytes, counted, duration, grouped};
-use crate::search::observer::{EpochRecord, Facts, Observer, Search, StepRecord, Timing};
+use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, ChosenEdge};
 use crate::{Error, Result};
@@ -135,28 +135,28 @@ impl Progress {
     }
 }
 
-impl Observer<Search> for Progress {
-    fn started(&mut self, facts: &Facts) -> Result<()> {
+impl Observer<SearchPhase> for Progress {
+    fn started(&mut self, summary: &Summary) -> Result<()> {
         if self.form == Form::Json {
             return Ok(());
         }
-        let (weights, alphas) = (grouped(facts.weights), grouped(facts.alphas));
-        let (train, valid) = (grouped(facts.train_images), grouped(facts.valid_images));
-        let steps = grouped(facts.steps_per_epoch);
-        let memory = bytes(facts.peak_bytes);
-        let threads = counted(facts.threads, "thread");
+        let (weights, alphas) = (grouped(summary.weights), grouped(summary.alphas));
+        let (train, valid) = (grouped(summary.train_images), grouped(summary.valid_images));
+        let steps = grouped(summary.steps_per_epoch);
+        let memory = bytes(summary.peak_bytes);
+        let threads = counted(summary.threads, "thread");
         self.print(&format!("supernet  {weights} weights, {alphas} alphas"));
         self.print(&format!(
             "images    {train} for the weights, {valid} for the alphas, {steps} steps an epoch"
         ));
-        let memory = match facts.kernels_per_step {
+        let memory = match summary.kernels_per_step {
             0 => format!("{memory} of tensors"),
             kernels => {
-                let (kernels, launches) = (grouped(kernels), grouped(facts.launches_per_step));
+                let (kernels, launches) = (grouped(kernels), grouped(summary.launches_per_step));
                 format!("{memory} of memory, {kernels} kernels a step in {launches} launches")
             }
         };
-        self.print(&format!("device    {}, {threads}, {memory}", facts.device));
+        self.print(&format!("device    {}, {threads}, {memory}", summary.device));
         self.print("epochs    loss and accuracy; then of the normal and the reduction cell: the mean entropy in nats,");
         self.print("          the number of skip connections, and each node as operation and input + operation and input");
         Ok(())
@@ -255,7 +255,7 @@ mod tests {
 
     fn show(lines: Box<dyn Write + Send>, form: Form) -> Result<()> {
         let mut progress = Progress::to(lines, None, 15, form);
-        let started = Facts {
+        let started = Summary {
             weights: 1_930_618,
             alphas: 224,
             peak_bytes: 3 << 20,
@@ -267,9 +267,9 @@ mod tests {
             kernels_per_step: 0,
             launches_per_step: 0,
         };
-        Observer::<Search>::started(&mut progress, &started)?;
+        Observer::<SearchPhase>::started(&mut progress, &started)?;
         progress.last_line -= SILENCE;
-        let progress: &mut dyn Observer<Search> = &mut progress;
+        let progress: &mut dyn Observer<SearchPhase> = &mut progress;
         for step in [1, 2] {
             progress.step(&StepRecord {
                 epoch: 1,

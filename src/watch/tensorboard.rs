@@ -10,12 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::epochs::{Kind, Observer, StepRecord, Timing};
-use crate::search::observer::{EpochRecord, Search};
+use crate::epochs::{Observer, Phase, Timing};
+use crate::search::observer::{EpochRecord, SearchPhase};
 use crate::space::alphas::Alphas;
 use crate::space::derivation::softmax;
 use crate::train::Model;
-use crate::train::observer::{EpochRecord as TrainingRecord, Training};
+use crate::train::observer::{EpochRecord as TrainingRecord, TrainingPhase};
 use crate::{Error, Result};
 
 /// `tensorflow.Event`, as far as it is used.
@@ -122,12 +122,8 @@ fn value(tag: &str, value: f64) -> Value {
     Value { tag: tag.to_owned(), simple_value: value as f32 }
 }
 
-impl Observer<Search> for EventFile {
-    fn started(&mut self, _: &<Search as Kind>::Facts) -> Result<()> {
-        Ok(())
-    }
-
-    fn step(&mut self, _: &StepRecord) -> Result<()> {
+impl Observer<SearchPhase> for EventFile {
+    fn started(&mut self, _: &<SearchPhase as Phase>::Summary) -> Result<()> {
         Ok(())
     }
 
@@ -158,12 +154,8 @@ impl Observer<Search> for EventFile {
     }
 }
 
-impl Observer<Training> for EventFile {
-    fn started(&mut self, _: &<Training as Kind>::Facts) -> Result<()> {
-        Ok(())
-    }
-
-    fn step(&mut self, _: &StepRecord) -> Result<()> {
+impl Observer<TrainingPhase> for EventFile {
+    fn started(&mut self, _: &<TrainingPhase as Phase>::Summary) -> Result<()> {
         Ok(())
     }
 
@@ -211,14 +203,14 @@ mod tests {
         let alphas = ramp(2);
         let mut record = crate::search::observer::example::record(1, derive(&alphas));
         let timing = crate::search::observer::example::timing(1);
-        Observer::<Search>::epoch(&mut file, &record, &timing, &alphas).unwrap();
+        Observer::<SearchPhase>::epoch(&mut file, &record, &timing, &alphas).unwrap();
         record.epoch = 2;
-        Observer::<Search>::epoch(&mut file, &record, &timing, &alphas).unwrap();
+        Observer::<SearchPhase>::epoch(&mut file, &record, &timing, &alphas).unwrap();
         let path = file.file.unwrap().0;
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("events.out.tfevents."), "{name}");
         let mut resumed = EventFile::new(directory.path());
-        Observer::<Search>::epoch(&mut resumed, &record, &timing, &alphas).unwrap();
+        Observer::<SearchPhase>::epoch(&mut resumed, &record, &timing, &alphas).unwrap();
         let other = events(&std::fs::read(resumed.file.unwrap().0).unwrap());
         assert_eq!((other[1].step, other[1].session.as_ref().unwrap().status), (2, START));
         let events = events(&std::fs::read(&path).unwrap());

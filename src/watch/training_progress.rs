@@ -3,24 +3,24 @@
 use super::progress::{Form, Progress, outcome};
 use crate::readable::{bytes, counted, duration, grouped};
 use crate::train::Model;
-use crate::train::observer::{EpochRecord, Facts, Observer, StepRecord, Timing, Training};
+use crate::train::observer::{EpochRecord, Observer, StepRecord, Summary, Timing, TrainingPhase};
 use crate::{Error, Result};
 
-impl Observer<Training> for Progress {
-    fn started(&mut self, facts: &Facts) -> Result<()> {
+impl Observer<TrainingPhase> for Progress {
+    fn started(&mut self, summary: &Summary) -> Result<()> {
         if self.form() == Form::Json {
             return Ok(());
         }
-        let head = match facts.auxiliary_weights {
+        let head = match summary.auxiliary_weights {
             0 => String::new(),
             weights => format!(", {} more in the auxiliary head", grouped(weights)),
         };
-        self.print(&format!("network  {} weights{head}", grouped(facts.weights)));
+        self.print(&format!("network  {} weights{head}", grouped(summary.weights)));
         let [train, test, steps] =
-            [facts.train_images, facts.test_images, facts.steps_per_epoch].map(grouped);
+            [summary.train_images, summary.test_images, summary.steps_per_epoch].map(grouped);
         self.print(&format!("images   {train} to train on, {test} to test with, {steps} steps an epoch"));
-        let (threads, memory) = (counted(facts.threads, "thread"), bytes(facts.peak_bytes));
-        self.print(&format!("device   {}, {threads}, {memory} of tensors", facts.device));
+        let (threads, memory) = (counted(summary.threads, "thread"), bytes(summary.peak_bytes));
+        self.print(&format!("device   {}, {threads}, {memory} of tensors", summary.device));
         self.print("epochs   loss and accuracy; * marks the best accuracy on the test images so far");
         Ok(())
     }

@@ -7,7 +7,9 @@ pub type Digit = (u8, &'static [u8]);
 
 /// All of them in the order of the file.
 pub fn digits() -> impl Iterator<Item = Digit> {
-    include_bytes!("../../src/data/digits8x8.bin").chunks_exact(65).map(|record| (record[0], &record[1..]))
+    include_bytes!("../../src/data/format/digits8x8.bin")
+        .chunks_exact(65)
+        .map(|record| (record[0], &record[1..]))
 }
 
 /// A picture of a digit, a pixel for each of its own.

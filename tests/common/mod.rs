@@ -22,9 +22,9 @@ pub enum Call {
     ConvolutionForward(Convolution),
     ConvolutionBackward(Convolution, ConvolutionGradient),
     SeparableForward(Separable),
-    SeparableBackward(Separable, SeparableGradient, bool),
+    SeparableBackward(Separable, SeparableGradient, Gradients),
     PointwiseForward(Pointwise),
-    PointwiseBackward(Pointwise, PointwiseGradient, bool),
+    PointwiseBackward(Pointwise, PointwiseGradient, Gradients),
     NormalisedPoolsForward(NormalisedPools),
     NormalisedPoolsBackward(NormalisedPools, NormalisedPoolsGradient),
     PoolForward(Pool),
@@ -39,16 +39,13 @@ pub enum Call {
     GlobalPoolForward(GlobalPool),
     GlobalPoolBackward(GlobalPool, GlobalPoolGradient),
     LinearForward(Linear),
-    LinearBackward(Linear, LinearGradient, bool),
+    LinearBackward(Linear, LinearGradient, Gradients),
     CrossEntropy(CrossEntropy),
-    SoftmaxForward(Softmax),
-    SoftmaxBackward(Softmax, SoftmaxGradient),
     Fill(Span, f64),
     Copy(Span, Span),
     ScaledAdd(Span, f64, Option<Span>, Span),
     Norm(Span, Span),
     GradientDescent(GradientDescent),
-    Adam(Adam),
 }
 
 impl Call {
@@ -58,12 +55,12 @@ impl Call {
             Call::ConvolutionForward(op) => backend.convolution_forward(op),
             Call::ConvolutionBackward(op, gradient) => backend.convolution_backward(op, gradient),
             Call::SeparableForward(op) => backend.separable_forward(op),
-            Call::SeparableBackward(op, gradient, weights) => {
-                backend.separable_backward(op, gradient, *weights);
+            Call::SeparableBackward(op, gradient, wanted) => {
+                backend.separable_backward(op, gradient, *wanted);
             }
             Call::PointwiseForward(op) => backend.pointwise_forward(op),
-            Call::PointwiseBackward(op, gradient, weights) => {
-                backend.pointwise_backward(op, gradient, *weights);
+            Call::PointwiseBackward(op, gradient, wanted) => {
+                backend.pointwise_backward(op, gradient, *wanted);
             }
             Call::NormalisedPoolsForward(op) => backend.normalised_pools_forward(op),
             Call::NormalisedPoolsBackward(op, gradient) => backend.normalised_pools_backward(op, gradient),
@@ -79,10 +76,8 @@ impl Call {
             Call::GlobalPoolForward(op) => backend.global_pool_forward(op),
             Call::GlobalPoolBackward(op, gradient) => backend.global_pool_backward(op, gradient),
             Call::LinearForward(op) => backend.linear_forward(op),
-            Call::LinearBackward(op, gradient, weights) => backend.linear_backward(op, gradient, *weights),
+            Call::LinearBackward(op, gradient, wanted) => backend.linear_backward(op, gradient, *wanted),
             Call::CrossEntropy(op) => backend.cross_entropy(op),
-            Call::SoftmaxForward(op) => backend.softmax_forward(op),
-            Call::SoftmaxBackward(op, gradient) => backend.softmax_backward(op, gradient),
             Call::Fill(span, value) => backend.fill(*span, *value),
             Call::Copy(target, source) => backend.copy(*target, *source),
             Call::ScaledAdd(target, factor, divisor, source) => {
@@ -90,18 +85,29 @@ impl Call {
             }
             Call::Norm(source, result) => backend.norm(*source, *result),
             Call::GradientDescent(step) => backend.gradient_descent(step),
-            Call::Adam(step) => backend.adam(step),
         }
     }
 }
 
 /// Where a result lies.
-#[derive(Clone, Copy, Debug)]
-enum Place {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
     Activations(Slot),
     State(Span),
     /// Written as the backend likes.
     Free(Span),
+}
+
+impl From<Slot> for Place {
+    fn from(slot: Slot) -> Self {
+        Place::Activations(slot)
+    }
+}
+
+impl From<Span> for Place {
+    fn from(span: Span) -> Self {
+        Place::State(span)
+    }
 }
 
 /// The terms of which an element of a result is the sum.
@@ -302,6 +308,27 @@ impl Case {
         self.expected.push(Expected { name, place: Place::State(span), terms, floor });
     }
 
+    /// Declares that a call leaves what was a result as it is.
+    pub fn keep(&mut self, place: impl Into<Place>) {
+        let place = place.into();
+        self.expected.retain(|expected| expected.place != place);
+    }
+
+    /// Declares that a result is zero to the last bit.
+    pub fn expect_zeros(&mut self, place: impl Into<Place>) {
+        let place = place.into();
+        let found = self.expected.iter_mut().find(|expected| expected.place == place);
+        found.expect("a result").floor = 0.0;
+    }
+
+    /// Replaces values by NaN.
+    pub fn spoil(&mut self, place: impl Into<Place>) {
+        match place.into() {
+            Place::Activations(slot) => self.activations[slot.range()].fill(f32::NAN),
+            Place::State(span) | Place::Free(span) => self.state[span.range()].fill(f32::NAN),
+        }
+    }
+
     /// From here on, what was declared so far is not written. It gets values, as after a forward pass.
     pub fn forget_results(&mut self) {
         for expected in std::mem::take(&mut self.expected) {
@@ -341,7 +368,7 @@ impl Case {
             terms: terms.into(),
             floor: 1.0,
         });
-        Target { slot, accumulate }
+        Target { slot, accumulate, gate: None }
     }
 
     /// A batch norm with values for its readers; they need not belong together.

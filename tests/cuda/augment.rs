@@ -1,4 +1,4 @@
-//! Batches that the device paints, against those that the host paints: the same bytes.
+//! Batches that the device augments, against those that the host augments: the same bytes.
 
 use darts::backend::gpu::Precision;
 use darts::backend::{Backend, CrossEntropy, ImageBytes, PlacedImage, Shape, Slot, Span};
@@ -31,7 +31,7 @@ fn stored(precision: Precision, value: f32) -> f32 {
 }
 
 #[test]
-fn a_batch_painted_by_the_device_is_that_of_the_host() {
+fn a_batch_augmented_by_the_device_is_that_of_the_host() {
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let Some(mut device) = backend(precision) else { return };
         let mut cut = 0;
@@ -60,7 +60,7 @@ fn a_batch_painted_by_the_device_is_that_of_the_host() {
             cut += drawn.iter().filter(|(placement, _)| placement.cutout.is_some()).count();
             let mut expected = vec![0.0; batch * size];
             for ((placement, index), out) in drawn.iter().zip(expected.chunks_exact_mut(size)) {
-                placement.paint(&images, *index, &normalisation, out);
+                placement.apply(&images, *index, &normalisation, out);
             }
             // Places that 16 bytes divide, and others; what lies around is left alone. Behind it, logits that name the
             // labels.
@@ -75,13 +75,13 @@ fn a_batch_painted_by_the_device_is_that_of_the_host() {
             device.reserve(gradient.offset + gradient.len, 16).unwrap();
             device.write_activations(around, &vec![7.0; around.len]);
             device.write_activations(logits, &named);
-            let painter = device.painter().unwrap();
+            let augmenter = device.augmenter().unwrap();
             let shape = Shape::new(images.count(), images.height, images.width, images.channels);
             let Normalisation { mean, deviation } = &normalisation;
-            painter.hold(&ImageBytes { pixels: &images.pixels, shape, mean, deviation }).unwrap();
+            augmenter.upload(&ImageBytes { pixels: &images.pixels, shape, mean, deviation }).unwrap();
             let placements: Vec<PlacedImage> =
-                drawn.iter().map(|(placement, index)| placement.placed(&images, *index)).collect();
-            painter.paint(Slot { offset, len: batch * size }, &placements);
+                drawn.iter().map(|(placement, index)| placement.on_device(&images, *index)).collect();
+            augmenter.augment(Slot { offset, len: batch * size }, &placements);
             let mut found = vec![0.0; around.len];
             device.read_activations(around, &mut found);
             for (index, &found) in found.iter().enumerate() {

@@ -1,11 +1,13 @@
 //! Gradients of networks whose activations are stored in 16 bits against those in f32.
 
-use darts::autograd::{Recorder, Value};
+use darts::autograd::{MixingWeights, Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Mode, Shape, Span};
+use darts::backend::{Backend, Gradients, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
+use darts::search::architecture::Architecture;
+use darts::search::relaxation::Relaxation;
 use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 
@@ -15,13 +17,13 @@ use crate::backend;
 struct Recorded {
     parameters: Parameters,
     spans: Spans,
-    alphas: Option<(Span, Vec<f32>)>,
+    architecture: Option<(MixingWeights, Architecture)>,
     images: Value,
     /// Gradients to compare.
     gradients: Vec<Span>,
 }
 
-/// The gradients of a network for random images; none where there is no GPU.
+/// The gradients of a network for random images, the last by the alphas if it has some; none where there is no GPU.
 fn gradients(
     precision: Precision,
     images: Shape,
@@ -34,14 +36,23 @@ fn gradients(
     let pixels: Vec<f32> = (0..images.len()).map(|_| random.random_range(-2.0..2.0)).collect();
     let labels: Vec<u32> = (0..images.n).map(|image| image % 10).collect();
     tape.backend().write(net.spans.weights, &net.parameters.initial(5));
-    if let Some((span, alphas)) = net.alphas {
-        tape.backend().write(span, &alphas);
+    let mut architecture = net.architecture;
+    if let Some((mixing, architecture)) = &mut architecture {
+        architecture.restart(5);
+        let weights: Vec<f32> = architecture.sample().weights.iter().map(|&weight| weight as f32).collect();
+        tape.backend().write(mixing.value, &weights);
     }
     tape.write_value(net.images, &pixels).unwrap();
     tape.backend().write_labels(&labels);
-    tape.differentiate(Mode::TrainKeepRunning, true);
+    tape.differentiate(Mode::TrainKeepRunning, Gradients::All);
     tape.status().unwrap();
-    Some(net.gradients.iter().map(|&span| tape.read(span)).collect())
+    let mut gradients: Vec<Vec<f32>> = net.gradients.iter().map(|&span| tape.read(span)).collect();
+    if let Some((mixing, mut architecture)) = architecture {
+        let slopes: Vec<f64> = tape.read(mixing.gradient).into_iter().map(f64::from).collect();
+        architecture.pull_back(&slopes);
+        gradients.push(architecture.gradient.iter().map(|&slope| slope as f32).collect());
+    }
+    Some(gradients)
 }
 
 /// The distance of two vectors as a share of the second one's length.
@@ -67,7 +78,7 @@ fn faint(recorder: &mut Recorder<Cuda>, shape: Shape) -> Recorded {
     let pooled = recorder.global_pool(&[features]).unwrap();
     let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias)).unwrap();
     recorder.cross_entropy(logits, 1e-4);
-    Recorded { parameters, spans, alphas: None, images, gradients: vec![gradients] }
+    Recorded { parameters, spans, architecture: None, images, gradients: vec![gradients] }
 }
 
 #[test]
@@ -84,12 +95,11 @@ fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
     let shape =
         SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
     let net = Supernet::record(recorder, shape).unwrap();
-    let alphas = net.initial_alphas(5);
     Recorded {
-        gradients: vec![net.spans.gradients, net.alpha_gradient],
+        gradients: vec![net.spans.gradients],
+        architecture: Some((net.mixing, Architecture::new(Relaxation::Softmax, net.rows()))),
         parameters: net.parameters,
         spans: net.spans,
-        alphas: Some((net.alphas, alphas)),
         images: net.images,
     }
 }

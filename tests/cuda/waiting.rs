@@ -24,7 +24,7 @@ fn reduces() -> Vec<BatchNormReduce> {
         let shape = Shape::new(1, if index <= 32 { 1 } else { 200 }, 64, CHANNELS);
         let data = Slot { offset: 0, len: shape.len() };
         let sums = Sums { total: span(4 + 2 * index), products: span(5 + 2 * index) };
-        BatchNormReduce { gradient: data, input: Operand { data, shape, norm: Some(norm) }, sums }
+        BatchNormReduce { gradient: data, input: Operand { data, shape, norm: Some(norm) }, sums, gate: None }
     };
     (0..REDUCES).map(of).collect()
 }

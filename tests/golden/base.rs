@@ -1,9 +1,10 @@
 //! One forward and backward pass, and the alpha step in first and second order, at two settings of the alphas.
 
 use super::comparison::Comparisons;
-use super::network::Network;
+use super::network::{Network, compare_alphas};
 use super::set::Set;
-use darts::backend::{Backend, Mode};
+use darts::backend::{Backend, Gradients, Mode};
+use darts::search::architecture::Architecture;
 
 const NO_CLIP: f64 = f64::INFINITY;
 
@@ -32,11 +33,12 @@ fn forward_and_backward<B: Backend>(
     prefix: &str,
 ) {
     let train = network.batch(set, "train", 0);
-    network.bilevel.differentiate(train.view(), Mode::Train, true).unwrap();
+    network.bilevel.differentiate(train.view(), Mode::Train, Gradients::All).unwrap();
+    let gradient = network.pull_back(network.bilevel.supernet.mixing.gradient);
+    compare_alphas(rows, set, &gradient, &format!("{prefix}grad.alpha"), false);
     // The feature maps survive until their gradients are computed, so they are read from a forward replay alone.
     let supernet = &network.bilevel.supernet;
     let (stem, cells, logits) = (supernet.stem, supernet.cells.clone(), supernet.logits);
-    network.compare_alphas(rows, set, supernet.alpha_gradient, &format!("{prefix}grad.alpha"), false);
     network.compare_weights(rows, set, supernet.spans.gradients, &format!("{prefix}grad.param"), false);
     rows.add(
         &format!("{prefix}fwd.loss"),
@@ -71,16 +73,16 @@ fn forward_and_backward<B: Backend>(
 fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set: &Set, prefix: &str) {
     let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
     let supernet = &network.bilevel.supernet;
-    let (weights, alphas, alpha_gradient) =
-        (supernet.spans.weights, supernet.alphas, supernet.alpha_gradient);
+    let weights = supernet.spans.weights;
     let spans = network.bilevel.spans.second_order.unwrap();
 
-    network.bilevel.differentiate(valid.view(), Mode::Train, false).unwrap();
+    network.bilevel.differentiate(valid.view(), Mode::Train, Gradients::Inputs).unwrap();
     let name = format!("{prefix}fo.loss_valid");
     rows.add(&name, &name, &[network.bilevel.result().loss], &set.get(&name).values);
-    network.compare_alphas(rows, set, alpha_gradient, &format!("{prefix}fo.alpha_grad"), false);
     network.bilevel.update_alphas();
-    network.compare_alphas(rows, set, alphas, &format!("{prefix}fo.alpha_after"), false);
+    let architecture = &network.bilevel.architecture;
+    compare_alphas(rows, set, &architecture.gradient, &format!("{prefix}fo.alpha_grad"), false);
+    compare_alphas(rows, set, &architecture.alphas, &format!("{prefix}fo.alpha_after"), false);
 
     network.restart(set, prefix);
     let step = network.bilevel.look_ahead(network.lr);
@@ -98,10 +100,12 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
     if set.names().any(|name| name.starts_with(&format!("{prefix}so.vector."))) {
         network.compare_weights(rows, set, spans.vector, &format!("{prefix}so.vector"), false);
     }
-    network.compare_alphas(rows, set, spans.alpha_gradient, &format!("{prefix}so.dalpha"), false);
-    network.compare_alphas(rows, set, spans.product, &format!("{prefix}so.hvp"), true);
-    network.compare_alphas(rows, set, alpha_gradient, &format!("{prefix}so.alpha_grad"), true);
-    network.compare_alphas(rows, set, alphas, &format!("{prefix}so.alpha_after"), true);
+    let Architecture { gradient, alphas, .. } = network.bilevel.architecture.clone();
+    let [ahead, product] = [spans.mixing_gradient, spans.product].map(|span| network.pull_back(span));
+    compare_alphas(rows, set, &ahead, &format!("{prefix}so.dalpha"), false);
+    compare_alphas(rows, set, &product, &format!("{prefix}so.hvp"), true);
+    compare_alphas(rows, set, &gradient, &format!("{prefix}so.alpha_grad"), true);
+    compare_alphas(rows, set, &alphas, &format!("{prefix}so.alpha_after"), true);
     rows.adam_amplifies();
 }
 
@@ -114,8 +118,8 @@ pub fn check_exact_product<B: Backend>(set: &Set, backend: B) -> Comparisons {
         network.restart(set, prefix);
         let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
         network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
-        let product = network.bilevel.spans.second_order.unwrap().product;
-        network.compare_alphas(&mut rows, set, product, &format!("{prefix}so.hvp_exact"), true);
+        let product = network.pull_back(network.bilevel.spans.second_order.unwrap().product);
+        compare_alphas(&mut rows, set, &product, &format!("{prefix}so.hvp_exact"), true);
     }
     rows
 }

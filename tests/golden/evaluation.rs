@@ -4,7 +4,7 @@ use super::comparison::Comparisons;
 use super::network::{self, Batch};
 use super::set::Set;
 use darts::autograd::{Recorder, Tape};
-use darts::backend::{Backend, Mode, Scalar, Shape};
+use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::space::genotype::Genotype;
 use darts::space::{Network, NetworkShape, published};
 use darts::train::Model;
@@ -79,7 +79,7 @@ pub fn check<B: Backend>(set: &Set, backends: impl Fn() -> B, neighbour: u64) ->
         assert_eq!(&parameter.layout.official_shape(), official, "{}", parameter.name);
     }
     training.forward(&batch, Mode::Train);
-    training.tape.backward(true);
+    training.tape.backward(Gradients::All);
 
     let Evaluation { tape, network } = &mut training;
     let (auxiliary, auxiliary_loss) = network.auxiliary.expect("the network in training has a head");

@@ -1,9 +1,11 @@
 //! Three full search iterations: a step of the alphas, then one of the weights.
 
 use super::comparison::{Comparisons, from_some_neighbour};
-use super::network::Network;
+use super::network::{ADAM, Network, both, compare_alphas};
 use super::set::Set;
 use darts::backend::Backend;
+use darts::search::Bilevel;
+use darts::search::adam::Adam;
 
 /// All iterations, one after the other.
 pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
@@ -26,6 +28,22 @@ pub fn check_each<B: Backend>(set: &Set, backend: B) -> Comparisons {
             iterations.compare(&mut rows, iteration);
             rows
         }));
+    }
+    rows
+}
+
+/// The optimiser of the alphas alone, on the recorded gradients.
+pub fn check_adam(set: &Set) -> Comparisons {
+    let base = set.base();
+    let mut alphas = both(&base, "init.alpha");
+    let mut adam = Adam::new(alphas.len(), ADAM);
+    let mut rows = Comparisons::default();
+    for iteration in (1..).take_while(|iteration| set.has(&format!("it{iteration}.loss"))) {
+        let name = |part: &str| format!("it{iteration}.{part}");
+        adam.step(&mut alphas, &both(set, &name("alpha_grad")));
+        for (ours, part) in [(&alphas, "alpha"), (&adam.first, "adam_m"), (&adam.second, "adam_v")] {
+            compare_alphas(&mut rows, set, ours, &name(part), false);
+        }
     }
     rows
 }
@@ -75,22 +93,23 @@ fn compare_iteration<B: Backend>(
     let (train, valid) =
         (network.batch(base, "train", iteration - 1), network.batch(base, "valid", iteration - 1));
     let (spans, supernet) = (network.bilevel.spans, &network.bilevel.supernet);
-    let (alphas, gradient, logits) = (supernet.alphas, supernet.alpha_gradient, supernet.logits);
-    let weights = supernet.spans.weights;
+    let (logits, weights) = (supernet.logits, supernet.spans.weights);
     let name = |part: &str| format!("it{iteration}.{part}");
 
     network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
-    network.compare_alphas(rows, set, gradient, &name("alpha_grad"), second_order);
-    for (span, part) in [(alphas, "alpha"), (spans.first, "adam_m"), (spans.second, "adam_v")] {
-        network.compare_alphas(rows, set, span, &name(part), second_order);
+    let Bilevel { architecture, adam, .. } = &network.bilevel;
+    compare_alphas(rows, set, &architecture.gradient, &name("alpha_grad"), second_order);
+    for (ours, part) in [(&architecture.alphas, "alpha"), (&adam.first, "adam_m"), (&adam.second, "adam_v")] {
+        compare_alphas(rows, set, ours, &name(part), second_order);
         if second_order && (part == "alpha" || iteration > 1) {
             rows.adam_amplifies();
         }
     }
     if let Some(spans) = spans.second_order {
         let behind = iteration > 1;
-        network.compare_alphas(rows, set, spans.alpha_gradient, &name("dalpha"), behind);
-        network.compare_alphas(rows, set, spans.product, &name("hvp"), true);
+        let [ahead, product] = [spans.mixing_gradient, spans.product].map(|span| network.pull_back(span));
+        compare_alphas(rows, set, &ahead, &name("dalpha"), behind);
+        compare_alphas(rows, set, &product, &name("hvp"), true);
         rows.add(&name("R"), &name("R"), &network.read(spans.radius), &set.get(&name("R")).values);
         rows.behind_finite_difference(behind);
     }

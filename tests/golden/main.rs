@@ -97,6 +97,11 @@ fn iterations_in_f64() {
 }
 
 #[test]
+fn adam_in_f64() {
+    run("iters", Bar::Exact, iterations::check_adam);
+}
+
+#[test]
 fn iterations_in_f32() {
     run_on_cpu("iters", |set: &Set, cpu: &dyn Fn() -> Cpu| iterations::check_each(set, cpu()));
 }

@@ -6,10 +6,14 @@ use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
 use darts::nn::Parameters;
 use darts::random::{Stream, generator};
+use darts::search::adam::AdamSettings;
 use darts::search::bilevel::FINITE_DIFFERENCE;
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::{Space, SupernetShape};
 use rand::RngExt;
+
+/// The optimiser of the alphas in all sets.
+pub const ADAM: AdamSettings = AdamSettings { rate: 3e-4, betas: (0.5, 0.999), decay: 1e-3 };
 
 /// A network and a batch or two in its number type.
 pub struct Network<B: Backend> {
@@ -73,9 +77,7 @@ impl<B: Backend> Network<B> {
             weight_momentum: 0.9,
             weight_decay: 3e-4,
             gradient_clip,
-            alpha_lr: 3e-4,
-            alpha_betas: (0.5, 0.999),
-            alpha_weight_decay: 1e-3,
+            adam: ADAM,
             finite_difference: finite_difference.unwrap_or(FINITE_DIFFERENCE),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
@@ -108,13 +110,13 @@ impl<B: Backend> Network<B> {
 
     /// Sets everything to the recorded end of an iteration.
     pub fn restore(&mut self, set: &Set, iteration: usize) {
-        let (spans, supernet) = (self.bilevel.spans, &self.bilevel.supernet);
-        let (weights, alphas) = (supernet.spans.weights, supernet.alphas);
+        let (weights, momentum) = (self.bilevel.supernet.spans.weights, self.bilevel.spans.momentum);
         self.write_weights(set, weights, &format!("it{iteration}.param"));
-        self.write_weights(set, spans.momentum, &format!("it{iteration}.momentum"));
-        for (span, part) in [(alphas, "alpha"), (spans.first, "adam_m"), (spans.second, "adam_v")] {
-            self.write_alphas(set, span, &format!("it{iteration}.{part}"));
-        }
+        self.write_weights(set, momentum, &format!("it{iteration}.momentum"));
+        self.set_alphas(set, &format!("it{iteration}.alpha"));
+        self.bilevel.adam.first = both(set, &format!("it{iteration}.adam_m"));
+        self.bilevel.adam.second = both(set, &format!("it{iteration}.adam_v"));
+        self.bilevel.adam.steps = iteration as f64;
         let mut running = vec![B::Scalar::default(); self.bilevel.supernet.spans.running.len];
         for entry in self.bilevel.supernet.parameters.running() {
             for (half, kind) in ["running_mean", "running_var"].into_iter().enumerate() {
@@ -125,7 +127,6 @@ impl<B: Backend> Network<B> {
         }
         let span = self.bilevel.supernet.spans.running;
         self.bilevel.tape.backend().write(span, &running);
-        self.bilevel.set_steps(iteration as u64);
         self.move_to_neighbour();
     }
 
@@ -141,13 +142,15 @@ impl<B: Backend> Network<B> {
         self.bilevel.tape.backend().write(span, &cast(&values));
     }
 
-    fn write_alphas(&mut self, set: &Set, span: Span, prefix: &str) {
-        let both = ["normal", "reduce"].map(|kind| set.get(&format!("{prefix}.{kind}")).values.clone());
-        self.bilevel.tape.backend().write(span, &cast(&both.concat()));
+    pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
+        self.bilevel.architecture.alphas = both(set, prefix);
+        self.bilevel.mix();
     }
 
-    pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
-        self.write_alphas(set, self.bilevel.supernet.alphas, prefix);
+    /// The gradient by the alphas of what has this gradient by the mixing weights.
+    pub fn pull_back(&mut self, gradient: Span) -> Vec<f64> {
+        self.bilevel.pull_back(gradient);
+        self.bilevel.architecture.gradient.clone()
     }
 
     pub fn batch(&self, set: &Set, half: &str, index: usize) -> Batch<B::Scalar> {
@@ -169,20 +172,24 @@ impl<B: Backend> Network<B> {
         compare_weights(rows, set, &self.bilevel.supernet.parameters, &self.read(span), prefix, behind);
     }
 
-    /// Compares a pair of alpha tensors.
-    pub fn compare_alphas(&self, rows: &mut Comparisons, set: &Set, span: Span, prefix: &str, behind: bool) {
-        let ours = self.read(span);
-        for (kind, ours) in ["normal", "reduce"].into_iter().zip(ours.chunks(ours.len() / 2)) {
-            let name = format!("{prefix}.{kind}");
-            rows.add(&name, prefix, ours, &set.get(&name).values).behind_finite_difference(behind);
-        }
-    }
-
     /// Compares the running statistics of every batch norm, those of shared pools with each edge's.
     pub fn compare_running(&self, rows: &mut Comparisons, set: &Set, prefix: &str, behind: bool) {
         let ours = self.read(self.bilevel.supernet.spans.running);
         compare_running(rows, set, &self.bilevel.supernet.parameters, &ours, prefix, behind);
     }
+}
+
+/// Compares a pair of alpha tensors.
+pub fn compare_alphas(rows: &mut Comparisons, set: &Set, ours: &[f64], prefix: &str, behind: bool) {
+    for (kind, ours) in ["normal", "reduce"].into_iter().zip(ours.chunks(ours.len() / 2)) {
+        let name = format!("{prefix}.{kind}");
+        rows.add(&name, prefix, ours, &set.get(&name).values).behind_finite_difference(behind);
+    }
+}
+
+/// A pair of alpha tensors in one vector.
+pub fn both(set: &Set, prefix: &str) -> Vec<f64> {
+    ["normal", "reduce"].map(|kind| set.get(&format!("{prefix}.{kind}")).values.clone()).concat()
 }
 
 /// The weights that a set holds under a prefix, in our layout.

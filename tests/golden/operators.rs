@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::{MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight};
-use darts::backend::{Backend, Mode, Scalar, Shape, Span};
+use darts::backend::{Backend, Gradients, Mode, Scalar, Shape, Span};
 use darts::nn::Layout;
 
 pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
@@ -93,7 +93,7 @@ impl<'a, B: Backend> Case<'a, B> {
         let y = wide(tape.read_value(output));
         rows.add_images(&format!("{name}.y"), &format!("{name}.y"), &y, set.get(&format!("{name}.y")));
         tape.write_gradient(output, &cast(&set.get(&format!("{name}.dy")).to_nhwc())).unwrap();
-        tape.backward(true);
+        tape.backward(Gradients::All);
         let dx = wide(tape.read_gradient(input));
         rows.add_images(&format!("{name}.dx"), &format!("{name}.dx"), &dx, set.get(&format!("{name}.dx")));
         compare_parameters(rows, set, name, &tape, &weights, &running);
@@ -130,7 +130,11 @@ impl<'a, B: Backend> Case<'a, B> {
 
     fn mixed(&mut self, input: Value, stride: usize) -> Value {
         let channels = self.recorder.shape(input).c as usize;
-        let mixing = MixingWeights { value: self.recorder.span(8), gradient: self.recorder.accumulator(8) };
+        let mixing = MixingWeights {
+            value: self.recorder.span(8),
+            gradient: self.recorder.accumulator(8),
+            gates: None,
+        };
         let names = [vec!["_ops.1.1".to_string()], vec!["_ops.2.1".to_string()]];
         let [maximum, average] = self.normalised_pools(input, stride, channels, &names);
         let skip = match stride {
@@ -224,7 +228,7 @@ impl<'a, B: Backend> Case<'a, B> {
         });
         let running = self.recorder.span(2 * channels);
         self.running.push((names, running));
-        NormParameters { running, affine }
+        NormParameters { running, affine, gate: None }
     }
 }
 

@@ -69,6 +69,7 @@ fn product(case: &mut Case, depth: usize) -> Pointwise {
         statistics: case.workspace(32),
         output: case.result_slot("output", output_shape.len(), rounded(depth)),
         output_shape,
+        gate: None,
     }
 }
 
@@ -100,13 +101,14 @@ fn gradient(case: &mut Case, pixels: usize) -> Call {
         statistics: case.workspace(32),
         output: case.slot(shape.len()),
         output_shape: shape,
+        gate: None,
     };
     let gradient = PointwiseGradient {
         output: UnstoredGradient { terms, raw: case.slot(shape.len()), raw_factor: zeros, constant: zeros },
         weights: vec![case.result_span("weights", 256, rounded(pixels), size(pixels))],
         inputs: vec![case.target("input", shape.len(), rounded(16))],
     };
-    Call::PointwiseBackward(operator, gradient, true)
+    Call::PointwiseBackward(operator, gradient, Gradients::All)
 }
 
 #[test]
@@ -143,6 +145,7 @@ fn faults_of_channel_sums_are_refused() {
                     total: case.result_span("total", 8, 512, size(512)),
                     products: case.result_span("products", 8, 512, size(512)),
                 },
+                gate: None,
             })
         });
         let Call::BatchNormReduce(op) = &trial.call else { unreachable!() };

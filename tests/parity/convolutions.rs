@@ -109,7 +109,7 @@ fn matrix_columns(case: &mut Case, forms: [&[usize]; 3]) -> (usize, usize) {
     (stride, stride * case.choose(columns))
 }
 
-fn pointwise(case: &mut Case) -> Pointwise {
+pub fn pointwise(case: &mut Case) -> Pointwise {
     let (stride, columns) =
         matrix_columns(case, [&[2, 3, 7, 8, 12, 16], &[17, 24, 32], &[33, 48, 64, 96, 130]]);
     // One channel more for the second of two matrices.
@@ -121,7 +121,7 @@ fn pointwise(case: &mut Case) -> Pointwise {
 }
 
 /// What cells are made of: numbers of channels of which 16-byte words are made, in slots that begin at such.
-fn cell_pointwise(case: &mut Case) -> Pointwise {
+pub fn cell_pointwise(case: &mut Case) -> Pointwise {
     case.align();
     let (stride, out_channels) = matrix_columns(case, [&[8, 16], &[24, 32], &[48, 64, 80]]);
     let inputs: Vec<_> =
@@ -166,6 +166,7 @@ fn pointwise_of(case: &mut Case, channels: &[usize], out_channels: usize, stride
             rounded(terms + output_shape.pixels()),
             1.0,
         ),
+        gate: None,
     }
 }
 
@@ -208,19 +209,19 @@ fn pointwise_backward_of_many_channels() {
     });
 }
 
-fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
+pub fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
     case.forget_results();
     // Only after every form has had its turn.
-    let weights = case.index % 8 < 6;
+    let wanted = if case.index % 8 < 6 { Gradients::All } else { Gradients::Inputs };
     let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
     let gradient = PointwiseGradient {
         output: case.unstored_gradient(shape.len(), shape.c as usize),
         weights: operator
             .weights
             .iter()
-            .map(|span| match weights {
-                true => case.result_span("weights", span.len, rounded(pixels), size(pixels)),
-                false => case.span(span.len, 1.0),
+            .map(|span| match wanted {
+                Gradients::All => case.result_span("weights", span.len, rounded(pixels), size(pixels)),
+                Gradients::Inputs => case.span(span.len, 1.0),
             })
             .collect(),
         inputs: operator
@@ -229,7 +230,7 @@ fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
             .map(|input| case.target("input", input.shape.len(), rounded(shape.c as usize)))
             .collect(),
     };
-    Call::PointwiseBackward(operator, gradient, weights)
+    Call::PointwiseBackward(operator, gradient, wanted)
 }
 
 /// An image that is constant but for tiny differences far from zero: its variance must survive.
@@ -252,6 +253,7 @@ fn variances_do_not_cancel() {
                 case.expect("variance", variance, 768, 1.0);
                 span
             },
+            gate: None,
         })
     });
 }

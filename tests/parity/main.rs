@@ -5,6 +5,7 @@
 mod common;
 mod comparison;
 mod convolutions;
+mod gates;
 mod norms;
 mod pools;
 mod separable;

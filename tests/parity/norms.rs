@@ -15,7 +15,7 @@ fn batch_norm_forward() {
     });
 }
 
-fn batch_norm(case: &mut Case, mode: Mode) -> BatchNorm {
+pub fn batch_norm(case: &mut Case, mode: Mode) -> BatchNorm {
     let channels = case.channels();
     let mut norm = case.norm(channels);
     norm.mean = case.result_span("mean", channels, 1, 1.0);
@@ -27,10 +27,10 @@ fn batch_norm(case: &mut Case, mode: Mode) -> BatchNorm {
         case.expect("running", running, 4, 1.0);
     }
     let count = case.random.random_range(1..100);
-    BatchNorm { statistics: case.positive_span(2 * channels), running, norm, count }
+    BatchNorm { statistics: case.positive_span(2 * channels), running, norm, count, gate: None }
 }
 
-fn reduce(case: &mut Case, shape: Shape) -> BatchNormReduce {
+pub fn reduce(case: &mut Case, shape: Shape) -> BatchNormReduce {
     let (channels, pixels) = (shape.c as usize, shape.pixels());
     BatchNormReduce {
         gradient: case.slot(shape.len()),
@@ -39,6 +39,7 @@ fn reduce(case: &mut Case, shape: Shape) -> BatchNormReduce {
             total: case.result_span("total", channels, pixels, size(pixels)),
             products: case.result_span("products", channels, pixels, size(pixels)),
         },
+        gate: None,
     }
 }
 
@@ -69,7 +70,7 @@ fn batch_norm_backward() {
     });
 }
 
-fn batch_norm_gradient(case: &mut Case) -> BatchNormGradient {
+pub fn batch_norm_gradient(case: &mut Case) -> BatchNormGradient {
     let channels = case.channels();
     let norm = case.norm(channels);
     let terms = case.random.random_range(1..5);
@@ -80,24 +81,27 @@ fn batch_norm_gradient(case: &mut Case) -> BatchNormGradient {
                 sums: Sums { total: case.span(channels, 1.0), products: case.span(channels, 1.0) },
                 weight: case.one_in(2).then(|| case.positive_span(1)),
                 factor: case.result_span("factor", channels, 1, 1.0),
+                gate: None,
             })
             .collect(),
         raw_factor: case.result_span("raw factor", channels, terms + 4, 1.0),
         constant: case.result_span("constant", channels, terms + 8, 1.0),
         gamma: norm.gamma.map(|_| case.result_span("gamma", channels, terms, 1.0)),
         beta: norm.beta.map(|_| case.result_span("beta", channels, terms, 1.0)),
+        gate: None,
         norm,
     }
 }
 
-fn mixed(case: &mut Case) -> Mixed {
+pub fn mixed(case: &mut Case) -> Mixed {
     let channels = case.channels();
     let shape = case.shape(channels, 30_000);
     let count = case.choose(&[0, 1, 2, 3, 4, 5, 8, 13, 35]);
     let branches = (0..count)
         .map(|_| {
             let operand = case.operand(shape);
-            MixedBranch { data: operand.data, norm: operand.norm, weight: case.positive_span(1) }
+            let weight = case.positive_span(1);
+            MixedBranch { data: operand.data, norm: operand.norm, weight, gate: None }
         })
         .collect();
     Mixed {
@@ -117,22 +121,26 @@ fn mixed_forward() {
 fn mixed_backward() {
     check(13, |case| {
         let operator = mixed(case);
-        case.forget_results();
-        let (pixels, channels) = (operator.shape.pixels(), operator.shape.c as usize);
-        let gradient = MixedGradient {
-            output: case.slot(operator.shape.len()),
-            total: case.result_span("total", channels, pixels, size(pixels)),
-            branches: operator
-                .branches
-                .iter()
-                .map(|branch| mixed_gradient(case, &operator, branch))
-                .collect(),
-        };
+        let gradient = mixed_gradient(case, &operator);
         Call::MixedBackward(operator, gradient)
     });
 }
 
-fn mixed_gradient(case: &mut Case, operator: &Mixed, branch: &MixedBranch) -> MixedBranchGradient {
+pub fn mixed_gradient(case: &mut Case, operator: &Mixed) -> MixedGradient {
+    case.forget_results();
+    let (pixels, channels) = (operator.shape.pixels(), operator.shape.c as usize);
+    MixedGradient {
+        output: case.slot(operator.shape.len()),
+        total: case.result_span("total", channels, pixels, size(pixels)),
+        branches: operator
+            .branches
+            .iter()
+            .map(|branch| mixed_branch_gradient(case, operator, branch))
+            .collect(),
+    }
+}
+
+fn mixed_branch_gradient(case: &mut Case, operator: &Mixed, branch: &MixedBranch) -> MixedBranchGradient {
     let (pixels, channels) = (operator.shape.pixels(), operator.shape.c as usize);
     let weight = case.span(1, 1.0);
     case.expect("weight", weight, operator.shape.len(), size(operator.shape.len()));

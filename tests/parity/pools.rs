@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::check;
 use crate::common::{Call, Case, rounded};
 
-fn normalised_pools(case: &mut Case) -> NormalisedPools {
+pub fn normalised_pools(case: &mut Case) -> NormalisedPools {
     let channels = case.channels();
     let shape = case.shape(channels, 40_000);
     normalised_pools_of(case, shape)
@@ -36,10 +36,12 @@ fn normalised_pools_on(
         output_shape,
         maximum_statistics: statistics[0],
         average_statistics: statistics[1],
+        maximum_gate: None,
+        average_gate: None,
     }
 }
 
-fn normalised_pools_gradient(case: &mut Case, operator: &NormalisedPools) -> NormalisedPoolsGradient {
+pub fn normalised_pools_gradient(case: &mut Case, operator: &NormalisedPools) -> NormalisedPoolsGradient {
     case.forget_results();
     let shape = operator.output_shape;
     NormalisedPoolsGradient {

@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::common::{Call, Case, NARROW, WIDE, rounded};
 use crate::{check, check_cases, size};
 
-fn separable(case: &mut Case, sources: usize) -> Separable {
+pub fn separable(case: &mut Case, sources: usize) -> Separable {
     // The kernels have a form for up to 16 channels, and one for more, of the inputs and of the results. Any two of the
     // strides, these widths and the alignment of the case meet within four cases, any three within eight.
     let stride = case.turn(&[1, 2], 2);
@@ -51,12 +51,13 @@ fn branch_of(
             rounded(terms + output_shape.pixels()),
             1.0,
         ),
+        gate: None,
     }
 }
 
 /// What a cell of the paper has: as many channels out as in, windows of 3 and 5, slots where the tape places them, and
 /// images small enough for the bands of the kernels. Within six cases every stride meets every number of channels.
-fn cell_separable(case: &mut Case) -> Separable {
+pub fn cell_separable(case: &mut Case) -> Separable {
     let stride = case.turn(&[1, 2], 3);
     let (channels, height, width) = case.turn(&[(16, 12, 32), (32, 13, 16), (64, 7, 8)], 1);
     let [h, w] = [height, width].map(|most| case.random.random_range(1..=most));
@@ -87,7 +88,7 @@ fn cell_separable_of(case: &mut Case, shape: Shape, stride: usize, branches: &[u
 }
 
 /// More branches than a launch takes, so that a source is cut.
-fn many_branches(case: &mut Case) -> Separable {
+pub fn many_branches(case: &mut Case) -> Separable {
     cell_separable_of(case, Shape::new(2, 5, 4, 16), 1 + case.index % 2, &[7, 13])
 }
 
@@ -114,8 +115,8 @@ fn separable_backward() {
     check(4, |case| {
         let sources = case.random.random_range(1..4);
         let operator = separable(case, sources);
-        let weights = case.index % 5 != 4;
-        separable_backward_of(case, operator, weights)
+        let wanted = if case.index % 5 == 4 { Gradients::Inputs } else { Gradients::All };
+        separable_backward_of(case, operator, wanted)
     });
 }
 
@@ -124,8 +125,8 @@ fn separable_backward() {
 fn separable_backward_in_cells() {
     check_cases(32, 12, |case| {
         let operator = cell_separable(case);
-        let weights = case.turn(&[true, false], 6);
-        separable_backward_of(case, operator, weights)
+        let wanted = case.turn(&[Gradients::All, Gradients::Inputs], 6);
+        separable_backward_of(case, operator, wanted)
     });
 }
 
@@ -133,30 +134,30 @@ fn separable_backward_in_cells() {
 fn separable_backward_of_many_branches() {
     check_cases(38, 2, |case| {
         let operator = many_branches(case);
-        separable_backward_of(case, operator, true)
+        separable_backward_of(case, operator, Gradients::All)
     });
 }
 
-fn separable_backward_of(case: &mut Case, operator: Separable, weights: bool) -> Call {
+pub fn separable_backward_of(case: &mut Case, operator: Separable, wanted: Gradients) -> Call {
     case.forget_results();
     let sources =
-        operator.sources.iter().map(|source| source_gradient(case, &operator, source, weights)).collect();
-    Call::SeparableBackward(operator, SeparableGradient { sources }, weights)
+        operator.sources.iter().map(|source| source_gradient(case, &operator, source, wanted)).collect();
+    Call::SeparableBackward(operator, SeparableGradient { sources }, wanted)
 }
 
 fn source_gradient(
     case: &mut Case,
     operator: &Separable,
     source: &SeparableSource,
-    weights: bool,
+    wanted: Gradients,
 ) -> SeparableSourceGradient {
     let (shape, output_shape) = (source.input.shape, operator.output_shape);
     let (channels, out_channels) = (shape.c as usize, output_shape.c as usize);
     let taps: usize = source.branches.iter().map(|branch| branch.kernel * branch.kernel).sum();
     let (terms, pixels) = (taps + out_channels, output_shape.pixels());
-    let result = |case: &mut Case, name, len, terms: usize| match weights {
-        true => case.result_span(name, len, rounded(terms), size(pixels)),
-        false => case.span(len, 1.0),
+    let result = |case: &mut Case, name, len, terms: usize| match wanted {
+        Gradients::All => case.result_span(name, len, rounded(terms), size(pixels)),
+        Gradients::Inputs => case.span(len, 1.0),
     };
     let sum = |case: &mut Case, name| {
         case.result_span(name, channels, rounded(terms + shape.pixels()), size(shape.pixels()))

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
-use darts::epochs::{Checkpoint, Control, Ended, Kind, Observer, Position, StepRecord, Timing};
-use darts::plan::Device;
+use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
+use darts::plan::{Command, Device};
 use darts::search::plan::Order;
 use darts::space::published;
 use darts::{search, train};
@@ -17,8 +17,8 @@ struct Keep {
     stored: usize,
 }
 
-impl<K: Kind> Observer<K> for Keep {
-    fn started(&mut self, _: &K::Facts) -> darts::Result<()> {
+impl<K: Phase> Observer<K> for Keep {
+    fn started(&mut self, _: &K::Summary) -> darts::Result<()> {
         Ok(())
     }
 
@@ -27,7 +27,7 @@ impl<K: Kind> Observer<K> for Keep {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Product) -> darts::Result<()> {
+    fn epoch(&mut self, record: &K::Record, timing: &Timing, _: &K::Artifact) -> darts::Result<()> {
         assert!(timing.seconds > 0.0 && timing.images_per_second > 0.0);
         self.records.push(serde_json::to_string(record).unwrap());
         Ok(())
@@ -104,13 +104,14 @@ fn check(go: &Go, steps: usize) {
         let control = Control { from: Some(&changed), ..Control::default() };
         go(&control, &mut Keep::default()).unwrap_err().to_string()
     };
-    assert!(refusal(&|c| c.tensors[0].1.truncate(3)).contains("values, not"));
+    assert!(refusal(&|c| c.tensors[0].1 = Numbers::F32(vec![0.0; 3])).contains("values, not"));
     assert!(refusal(&|c| c.tensors.truncate(1)).contains("tensors, not"));
     assert!(refusal(&|c| c.tensors[0].0 = "others".into()).contains("it holds no"));
     assert!(refusal(&|c| c.progress.position.epochs = usize::MAX).contains("does not fit"));
     assert!(refusal(&|c| c.progress.position.steps = steps + 1).contains("does not fit"));
     assert!(refusal(&|c| c.progress.position = Position { epochs: 2, steps: 1 }).contains("does not fit"));
-    assert!(refusal(&|c| c.identity.kind = "other".into()).contains("of a other"));
+    let other = |command| if command == Command::Search { Command::Train } else { Command::Search };
+    assert!(refusal(&|c| c.identity.command = other(c.identity.command)).contains("the checkpoint is of a"));
     assert!(refusal(&|c| c.identity.data ^= 1).contains("other images"));
     assert!(refusal(&|c| c.identity.device = Device::Cuda).contains("device is cpu here"));
     assert!(
@@ -119,23 +120,70 @@ fn check(go: &Go, steps: usize) {
     );
 }
 
+/// A checkpoint as version 1 of the format held it: f32 throughout, and no count of the alpha steps.
+fn of_version_1(checkpoint: &Checkpoint) -> Checkpoint {
+    let mut old = checkpoint.clone();
+    old.tensors.retain(|(name, _)| name != "alpha_steps");
+    for (_, numbers) in &mut old.tensors {
+        if let Numbers::F64(values) = numbers {
+            *numbers = Numbers::F32(values.iter().map(|&value| value as f32).collect());
+        }
+    }
+    old
+}
+
+#[test]
+fn a_search_goes_on_from_a_checkpoint_of_version_1() {
+    let go = |control: &Control, keep: &mut Keep| {
+        search::run::run_with(&small_search(Order::Second), digits(), control, keep).map(interrupted)
+    };
+    let mut keep = Keep::default();
+    let asked = AtomicUsize::new(0);
+    // Seven steps and eight batches of the evaluation in each epoch.
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 7 + 8 + 3;
+    let position = go(&Control { interrupted: Some(&stop), ..Control::default() }, &mut keep).unwrap();
+    let Some(Position { epochs: 1, steps: 1.. }) = position else { panic!("interrupted at {position:?}") };
+    let stored = keep.checkpoint.unwrap();
+    let old = of_version_1(&stored);
+    // What it means in the present format.
+    let mut wide = old.clone();
+    for (name, numbers) in &mut wide.tensors {
+        if let Numbers::F32(values) = numbers.clone()
+            && name.starts_with("alpha")
+        {
+            *numbers = Numbers::F64(values.into_iter().map(f64::from).collect());
+        }
+    }
+    wide.tensors.push(("alpha_steps".to_owned(), stored.tensor("alpha_steps").unwrap().clone()));
+    let ends = [&old, &wide].map(|from| {
+        let mut keep = Keep::default();
+        assert_eq!(go(&Control { from: Some(from), ..Control::default() }, &mut keep).unwrap(), None);
+        keep.checkpoint.unwrap().to_bytes().unwrap()
+    });
+    assert!(ends[0] == ends[1]);
+}
+
 fn digits() -> Dataset {
-    Source::Digits.load(0, &Reading::default(), &()).unwrap()
+    "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap()
+}
+
+fn small_search(order: Order) -> search::plan::Plan {
+    search::plan::Plan {
+        order,
+        epochs: 2,
+        init_channels: 1,
+        nodes: 1,
+        batch_size: 100,
+        threads: 1,
+        device: Device::Cpu,
+        ..Default::default()
+    }
 }
 
 #[test]
 fn a_search_goes_on_from_any_position() {
     for order in [Order::First, Order::Second] {
-        let plan = search::plan::Plan {
-            order,
-            epochs: 2,
-            init_channels: 1,
-            nodes: 1,
-            batch_size: 100,
-            threads: 1,
-            device: Device::Cpu,
-            ..Default::default()
-        };
+        let plan = small_search(order);
         check(&|control, keep| search::run::run_with(&plan, digits(), control, keep).map(interrupted), 7);
     }
 }

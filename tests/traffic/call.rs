@@ -143,7 +143,7 @@ fn a_place_counts_once() {
     call.read([slot, slot]);
     call.read_some(slot, 4);
     call.read([Span { offset: 8, len: 3 }]);
-    call.deliver(Target { slot, accumulate: true }, 5);
+    call.deliver(Target { slot, accumulate: true, gate: None }, 5);
     call.scratch(7);
     call.stored_scratch(6);
     assert_eq!(call.work(2).bytes, 10 * 2 + 3 * 4 + 5 * 2 + 7 * 4 + 6 * 2);

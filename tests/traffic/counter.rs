@@ -89,9 +89,9 @@ impl Backend for Counter {
         self.moments(blocks, &branches().map(|(_, branch)| branch.statistics).collect::<Vec<_>>());
     }
 
-    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
+    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
         let pixels = op.output_shape.pixels();
-        self.separable_gradients(op, gradient, weights);
+        self.separable_gradients(op, gradient, wanted);
         self.add("depthwise_input", |call| {
             for (source, branch, _) in branches(op, gradient) {
                 call.stored_scratch(pixels * source.input.shape.c as usize);
@@ -103,7 +103,7 @@ impl Backend for Counter {
                 call.deliver(gradient.input, source.input.data.len);
             }
         });
-        if weights {
+        if wanted.of_weights() {
             let results =
                 branches(op, gradient).flat_map(|(_, _, branch)| [branch.pointwise, branch.depthwise]);
             self.sums(bands(op.output_shape), results);
@@ -112,7 +112,7 @@ impl Backend for Counter {
         let reduces: Vec<_> = sources
             .filter_map(|(source, gradient)| {
                 let (gradient, sums) = (gradient.input.slot, gradient.sums?);
-                Some(BatchNormReduce { gradient, input: source.input, sums })
+                Some(BatchNormReduce { gradient, input: source.input, sums, gate: None })
             })
             .collect();
         self.reduce(&reduces);
@@ -132,7 +132,7 @@ impl Backend for Counter {
         self.moments(blocks, &[op.statistics]);
     }
 
-    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
+    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
         self.add("pointwise_input", |call| {
             // Where the ReLU passes is asked only of pixels that a gradient reaches.
             read_inputs(call, op);
@@ -143,7 +143,7 @@ impl Backend for Counter {
             }
             call.products += pointwise_products(op);
         });
-        if !weights {
+        if !wanted.of_weights() {
             return;
         }
         let blocks = pointwise_splits(op, gradient, self.element);
@@ -269,7 +269,7 @@ impl Backend for Counter {
         let reduces: Vec<_> = branches
             .filter_map(|(branch, gradient)| {
                 let (gradient, sums) = (gradient.input.slot, gradient.sums?);
-                Some(BatchNormReduce { gradient, input: branch.input, sums })
+                Some(BatchNormReduce { gradient, input: branch.input, sums, gate: None })
             })
             .collect();
         self.reduce(&reduces);
@@ -340,13 +340,13 @@ impl Backend for Counter {
         });
     }
 
-    fn linear_backward(&mut self, op: &Linear, gradient: &LinearGradient, weights: bool) {
+    fn linear_backward(&mut self, op: &Linear, gradient: &LinearGradient, wanted: Gradients) {
         self.add("linear_backward", |call| {
             call.read([gradient.output]);
             call.read([op.weights]);
             call.deliver(gradient.input, gradient.input.slot.len);
             call.products += 2 * op.rows * op.weights.len;
-            if weights {
+            if wanted.of_weights() {
                 call.read([op.input]);
                 call.write([gradient.weights, gradient.bias]);
                 call.products += 2 * op.rows * op.weights.len;
@@ -363,22 +363,6 @@ impl Backend for Counter {
             call.write([op.gradient]);
             call.write([op.result]);
             call.operations += 8 * op.logits.len;
-        });
-    }
-
-    fn softmax_forward(&mut self, op: &Softmax) {
-        self.add("softmax_forward", |call| {
-            call.read([op.input]);
-            call.write([op.output]);
-            call.operations += 4 * op.input.len;
-        });
-    }
-
-    fn softmax_backward(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        self.add("softmax_backward", |call| {
-            call.read([op.output, gradient.output]);
-            call.write([gradient.input]);
-            call.operations += 4 * op.input.len;
         });
     }
 
@@ -418,14 +402,6 @@ impl Backend for Counter {
             call.read(step.clip.map(|(norm, _)| norm));
             call.write([step.weights, step.momentum_buffer]);
             call.operations += 7 * step.weights.len;
-        });
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.add("adam", |call| {
-            call.read([step.parameters, step.gradient, step.first, step.second]);
-            call.write([step.parameters, step.first, step.second]);
-            call.operations += 16 * step.parameters.len;
         });
     }
 }

@@ -84,23 +84,23 @@ impl Counter {
         self.sums(chunks(shape.pixels()), results);
     }
 
-    /// Gradients of depthwise results, and where asked for partial gradients of all weights.
-    pub fn separable_gradients(&mut self, op: &Separable, gradient: &SeparableGradient, weights: bool) {
+    /// Gradients of depthwise results, and where wanted partial gradients of all weights.
+    pub fn separable_gradients(&mut self, op: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
         let (pixels, blocks) = (op.output_shape.pixels(), bands(op.output_shape));
-        self.add(if weights { "separable_gradients" } else { "separable_depthwise" }, |call| {
+        self.add(if wanted.of_weights() { "separable_gradients" } else { "separable_depthwise" }, |call| {
             for (source, branch, gradient) in branches(op, gradient) {
                 call.read_unstored_gradient(&gradient.output);
                 call.read([branch.pointwise]);
                 call.stored_scratch(pixels * source.input.shape.c as usize);
                 call.products += products(op, branch);
-                if weights {
+                if wanted.of_weights() {
                     call.read([branch.depthwise]);
                     call.scratch(blocks * (branch.pointwise.len + branch.depthwise.len));
                     call.operations += 4 * taps(op, source, branch);
                     call.products += products(op, branch);
                 }
             }
-            if weights {
+            if wanted.of_weights() {
                 read_sources(call, op);
             }
         });

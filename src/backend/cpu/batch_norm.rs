@@ -9,6 +9,9 @@ use super::{
 
 impl Cpu {
     pub(super) fn reduce_gradient(&mut self, op: &BatchNormReduce) {
+        if !self.memory().open(op.gate) {
+            return;
+        }
         let shape = op.input.shape;
         let units = Units::new(shape.n as usize, shape.image_pixels());
         let channels = shape.c as usize;
@@ -45,6 +48,9 @@ impl Cpu {
 /// # Safety
 /// The spans lie in the memory, which no other thread touches.
 pub unsafe fn normalise(memory: Memory, op: &BatchNorm, mode: Mode) {
+    if !memory.open(op.gate) {
+        return;
+    }
     let channels = op.norm.mean.len;
     let unbiased = op.count as f64 / (op.count as f64 - 1.0).max(1.0);
     let statistics = memory.span(if mode == Mode::Inference { op.running } else { op.statistics });
@@ -78,6 +84,13 @@ pub unsafe fn normalise(memory: Memory, op: &BatchNorm, mode: Mode) {
 /// # Safety
 /// The spans lie in the memory, which no other thread touches.
 pub unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
+    if !memory.open(op.gate) {
+        for span in [op.gamma, op.beta].into_iter().flatten() {
+            // SAFETY: the caller's promise.
+            unsafe { memory.span(span).slice_mut(0, span.len).fill(0.0) };
+        }
+        return;
+    }
     let count = op.count as f64;
     for c in 0..op.norm.mean.len {
         // SAFETY: the caller's promise; spans hold a number a channel.
@@ -87,6 +100,10 @@ pub unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
             let scale = at(op.norm.scale);
             let (mut total, mut products) = (0.0, 0.0);
             for term in &op.terms {
+                if !memory.open(term.gate) {
+                    put(term.factor, 0.0);
+                    continue;
+                }
                 let weight = term.weight.map_or(1.0, |weight| f64::from(memory.span(weight).get(0)));
                 total += weight * at(term.sums.total);
                 products += weight * at(term.sums.products);

@@ -2,7 +2,9 @@
 //!
 //! These are small: plain loops, with sums in f64.
 
-use super::{Cpu, CrossEntropy, GlobalPool, GlobalPoolGradient, Linear, LinearGradient, Operand, Target};
+use super::{
+    Cpu, CrossEntropy, GlobalPool, GlobalPoolGradient, Gradients, Linear, LinearGradient, Operand, Target,
+};
 
 impl Cpu {
     pub(super) fn average_pixels(&mut self, op: &GlobalPool) {
@@ -78,11 +80,11 @@ impl Cpu {
         });
     }
 
-    pub(super) fn affine_map_backward(&mut self, op: &Linear, gradient: &LinearGradient, weights: bool) {
+    pub(super) fn affine_map_backward(&mut self, op: &Linear, gradient: &LinearGradient, wanted: Gradients) {
         let memory = self.memory();
         // SAFETY: no kernel runs while these are read.
         let slopes = unsafe { memory.slot(gradient.output).slice(0, op.rows * op.outputs) };
-        if weights {
+        if wanted.of_weights() {
             let sums = self.sums.at_least((op.inputs + 1) * op.outputs);
             self.team.each(op.inputs + 1, &|_, i| {
                 // SAFETY: each input, and the bias behind the last, has sums and results of its own.

@@ -223,6 +223,13 @@ impl Memory {
     pub fn span(self, span: Span) -> Area {
         self.state.part(span.offset, span.len)
     }
+
+    /// Whether work behind this gate is done.
+    #[inline(always)]
+    pub fn open(self, gate: Option<Span>) -> bool {
+        // SAFETY: a gate is an element of the state, and no kernel writes it.
+        gate.is_none_or(|gate| unsafe { self.span(gate).get(0) } != 0.0)
+    }
 }
 
 /// Cuts a thread's scratch memory into pieces that each start on a cache line.

@@ -1,4 +1,4 @@
-//! The weighted sum over the branches of a node, and the softmax that gives its weights.
+//! The weighted sum over the branches of a node.
 //!
 //! Both directions stream: a chunk of the node stays in the first-level cache while the branches pass.
 
@@ -8,7 +8,7 @@ use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
 use super::stream::{self, Block, target_area};
-use super::{Cpu, Mixed, MixedGradient, Norm, Softmax, SoftmaxGradient};
+use super::{Cpu, Mixed, MixedGradient, Norm};
 
 /// Elements of a chunk of the node in the forward pass.
 const FORWARD_CHUNK: usize = 2048;
@@ -19,6 +19,20 @@ const BACKWARD_CHUNK: usize = 4096;
 fn chunks(pixels: Range<usize>, channels: usize, elements: usize) -> impl Iterator<Item = Range<usize>> {
     let step = (elements / channels).max(1);
     pixels.clone().step_by(step).map(move |first| first..(first + step).min(pixels.end))
+}
+
+/// The open branches from `next` on, four at most, and their number; `next` then lies behind them.
+#[inline(always)]
+fn four_open(op: &Mixed, memory: Memory, next: &mut usize) -> ([usize; 4], usize) {
+    let (mut found, mut count) = ([0; 4], 0);
+    while count < 4 && *next < op.branches.len() {
+        if memory.open(op.branches[*next].gate) {
+            found[count] = *next;
+            count += 1;
+        }
+        *next += 1;
+    }
+    (found, count)
 }
 
 /// The pixels of a unit.
@@ -54,46 +68,14 @@ impl Cpu {
         unsafe {
             stream::combine(sums, units.count(), step, memory.span(gradient.total), channels);
             for (index, branch) in gradient.branches.iter().enumerate() {
+                if !memory.open(op.branches[index].gate) {
+                    continue;
+                }
                 let (from, to) = (sums.from((index + 1) * channels), memory.span(branch.products));
                 stream::combine(from, units.count(), step, to, channels);
                 let slope = weight_slope(memory, op.branches[index].norm, gradient.total, branch.products);
                 let weight = memory.span(branch.weight);
                 weight.set(0, (f64::from(weight.get(0)) + slope) as f32);
-            }
-        }
-    }
-
-    pub(super) fn softmax(&mut self, op: &Softmax) {
-        let memory = self.memory();
-        for row in (0..op.input.len).step_by(op.columns) {
-            // SAFETY: rows lie in the spans, which are disjoint.
-            let (x, y) = unsafe {
-                let input = memory.span(op.input).slice(row, op.columns);
-                (input, memory.span(op.output).slice_mut(row, op.columns))
-            };
-            let largest = f64::from(x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            let power = |x: f32| (f64::from(x) - largest).exp();
-            let sum: f64 = x.iter().map(|&x| power(x)).sum();
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = (power(x) / sum) as f32);
-        }
-    }
-
-    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        let memory = self.memory();
-        for row in (0..op.input.len).step_by(op.columns) {
-            let inner: f64 = (row..row + op.columns)
-                // SAFETY: rows lie in the spans.
-                .map(|i| unsafe {
-                    f64::from(memory.span(op.output).get(i)) * f64::from(memory.span(gradient.output).get(i))
-                })
-                .sum();
-            for i in row..row + op.columns {
-                // SAFETY: rows lie in the spans.
-                unsafe {
-                    let y = f64::from(memory.span(op.output).get(i));
-                    let slope = f64::from(memory.span(gradient.output).get(i));
-                    memory.span(gradient.input).set(i, (y * (slope - inner)) as f32);
-                }
             }
         }
     }
@@ -105,6 +87,9 @@ unsafe fn coefficients(op: &Mixed, memory: Memory) {
     for c in 0..channels {
         let mut shift = 0.0;
         for (index, branch) in op.branches.iter().enumerate() {
+            if !memory.open(branch.gate) {
+                continue;
+            }
             // SAFETY: the caller's promise; norms hold a number a channel.
             unsafe {
                 let weight = memory.span(branch.weight).get(0);
@@ -148,38 +133,38 @@ impl Kernel for Forward<'_> {
     unsafe fn run<V: Vector>(self) {
         let (channels, count) = (self.op.shape.c as usize, self.op.branches.len());
         for chunk in chunks(self.pixels.clone(), channels, FORWARD_CHUNK) {
-            let mut branch = 0;
-            // SAFETY: the pixels of the chunk lie in all slots.
-            unsafe {
-                if count == 0 {
-                    self.add::<V, 0>(chunk.clone(), 0);
-                }
-                while branch < count {
-                    let left = count - branch;
-                    match left {
-                        1 => self.add::<V, 1>(chunk.clone(), branch),
-                        2 => self.add::<V, 2>(chunk.clone(), branch),
-                        3 => self.add::<V, 3>(chunk.clone(), branch),
-                        _ => self.add::<V, 4>(chunk.clone(), branch),
+            let (mut next, mut first) = (0, true);
+            while first || next < count {
+                let (four, found) = four_open(self.op, self.memory, &mut next);
+                let [a, b, c, d] = four;
+                // SAFETY: the pixels of the chunk lie in all slots.
+                unsafe {
+                    match found {
+                        0 if first => self.add::<V, 0>(chunk.clone(), [], first),
+                        0 => {}
+                        1 => self.add::<V, 1>(chunk.clone(), [a], first),
+                        2 => self.add::<V, 2>(chunk.clone(), [a, b], first),
+                        3 => self.add::<V, 3>(chunk.clone(), [a, b, c], first),
+                        _ => self.add::<V, 4>(chunk.clone(), [a, b, c, d], first),
                     }
-                    branch += left.min(4);
                 }
+                first = false;
             }
         }
     }
 }
 
 impl Forward<'_> {
-    /// Adds N branches to a chunk of the node, the first of them to the shift.
+    /// Adds branches to a chunk of the node, the first of them to the shift.
     #[inline(always)]
-    unsafe fn add<V: Vector, const N: usize>(&self, chunk: Range<usize>, first: usize) {
+    unsafe fn add<V: Vector, const N: usize>(&self, chunk: Range<usize>, branches: [usize; N], first: bool) {
         let (channels, start) = (self.op.shape.c as usize, chunk.start * self.op.shape.c as usize);
         let workspace = self.memory.span(self.op.workspace);
         let output = self.memory.slot(self.op.output).from(start);
         let flat = Block::<V>::flat(channels, channels);
         let mut inputs = [output; N];
         for k in 0..N {
-            inputs[k] = self.memory.slot(self.op.branches[first + k].data).from(start);
+            inputs[k] = self.memory.slot(self.op.branches[branches[k]].data).from(start);
         }
         for index in 0..Block::<V>::number(channels) {
             let block = Block::<V>::new(index, chunk.len(), channels, flat);
@@ -187,12 +172,12 @@ impl Forward<'_> {
             unsafe {
                 let mut factors = [V::zero(); N];
                 for k in 0..N {
-                    factors[k] = block.coefficients(workspace.from((first + k) * channels));
+                    factors[k] = block.coefficients(workspace.from(branches[k] * channels));
                 }
                 let shift = block.coefficients(workspace.from(self.op.branches.len() * channels));
                 for i in 0..block.count {
                     let (at, mask) = (block.at(i, channels), block.mask(i));
-                    let mut sum = if first == 0 { shift } else { V::load_masked(output, at, mask) };
+                    let mut sum = if first { shift } else { V::load_masked(output, at, mask) };
                     for k in 0..N {
                         block.fetch_rest(inputs[k], at);
                         sum = V::load_masked(inputs[k], at, mask).mul_add(factors[k], sum);
@@ -223,45 +208,62 @@ impl Kernel for Backward<'_> {
         unsafe {
             self.sums.slice_mut(0, (count + 1) * channels).fill(0.0);
             for chunk in chunks(self.pixels.clone(), channels, BACKWARD_CHUNK) {
-                let mut branch = 0;
-                if count == 0 {
-                    self.reduce::<V, 0>(&chunk, 0);
-                }
-                while branch < count {
-                    let left = count - branch;
-                    match left {
-                        1 => self.reduce::<V, 1>(&chunk, branch),
-                        2 => self.reduce::<V, 2>(&chunk, branch),
-                        3 => self.reduce::<V, 3>(&chunk, branch),
-                        _ => self.reduce::<V, 4>(&chunk, branch),
+                let (mut next, mut first) = (0, true);
+                while first || next < count {
+                    let (four, found) = four_open(self.op, memory, &mut next);
+                    let [a, b, c, d] = four;
+                    match found {
+                        0 if first => self.reduce::<V, 0>(&chunk, [], first),
+                        0 => {}
+                        1 => self.reduce::<V, 1>(&chunk, [a], first),
+                        2 => self.reduce::<V, 2>(&chunk, [a, b], first),
+                        3 => self.reduce::<V, 3>(&chunk, [a, b, c], first),
+                        _ => self.reduce::<V, 4>(&chunk, [a, b, c, d], first),
                     }
-                    branch += left.min(4);
+                    first = false;
                 }
-                let (start, len) = (chunk.start * channels, chunk.len() * channels);
-                let g = memory.slot(self.gradient.output).part(start, len);
-                for (branch, gradient) in self.op.branches.iter().zip(&self.gradient.branches) {
-                    if let Some(target) = gradient.identity {
-                        let weight = memory.span(branch.weight).get(0);
-                        let to = target_area(memory, target, start, len);
-                        scale::<V>(g, weight, to, len, target.accumulate);
-                    }
-                }
+                self.deliver::<V>(&chunk);
             }
         }
     }
 }
 
 impl Backward<'_> {
-    /// The products of N branches over a chunk; with the first of them also the total.
+    /// The input gradients of identities over a chunk.
     #[inline(always)]
-    unsafe fn reduce<V: Vector, const N: usize>(&self, chunk: &Range<usize>, first: usize) {
+    unsafe fn deliver<V: Vector>(&self, chunk: &Range<usize>) {
+        let (channels, memory) = (self.op.shape.c as usize, self.memory);
+        let (start, len) = (chunk.start * channels, chunk.len() * channels);
+        let g = memory.slot(self.gradient.output).part(start, len);
+        for (branch, gradient) in self.op.branches.iter().zip(&self.gradient.branches) {
+            let Some(target) = gradient.identity else { continue };
+            let to = target_area(memory, target, start, len);
+            // SAFETY: the pixels of the chunk lie in all slots; no other unit has them.
+            unsafe {
+                if memory.open(branch.gate) {
+                    scale::<V>(g, memory.span(branch.weight).get(0), to, len, target.accumulate);
+                } else if !target.accumulate && memory.open(target.gate) {
+                    to.slice_mut(0, len).fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// The products of branches over a chunk; with the first of them also the total.
+    #[inline(always)]
+    unsafe fn reduce<V: Vector, const N: usize>(
+        &self,
+        chunk: &Range<usize>,
+        branches: [usize; N],
+        first: bool,
+    ) {
         let (channels, memory) = (self.op.shape.c as usize, self.memory);
         let start = chunk.start * channels;
         let g = memory.slot(self.gradient.output).from(start);
         let flat = Block::<V>::flat(channels, channels);
         let mut raw = [g; N];
         for k in 0..N {
-            raw[k] = memory.slot(self.op.branches[first + k].data).from(start);
+            raw[k] = memory.slot(self.op.branches[branches[k]].data).from(start);
         }
         for index in 0..Block::<V>::number(channels) {
             let block = Block::<V>::new(index, chunk.len(), channels, flat);
@@ -270,7 +272,7 @@ impl Backward<'_> {
             // SAFETY: the pixels of the chunk lie in all slots; masks end at the last channel.
             unsafe {
                 for k in 0..N {
-                    if let Some(norm) = self.op.branches[first + k].norm {
+                    if let Some(norm) = self.op.branches[branches[k]].norm {
                         mean[k] = block.coefficients(memory.span(norm.mean));
                         deviation[k] = block.coefficients(memory.span(norm.inverse_deviation));
                     }
@@ -286,12 +288,12 @@ impl Backward<'_> {
                     }
                 }
                 let into = |row: usize| self.sums.slice_mut(row * channels, channels);
-                if first == 0 {
+                if first {
                     total.add_to(into(0), block.first, block.lanes());
                 }
                 for k in 0..N {
                     let product = products[k].mul(deviation[k]);
-                    product.add_to(into(first + k + 1), block.first, block.lanes());
+                    product.add_to(into(branches[k] + 1), block.first, block.lanes());
                 }
             }
         }

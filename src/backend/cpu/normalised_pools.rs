@@ -70,6 +70,10 @@ impl Geometry {
 
 impl Cpu {
     pub(super) fn pool(&mut self, op: &NormalisedPools) {
+        let open = [op.maximum_gate, op.average_gate].map(|gate| self.memory().open(gate));
+        if open == [false; 2] {
+            return;
+        }
         let geometry = Geometry::new(op);
         let (units, channels) = (geometry.units, geometry.channels);
         let sums = self.sums.at_least(units.count() * 4 * channels);
@@ -79,6 +83,7 @@ impl Cpu {
         self.team.each(units.count(), &|member, unit| {
             let forward = Forward {
                 op,
+                open,
                 geometry,
                 images: units.images(unit),
                 memory,
@@ -89,6 +94,9 @@ impl Cpu {
             unsafe { instructions.run(forward) };
         });
         for (index, span) in [op.maximum_statistics, op.average_statistics].into_iter().enumerate() {
+            if !open[index] {
+                continue;
+            }
             let (partials, result) = (sums.from(index * 2 * channels), memory.span(span));
             let pixels = geometry.out_h * geometry.out_w;
             // SAFETY: each unit left `[2][2][channels]`.
@@ -97,6 +105,10 @@ impl Cpu {
     }
 
     pub(super) fn pool_gradient(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
+        let open = [op.maximum_gate, op.average_gate].map(|gate| self.memory().open(gate));
+        if open == [false; 2] {
+            return self.withhold(gradient.input);
+        }
         let geometry = Geometry::new(op);
         let units = geometry.units;
         let scratch_len = 2 * piece(geometry.in_len()) + 2 * piece(geometry.out_len());
@@ -105,6 +117,7 @@ impl Cpu {
         self.team.each(units.count(), &|member, unit| {
             let backward = Backward {
                 op,
+                open,
                 gradient,
                 geometry,
                 images: units.images(unit),
@@ -120,6 +133,8 @@ impl Cpu {
 /// A work unit of the forward pass.
 struct Forward<'a> {
     op: &'a NormalisedPools,
+    /// Whether maximum and average are computed; one of them is.
+    open: [bool; 2],
     geometry: Geometry,
     images: Range<usize>,
     memory: Memory,
@@ -144,9 +159,13 @@ impl Kernel for Forward<'_> {
                 let results = [self.op.maximum, self.op.average]
                     .map(|slot| self.memory.slot(slot).part(index * len, len));
                 for first in (0..channels).step_by(V::LANES) {
-                    self.block::<V>(values, results, first);
+                    match self.open {
+                        [true, true] => self.block::<V, true, true>(values, results, first),
+                        [true, false] => self.block::<V, true, false>(values, results, first),
+                        _ => self.block::<V, false, true>(values, results, first),
+                    }
                 }
-                for (half, data) in results.into_iter().enumerate() {
+                for (half, data) in results.into_iter().enumerate().filter(|(half, _)| self.open[*half]) {
                     V::call(Measure {
                         data,
                         pixels,
@@ -157,7 +176,7 @@ impl Kernel for Forward<'_> {
                     });
                 }
             }
-            for (half, pivot) in pivots.into_iter().enumerate() {
+            for (half, pivot) in pivots.into_iter().enumerate().filter(|(half, _)| self.open[*half]) {
                 let sums = self.sums.from(half * 2 * channels);
                 statistics::finish(pivot, sums, channels, self.images.len() * pixels);
             }
@@ -168,7 +187,12 @@ impl Kernel for Forward<'_> {
 impl Forward<'_> {
     /// All pixels of a block of channels.
     #[inline(always)]
-    unsafe fn block<V: Vector>(&self, values: Area, results: [Area; 2], first: usize) {
+    unsafe fn block<V: Vector, const MAXIMUM: bool, const AVERAGE: bool>(
+        &self,
+        values: Area,
+        results: [Area; 2],
+        first: usize,
+    ) {
         let geometry = &self.geometry;
         let mask = V::mask((geometry.channels - first).min(V::LANES));
         for row in 0..geometry.out_h {
@@ -187,8 +211,12 @@ impl Forward<'_> {
                         }
                     }
                     let at = (row * geometry.out_w + column) * geometry.channels + first;
-                    largest.store_masked(results[0], at, mask);
-                    sum.mul(share).store_masked(results[1], at, mask);
+                    if MAXIMUM {
+                        largest.store_masked(results[0], at, mask);
+                    }
+                    if AVERAGE {
+                        sum.mul(share).store_masked(results[1], at, mask);
+                    }
                 }
             }
         }
@@ -198,6 +226,8 @@ impl Forward<'_> {
 /// A work unit of the backward pass.
 struct Backward<'a> {
     op: &'a NormalisedPools,
+    /// Whether maximum and average are computed; one of them is.
+    open: [bool; 2],
     gradient: &'a NormalisedPoolsGradient,
     geometry: Geometry,
     images: Range<usize>,
@@ -219,8 +249,9 @@ impl Kernel for Backward<'_> {
         unsafe {
             for index in self.images.clone() {
                 V::call(geometry.normalise(self.op, self.memory, index, values));
+                let gradients = [&self.gradient.maximum, &self.gradient.average];
                 for (half, output_gradient) in
-                    [&self.gradient.maximum, &self.gradient.average].into_iter().enumerate()
+                    gradients.into_iter().enumerate().filter(|(half, _)| self.open[*half])
                 {
                     V::call(FormGradient {
                         output_gradient,
@@ -233,7 +264,11 @@ impl Kernel for Backward<'_> {
                 }
                 total.slice_mut(0, len).fill(0.0);
                 for first in (0..channels).step_by(V::LANES) {
-                    self.block::<V>(values, slopes, total, first);
+                    match self.open {
+                        [true, true] => self.block::<V, true, true>(values, slopes, total, first),
+                        [true, false] => self.block::<V, true, false>(values, slopes, total, first),
+                        _ => self.block::<V, false, true>(values, slopes, total, first),
+                    }
                 }
                 V::call(Deliver {
                     gradient: total,
@@ -256,7 +291,13 @@ impl Kernel for Backward<'_> {
 impl Backward<'_> {
     /// All pixels of a block of channels.
     #[inline(always)]
-    unsafe fn block<V: Vector>(&self, values: Area, slopes: [Area; 2], total: Area, first: usize) {
+    unsafe fn block<V: Vector, const MAXIMUM: bool, const AVERAGE: bool>(
+        &self,
+        values: Area,
+        slopes: [Area; 2],
+        total: Area,
+        first: usize,
+    ) {
         let geometry = &self.geometry;
         let mask = V::mask((geometry.channels - first).min(V::LANES));
         for row in 0..geometry.out_h {
@@ -268,7 +309,8 @@ impl Backward<'_> {
                 unsafe {
                     let mut largest = V::load_masked(values, at(rows.start, columns.start), mask);
                     let mut place = V::zero();
-                    for (i, y) in rows.clone().enumerate() {
+                    let taps = if MAXIMUM { rows.clone() } else { 0..0 };
+                    for (i, y) in taps.enumerate() {
                         for (j, x) in columns.clone().enumerate() {
                             let value = V::load_masked(values, at(y, x), mask);
                             place = place.replace_where_greater(value, largest, V::splat((3 * i + j) as f32));
@@ -276,12 +318,18 @@ impl Backward<'_> {
                         }
                     }
                     let from = (row * geometry.out_w + column) * geometry.channels + first;
-                    let slope = V::load_masked(slopes[0], from, mask);
-                    let share = V::load_masked(slopes[1], from, mask).mul(count);
+                    let slope = if MAXIMUM { V::load_masked(slopes[0], from, mask) } else { V::zero() };
+                    let share = if AVERAGE { V::load_masked(slopes[1], from, mask) } else { V::zero() };
+                    let share = share.mul(count);
                     for (i, y) in rows.enumerate() {
                         for (j, x) in columns.clone().enumerate() {
-                            let own = slope.where_equal(place, V::splat((3 * i + j) as f32));
-                            let sum = V::load_masked(total, at(y, x), mask).add(share).add(own);
+                            let mut sum = V::load_masked(total, at(y, x), mask);
+                            if AVERAGE {
+                                sum = sum.add(share);
+                            }
+                            if MAXIMUM {
+                                sum = sum.add(slope.where_equal(place, V::splat((3 * i + j) as f32)));
+                            }
                             sum.store_masked(total, at(y, x), mask);
                         }
                     }

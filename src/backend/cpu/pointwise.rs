@@ -12,7 +12,7 @@ use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
-use super::{Cpu, Operand, Pointwise, PointwiseGradient};
+use super::{Backend, Cpu, Gradients, Operand, Pointwise, PointwiseGradient};
 
 /// Elements of a strip that leave room in the first-level cache.
 const STRIP: usize = 4096;
@@ -134,6 +134,9 @@ fn activate(
 
 impl Cpu {
     pub(super) fn pointwise(&mut self, op: &Pointwise) {
+        if !self.memory().open(op.gate) {
+            return;
+        }
         let geometry = Geometry::new(op);
         let (units, channels) = (geometry.units, geometry.out_channels);
         let sums = self.sums.at_least(units.count() * 2 * channels);
@@ -161,8 +164,16 @@ impl Cpu {
         &mut self,
         op: &Pointwise,
         gradient: &PointwiseGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
+        let weights = wanted.of_weights();
+        if !self.memory().open(op.gate) {
+            gradient.inputs.iter().for_each(|&target| self.withhold(target));
+            if weights {
+                gradient.weights.iter().for_each(|&span| self.fill(span, 0.0));
+            }
+            return;
+        }
         let geometry = Geometry::new(op);
         let units = geometry.units;
         let len = piece(geometry.weights_len());

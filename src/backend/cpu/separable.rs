@@ -139,6 +139,11 @@ pub fn first_branch(op: &Separable, source: usize) -> usize {
     op.sources[..source].iter().map(|source| source.branches.len()).sum()
 }
 
+/// The numbers of the open branches of a source.
+pub fn open_branches(source: &SeparableSource, memory: Memory) -> impl Iterator<Item = usize> + Clone {
+    (0..source.branches.len()).filter(move |&number| memory.open(source.branches[number].gate))
+}
+
 /// Number of branches of all sources, and the most of one.
 pub fn count_branches(op: &Separable) -> (usize, usize) {
     let counts = || op.sources.iter().map(|source| source.branches.len());
@@ -165,6 +170,9 @@ impl Cpu {
         for number in 0..branches {
             let (source, branch) = locate(op, number);
             let branch = &op.sources[source].branches[branch];
+            if !memory.open(branch.gate) {
+                continue;
+            }
             let taps = branch.kernel * branch.kernel;
             let (from, to) = (memory.span(branch.depthwise), weights.from(number * spread));
             // SAFETY: `weights` holds `spread` elements a branch.
@@ -187,6 +195,9 @@ impl Cpu {
         });
         self.team.each(branches, &|_, number| {
             let (source, branch) = locate(op, number);
+            if !memory.open(op.sources[source].branches[branch].gate) {
+                return;
+            }
             let partials = sums.from((source * units * most + branch) * 2 * channels);
             let result = memory.span(op.sources[source].branches[branch].statistics);
             let (step, pixels) = (most * 2 * channels, geometry.out_pixels());
@@ -226,17 +237,22 @@ impl Kernel for Forward<'_> {
         let image = carver.take(image_len);
         let tile = carver.take(geometry.tile_len(geometry.pitch));
         let pivots = carver.take(self.source.branches.len() * piece(geometry.out_channels));
+        let open = open_branches(self.source, self.memory);
+        let count = open.clone().count();
+        if count == 0 {
+            return;
+        }
         // SAFETY: scratch covers what was carved; see `scratch_len`.
         unsafe {
             image.slice_mut(0, image_len).fill(0.0);
             for index in self.images.clone() {
                 V::call(activate(geometry, self.source, self.memory, index, image));
-                for (number, branch) in self.source.branches.iter().enumerate() {
+                for (rank, number) in open.clone().enumerate() {
                     let pivot = pivots.from(number * piece(geometry.out_channels));
-                    self.branch::<V>(index, image, tile, number, branch, pivot);
+                    self.branch::<V>(index, image, tile, number, [rank, count], pivot);
                 }
             }
-            for number in 0..self.source.branches.len() {
+            for number in open {
                 let pivot = pivots.from(number * piece(geometry.out_channels));
                 let sums = self.sums.from(number * 2 * geometry.out_channels);
                 let pixels = self.images.len() * geometry.out_pixels();
@@ -320,14 +336,14 @@ pub fn window(geometry: &Geometry, branch: &SeparableBranch, weights: Area) -> T
 }
 
 impl Forward<'_> {
-    /// The part of the next image that a tile of rows of a branch should fetch.
+    /// The part of the next image that a tile of rows should fetch, of branch `rank` of the `count` open ones.
     #[inline(always)]
-    fn next_input(&self, index: usize, number: usize, rows: &Range<usize>) -> Ahead {
+    fn next_input(&self, index: usize, [rank, count]: [usize; 2], rows: &Range<usize>) -> Ahead {
         let geometry = &self.geometry;
         let data = self.memory.slot(self.source.input.data);
         let len = geometry.in_h * geometry.in_w * geometry.channels;
-        let all = self.source.branches.len() * geometry.out_h;
-        let part = |row: usize| len * (number * geometry.out_h + row) / all;
+        let all = count * geometry.out_h;
+        let part = |row: usize| len * (rank * geometry.out_h + row) / all;
         if index + 1 == self.images.end {
             return Ahead::nothing(data);
         }
@@ -335,7 +351,7 @@ impl Forward<'_> {
         Ahead { area: data.from((index + 1) * len + start), len: end - start }
     }
 
-    /// One branch of one image.
+    /// One branch of one image; `turn` says which of how many open ones it is.
     #[inline(always)]
     unsafe fn branch<V: Vector>(
         &self,
@@ -343,10 +359,10 @@ impl Forward<'_> {
         image: Area,
         tile: Area,
         number: usize,
-        branch: &SeparableBranch,
+        turn: [usize; 2],
         pivot: Area,
     ) {
-        let geometry = &self.geometry;
+        let (geometry, branch) = (&self.geometry, &self.source.branches[number]);
         let channels = geometry.out_channels;
         let weights = self.weights.from(number * self.spread);
         let mut row = 0;
@@ -358,7 +374,7 @@ impl Forward<'_> {
             // SAFETY: rows end at `out_h`; the image is padded as the window needs, the tile holds the rows.
             unsafe {
                 let ahead =
-                    [Ahead { area: output, len: pixels * channels }, self.next_input(index, number, &rows)];
+                    [Ahead { area: output, len: pixels * channels }, self.next_input(index, turn, &rows)];
                 V::call(depthwise_tile(geometry, branch, weights, image, tile, rows.clone(), ahead));
                 V::call(Gemm {
                     rows: pixels,

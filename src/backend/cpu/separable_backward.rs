@@ -15,7 +15,9 @@ use super::separable::*;
 use super::simd::{Kernel, Vector};
 use super::stream::{self, Deliver, FormGradient, Reduction, standard, target_area};
 use super::weights::{combine_matrix, spread_weights, transpose};
-use super::{Cpu, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient};
+use super::{
+    Cpu, Gradients, Separable, SeparableBranch, SeparableGradient, SeparableSource, SeparableSourceGradient,
+};
 
 /// Where the weights of branches and the partial gradients of units lie, in elements.
 #[derive(Clone, Copy)]
@@ -33,8 +35,9 @@ impl Cpu {
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
+        let weights = wanted.of_weights();
         let geometry = Geometry::new(op, self.instructions.lanes());
         let (branches, most) = count_branches(op);
         let units = geometry.units.count();
@@ -72,7 +75,7 @@ impl Cpu {
             unsafe { instructions.run(backward) };
         });
         for (source, gradient) in gradient.sources.iter().enumerate() {
-            if let Some(to) = gradient.sums {
+            if let Some(to) = gradient.sums.filter(|_| memory.open(gradient.input.gate)) {
                 let step = 2 * geometry.channels;
                 // SAFETY: each unit of a source that asks for sums left `[2][channels]`.
                 unsafe { stream::combine_sums(sums.from(source * units * step), units, step, memory, to) };
@@ -83,6 +86,13 @@ impl Cpu {
                 let (source, branch) = locate(op, number);
                 let partials = partials.from(source * units * layout.unit + branch * layout.branch);
                 let to = &gradient.sources[source].branches[branch];
+                if !memory.open(op.sources[source].branches[branch].gate) {
+                    for span in [to.depthwise, to.pointwise] {
+                        // SAFETY: no other branch has these weights.
+                        unsafe { memory.span(span).slice_mut(0, span.len).fill(0.0) };
+                    }
+                    return;
+                }
                 let combine = Combine {
                     geometry: &geometry,
                     layout,
@@ -110,6 +120,9 @@ unsafe fn prepare(
 ) {
     let (source, branch) = locate(op, number);
     let branch = &op.sources[source].branches[branch];
+    if !memory.open(branch.gate) {
+        return;
+    }
     let taps = branch.kernel * branch.kernel;
     let (depthwise, pointwise) = (memory.span(branch.depthwise), memory.span(branch.pointwise));
     let (rows, columns) = (geometry.channels, geometry.out_channels);
@@ -131,7 +144,7 @@ struct Backward<'a> {
     memory: Memory,
     prepared: Area,
     scratch: Area,
-    /// Gradients of the weights, where asked for.
+    /// Gradients of the weights, where wanted.
     partials: Option<Area>,
     sums: Area<f64>,
 }
@@ -183,19 +196,29 @@ impl Kernel for Backward<'_> {
     unsafe fn run<V: Vector>(self) {
         let geometry = &self.geometry;
         let pieces = self.carve();
+        let open = open_branches(self.source, self.memory);
+        let idle = open.clone().next().is_none();
         // SAFETY: scratch covers what was carved; see `scratch_len`.
         unsafe {
+            if idle && !self.asks_for_zeros() {
+                return;
+            }
             let clear = |area: Area, len| area.slice_mut(0, len).fill(0.0);
             clear(pieces.image, geometry.padded_len(geometry.in_h, geometry.in_w));
             clear(pieces.slopes, geometry.padded_len(geometry.out_h, geometry.out_w));
             self.sums.slice_mut(0, 2 * geometry.channels).fill(0.0);
+            if idle {
+                clear(pieces.total, geometry.in_h * total_row(geometry));
+            }
             if let Some(partials) = self.partials {
-                clear(partials, self.source.branches.len() * self.layout.branch);
+                for number in open.clone() {
+                    clear(partials.from(number * self.layout.branch), self.layout.branch);
+                }
             }
             for index in self.images.clone() {
                 V::call(activate(geometry, self.source, self.memory, index, pieces.image));
-                for number in 0..self.source.branches.len() {
-                    self.branch::<V>(index, number, pieces);
+                for (rank, number) in open.clone().enumerate() {
+                    self.branch::<V>(index, number, rank > 0, pieces);
                 }
                 self.deliver::<V>(index, pieces);
             }
@@ -204,9 +227,15 @@ impl Kernel for Backward<'_> {
 }
 
 impl Backward<'_> {
-    /// One branch of one image.
+    /// Whether a source without an open branch owes a gradient of zero, or sums.
+    fn asks_for_zeros(&self) -> bool {
+        let target = self.gradient.input;
+        self.memory.open(target.gate) && (!target.accumulate || self.gradient.sums.is_some())
+    }
+
+    /// One branch of one image, behind another one where `accumulate` says so.
     #[inline(always)]
-    unsafe fn branch<V: Vector>(&self, index: usize, number: usize, pieces: Pieces) {
+    unsafe fn branch<V: Vector>(&self, index: usize, number: usize, accumulate: bool, pieces: Pieces) {
         let geometry = &self.geometry;
         let mut row = 0;
         // SAFETY: rows end at `out_h`.
@@ -216,7 +245,7 @@ impl Backward<'_> {
                 row = rows.end;
                 self.tile::<V>(index, number, pieces, rows);
             }
-            self.through_window::<V>(number, pieces);
+            self.through_window::<V>(number, accumulate, pieces);
         }
     }
 
@@ -335,7 +364,7 @@ impl Backward<'_> {
     /// From the gradients of the depthwise result to those of its input: one gather for each lattice of
     /// inputs that see the same taps, of which there are stride * stride.
     #[inline(always)]
-    unsafe fn through_window<V: Vector>(&self, number: usize, pieces: Pieces) {
+    unsafe fn through_window<V: Vector>(&self, number: usize, accumulate: bool, pieces: Pieces) {
         let (geometry, layout) = (&self.geometry, &self.layout);
         let branch = &self.source.branches[number];
         let weights = self.prepared.from(number * (layout.branch + layout.depthwise));
@@ -371,7 +400,7 @@ impl Backward<'_> {
                     rows: (geometry.in_h - y).div_ceil(stride),
                     columns: geometry.vectors((geometry.in_w - x).div_ceil(stride)),
                     blocks: geometry.blocks,
-                    accumulate: number > 0,
+                    accumulate,
                     ahead: [Ahead::nothing(pieces.slopes); 2],
                 };
                 // SAFETY: slopes are padded as the widest window needs; the total holds all inputs.

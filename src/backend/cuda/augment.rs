@@ -1,9 +1,9 @@
-//! Batches painted from the bytes of a data set: `kernels/augment.cu`.
+//! Augmented batches from the bytes of a data set: `kernels/augment.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{ImagePlace, Placed, small};
-use super::{Cuda, ImageBytes, Kernel, Painter, PlacedImage, Shape, Slot};
+use super::{Augmenter, Cuda, ImageBytes, Kernel, PlacedImage, Shape, Slot};
 use crate::Result;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,12 +17,12 @@ struct Parameters {
 const _: () = assert!(size_of::<Parameters>() == 56);
 const _: () = assert!(size_of::<PlacedImage>() == 36);
 
-impl Painter for Cuda {
-    fn hold(&mut self, images: &ImageBytes) -> Result<()> {
-        self.memory.hold(&self.context, images)
+impl Augmenter for Cuda {
+    fn upload(&mut self, images: &ImageBytes) -> Result<()> {
+        self.memory.upload(&self.context, images)
     }
 
-    fn paint(&mut self, output: Slot, placements: &[PlacedImage]) {
+    fn augment(&mut self, output: Slot, placements: &[PlacedImage]) {
         self.settle();
         let Shape { n, h, w, c } = self.memory.images().shape;
         if self.context.active() {
@@ -38,6 +38,6 @@ impl Painter for Cuda {
             count: small(placements.len()),
         };
         let packs = output.len.div_ceil(16 / self.memory.precision().bytes());
-        self.launch_each(Kernel::paint, packs.max(placements.len()), 1, &parameters);
+        self.launch_each(Kernel::augment, packs.max(placements.len()), 1, &parameters);
     }
 }

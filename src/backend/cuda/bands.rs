@@ -210,6 +210,7 @@ mod tests {
             pointwise: Span::default(),
             output: Slot::default(),
             statistics: Span::default(),
+            gate: None,
         });
         let input = Operand { data: Slot::default(), shape, norm: None };
         let sources = vec![SeparableSource { input, branches: branches.collect() }];

@@ -4,7 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{MAX_INPUTS, Placed, TargetPlace, small};
 use super::pointwise::Concatenation;
-use super::{CrossEntropy, Cuda, GlobalPool, GlobalPoolGradient, Kernel, Linear, LinearGradient, Shape};
+use super::{
+    CrossEntropy, Cuda, GlobalPool, GlobalPoolGradient, Gradients, Kernel, Linear, LinearGradient, Shape,
+};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -82,16 +84,16 @@ impl Cuda {
         self.launch_each(Kernel::linear_forward, op.rows * op.outputs * 32, 1, &linear_place(op));
     }
 
-    pub(super) fn affine_map_backward(&mut self, op: &Linear, gradient: &LinearGradient, weights: bool) {
+    pub(super) fn affine_map_backward(&mut self, op: &Linear, gradient: &LinearGradient, wanted: Gradients) {
         let table = LinearPlace {
             output_gradient: gradient.output.place(),
             weights_gradient: gradient.weights.place(),
             bias_gradient: gradient.bias.place(),
-            with_weights: u32::from(weights),
+            with_weights: u32::from(wanted.of_weights()),
             target: TargetPlace::from(gradient.input),
             ..linear_place(op)
         };
-        let of_weights = if weights { op.inputs * op.outputs + op.outputs } else { 0 };
+        let of_weights = if wanted.of_weights() { op.inputs * op.outputs + op.outputs } else { 0 };
         self.launch_each(Kernel::linear_backward, op.rows * op.inputs + of_weights, 1, &table);
     }
 

@@ -223,7 +223,7 @@ impl Memory {
     }
 
     /// Takes a data set.
-    pub fn hold(&mut self, context: &Context, images: &ImageBytes) -> Result<()> {
+    pub fn upload(&mut self, context: &Context, images: &ImageBytes) -> Result<()> {
         self.pixels = zeroed(context, 0)?;
         self.pixels = zeroed(context, images.pixels.len())?;
         let constants = [images.mean, images.deviation].concat();

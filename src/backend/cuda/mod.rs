@@ -213,7 +213,7 @@ impl Backend for Cuda {
         self.replay_recorded(key, work);
     }
 
-    fn painter(&mut self) -> Option<&mut dyn Painter> {
+    fn augmenter(&mut self) -> Option<&mut dyn Augmenter> {
         Some(self)
     }
 
@@ -257,16 +257,16 @@ impl Backend for Cuda {
         self.separable(operator);
     }
 
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool) {
-        self.separable_gradients(operator, gradient, weights);
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
+        self.separable_gradients(operator, gradient, wanted);
     }
 
     fn pointwise_forward(&mut self, operator: &Pointwise) {
         self.pointwise(operator);
     }
 
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
-        self.pointwise_gradients(operator, gradient, weights);
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
+        self.pointwise_gradients(operator, gradient, wanted);
     }
 
     fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
@@ -325,20 +325,12 @@ impl Backend for Cuda {
         self.affine_map(operator);
     }
 
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool) {
-        self.affine_map_backward(operator, gradient, weights);
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients) {
+        self.affine_map_backward(operator, gradient, wanted);
     }
 
     fn cross_entropy(&mut self, operator: &CrossEntropy) {
         self.loss(operator);
-    }
-
-    fn softmax_forward(&mut self, operator: &Softmax) {
-        self.softmax(operator);
-    }
-
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
-        self.softmax_gradient(operator, gradient);
     }
 
     fn fill(&mut self, span: Span, value: f64) {
@@ -360,9 +352,5 @@ impl Backend for Cuda {
 
     fn gradient_descent(&mut self, step: &GradientDescent) {
         self.descend(step);
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.adam_step(step);
     }
 }

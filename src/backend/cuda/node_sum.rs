@@ -55,7 +55,7 @@ impl Cuda {
         self.launch_each(Kernel::node_sum_backward, op.shape.len(), 1, &parameters);
         let sums = op.branches.iter().zip(&gradient.branches).filter_map(|(branch, gradients)| {
             let sums = gradients.sums?;
-            Some(BatchNormReduce { gradient: gradients.input.slot, input: branch.input, sums })
+            Some(BatchNormReduce { gradient: gradients.input.slot, input: branch.input, sums, gate: None })
         });
         self.reduce_gradients(sums);
     }

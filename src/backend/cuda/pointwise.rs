@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::combine::{Moments, Sum};
 use super::geometry::{Factor, MAX_INPUTS, Placed, Reader, TargetPlace, UnstoredGradientPlace};
 use super::memory::Scratch;
-use super::{Cuda, Kernel, Operand, Pointwise, PointwiseGradient, Precision, Shape, small};
+use super::{Cuda, Gradients, Kernel, Operand, Pointwise, PointwiseGradient, Precision, Shape, small};
 
 /// Inputs whose channels follow each other, and where those of each start.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -143,7 +143,7 @@ impl Cuda {
         &mut self,
         op: &Pointwise,
         gradient: &PointwiseGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
         let mut parameters = parameters(op);
         parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);
@@ -161,7 +161,7 @@ impl Cuda {
         let rows = op.output_shape.pixels();
         parameters.rows_per_block = 256;
         self.launch(kernel, [rows.div_ceil(256), 1, classes], [512, 1], &parameters);
-        if weights {
+        if wanted.of_weights() {
             self.pointwise_weight_gradients(op, gradient, parameters);
         }
     }

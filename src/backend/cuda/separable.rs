@@ -12,7 +12,9 @@ use super::channel_sums::GROUPS;
 use super::combine::{Moments, Sum};
 use super::geometry::{Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace, UnstoredGradientPlace};
 use super::memory::Scratch;
-use super::{BatchNormReduce, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target};
+use super::{
+    BatchNormReduce, Gradients, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target,
+};
 use super::{Chunks, Cuda, Kernel, Shape, by_width, channel_block, small, tile};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -189,13 +191,13 @@ impl Cuda {
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
-        each_launch(op, |parts| self.part_gradients(op, gradient, weights, parts));
+        each_launch(op, |parts| self.part_gradients(op, gradient, wanted, parts));
         for (sources, gradients) in op.sources.chunks(GROUPS).zip(gradient.sources.chunks(GROUPS)) {
             let reduces = sources.iter().zip(gradients).filter_map(|(source, gradient)| {
-                let sums = gradient.sums?;
-                Some(BatchNormReduce { gradient: gradient.input.slot, input: source.input, sums })
+                let (Target { slot, gate, .. }, sums) = (gradient.input, gradient.sums?);
+                Some(BatchNormReduce { gradient: slot, input: source.input, sums, gate })
             });
             self.reduce_gradients(reduces);
         }
@@ -206,12 +208,12 @@ impl Cuda {
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
-        weights: bool,
+        wanted: Gradients,
         parts: &[Part],
     ) {
         let rows = op.output_shape.pixels();
         let bytes = self.memory.precision().bytes();
-        let bands = gradient_bands(op, gradient, parts, bytes, weights);
+        let bands = gradient_bands(op, gradient, parts, bytes, wanted);
         let chunks = Chunks::of(rows);
         let partials = bands.map_or(chunks.count(), |bands| bands.blocks(op));
         let (mut table, count) = products(op, parts);
@@ -221,7 +223,7 @@ impl Cuda {
             table.output_gradients[index] =
                 UnstoredGradientPlace::from(&gradient.sources[source].branches[number].output);
             // All scratch is taken before the first kernel: growing drops what it holds.
-            if weights {
+            if wanted.of_weights() {
                 table.partials[index] = Partials {
                     pointwise: scratch.take(partials * branch.pointwise.len),
                     depthwise: scratch.take(partials * branch.depthwise.len),
@@ -231,11 +233,11 @@ impl Cuda {
         }
         self.memory.scratch(&self.context, &scratch);
         match bands {
-            Some(bands) => self.band_gradients(op, bands, &mut table, weights),
+            Some(bands) => self.band_gradients(op, bands, &mut table, wanted),
             None => self.depthwise_gradients(rows, count, &table),
         }
         self.input_gradients(op, gradient, parts, &mut depthwise, bytes);
-        if weights {
+        if wanted.of_weights() {
             if bands.is_none() {
                 (table.rows_per_split, depthwise.rows_per_chunk) = (small(chunks.each), small(chunks.each));
                 self.weight_gradients(chunks, count, &mut table, &depthwise);
@@ -244,16 +246,16 @@ impl Cuda {
         }
     }
 
-    /// Gradients of the depthwise results, and partial gradients of all weights where asked for.
-    fn band_gradients(&mut self, op: &Separable, bands: Bands, table: &mut Products, weights: bool) {
+    /// Gradients of the depthwise results, and partial gradients of all weights where wanted.
+    fn band_gradients(&mut self, op: &Separable, bands: Bands, table: &mut Products, wanted: Gradients) {
         table.bands = bands;
-        let kernel = match (op.output_shape.c, weights) {
-            (16, false) => Kernel::separable_depthwise_bands_16,
-            (32, false) => Kernel::separable_depthwise_bands_32,
-            (_, false) => Kernel::separable_depthwise_bands_64,
-            (16, true) => Kernel::separable_gradients_16,
-            (32, true) => Kernel::separable_gradients_32,
-            (_, true) => Kernel::separable_gradients_64,
+        let kernel = match (op.output_shape.c, wanted) {
+            (16, Gradients::Inputs) => Kernel::separable_depthwise_bands_16,
+            (32, Gradients::Inputs) => Kernel::separable_depthwise_bands_32,
+            (_, Gradients::Inputs) => Kernel::separable_depthwise_bands_64,
+            (16, Gradients::All) => Kernel::separable_gradients_16,
+            (32, Gradients::All) => Kernel::separable_gradients_32,
+            (_, Gradients::All) => Kernel::separable_gradients_64,
         };
         self.launch(kernel, [bands.blocks(op), bands.groups(), 1], [bands::THREADS, 1], table);
     }
@@ -344,7 +346,7 @@ fn gradient_bands(
     gradient: &SeparableGradient,
     parts: &[Part],
     bytes: usize,
-    weights: bool,
+    wanted: Gradients,
 ) -> Option<Bands> {
     let mut terms = 0;
     for (source, number, _) in branches(op, parts) {
@@ -356,6 +358,7 @@ fn gradient_bands(
         }
     }
     // Scale and shift of a block; raw factor, constant and factors of each branch.
+    let weights = wanted.of_weights();
     let room = Room { ring: weights, tiles: if weights { 2 } else { 1 }, block: 2, branch: 2 + terms };
     Bands::plan(op, parts, bytes, room)
 }
@@ -389,11 +392,15 @@ fn depthwise_table(
 fn depthwise_sources(table: &mut Depthwise, op: &Separable, gradient: &SeparableGradient, parts: &[Part]) {
     let mut first = 0;
     for (place, part) in table.sources.iter_mut().zip(parts) {
-        let Target { slot, accumulate } = gradient.sources[part.source].input;
+        let Target { slot, accumulate, gate } = gradient.sources[part.source].input;
         let count = part.branches.len();
         *place = SourcePlace {
             input: Reader::from(&op.sources[part.source].input),
-            target: TargetPlace::from(Target { slot, accumulate: accumulate || part.branches.start > 0 }),
+            target: TargetPlace::from(Target {
+                slot,
+                accumulate: accumulate || part.branches.start > 0,
+                gate,
+            }),
             first: small(first),
             count: small(count),
         };

@@ -4,6 +4,9 @@ use super::*;
 
 impl<S: Storage> Reference<S> {
     pub(super) fn normalise(&mut self, op: &BatchNorm, mode: Mode) {
+        if !self.open(op.gate) {
+            return;
+        }
         let channels = op.norm.mean.len;
         let [momentum, epsilon] = [BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON].map(S::Scalar::of);
         let unbiased = S::Scalar::of(op.count as f64 / (op.count as f64 - 1.0).max(1.0));
@@ -51,11 +54,18 @@ impl<S: Storage> Reference<S> {
     }
 
     pub(super) fn normalise_backward(&mut self, op: &BatchNormGradient) {
+        if !self.open(op.gate) {
+            return self.clear(&[op.gamma, op.beta].into_iter().flatten().collect::<Vec<_>>());
+        }
         let count = S::Scalar::of(op.count as f64);
         for c in 0..op.norm.mean.len {
             let scale = self.at(op.norm.scale, c);
             let (mut total, mut products) = (zero::<S::Scalar>(), zero::<S::Scalar>());
             for term in &op.terms {
+                if !self.open(term.gate) {
+                    self.put(term.factor, c, zero());
+                    continue;
+                }
                 let weight = term.weight.map_or(S::Scalar::of(1.0), |weight| self.at(weight, 0));
                 total += weight * self.at(term.sums.total, c);
                 products += weight * self.at(term.sums.products, c);

@@ -44,14 +44,14 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn affine_map_backward(&mut self, op: &Linear, gradient: &LinearGradient, weights: bool) {
+    pub(super) fn affine_map_backward(&mut self, op: &Linear, gradient: &LinearGradient, wanted: Gradients) {
         let slope = |this: &Self, row, output| this.raw(gradient.output, row * op.outputs + output);
         let input: Vec<_> = convolution::pixels(op.rows, op.inputs)
             .map(|(row, i)| {
                 (0..op.outputs).map(|o| slope(self, row, o) * self.at(op.weights, i * op.outputs + o)).sum()
             })
             .collect();
-        if weights {
+        if wanted.of_weights() {
             for (i, o) in convolution::pixels(op.inputs, op.outputs) {
                 let sum = (0..op.rows)
                     .map(|row| slope(self, row, o) * self.raw(op.input, row * op.inputs + i))

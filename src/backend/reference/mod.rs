@@ -125,6 +125,23 @@ impl<S: Storage> Reference<S> {
         }
     }
 
+    /// Whether work behind this gate is done.
+    fn open(&self, gate: Option<Span>) -> bool {
+        gate.is_none_or(|gate| self.at(gate, 0) != zero())
+    }
+
+    /// What closed work leaves where it would deliver a gradient.
+    fn withhold(&mut self, target: Target) {
+        if !target.accumulate && self.open(target.gate) {
+            self.activations[target.slot.range()].fill(S::default());
+        }
+    }
+
+    /// The gradients of closed work's weights.
+    fn clear(&mut self, gradients: &[Span]) {
+        gradients.iter().for_each(|span| self.state[span.range()].fill(zero()));
+    }
+
     fn at(&self, span: Span, index: usize) -> S::Scalar {
         debug_assert!(index < span.len);
         self.state[span.offset + index]
@@ -213,16 +230,16 @@ impl<S: Storage> Backend for Reference<S> {
         self.separable(operator);
     }
 
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, weights: bool) {
-        self.separable_gradients(operator, gradient, weights);
+    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
+        self.separable_gradients(operator, gradient, wanted);
     }
 
     fn pointwise_forward(&mut self, operator: &Pointwise) {
         self.pointwise(operator);
     }
 
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, weights: bool) {
-        self.pointwise_gradients(operator, gradient, weights);
+    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
+        self.pointwise_gradients(operator, gradient, wanted);
     }
 
     fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
@@ -246,7 +263,9 @@ impl<S: Storage> Backend for Reference<S> {
     }
 
     fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
-        self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
+        if self.open(reduce.gate) {
+            self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
+        }
     }
 
     fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
@@ -281,20 +300,12 @@ impl<S: Storage> Backend for Reference<S> {
         self.affine_map(operator);
     }
 
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, weights: bool) {
-        self.affine_map_backward(operator, gradient, weights);
+    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients) {
+        self.affine_map_backward(operator, gradient, wanted);
     }
 
     fn cross_entropy(&mut self, operator: &CrossEntropy) {
         self.loss(operator);
-    }
-
-    fn softmax_forward(&mut self, operator: &Softmax) {
-        self.softmax(operator);
-    }
-
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
-        self.softmax_gradient(operator, gradient);
     }
 
     fn fill(&mut self, span: Span, value: f64) {
@@ -316,9 +327,5 @@ impl<S: Storage> Backend for Reference<S> {
 
     fn gradient_descent(&mut self, step: &GradientDescent) {
         self.descend(step);
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.adam_step(step);
     }
 }

@@ -6,26 +6,40 @@ use super::*;
 impl<S: Storage> Reference<S> {
     pub(super) fn pool(&mut self, op: &NormalisedPools) {
         let channels = op.output_shape.c as usize;
-        for y in 0..op.output_shape.len() {
-            let (largest, _) = self.first_largest(op, y);
-            let neighbours = neighbours(op, y).count();
-            let sum = neighbours_sum(op, y, |x| self.value(op.input.data, op.input.norm, x, y % channels));
-            self.store(op.maximum, y, largest);
-            self.store(op.average, y, sum / S::Scalar::of(neighbours as f64));
+        if self.open(op.maximum_gate) {
+            for y in 0..op.output_shape.len() {
+                let (largest, _) = self.first_largest(op, y);
+                self.store(op.maximum, y, largest);
+            }
+            self.moments(op.maximum, channels, op.maximum_statistics);
         }
-        self.moments(op.maximum, channels, op.maximum_statistics);
-        self.moments(op.average, channels, op.average_statistics);
+        if self.open(op.average_gate) {
+            for y in 0..op.output_shape.len() {
+                let value = |x| self.value(op.input.data, op.input.norm, x, y % channels);
+                let sum: S::Scalar = neighbours(op, y).map(value).sum();
+                self.store(op.average, y, sum / S::Scalar::of(neighbours(op, y).count() as f64));
+            }
+            self.moments(op.average, channels, op.average_statistics);
+        }
     }
 
     pub(super) fn pool_gradient(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         let channels = op.output_shape.c as usize;
+        let (maximum, average) = (self.open(op.maximum_gate), self.open(op.average_gate));
+        if !maximum && !average {
+            return self.withhold(gradient.input);
+        }
         let mut input = vec![zero::<S::Scalar>(); op.input.data.len];
         for y in 0..op.output_shape.len() {
-            let (_, largest) = self.first_largest(op, y);
-            input[largest] += self.unstored_gradient(&gradient.maximum, y, y % channels);
-            let count = S::Scalar::of(neighbours(op, y).count() as f64);
-            let share = self.unstored_gradient(&gradient.average, y, y % channels) / count;
-            neighbours(op, y).for_each(|x| input[x] += share);
+            if maximum {
+                let (_, largest) = self.first_largest(op, y);
+                input[largest] += self.unstored_gradient(&gradient.maximum, y, y % channels);
+            }
+            if average {
+                let count = S::Scalar::of(neighbours(op, y).count() as f64);
+                let share = self.unstored_gradient(&gradient.average, y, y % channels) / count;
+                neighbours(op, y).for_each(|x| input[x] += share);
+            }
         }
         self.deliver(gradient.input, &input);
     }
@@ -38,10 +52,6 @@ impl<S: Storage> Reference<S> {
             .reduce(|best, next| if next.0 > best.0 { next } else { best })
             .expect("the centre of a window lies inside the image")
     }
-}
-
-fn neighbours_sum<T: Scalar>(op: &NormalisedPools, y: usize, value: impl Fn(usize) -> T) -> T {
-    neighbours(op, y).map(value).sum()
 }
 
 /// Indices of the input pixels in the window of an output element, row by row.

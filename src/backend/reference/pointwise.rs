@@ -4,6 +4,9 @@ use super::*;
 
 impl<S: Storage> Reference<S> {
     pub(super) fn pointwise(&mut self, op: &Pointwise) {
+        if !self.open(op.gate) {
+            return;
+        }
         let out_c = op.output_shape.c as usize;
         let mut result = vec![zero::<S::Scalar>(); op.output.len];
         visit_products(op, |y, input, x, c, weights, w| {
@@ -19,8 +22,15 @@ impl<S: Storage> Reference<S> {
         &mut self,
         op: &Pointwise,
         gradient: &PointwiseGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
+        if !self.open(op.gate) {
+            gradient.inputs.iter().for_each(|&target| self.withhold(target));
+            if wanted.of_weights() {
+                self.clear(&gradient.weights);
+            }
+            return;
+        }
         let out_c = op.output_shape.c as usize;
         let zeros = |len| vec![zero::<S::Scalar>(); len];
         let mut weight_sums: Vec<_> = op.weights.iter().map(|span| zeros(span.len)).collect();
@@ -36,7 +46,7 @@ impl<S: Storage> Reference<S> {
         for (&target, sums) in gradient.inputs.iter().zip(&input_sums) {
             self.deliver(target, sums);
         }
-        if weights {
+        if wanted.of_weights() {
             for (&span, sums) in gradient.weights.iter().zip(&weight_sums) {
                 self.write(span, sums);
             }

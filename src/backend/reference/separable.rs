@@ -8,6 +8,9 @@ impl<S: Storage> Reference<S> {
         let [_, _, _, out_c] = sides(op.output_shape);
         for source in &op.sources {
             for branch in &source.branches {
+                if !self.open(branch.gate) {
+                    continue;
+                }
                 let depthwise = self.depthwise(op, source, branch);
                 let in_c = source.input.shape.c as usize;
                 for pixel in 0..op.output_shape.pixels() {
@@ -27,13 +30,20 @@ impl<S: Storage> Reference<S> {
         &mut self,
         op: &Separable,
         gradient: &SeparableGradient,
-        weights: bool,
+        wanted: Gradients,
     ) {
         for (source, gradients) in op.sources.iter().zip(&gradient.sources) {
             let channels = source.input.shape.c as usize;
             let mut input = vec![zero(); source.input.data.len];
             for (branch, gradients) in source.branches.iter().zip(&gradients.branches) {
-                self.branch_gradients(op, source, branch, gradients, weights, &mut input);
+                if self.open(branch.gate) {
+                    self.branch_gradients(op, source, branch, gradients, wanted, &mut input);
+                } else if wanted.of_weights() {
+                    self.clear(&[gradients.pointwise, gradients.depthwise]);
+                }
+            }
+            if !self.open(gradients.input.gate) {
+                continue;
             }
             for (index, slope) in input.iter_mut().enumerate() {
                 if self.value(source.input.data, source.input.norm, index, index % channels) <= zero() {
@@ -55,7 +65,7 @@ impl<S: Storage> Reference<S> {
         source: &SeparableSource,
         branch: &SeparableBranch,
         gradient: &SeparableBranchGradient,
-        weights: bool,
+        wanted: Gradients,
         input: &mut [S::Scalar],
     ) {
         let [in_c, out_c] = [source.input.shape.c as usize, op.output_shape.c as usize];
@@ -76,7 +86,7 @@ impl<S: Storage> Reference<S> {
             depthwise_sums[tap * in_c + c] += depthwise_gradient[y] * self.activated(&source.input, x, c);
             input[x] += depthwise_gradient[y] * self.at(branch.depthwise, tap * in_c + c);
         });
-        if weights {
+        if wanted.of_weights() {
             self.write(gradient.pointwise, &pointwise_sums);
             self.write(gradient.depthwise, &depthwise_sums);
         }

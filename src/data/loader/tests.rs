@@ -64,11 +64,11 @@ fn a_pass_can_begin_in_its_middle() {
 }
 
 #[test]
-fn a_device_that_paints_is_told_what_the_loader_would_paint() {
-    let painted = pass(&mut loader(ALL, 20, 6), 3);
-    let placed = pass(&mut loader(ALL, 20, 6).unpainted(), 3);
-    assert_eq!(labels(&placed), labels(&painted));
-    for batch in placed {
+fn a_device_augments_as_the_loader_does() {
+    let by_host = pass(&mut loader(ALL, 20, 6), 3);
+    let by_device = pass(&mut loader(ALL, 20, 6).augmented_by(AugmentedBy::Device), 3);
+    assert_eq!(labels(&by_device), labels(&by_host));
+    for batch in by_device {
         assert!(batch.images.is_empty() && batch.placements.len() == 6);
         for (place, &label) in batch.placements.iter().zip(&batch.labels) {
             let step = 3 * 20 + u64::from(label);

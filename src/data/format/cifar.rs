@@ -8,7 +8,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Augmentation, Dataset, Images, names};
+use super::{Format, Place};
+use crate::data::{Augmentation, Dataset, Images, names};
 use crate::{Error, Result};
 
 const SIDE: usize = 32;
@@ -22,7 +23,7 @@ const OFFICIAL_TRAIN: usize = 50_000;
 const MEAN: [f32; CHANNELS] = [0.49139968, 0.48215827, 0.44653124];
 const DEVIATION: [f32; CHANNELS] = [0.24703233, 0.24348505, 0.26158768];
 
-const CIFAR10: Layout = Layout {
+const LAYOUT10: Layout = Layout {
     name: "CIFAR-10",
     labels: 1,
     train: &[
@@ -37,7 +38,7 @@ const CIFAR10: Layout = Layout {
 };
 
 #[rustfmt::skip]
-const CIFAR100: Layout = Layout {
+const LAYOUT100: Layout = Layout {
     name: "CIFAR-100",
     labels: 2,
     train: &["train.bin"],
@@ -66,18 +67,39 @@ struct Layout {
     classes: &'static [&'static str],
 }
 
+/// CIFAR-10.
+pub static CIFAR10: Format = Format {
+    name: "cifar10",
+    place: Place::Directory,
+    note: "",
+    files: "`data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`: records of a label byte and 32x32 bytes of red, \
+            green and blue",
+    pictures: false,
+    load: |request| cifar10(request.directory),
+};
+
+/// CIFAR-100 by its fine labels.
+pub static CIFAR100: Format = Format {
+    name: "cifar100",
+    place: Place::Directory,
+    note: "",
+    files: "`train.bin` and `test.bin`: the same with two label bytes, of which the second, the fine class, is used",
+    pictures: false,
+    load: |request| cifar100(request.directory),
+};
+
 /// The files `data_batch_1.bin` to at most `data_batch_5.bin`, and `test_batch.bin`.
-pub fn cifar10(directory: &Path) -> Result<Dataset> {
-    let (train, test) = CIFAR10.read(directory)?;
+fn cifar10(directory: &Path) -> Result<Dataset> {
+    let (train, test) = LAYOUT10.read(directory)?;
     let [mean, deviation] = [MEAN, DEVIATION].map(|values| values.map(|value| value * 255.0).to_vec());
-    Ok(CIFAR10.dataset("cifar10", train, test, (mean, deviation)))
+    Ok(LAYOUT10.dataset(CIFAR10.name, train, test, (mean, deviation)))
 }
 
 /// The files `train.bin` and `test.bin`.
-pub fn cifar100(directory: &Path) -> Result<Dataset> {
-    let (train, test) = CIFAR100.read(directory)?;
+fn cifar100(directory: &Path) -> Result<Dataset> {
+    let (train, test) = LAYOUT100.read(directory)?;
     let constants = train.statistics();
-    Ok(CIFAR100.dataset("cifar100", train, test, constants))
+    Ok(LAYOUT100.dataset(CIFAR100.name, train, test, constants))
 }
 
 impl Layout {
@@ -90,6 +112,7 @@ impl Layout {
             test,
             mean: constants.0,
             deviation: constants.1,
+            white: u8::MAX,
             augmentation: Augmentation { crop_padding: 4, flip: true, cutout: None },
         }
     }

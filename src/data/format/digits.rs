@@ -3,35 +3,44 @@
 //! They are the test part of *Optical Recognition of Handwritten Digits* (E. Alpaydin and C. Kaynak, 1998;
 //! UCI Machine Learning Repository, doi:10.24432/C50P49), licensed CC BY 4.0; see `digits8x8.LICENSE.md`.
 
-use super::split::stratified;
-use super::{Augmentation, Dataset, Images};
+use super::{Format, Place};
 use crate::Result;
+use crate::data::split::stratified;
+use crate::data::{Augmentation, Dataset, Images};
 
 /// Records of one label byte and 64 values from 0 to 16.
 static RECORDS: &[u8] = include_bytes!("digits8x8.bin");
-/// The name of the data set.
-pub const NAME: &str = "digits";
-/// Values of an image.
-pub const SIZE: usize = SIDE * SIDE;
 /// The value of ink at its fullest.
-pub const WHITE: u8 = 16;
+const WHITE: u8 = 16;
 const SIDE: usize = 8;
 const RECORD: usize = 1 + SIDE * SIDE;
 const CLASSES: usize = 10;
+
+/// The digits inside the program.
+pub static DIGITS: Format = Format {
+    name: "digits",
+    place: Place::BuiltIn,
+    note: "(built in)",
+    files: "the built-in digits",
+    pictures: false,
+    load: |request| load(request.seed),
+};
+
 /// All digits; the seed decides which fifth of each class is the test part.
-pub fn load(seed: u64) -> Result<Dataset> {
+fn load(seed: u64) -> Result<Dataset> {
     let digits = all();
     let (train, test) = stratified(&digits.labels, CLASSES, seed);
     let (train, test) = (digits.select(&train), digits.select(&test));
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
-        name: NAME.into(),
+        name: DIGITS.name.into(),
         classes: CLASSES,
         class_names: (0..CLASSES).map(|digit| digit.to_string()).collect(),
         train,
         test,
         mean,
         deviation,
+        white: WHITE,
         // A flipped digit is another character, and at 8 pixels a side a shifted one loses its strokes.
         augmentation: Augmentation::default(),
     })
@@ -58,7 +67,7 @@ mod tests {
     fn the_file_is_what_it_should_be() {
         assert_eq!(RECORDS.len(), 1797 * RECORD);
         for record in RECORDS.chunks_exact(RECORD) {
-            assert!(record[0] < 10 && record[1..].iter().all(|&value| value <= 16));
+            assert!(record[0] < 10 && record[1..].iter().all(|&value| value <= WHITE));
         }
         // The first row of the first image, a zero.
         assert_eq!(RECORDS[..9], [0, 0, 0, 5, 13, 9, 1, 0, 0]);

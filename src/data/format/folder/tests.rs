@@ -40,8 +40,8 @@ impl Folder {
         picture.save_with_format(self.path(name), image::ImageFormat::Png).unwrap();
     }
 
-    fn load_with(&self, reading: &Reading, follower: &dyn Follower) -> Result<Dataset> {
-        load(self.0.path(), 3, reading, follower)
+    fn load_with(&self, reading: &Reading, progress: &dyn ReadingProgress) -> Result<Dataset> {
+        load(&Request { directory: self.0.path(), seed: 3, reading, progress })
     }
 
     fn load(&self) -> Result<Dataset> {
@@ -65,7 +65,7 @@ struct Memory {
     skipped: Mutex<Vec<String>>,
 }
 
-impl Follower for Memory {
+impl ReadingProgress for Memory {
     fn read(&self, done: usize, all: usize) {
         self.read.lock().unwrap().push((done, all));
     }
@@ -109,7 +109,8 @@ fn without_a_test_directory_a_fifth_of_each_class_is_set_apart() {
     let dataset = folder.load().unwrap();
     assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
     assert_eq!(folder.load().unwrap(), dataset);
-    assert_ne!(load(folder.0.path(), 4, &SMALL, &()).unwrap(), dataset);
+    let other = Request { directory: folder.0.path(), seed: 4, reading: &SMALL, progress: &() };
+    assert_ne!(load(&other).unwrap(), dataset);
     let mut all = [reds(&dataset.train), reds(&dataset.test)].concat();
     all.sort_unstable();
     assert_eq!(all, (0..10).chain(100..110).collect::<Vec<u8>>());

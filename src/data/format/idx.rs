@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Augmentation, Dataset, Images, names};
+use super::{Format, Place};
+use crate::data::{Augmentation, Dataset, Images, names};
 use crate::{Error, Result};
 
 /// Where Debian's package puts Fashion-MNIST.
@@ -35,23 +36,39 @@ const LONGEST_SIDE: usize = 1024;
 /// The most values of a file: a header cannot ask for more memory than this (MNIST: 47 million).
 const MOST_VALUES: u64 = 1 << 30;
 
-/// MNIST from a directory.
-pub fn mnist(directory: &Path) -> Result<Dataset> {
-    load("mnist", &DIGITS, directory)
+/// MNIST.
+pub static MNIST: Format = Format {
+    name: "mnist",
+    place: Place::Directory,
+    note: "",
+    files: "`train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same for `t10k`, plain or gzipped; images of any \
+            size up to 1024x1024",
+    pictures: false,
+    load: |request| mnist(request.directory),
+};
+
+/// Fashion-MNIST.
+pub static FASHION_MNIST: Format = Format {
+    name: "fashion-mnist",
+    place: Place::DirectoryOr(INSTALLED),
+    note: "",
+    files: "the same; without DIR those of Debian's package `dataset-fashion-mnist`",
+    pictures: false,
+    load: |request| fashion_mnist(request.directory, Path::new(INSTALLED)),
+};
+
+fn mnist(directory: &Path) -> Result<Dataset> {
+    load(MNIST.name, &DIGITS, directory)
 }
 
-/// Fashion-MNIST from a directory, or as Debian installs it.
-pub fn fashion_mnist(directory: Option<&Path>) -> Result<Dataset> {
-    fashion_mnist_or(directory, Path::new(INSTALLED))
-}
-
-fn fashion_mnist_or(directory: Option<&Path>, installed: &Path) -> Result<Dataset> {
-    if directory.is_none() && !installed.is_dir() {
+/// Fashion-MNIST from a directory; `installed` is where Debian puts it.
+fn fashion_mnist(directory: &Path, installed: &Path) -> Result<Dataset> {
+    if directory == installed && !installed.is_dir() {
         let advice = "not there; install Debian's package dataset-fashion-mnist or name a directory: \
                       --data fashion-mnist:DIR";
         return Err(Error::Data { path: installed.to_path_buf(), reason: advice.into() });
     }
-    load("fashion-mnist", &CLOTHES, directory.unwrap_or(installed))
+    load(FASHION_MNIST.name, &CLOTHES, directory)
 }
 
 fn load(name: &str, class_names: &[&str], directory: &Path) -> Result<Dataset> {
@@ -77,6 +94,7 @@ fn load(name: &str, class_names: &[&str], directory: &Path) -> Result<Dataset> {
         test,
         mean,
         deviation,
+        white: u8::MAX,
         augmentation: Augmentation::default(),
     })
 }
@@ -275,7 +293,8 @@ mod tests {
         fs::remove_file(directory.path().join("t10k-labels-idx1-ubyte")).unwrap();
         let sentence = mnist(directory.path()).unwrap_err().to_string();
         assert!(sentence.contains("t10k-labels-idx1-ubyte: missing"), "{sentence}");
-        let nowhere = fashion_mnist_or(None, &directory.path().join("none")).unwrap_err().to_string();
+        let none = &directory.path().join("none");
+        let nowhere = fashion_mnist(none, none).unwrap_err().to_string();
         assert!(
             nowhere.contains("dataset-fashion-mnist") && nowhere.contains("fashion-mnist:DIR"),
             "{nowhere}"
@@ -285,8 +304,8 @@ mod tests {
     #[test]
     fn fashion_mnist_is_found_where_it_is_installed_or_named() {
         let (installed, named) = (directory("-", ".gz", gz), plain());
-        let one = fashion_mnist_or(None, installed.path()).unwrap();
-        let two = fashion_mnist_or(Some(named.path()), Path::new("/nowhere")).unwrap();
+        let one = fashion_mnist(installed.path(), installed.path()).unwrap();
+        let two = fashion_mnist(named.path(), Path::new("/nowhere")).unwrap();
         assert_eq!(one, two);
         assert_eq!((one.name.as_str(), one.class_names[9].as_str()), ("fashion-mnist", "ankle boot"));
     }

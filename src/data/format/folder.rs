@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::split::stratified;
-use super::{Augmentation, Dataset, Images, Reading};
+use super::{Format, Place, ReadingProgress, Request};
+use crate::data::split::stratified;
+use crate::data::{Augmentation, Dataset, Images, Reading};
 use crate::machine::available_memory;
 use crate::{Error, Result};
 
@@ -26,22 +27,18 @@ const MOST_CLASSES: usize = 1 << 16;
 /// The fewest training images of a class: one for the weights and one for the alphas.
 const FEWEST: usize = 2;
 
-/// Follows the reading of pictures, which may take minutes.
-pub trait Follower: Sync {
-    /// So many files of all have been read; called from several threads.
-    fn read(&self, done: usize, all: usize);
-    /// These files of a part were skipped; each error names its file. In the order of the files.
-    fn skipped(&self, errors: &[Error]);
-}
-
-/// Nobody follows.
-impl Follower for () {
-    fn read(&self, _: usize, _: usize) {}
-    fn skipped(&self, _: &[Error]) {}
-}
+/// Pictures, one directory for each class.
+pub static FOLDER: Format = Format {
+    name: "folder",
+    place: Place::Directory,
+    note: "for pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/",
+    files: "pictures: `DIR/train/CLASS/*.png` and, if there, `DIR/test/CLASS/*.png`; see below",
+    pictures: true,
+    load,
+};
 
 /// Reads the pictures of a directory.
-pub fn load(directory: &Path, seed: u64, reading: &Reading, follower: &dyn Follower) -> Result<Dataset> {
+fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dataset> {
     let listed = Part::list(&directory.join("train"))?;
     if let [class] = &listed.classes[..] {
         let reason = format!("holds one class, {class}; expected two at least");
@@ -51,7 +48,7 @@ pub fn load(directory: &Path, seed: u64, reading: &Reading, follower: &dyn Follo
     let tested = if tested.exists() { Some(Part::list(&tested)?.numbered_as(&listed)?) } else { None };
     let all = listed.files.len() + tested.as_ref().map_or(0, |part| part.files.len());
     check_memory(directory, all, reading)?;
-    let counted = Counted { done: AtomicUsize::new(0), all, follower };
+    let counted = Counted { done: AtomicUsize::new(0), all, progress };
     let train = listed.read(reading, &counted)?;
     listed.check_classes(&train)?;
     let test = tested.as_ref().map(|part| part.read(reading, &counted)).transpose()?;
@@ -83,6 +80,7 @@ pub fn load(directory: &Path, seed: u64, reading: &Reading, follower: &dyn Follo
         test,
         mean,
         deviation,
+        white: u8::MAX,
         // Of unknown pictures it is only known that a small shift does not change what they show: writing must not
         // be mirrored.
         augmentation: Augmentation { crop_padding: reading.image_size / 8, ..Augmentation::default() },
@@ -111,7 +109,7 @@ fn check_memory(directory: &Path, count: usize, reading: &Reading) -> Result<()>
 struct Counted<'a> {
     done: AtomicUsize,
     all: usize,
-    follower: &'a dyn Follower,
+    progress: &'a dyn ReadingProgress,
 }
 
 /// The files of the training or the test part.
@@ -176,7 +174,7 @@ impl Part {
         let places = pixels.par_chunks_exact_mut(size).zip(&self.files);
         let decoded = places.map(|(place, (file, _))| {
             let outcome = reading.read(file, place);
-            counted.follower.read(counted.done.fetch_add(1, Ordering::Relaxed) + 1, counted.all);
+            counted.progress.read(counted.done.fetch_add(1, Ordering::Relaxed) + 1, counted.all);
             outcome
         });
         let outcomes: Vec<Result<()>> = if reading.strict {
@@ -200,7 +198,7 @@ impl Part {
             }
         }
         pixels.truncate(labels.len() * size);
-        counted.follower.skipped(&skipped);
+        counted.progress.skipped(&skipped);
         let (side, channels) = (reading.image_size, reading.colour.channels());
         Ok(Images { height: side, width: side, channels, pixels, labels })
     }

@@ -2,10 +2,11 @@
 
 use crate::autograd::Tape;
 use crate::backend::{Backend, ImageBytes, Shape, Work};
+use crate::data::AugmentedBy;
 use crate::{Error, Result};
 
-/// What a run computes with, recorded, and without memory of the device before [`Fit::start`].
-pub trait Fit: Sized {
+/// A recorded network with its optimisers. It takes memory of the device in [`Budget::start`] only.
+pub trait Budget: Sized {
     /// Where it runs.
     type Device: Backend;
     /// The tape.
@@ -14,48 +15,47 @@ pub trait Fit: Sized {
     fn images(&self) -> Shape;
     /// The same for batches of another shape.
     fn with_images(self, images: Shape) -> Result<Self>;
-    /// A dry run of all that the run does, with batches for training that the device paints or not: what it takes is
-    /// known, and what a step launches is returned.
-    fn measure(&mut self, painted_by_device: bool) -> Result<Work>;
-    /// Takes the memory, and the data set where the device shall paint, and sets everything to its start for `seed`.
+    /// A dry run of all that the run does, after which its demand is known; returns the launches of a step.
+    fn dry_run(&mut self, augmented_by: AugmentedBy) -> Result<Work>;
+    /// Takes the memory, uploads the images if the device augments them, and sets everything to its start for `seed`.
     fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()>;
 }
 
-/// What has its memory.
-pub struct Fitted<F> {
+/// A run that has its memory.
+pub struct Ready<F> {
     /// Ready for its first step.
     pub subject: F,
-    /// What a step launches.
+    /// The launches of a step.
     pub work: Work,
     /// All memory that the run takes of the device, in bytes.
     pub peak_bytes: usize,
-    /// Whether the device holds the data set and paints its batches.
-    pub paints: bool,
+    /// Where its batches are augmented.
+    pub augmented_by: AugmentedBy,
 }
 
-/// Takes the memory of a run. The device takes the data set too where it can paint and has the room.
+/// Takes the memory of a run. The data set is uploaded too if the device can augment and has the room.
 ///
 /// # Errors
 /// A run that does not fit: with the largest batch that does.
-pub fn fit<F: Fit>(mut subject: F, images: &ImageBytes, seed: u64) -> Result<Fitted<F>> {
-    let paints = subject.tape().backend().painter().is_some();
-    for (paints, beside) in [(paints, images.pixels.len()), (false, 0)] {
-        let (work, room) = room(&mut subject, paints, if paints { beside } else { 0 });
-        match room {
-            Ok(peak_bytes) => {
-                subject.start(paints.then_some(images), seed)?;
-                return Ok(Fitted { subject, work, peak_bytes, paints });
-            }
-            Err(_) if paints => continue,
-            Err(error) => return Err(refusal(subject, &error)),
-        }
+pub fn fit_memory<F: Budget>(mut subject: F, images: &ImageBytes, seed: u64) -> Result<Ready<F>> {
+    if subject.tape().backend().augmenter().is_some()
+        && let (work, Ok(peak_bytes)) = room(&mut subject, AugmentedBy::Device, images.pixels.len())
+    {
+        subject.start(Some(images), seed)?;
+        return Ok(Ready { subject, work, peak_bytes, augmented_by: AugmentedBy::Device });
     }
-    unreachable!("a run without the data set fits or is refused")
+    match room(&mut subject, AugmentedBy::Host, 0) {
+        (work, Ok(peak_bytes)) => {
+            subject.start(None, seed)?;
+            Ok(Ready { subject, work, peak_bytes, augmented_by: AugmentedBy::Host })
+        }
+        (_, Err(error)) => Err(refusal(subject, &error)),
+    }
 }
 
-/// What a step launches, and the bytes that the run takes with so many beside it, or why it cannot have them.
-fn room<F: Fit>(subject: &mut F, paints: bool, beside: usize) -> (Work, Result<usize>) {
-    let work = match subject.measure(paints) {
+/// The launches of a step, and the bytes that the run takes together with `beside` others, or why there is no room.
+fn room<F: Budget>(subject: &mut F, augmented_by: AugmentedBy, beside: usize) -> (Work, Result<usize>) {
+    let work = match subject.dry_run(augmented_by) {
         Ok(work) => work,
         Err(error) => return (Work::default(), Err(error)),
     };
@@ -78,7 +78,7 @@ fn gibibytes(bytes: usize) -> String {
 }
 
 /// Why a run does not fit, and the largest batch with which it does.
-fn refusal<F: Fit>(subject: F, error: &Error) -> Error {
+fn refusal<F: Budget>(subject: F, error: &Error) -> Error {
     let Shape { n, h, w, c } = subject.images();
     // More images take more memory.
     let (mut fits, mut fails) = (0, n as usize);
@@ -90,7 +90,7 @@ fn refusal<F: Fit>(subject: F, error: &Error) -> Error {
             Ok(smaller) => smaller,
             Err(error) => return error,
         };
-        let (_, room) = room(&mut smaller, false, 0);
+        let (_, room) = room(&mut smaller, AugmentedBy::Host, 0);
         *(if room.is_ok() { &mut fits } else { &mut fails }) = batch;
         last = smaller;
     }
