@@ -8,7 +8,7 @@
 //! 4. [`hypergradient`]: what the second order adds.
 //! 5. [`plan`]: everything that determines a search, checked before any work starts.
 //! 6. [`observer`]: what a search tells while it runs.
-//! 7. [`run`]: epochs over a data set.
+//! 7. [`session`]: epochs over a data set.
 
 pub mod adam;
 pub mod architecture;
@@ -17,7 +17,6 @@ pub mod hypergradient;
 pub mod observer;
 pub mod plan;
 pub mod relaxation;
-pub mod run;
+pub mod session;
 
-pub use crate::epochs::{BatchView, Input};
 pub use bilevel::{Bilevel, BilevelSettings};

@@ -6,13 +6,13 @@
 //! 2. [`plan`]: everything that determines a training, checked before any work starts.
 //! 3. [`model`]: what a training ends in, as a file; [`classifier`]: a model in use.
 //! 4. [`observer`]: what a training tells while it runs.
-//! 5. [`run`]: epochs over a data set.
+//! 5. [`session`]: epochs over a data set.
 
 pub mod classifier;
 pub mod model;
 pub mod observer;
 pub mod plan;
-pub mod run;
+pub mod session;
 pub mod trainer;
 
 pub use classifier::Classifier;
