@@ -1,10 +1,10 @@
 // Arithmetic over flat vectors of the state memory, each one launch over the whole vector:
-//   fill, scaled_add (target += factor * source, or factor / divisor), gradient_descent (momentum, decay, clipping),
-//   adam; norm_partials and norm_result: the Euclidean norm in two stages, in f64.
+//   fill, scaled_add (target += factor * source, or factor / divisor), gradient_descent (momentum, decay, clipping);
+//   norm_partials and norm_result: the Euclidean norm in two stages, in f64.
 //
 // Launch: grid of at most 1024 blocks of 256 threads that stride over the vector, four elements an access where the host
 // has found all places to be multiples of 4 (`fours`, how many accesses), then element by element to the end.
-// Bytes per element: fill 4, scaled_add 12, gradient_descent 20, adam 28, norm 4: the least possible.
+// Bytes per element: fill 4, scaled_add 12, gradient_descent 20, norm 4: the least possible.
 //
 // Versions: 1 as above, element by element. 2 16-byte accesses.
 #include "common.cuh"
@@ -114,32 +114,5 @@ extern "C" __global__ void __launch_bounds__(256) gradient_descent(const __grid_
         });
         run_at<R>(memory, op.momentum_buffer + i) = buffer;
         run_at<R>(memory, op.weights + i) = weights;
-    });
-}
-
-struct Adam {
-    u32 len, fours, parameters, gradient, first, second;
-    // Shares that stay and their complements, each rounded once from f64.
-    float beta1, beta2, rest1, rest2, decay, epsilon, rate, root;
-};
-static_assert(sizeof(Adam) == 56);
-
-extern "C" __global__ void __launch_bounds__(256) adam(const __grid_constant__ Memory memory,
-                                                       const __grid_constant__ Adam op) {
-    stride_over(op.len, op.fours, [&](auto run, u32 i) {
-        using R = decltype(run);
-        R parameters = run_at<R>(memory, op.parameters + i);
-        R first = run_at<R>(memory, op.first + i), second = run_at<R>(memory, op.second + i);
-        const R gradients = run_at<R>(memory, op.gradient + i);
-        each(run, [&](u32 k) {
-            float &parameter = parameters.values[k], &mean = first.values[k], &square = second.values[k];
-            const float gradient = fmaf(op.decay, parameter, gradients.values[k]);
-            mean = fmaf(op.beta1, mean, op.rest1 * gradient);
-            square = fmaf(op.beta2, square, op.rest2 * gradient * gradient);
-            parameter -= op.rate * mean / (sqrtf(square) / op.root + op.epsilon);
-        });
-        run_at<R>(memory, op.first + i) = first;
-        run_at<R>(memory, op.second + i) = second;
-        run_at<R>(memory, op.parameters + i) = parameters;
     });
 }

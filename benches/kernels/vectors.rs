@@ -1,4 +1,4 @@
-//! Flat vectors, as a single row: the weights of the paper's supernet, and its alphas.
+//! Flat vectors, as a single row: the weights of the paper's supernet.
 
 use darts::backend::*;
 
@@ -7,8 +7,6 @@ use crate::timer::{Device, Timer, floats};
 
 /// Weights of the paper's supernet.
 const WEIGHTS: usize = 1_930_618;
-/// Alphas of both cells.
-const ALPHAS: usize = 2 * 14 * 8;
 
 fn row(len: usize) -> Shape {
     Shape::new(1, 1, 1, len)
@@ -51,24 +49,4 @@ pub fn descents<B: Device>(device: &mut Timer<B>) {
         backend.norm(gradient, norm);
         backend.gradient_descent(&step);
     });
-}
-
-/// The optimiser of the alphas, also on as many numbers as there are weights.
-pub fn adams<B: Device>(device: &mut Timer<B>) {
-    for len in [ALPHAS, WEIGHTS] {
-        let mut layout = Layout::default();
-        let [parameters, gradient, first, second] = [(); 4].map(|()| layout.span(len));
-        let step = Adam {
-            parameters,
-            gradient,
-            first,
-            second,
-            rate: 3e-4,
-            betas: (0.5, 0.999),
-            epsilon: 1e-8,
-            decay: 1e-3,
-            step: 1,
-        };
-        device.time("adam", row(len), floats(7 * len), &layout, |backend| backend.adam(&step));
-    }
 }

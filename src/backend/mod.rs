@@ -5,7 +5,7 @@
 //! first; [`cpu`] is vectorised and threaded; [`cuda`] launches the kernels of `kernels/` on an NVIDIA GPU.
 //!
 //! A device holds two memories. *Activations* (images, feature maps and their gradients, NHWC,
-//! contiguous) are addressed by [`Slot`]s; *state* (weights, alphas, statistics, per-channel
+//! contiguous) are addressed by [`Slot`]s; *state* (weights, mixing weights, statistics, per-channel
 //! coefficients, always in the accumulation type) by [`Span`]s. The tape decides at record time what
 //! lies where, so no kernel allocates.
 
@@ -269,11 +269,6 @@ pub trait Backend {
     /// A logit equal to the label's own ranks before it only where its index is lower.
     fn cross_entropy(&mut self, operator: &CrossEntropy);
 
-    /// Softmax of each row.
-    fn softmax_forward(&mut self, operator: &Softmax);
-    /// `dx = y * (dy - sum(y * dy))` for each row.
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient);
-
     /// Sets every element.
     fn fill(&mut self, span: Span, value: f64);
     /// `target = source`.
@@ -285,6 +280,4 @@ pub trait Backend {
     /// Gradient descent with momentum, as PyTorch: `g' = clip * g + decay * w`,
     /// `m = momentum * m + g'`, `w -= rate * m`, where `clip = min(1, limit / (norm + 1e-6))`.
     fn gradient_descent(&mut self, step: &GradientDescent);
-    /// Adam, as PyTorch: decay added to the gradient, moments corrected for their start at zero.
-    fn adam(&mut self, step: &Adam);
 }

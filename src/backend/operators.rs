@@ -443,26 +443,6 @@ pub struct CrossEntropy {
     pub weight: f64,
 }
 
-/// See [`Backend::softmax_forward`](super::Backend::softmax_forward).
-#[derive(Clone, Debug)]
-pub struct Softmax {
-    /// Elements of a row.
-    pub columns: usize,
-    /// `[rows][columns]`.
-    pub input: Span,
-    /// `[rows][columns]`.
-    pub output: Span,
-}
-
-/// Operands of [`Backend::softmax_backward`](super::Backend::softmax_backward).
-#[derive(Clone, Debug)]
-pub struct SoftmaxGradient {
-    /// `[rows][columns]`.
-    pub output: Span,
-    /// `[rows][columns]`.
-    pub input: Span,
-}
-
 /// See [`Backend::gradient_descent`](super::Backend::gradient_descent).
 #[derive(Clone, Copy, Debug)]
 pub struct GradientDescent {
@@ -480,27 +460,4 @@ pub struct GradientDescent {
     pub momentum: f64,
     /// Weight decay.
     pub decay: f64,
-}
-
-/// See [`Backend::adam`](super::Backend::adam).
-#[derive(Clone, Copy, Debug)]
-pub struct Adam {
-    /// The parameters.
-    pub parameters: Span,
-    /// Their gradient.
-    pub gradient: Span,
-    /// First moments.
-    pub first: Span,
-    /// Second moments.
-    pub second: Span,
-    /// Learning rate.
-    pub rate: f64,
-    /// Shares of the moments that stay.
-    pub betas: (f64, f64),
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Weight decay.
-    pub decay: f64,
-    /// Number of this step, from 1.
-    pub step: u64,
 }

@@ -366,22 +366,6 @@ impl Backend for Counter {
         });
     }
 
-    fn softmax_forward(&mut self, op: &Softmax) {
-        self.add("softmax_forward", |call| {
-            call.read([op.input]);
-            call.write([op.output]);
-            call.operations += 4 * op.input.len;
-        });
-    }
-
-    fn softmax_backward(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        self.add("softmax_backward", |call| {
-            call.read([op.output, gradient.output]);
-            call.write([gradient.input]);
-            call.operations += 4 * op.input.len;
-        });
-    }
-
     fn fill(&mut self, span: Span, _: f64) {
         self.add("fill", |call| call.write([span]));
     }
@@ -418,14 +402,6 @@ impl Backend for Counter {
             call.read(step.clip.map(|(norm, _)| norm));
             call.write([step.weights, step.momentum_buffer]);
             call.operations += 7 * step.weights.len;
-        });
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.add("adam", |call| {
-            call.read([step.parameters, step.gradient, step.first, step.second]);
-            call.write([step.parameters, step.first, step.second]);
-            call.operations += 16 * step.parameters.len;
         });
     }
 }

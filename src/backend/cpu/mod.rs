@@ -241,14 +241,6 @@ impl Backend for Cpu {
         self.loss(operator);
     }
 
-    fn softmax_forward(&mut self, operator: &Softmax) {
-        self.softmax(operator);
-    }
-
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
-        self.softmax_gradient(operator, gradient);
-    }
-
     fn fill(&mut self, span: Span, value: f64) {
         self.state.as_mut_slice()[span.range()].fill(value as f32);
     }
@@ -267,9 +259,5 @@ impl Backend for Cpu {
 
     fn gradient_descent(&mut self, step: &GradientDescent) {
         self.descend(step);
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.adam_step(step);
     }
 }

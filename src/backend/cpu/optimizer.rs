@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
-use super::{Adam, Cpu, GradientDescent, Span};
+use super::{Cpu, GradientDescent, Span};
 
 /// Elements of a chunk: of fixed size, because the norm's partial sums follow it.
 const CHUNK: usize = 8192;
@@ -79,15 +79,6 @@ impl Cpu {
             unsafe { instructions.run(Descend { op, clip: clip as f32, range, memory }) };
         });
     }
-
-    pub(super) fn adam_step(&mut self, op: &Adam) {
-        let (memory, instructions) = (self.memory(), self.instructions);
-        self.team.each(chunks(op.parameters.len), &|_, index| {
-            let range = chunk(op.parameters.len, index);
-            // SAFETY: the set is available; chunks are disjoint, and so are the vectors.
-            unsafe { instructions.run(AdamStep { op, range, memory }) };
-        });
-    }
 }
 
 struct AddScaled {
@@ -156,37 +147,6 @@ impl Kernel for Descend<'_> {
         for ((weight, &gradient), buffer) in weights.iter_mut().zip(gradient).zip(buffer) {
             *buffer = momentum * *buffer + (clip * gradient + decay * *weight);
             *weight -= rate * *buffer;
-        }
-    }
-}
-
-struct AdamStep<'a> {
-    op: &'a Adam,
-    range: Range<usize>,
-    memory: Memory,
-}
-
-impl Kernel for AdamStep<'_> {
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let AdamStep { op, range, memory } = self;
-        let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
-        let [beta1, beta2, decay, epsilon] = [op.betas.0, op.betas.1, op.decay, op.epsilon].map(|x| x as f32);
-        // 1 - beta is rounded once: in f32, 1 - 0.999f32 is off by 1e-5.
-        let [rest1, rest2] = [1.0 - op.betas.0, 1.0 - op.betas.1].map(|x| x as f32);
-        let rate = (op.rate / correction(op.betas.0)) as f32;
-        let root = correction(op.betas.1).sqrt() as f32;
-        // SAFETY: the vectors are disjoint and no other thread has this range.
-        let (parameters, gradient, first, second) = unsafe {
-            let (first, second) = (write(memory, op.first, &range), write(memory, op.second, &range));
-            (write(memory, op.parameters, &range), read(memory, op.gradient, &range), first, second)
-        };
-        let moments = first.iter_mut().zip(second);
-        for ((parameter, &gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments) {
-            let gradient = gradient + decay * *parameter;
-            *first = beta1 * *first + rest1 * gradient;
-            *second = beta2 * *second + rest2 * gradient * gradient;
-            *parameter -= rate * *first / (second.sqrt() / root + epsilon);
         }
     }
 }

@@ -333,14 +333,6 @@ impl Backend for Cuda {
         self.loss(operator);
     }
 
-    fn softmax_forward(&mut self, operator: &Softmax) {
-        self.softmax(operator);
-    }
-
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
-        self.softmax_gradient(operator, gradient);
-    }
-
     fn fill(&mut self, span: Span, value: f64) {
         self.set(span, value);
     }
@@ -360,9 +352,5 @@ impl Backend for Cuda {
 
     fn gradient_descent(&mut self, step: &GradientDescent) {
         self.descend(step);
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.adam_step(step);
     }
 }

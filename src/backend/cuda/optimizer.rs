@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{Placed, small};
 use super::memory::Scratch;
-use super::{Adam, Cuda, GradientDescent, Kernel, Span};
+use super::{Cuda, GradientDescent, Kernel, Span};
 
 /// The most blocks that stride over a vector.
 const BLOCKS: usize = 1024;
@@ -38,26 +38,6 @@ struct Descent {
     limit: f64,
 }
 const _: () = assert!(size_of::<Descent>() == 48);
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct AdamPlace {
-    len: u32,
-    fours: u32,
-    parameters: u32,
-    gradient: u32,
-    first: u32,
-    second: u32,
-    beta1: f32,
-    beta2: f32,
-    rest1: f32,
-    rest2: f32,
-    decay: f32,
-    epsilon: f32,
-    rate: f32,
-    root: f32,
-}
-const _: () = assert!(size_of::<AdamPlace>() == 56);
 
 fn blocks(len: usize) -> usize {
     len.div_ceil(4 * 256).min(BLOCKS)
@@ -129,26 +109,5 @@ impl Cuda {
             ..Descent::zeroed()
         };
         self.launch_vector(Kernel::gradient_descent, op.weights.len, &table);
-    }
-
-    pub(super) fn adam_step(&mut self, op: &Adam) {
-        let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
-        let table = AdamPlace {
-            len: small(op.parameters.len),
-            fours: fours(&[op.parameters, op.gradient, op.first, op.second]),
-            parameters: op.parameters.place(),
-            gradient: op.gradient.place(),
-            first: op.first.place(),
-            second: op.second.place(),
-            beta1: op.betas.0 as f32,
-            beta2: op.betas.1 as f32,
-            rest1: (1.0 - op.betas.0) as f32,
-            rest2: (1.0 - op.betas.1) as f32,
-            decay: op.decay as f32,
-            epsilon: op.epsilon as f32,
-            rate: (op.rate / correction(op.betas.0)) as f32,
-            root: correction(op.betas.1).sqrt() as f32,
-        };
-        self.launch_vector(Kernel::adam, op.parameters.len, &table);
     }
 }

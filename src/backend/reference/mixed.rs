@@ -1,4 +1,4 @@
-//! The weighted sum over the branches of a node, and the softmax that gives its weights.
+//! The weighted sum over the branches of a node.
 
 use super::*;
 
@@ -56,28 +56,5 @@ impl<S: Storage> Reference<S> {
                     + beta.map_or(zero(), |beta| self.at(beta, c) * self.at(sums.total, c))
             })
             .sum()
-    }
-
-    pub(super) fn softmax(&mut self, op: &Softmax) {
-        for row in (0..op.input.len).step_by(op.columns) {
-            let columns = row..row + op.columns;
-            let largest =
-                columns.clone().map(|i| self.at(op.input, i)).fold(S::Scalar::neg_infinity(), S::Scalar::max);
-            let sum: S::Scalar = columns.clone().map(|i| (self.at(op.input, i) - largest).exp()).sum();
-            for i in columns {
-                self.put(op.output, i, (self.at(op.input, i) - largest).exp() / sum);
-            }
-        }
-    }
-
-    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        for row in (0..op.input.len).step_by(op.columns) {
-            let columns = row..row + op.columns;
-            let inner: S::Scalar =
-                columns.clone().map(|i| self.at(op.output, i) * self.at(gradient.output, i)).sum();
-            for i in columns {
-                self.put(gradient.input, i, self.at(op.output, i) * (self.at(gradient.output, i) - inner));
-            }
-        }
     }
 }

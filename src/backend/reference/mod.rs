@@ -308,14 +308,6 @@ impl<S: Storage> Backend for Reference<S> {
         self.loss(operator);
     }
 
-    fn softmax_forward(&mut self, operator: &Softmax) {
-        self.softmax(operator);
-    }
-
-    fn softmax_backward(&mut self, operator: &Softmax, gradient: &SoftmaxGradient) {
-        self.softmax_gradient(operator, gradient);
-    }
-
     fn fill(&mut self, span: Span, value: f64) {
         self.state[span.range()].fill(S::Scalar::of(value));
     }
@@ -335,9 +327,5 @@ impl<S: Storage> Backend for Reference<S> {
 
     fn gradient_descent(&mut self, step: &GradientDescent) {
         self.descend(step);
-    }
-
-    fn adam(&mut self, step: &Adam) {
-        self.adam_step(step);
     }
 }

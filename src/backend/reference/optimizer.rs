@@ -22,23 +22,4 @@ impl<S: Storage> Reference<S> {
             self.put(op.weights, i, weight - rate * buffer);
         }
     }
-
-    pub(super) fn adam_step(&mut self, op: &Adam) {
-        let correction = |beta: f64| 1.0 - beta.powf(op.step as f64);
-        let [beta1, beta2, decay, epsilon] =
-            [op.betas.0, op.betas.1, op.decay, op.epsilon].map(S::Scalar::of);
-        // 1 - beta is rounded once: in f32, 1 - 0.999f32 is off by 1e-5.
-        let [rest1, rest2] = [1.0 - op.betas.0, 1.0 - op.betas.1].map(S::Scalar::of);
-        let rate = S::Scalar::of(op.rate / correction(op.betas.0));
-        let root = S::Scalar::of(correction(op.betas.1).sqrt());
-        for i in 0..op.parameters.len {
-            let parameter = self.at(op.parameters, i);
-            let gradient = self.at(op.gradient, i) + decay * parameter;
-            let first = beta1 * self.at(op.first, i) + rest1 * gradient;
-            let second = beta2 * self.at(op.second, i) + rest2 * gradient * gradient;
-            self.put(op.first, i, first);
-            self.put(op.second, i, second);
-            self.put(op.parameters, i, parameter - rate * first / (second.sqrt() / root + epsilon));
-        }
-    }
 }
