@@ -7,8 +7,8 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_g
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::epochs::BatchView;
+use darts::plan::search::{Order, Plan};
 use darts::random::{Stream, generator};
-use darts::search::plan::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use rand::RngExt;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
-use super::plan::Plan;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
@@ -16,6 +15,7 @@ use crate::epochs::{
     fit_memory,
 };
 use crate::plan::Device;
+use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::model::{Description, Model};
 use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
-use super::plan::Plan;
 use super::trainer::Trainer;
 use crate::Result;
 use crate::autograd::Tape;
@@ -17,6 +16,7 @@ use crate::epochs::{
     BatchResult, BatchView, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory,
 };
 use crate::plan::Device;
+use crate::plan::train::Plan;
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};

@@ -4,7 +4,7 @@ use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Gradients, Mode, Shape, Work, cuda};
 use darts::data::AugmentedBy;
 use darts::epochs::{BatchView, Budget};
-use darts::search::plan::{Order, Plan};
+use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
+use darts::plan::search::Order;
 use darts::plan::{Command, Device};
-use darts::search::plan::Order;
 use darts::space::published;
-use darts::{search, train};
+use darts::{plan, search, train};
 
 /// Keeps the last checkpoint, and all records as text.
 #[derive(Default)]
@@ -167,8 +167,8 @@ fn digits() -> Dataset {
     "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap()
 }
 
-fn small_search(order: Order) -> search::plan::Plan {
-    search::plan::Plan {
+fn small_search(order: Order) -> plan::search::Plan {
+    plan::search::Plan {
         order,
         epochs: 2,
         init_channels: 1,
@@ -191,7 +191,7 @@ fn a_search_goes_on_from_any_position() {
 #[test]
 fn a_training_goes_on_from_any_position() {
     let genotype = published::find("pc-darts").unwrap().genotype;
-    let plan = train::plan::Plan {
+    let plan = plan::train::Plan {
         epochs: 2,
         init_channels: 1,
         cells: 3,

@@ -28,7 +28,7 @@ use counter::Counter;
 use darts::backend::gpu::Precision;
 use darts::backend::{Backend, Scalar, Shape, cuda};
 use darts::epochs::BatchView;
-use darts::search::plan::{Order, Plan};
+use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use statistics::Traffic;
