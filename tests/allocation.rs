@@ -2,8 +2,9 @@
 
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
+use darts::epochs::BatchView;
 use darts::plan::search::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
+use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{NetworkShape, SupernetShape, published};
 use darts::train::{Trainer, TrainerSettings};
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -7,7 +7,7 @@
 //! 3. [`adam`]: the optimiser of the alphas.
 //! 4. [`hypergradient`]: what the second order adds.
 //! 5. [`observer`]: what a search tells while it runs.
-//! 6. [`run`]: epochs over a data set.
+//! 6. [`session`]: epochs over a data set.
 
 pub mod adam;
 pub mod architecture;
@@ -15,7 +15,6 @@ pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
 pub mod relaxation;
-pub mod run;
+pub mod session;
 
-pub use crate::epochs::{BatchView, Input};
 pub use bilevel::{Bilevel, BilevelSettings};
