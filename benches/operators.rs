@@ -5,7 +5,7 @@
 
 use darts::backend::cpu::Cpu;
 use darts::backend::{Backend, Gradients, Mode, Shape};
-use darts::search::plan::Plan;
+use darts::plan::search::Plan;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{Space, SupernetShape};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! What a search reports while it runs.
 
-use super::plan::Plan;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
+use crate::plan::search::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
 
