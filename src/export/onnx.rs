@@ -125,7 +125,7 @@ fn graph(model: &Model) -> Result<Graph, String> {
     let images = exporter.normalised();
     let emitted = stack
         .emit(&mut exporter, &images)
-        .and_then(|(_, cells)| stack.classify(&mut exporter, cells.last().map_or(&[][..], Vec::as_slice)));
+        .and_then(|found| stack.classify(&mut exporter, found.cells.last().map_or(&[][..], Vec::as_slice)));
     emitted.map_err(|error| error.to_string())?;
     let classes = own.class_names.len();
     Ok(exporter.builder.finish(

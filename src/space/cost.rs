@@ -22,8 +22,8 @@ impl Cost {
     pub fn of(genotype: &Genotype, shape: &NetworkShape) -> Result<Cost> {
         let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape })?;
         let mut counter = Counter { products: 0 };
-        let (_, cells) = stack.emit(&mut counter, &Shape { n: 1, ..shape.images })?;
-        stack.classify(&mut counter, cells.last().map_or(&[][..], Vec::as_slice))?;
+        let features = stack.emit(&mut counter, &Shape { n: 1, ..shape.images })?;
+        stack.classify(&mut counter, features.cells.last().map_or(&[][..], Vec::as_slice))?;
         Ok(Cost { weights: parameters.len(), multiply_adds: counter.products as u64 })
     }
 }

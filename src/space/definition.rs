@@ -111,7 +111,7 @@ impl Definition {
     /// Reads a file's text. The path is for messages, and names a space that has no name of its own.
     ///
     /// # Errors
-    /// Text that is no TOML or has unknown keys; what [`Definition::check`] refuses.
+    /// Text that is no TOML or has unknown keys; what makes no space, with its key.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self> {
         if text.len() > MAX_TEXT {
             let length = text.len();

@@ -3,7 +3,7 @@
 use super::auxiliary;
 use super::cell::{Contents, Form};
 use super::genotype::Genotype;
-use super::stack::{Stack, StackShape, auxiliary_cell};
+use super::stack::{Features, Stack, StackShape, auxiliary_cell};
 use crate::autograd::{Loss, Recorder, Value, Window};
 use crate::backend::{Backend, PoolKind, Shape, Span};
 use crate::nn::{DropPath, NodeSums, Parameters, Recording, Spans};
@@ -121,7 +121,7 @@ impl Network {
         let drop_path = shape.drop_path.then(|| recorder.span(stack.droppable() * batch));
         let sums = NodeSums::Plain(drop_path.map(|factors| DropPath::new(factors, batch)));
         let mut recording = Recording { recorder, spans: &spans, sums };
-        let (_, cells) = stack.emit(&mut recording, &images)?;
+        let Features { cells, .. } = stack.emit(&mut recording, &images)?;
         let auxiliary = match (&stack.auxiliary, shape.auxiliary) {
             (Some((head, read)), Some(weight)) => Some(head.record(&mut recording, &cells[*read], weight)?),
             _ => None,

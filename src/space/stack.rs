@@ -27,6 +27,14 @@ pub struct StackShape {
     pub auxiliary: bool,
 }
 
+/// What stem and cells compute.
+pub struct Features<V> {
+    /// The stem's output.
+    pub stem: V,
+    /// The nodes that each cell's output concatenates: none for a cell that nothing reads.
+    pub cells: Vec<Vec<V>>,
+}
+
 /// A declared network.
 pub struct Stack {
     stem: ConvolutionBlock,
@@ -72,9 +80,8 @@ impl Stack {
         Ok(Stack { stem, cells, auxiliary, classifier })
     }
 
-    /// Describes stem and cells; returns the stem, and the nodes that each cell's output concatenates: none for a cell
-    /// that nothing reads.
-    pub fn emit<G: Graph>(&self, graph: &mut G, images: &G::Value) -> Result<(G::Value, Vec<Vec<G::Value>>)> {
+    /// Describes stem and cells.
+    pub fn emit<G: Graph>(&self, graph: &mut G, images: &G::Value) -> Result<Features<G::Value>> {
         let stem = graph.convolution(images, &self.stem)?;
         let mut outputs: Vec<Vec<G::Value>> = Vec::with_capacity(self.cells.len());
         for ((index, cell), live) in self.cells.iter().enumerate().zip(self.live_cells()) {
@@ -85,7 +92,7 @@ impl Stack {
             let nodes = if live { cell.emit(graph, [output(2), output(1)])? } else { Vec::new() };
             outputs.push(nodes);
         }
-        Ok((stem, outputs))
+        Ok(Features { stem, cells: outputs })
     }
 
     /// Describes the classifier on the last cell's output; returns the logits.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cell::{Contents, Form};
-use super::stack::{Stack, StackShape};
+use super::stack::{Features, Stack, StackShape};
 use super::{Space, Wiring};
 use crate::autograd::{Loss, MixingWeights, Recorder, Value};
 use crate::backend::{Backend, Shape};
@@ -90,7 +90,7 @@ impl Supernet {
         });
         let sums = NodeSums::Mixed(tables.collect());
         let mut recording = Recording { recorder, spans: &spans, sums };
-        let (stem, cells) = stack.emit(&mut recording, &images)?;
+        let Features { stem, cells } = stack.emit(&mut recording, &images)?;
         let features = cells.last().map_or(&[][..], Vec::as_slice);
         features.iter().for_each(|&node| recording.recorder.keep(node));
         let logits = stack.classify(&mut recording, features)?;
