@@ -1,12 +1,10 @@
-// The weighted sum over the branches of all edges of a node, and the softmax that gives its weights (NHWC):
+// The weighted sum over the branches of all edges of a node (NHWC):
 //   mixed_forward:  y = sum_k (weight_k * scale_k) * x_k + sum_k weight_k * shift_k; assigned.
 //   mixed_finish:   from the parts that channel_sums.cu left, products_k and total, assigned; the gradient of each weight,
 //                   sum_c(gamma * products_k + beta * total), added.
-//   softmax_forward, softmax_backward: rows of alphas; y and dx = y * (dy - sum(y * dy)); assigned.
 //
 // Launch: forward grid (chunks of rows, tiles of channels), block (16 or 32 channels, rows); coefficients of the tile
 // are made once a block, in shared memory, then a thread takes runs of channels. Finish: a block (32, 8) a branch.
-// Softmax a thread a row.
 // Bytes per element of forward: each branch read once, the node written once, the least possible.
 //
 // Versions: 1 coefficients in shared memory, no second launch. 2 one launch for all that follows the sums. 3 16-byte
@@ -97,33 +95,4 @@ extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_cons
     if (threadIdx.y != 0) return;
     for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
     if (threadIdx.x == 0) memory.state[branch.weight] = float(double(state[branch.weight]) + sum);
-}
-
-struct Softmax {
-    u32 rows, columns, input, output, output_gradient, input_gradient;
-};
-static_assert(sizeof(Softmax) == 24);
-
-extern "C" __global__ void __launch_bounds__(64) softmax_forward(const __grid_constant__ Memory memory,
-                                                                 const __grid_constant__ Softmax op) {
-    const u32 row = blockIdx.x * 64 + threadIdx.x;
-    if (row >= op.rows) return;
-    const float* x = memory.state + op.input + row * op.columns;
-    float* y = memory.state + op.output + row * op.columns;
-    float largest = x[0], sum = 0.0f;
-    for (u32 i = 1; i < op.columns; ++i) largest = fmaxf(largest, x[i]);
-    for (u32 i = 0; i < op.columns; ++i) sum += expf(x[i] - largest);
-    for (u32 i = 0; i < op.columns; ++i) y[i] = expf(x[i] - largest) / sum;
-}
-
-extern "C" __global__ void __launch_bounds__(64) softmax_backward(const __grid_constant__ Memory memory,
-                                                                  const __grid_constant__ Softmax op) {
-    const u32 row = blockIdx.x * 64 + threadIdx.x;
-    if (row >= op.rows) return;
-    const float* y = memory.state + op.output + row * op.columns;
-    const float* dy = memory.state + op.output_gradient + row * op.columns;
-    float* dx = memory.state + op.input_gradient + row * op.columns;
-    float inner = 0.0f;
-    for (u32 i = 0; i < op.columns; ++i) inner = fmaf(y[i], dy[i], inner);
-    for (u32 i = 0; i < op.columns; ++i) dx[i] = y[i] * (dy[i] - inner);
 }

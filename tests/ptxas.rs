@@ -47,7 +47,6 @@ fn threads(kernel: &str) -> u32 {
         "separable_gradients",
     ];
     match kernel {
-        "softmax_forward" | "softmax_backward" => 64,
         _ if kernel.contains("_bands_") || LARGE.iter().any(|large| kernel.starts_with(large)) => 512,
         _ => 256,
     }

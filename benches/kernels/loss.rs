@@ -1,4 +1,4 @@
-//! From pooled features to the loss, and from alphas to mixing weights.
+//! From pooled features to the loss.
 
 use darts::backend::*;
 
@@ -50,19 +50,4 @@ pub fn losses<B: Device>(device: &mut Timer<B>) {
     };
     let bytes = device.activations(2 * shape.len());
     device.time("cross_entropy", shape, bytes, &layout, |backend| backend.cross_entropy(&op));
-}
-
-/// The alphas of a cell: 14 edges of 8 candidates.
-pub fn softmaxes<B: Device>(device: &mut Timer<B>) {
-    let mut layout = Layout::default();
-    let shape = Shape::new(14, 1, 1, 8);
-    let [input, output, output_gradient, input_gradient] = [(); 4].map(|()| layout.span(shape.len()));
-    let op = Softmax { columns: shape.c as usize, input, output };
-    let gradient = SoftmaxGradient { output: output_gradient, input: input_gradient };
-    device.time("softmax_forward", shape, floats(2 * shape.len()), &layout, |backend| {
-        backend.softmax_forward(&op);
-    });
-    device.time("softmax_backward", shape, floats(3 * shape.len()), &layout, |backend| {
-        backend.softmax_backward(&op, &gradient);
-    });
 }

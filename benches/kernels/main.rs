@@ -52,10 +52,8 @@ fn all<B: Device>(mut timer: Timer<B>) {
     norms::coefficients(device);
     loss::linears(device);
     loss::losses(device);
-    loss::softmaxes(device);
     vectors::sums(device);
     vectors::descents(device);
-    vectors::adams(device);
     images::augmentation(device);
     timer.finish();
 }

@@ -1,4 +1,4 @@
-//! Flat vectors, as a single row: the weights of the paper's supernet, and its alphas.
+//! Flat vectors, as a single row: the weights of the paper's supernet.
 
 use darts::backend::*;
 
@@ -7,8 +7,6 @@ use crate::timer::{Device, Timer, floats};
 
 /// Weights of the paper's supernet.
 const WEIGHTS: usize = 1_930_618;
-/// Alphas of both cells.
-const ALPHAS: usize = 2 * 14 * 8;
 
 fn row(len: usize) -> Shape {
     Shape::new(1, 1, 1, len)
@@ -28,7 +26,7 @@ pub fn sums<B: Device>(device: &mut Timer<B>) {
     device.time("scaled_add_divided", shape, 3 * bytes, &layout, |backend| {
         backend.scaled_add(target, 0.01, Some(divisor), source);
     });
-    device.time("norm", shape, bytes, &layout, |backend| backend.norm(source, result));
+    device.time("euclidean_norm", shape, bytes, &layout, |backend| backend.euclidean_norm(source, result));
 }
 
 /// The optimiser of the weights: alone, and behind the norm by which it clips.
@@ -48,27 +46,7 @@ pub fn descents<B: Device>(device: &mut Timer<B>) {
     let (shape, bytes) = (row(WEIGHTS), floats(WEIGHTS));
     device.time("gradient_descent", shape, 5 * bytes, &layout, |backend| backend.gradient_descent(&step));
     device.time("gradient_descent_clipped", shape, 6 * bytes, &layout, |backend| {
-        backend.norm(gradient, norm);
+        backend.euclidean_norm(gradient, norm);
         backend.gradient_descent(&step);
     });
-}
-
-/// The optimiser of the alphas, also on as many numbers as there are weights.
-pub fn adams<B: Device>(device: &mut Timer<B>) {
-    for len in [ALPHAS, WEIGHTS] {
-        let mut layout = Layout::default();
-        let [parameters, gradient, first, second] = [(); 4].map(|()| layout.span(len));
-        let step = Adam {
-            parameters,
-            gradient,
-            first,
-            second,
-            rate: 3e-4,
-            betas: (0.5, 0.999),
-            epsilon: 1e-8,
-            decay: 1e-3,
-            step: 1,
-        };
-        device.time("adam", row(len), floats(7 * len), &layout, |backend| backend.adam(&step));
-    }
 }

@@ -41,14 +41,11 @@ pub enum Call {
     LinearForward(Linear),
     LinearBackward(Linear, LinearGradient, Gradients),
     CrossEntropy(CrossEntropy),
-    SoftmaxForward(Softmax),
-    SoftmaxBackward(Softmax, SoftmaxGradient),
     Fill(Span, f64),
     Copy(Span, Span),
     ScaledAdd(Span, f64, Option<Span>, Span),
-    Norm(Span, Span),
+    EuclideanNorm(Span, Span),
     GradientDescent(GradientDescent),
-    Adam(Adam),
 }
 
 impl Call {
@@ -81,16 +78,13 @@ impl Call {
             Call::LinearForward(op) => backend.linear_forward(op),
             Call::LinearBackward(op, gradient, wanted) => backend.linear_backward(op, gradient, *wanted),
             Call::CrossEntropy(op) => backend.cross_entropy(op),
-            Call::SoftmaxForward(op) => backend.softmax_forward(op),
-            Call::SoftmaxBackward(op, gradient) => backend.softmax_backward(op, gradient),
             Call::Fill(span, value) => backend.fill(*span, *value),
             Call::Copy(target, source) => backend.copy(*target, *source),
             Call::ScaledAdd(target, factor, divisor, source) => {
                 backend.scaled_add(*target, *factor, *divisor, *source);
             }
-            Call::Norm(source, result) => backend.norm(*source, *result),
+            Call::EuclideanNorm(source, result) => backend.euclidean_norm(*source, *result),
             Call::GradientDescent(step) => backend.gradient_descent(step),
-            Call::Adam(step) => backend.adam(step),
         }
     }
 }

@@ -110,35 +110,6 @@ fn cross_entropy_breaks_ties_by_index() {
     });
 }
 
-fn softmax(case: &mut Case) -> Softmax {
-    let (rows, columns) = (case.random.random_range(1..20), case.random.random_range(1..20));
-    Softmax {
-        columns,
-        input: case.span(rows * columns, 2.0),
-        output: case.result_span("output", rows * columns, columns, 1.0),
-    }
-}
-
-#[test]
-fn softmax_forward() {
-    check(20, |case| Call::SoftmaxForward(softmax(case)));
-}
-
-#[test]
-fn softmax_backward() {
-    check(21, |case| {
-        let mut operator = softmax(case);
-        case.forget_results();
-        let len = operator.output.len;
-        operator.output = case.positive_span(len);
-        let gradient = SoftmaxGradient {
-            output: case.span(len, 1.0),
-            input: case.result_span("input", len, operator.columns, 1.0),
-        };
-        Call::SoftmaxBackward(operator, gradient)
-    });
-}
-
 /// The length of a flat vector: within a chunk, or several.
 fn vector_len(case: &mut Case) -> usize {
     case.choose(&[1, 7, 16, 100, 8191, 8192, 8193, 30_000])
@@ -161,11 +132,11 @@ fn vector_arithmetic() {
 }
 
 #[test]
-fn norm() {
+fn euclidean_norm() {
     check(23, |case| {
         let len = vector_len(case);
         let source = case.span(len, 1.0);
-        Call::Norm(source, case.result_span("norm", 1, 1, 1.0))
+        Call::EuclideanNorm(source, case.result_span("norm", 1, 1, 1.0))
     });
 }
 
@@ -187,29 +158,6 @@ fn gradient_descent() {
             rate: 0.025,
             momentum: 0.9,
             decay: 3e-4,
-        })
-    });
-}
-
-#[test]
-fn adam() {
-    check(25, |case| {
-        let len = vector_len(case);
-        let [parameters, gradient, first] = [case.span(len, 1.0), case.span(len, 1.0), case.span(len, 1.0)];
-        let second = case.positive_span(len);
-        for (name, span) in [("parameters", parameters), ("first", first), ("second", second)] {
-            case.expect(name, span, 4, 1.0);
-        }
-        Call::Adam(Adam {
-            parameters,
-            gradient,
-            first,
-            second,
-            rate: 3e-4,
-            betas: (0.5, 0.999),
-            epsilon: 1e-8,
-            decay: 1e-3,
-            step: case.random.random_range(1..50),
         })
     });
 }

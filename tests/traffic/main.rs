@@ -26,7 +26,7 @@ use std::process::Command;
 use call::Work;
 use counter::Counter;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Scalar, Shape, cuda};
+use darts::backend::{Backend, Device, Scalar, Shape, cuda};
 use darts::search::plan::{Order, Plan};
 use darts::search::{BatchView, Bilevel, BilevelSettings};
 use darts::space::SupernetShape;

@@ -1,4 +1,4 @@
-//! The weighted sum over the branches of a node, and the softmax that gives its weights.
+//! The weighted sum over the branches of a node.
 //!
 //! Both directions stream: a chunk of the node stays in the first-level cache while the branches pass.
 
@@ -8,7 +8,7 @@ use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
 use super::stream::{self, Block, target_area};
-use super::{Cpu, Mixed, MixedGradient, Norm, Softmax, SoftmaxGradient};
+use super::{Cpu, Mixed, MixedGradient, MixedKernels, Norm};
 
 /// Elements of a chunk of the node in the forward pass.
 const FORWARD_CHUNK: usize = 2048;
@@ -41,8 +41,8 @@ fn pixels(op: &Mixed, units: Units, unit: usize) -> Range<usize> {
     images.start * pixels..images.end * pixels
 }
 
-impl Cpu {
-    pub(super) fn mix(&mut self, op: &Mixed) {
+impl MixedKernels for Cpu {
+    fn mixed_forward(&mut self, op: &Mixed) {
         let (memory, instructions) = (self.memory(), self.instructions);
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         // SAFETY: the workspace holds `[branches + 1][channels]`.
@@ -53,7 +53,7 @@ impl Cpu {
         });
     }
 
-    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let (channels, branches) = (op.shape.c as usize, op.branches.len());
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         let step = (branches + 1) * channels;
@@ -76,41 +76,6 @@ impl Cpu {
                 let slope = weight_slope(memory, op.branches[index].norm, gradient.total, branch.products);
                 let weight = memory.span(branch.weight);
                 weight.set(0, (f64::from(weight.get(0)) + slope) as f32);
-            }
-        }
-    }
-
-    pub(super) fn softmax(&mut self, op: &Softmax) {
-        let memory = self.memory();
-        for row in (0..op.input.len).step_by(op.columns) {
-            // SAFETY: rows lie in the spans, which are disjoint.
-            let (x, y) = unsafe {
-                let input = memory.span(op.input).slice(row, op.columns);
-                (input, memory.span(op.output).slice_mut(row, op.columns))
-            };
-            let largest = f64::from(x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            let power = |x: f32| (f64::from(x) - largest).exp();
-            let sum: f64 = x.iter().map(|&x| power(x)).sum();
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = (power(x) / sum) as f32);
-        }
-    }
-
-    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        let memory = self.memory();
-        for row in (0..op.input.len).step_by(op.columns) {
-            let inner: f64 = (row..row + op.columns)
-                // SAFETY: rows lie in the spans.
-                .map(|i| unsafe {
-                    f64::from(memory.span(op.output).get(i)) * f64::from(memory.span(gradient.output).get(i))
-                })
-                .sum();
-            for i in row..row + op.columns {
-                // SAFETY: rows lie in the spans.
-                unsafe {
-                    let y = f64::from(memory.span(op.output).get(i));
-                    let slope = f64::from(memory.span(gradient.output).get(i));
-                    memory.span(gradient.input).set(i, (y * (slope - inner)) as f32);
-                }
             }
         }
     }

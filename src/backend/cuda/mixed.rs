@@ -1,11 +1,11 @@
-//! The weighted sum of a node, and the softmax of its weights: `kernels/mixed.cu`.
+//! The weighted sum of a node: `kernels/mixed.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::channel_sums::{ChannelSums, Group, Identity, Standardised};
 use super::geometry::{MAX_BRANCHES, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::{Cuda, Kernel, Mixed, MixedGradient, Operand, Softmax, SoftmaxGradient, channel_block, small};
+use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_block, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -49,24 +49,13 @@ struct Finish {
 }
 const _: () = assert!(size_of::<Finish>() == 20 + 20 * 128);
 
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Rows {
-    rows: u32,
-    columns: u32,
-    input: u32,
-    output: u32,
-    output_gradient: u32,
-    input_gradient: u32,
-}
-
 fn check(op: &Mixed) {
     let count = op.branches.len();
     assert!(count <= MAX_BRANCHES, "a node of {count} branches; the CUDA kernels take {MAX_BRANCHES}");
 }
 
-impl Cuda {
-    pub(super) fn mix(&mut self, op: &Mixed) {
+impl MixedKernels for Cuda {
+    fn mixed_forward(&mut self, op: &Mixed) {
         check(op);
         let channels = op.shape.c as usize;
         let rows = op.shape.pixels();
@@ -90,7 +79,7 @@ impl Cuda {
         self.launch(Kernel::mixed_forward, [rows.div_ceil(each), across, 1], block, &table);
     }
 
-    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         check(op);
         let (channels, all) = (op.shape.c as usize, op.branches.len());
         let (mut table, chunks) = ChannelSums::new(op.shape);
@@ -130,32 +119,5 @@ impl Cuda {
             return self.combine_sums(&[group.sum(0, chunks, gradient.total)]);
         }
         self.launch(Kernel::mixed_finish, [all, 1, 1], [32, 8], &finish);
-    }
-
-    pub(super) fn softmax(&mut self, op: &Softmax) {
-        self.launch_rows(Kernel::softmax_forward, &rows(op));
-    }
-
-    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        let table = Rows {
-            output_gradient: gradient.output.place(),
-            input_gradient: gradient.input.place(),
-            ..rows(op)
-        };
-        self.launch_rows(Kernel::softmax_backward, &table);
-    }
-
-    fn launch_rows(&mut self, kernel: Kernel, table: &Rows) {
-        self.launch(kernel, [(table.rows as usize).div_ceil(64), 1, 1], [64, 1], table);
-    }
-}
-
-fn rows(op: &Softmax) -> Rows {
-    Rows {
-        rows: small(op.input.len / op.columns),
-        columns: small(op.columns),
-        input: op.input.place(),
-        output: op.output.place(),
-        ..Rows::zeroed()
     }
 }

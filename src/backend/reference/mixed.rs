@@ -1,9 +1,9 @@
-//! The weighted sum over the branches of a node, and the softmax that gives its weights.
+//! The weighted sum over the branches of a node.
 
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn mix(&mut self, op: &Mixed) {
+impl<S: Storage> MixedKernels for Reference<S> {
+    fn mixed_forward(&mut self, op: &Mixed) {
         let channels = op.shape.c as usize;
         for index in 0..op.output.len {
             let sum = op
@@ -18,7 +18,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let channels = op.shape.c as usize;
         for c in 0..channels {
             let total = (c..op.output.len).step_by(channels).map(|i| self.raw(gradient.output, i)).sum();
@@ -44,7 +44,9 @@ impl<S: Storage> Reference<S> {
             }
         }
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// `sum(g * y)` from the sums over `xhat`.
     fn weight_slope(&self, norm: Option<Norm>, sums: Sums) -> S::Scalar {
         let gamma = norm.and_then(|norm| norm.gamma);
@@ -56,28 +58,5 @@ impl<S: Storage> Reference<S> {
                     + beta.map_or(zero(), |beta| self.at(beta, c) * self.at(sums.total, c))
             })
             .sum()
-    }
-
-    pub(super) fn softmax(&mut self, op: &Softmax) {
-        for row in (0..op.input.len).step_by(op.columns) {
-            let columns = row..row + op.columns;
-            let largest =
-                columns.clone().map(|i| self.at(op.input, i)).fold(S::Scalar::neg_infinity(), S::Scalar::max);
-            let sum: S::Scalar = columns.clone().map(|i| (self.at(op.input, i) - largest).exp()).sum();
-            for i in columns {
-                self.put(op.output, i, (self.at(op.input, i) - largest).exp() / sum);
-            }
-        }
-    }
-
-    pub(super) fn softmax_gradient(&mut self, op: &Softmax, gradient: &SoftmaxGradient) {
-        for row in (0..op.input.len).step_by(op.columns) {
-            let columns = row..row + op.columns;
-            let inner: S::Scalar =
-                columns.clone().map(|i| self.at(op.output, i) * self.at(gradient.output, i)).sum();
-            for i in columns {
-                self.put(gradient.input, i, self.at(op.output, i) * (self.at(gradient.output, i) - inner));
-            }
-        }
     }
 }
