@@ -7,7 +7,7 @@ use darts::autograd::{
     Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight, Window,
 };
 use darts::backend::reference::Reference;
-use darts::backend::{Device, Gradients, Mode, PoolKind, Shape, Span};
+use darts::backend::{Device as _, Gradients, Mode, PoolKind, Shape, Span};
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
@@ -32,6 +32,8 @@ struct Check {
     variables: Vec<(Span, Span)>,
     constants: Vec<(Span, Vec<f64>)>,
     loss: Option<Loss>,
+    /// Which branches are active, where some have gates.
+    active: Option<Vec<bool>>,
 }
 
 impl Check {
@@ -44,6 +46,7 @@ impl Check {
             variables: Vec::new(),
             constants: Vec::new(),
             loss: None,
+            active: None,
         }
     }
 
@@ -106,7 +109,7 @@ impl Check {
 
     /// Compares all gradients with central differences; `false` where a hidden value lies near a kink.
     fn run(self, name: &str, seed: u64) -> bool {
-        let Check { recorder, inputs, outputs, hidden, variables, constants, loss } = self;
+        let Check { recorder, inputs, outputs, hidden, variables, constants, loss, active } = self;
         let mut bench = Bench {
             tape: recorder.finish(Device::new()).unwrap(),
             outputs,
@@ -114,6 +117,7 @@ impl Check {
             loss,
             largest: 0.0,
         };
+        active.into_iter().for_each(|active| bench.tape.set_active(&active).unwrap());
         let mut random = generator(seed, Stream::Test, 0);
         let mut images: Vec<Vec<f64>> = Vec::new();
         for &input in &inputs {
@@ -352,6 +356,55 @@ fn mixed_operations() {
         c.output(node);
         c.output(last);
     });
+}
+
+/// Two nodes with every kind of branch, at both strides, under every mask of one branch a node and some of more. What is
+/// not active has neither influence nor gradient, and the first to deliver a gradient may be among it.
+#[test]
+fn mixed_operations_under_a_mask() {
+    let masks = (0..16).map(|i| {
+        let mut mask = [i % 2 == 1; 12];
+        (mask[i % 6], mask[6 + i / 3]) = (i % 2 == 0, i % 2 == 0);
+        mask
+    });
+    for mask in masks.chain([[true; 12]]) {
+        check("mixed under a mask", |c| mixed_under(c, mask));
+    }
+}
+
+fn mixed_under(c: &mut Check, mask: [bool; 12]) {
+    let [first, second] = [c.input(2, 5, 3, 2), c.input(2, 5, 3, 2)];
+    let mixing = c.recorder.mixing(12);
+    c.variables.push((mixing.value, mixing.gradient));
+    let gates: Vec<_> = (0..12).map(|branch| c.recorder.gate(mixing, &[branch])).collect();
+    let pooled = [[0, 6], [1, 7]].map(|users| c.recorder.gate(mixing, &users));
+    let gated = |mut branch: SeparableParameters, gate| {
+        branch.norm.gate = gate;
+        branch
+    };
+    let branches = vec![
+        gated(c.branch([3, 1], 2, 2, false), gates[2]),
+        gated(c.branch([3, 2], 2, 2, true), gates[3]),
+        gated(c.branch([5, 1], 2, 2, false), gates[8]),
+    ];
+    let halves = c.recorder.separable(&[(first, branches)], 1, 2).unwrap();
+    if mask[8] {
+        c.hidden.push(halves[2]);
+    }
+    let again = gated(c.branch([3, 1], 2, 2, false), gates[8]);
+    let twice = c.recorder.separable(&[(halves[2], vec![again])], 1, 2).unwrap()[0];
+    let norms = pooled.map(|gate| NormParameters { gate, ..c.norm(2, false) });
+    let pools = c.recorder.normalised_pools(first, 1, norms);
+    let norm = NormParameters { gate: gates[9], ..c.norm(2, true) };
+    let matrix = c.weight(4);
+    let product = c.recorder.pointwise(&[second], &[matrix], 2, norm).unwrap();
+    let node = [(pools[0], 0), (pools[1], 1), (halves[0], 2), (halves[1], 3), (first, 4), (second, 5)];
+    let node = c.recorder.mixed(&node, mixing).unwrap();
+    let last = [(pools[0], 6), (pools[1], 7), (twice, 8), (product, 9), (node, 10), (first, 11)];
+    let last = c.recorder.mixed(&last, mixing).unwrap();
+    c.output(node);
+    c.output(last);
+    c.active = Some(mask.to_vec());
 }
 
 #[test]

@@ -39,6 +39,7 @@ use bytemuck::Pod;
 
 use super::gpu::Precision;
 use super::*;
+use crate::Result;
 use combine::Waiting;
 use context::{Context, KERNELS, Kernel, State};
 use geometry::{MemoryPlace, small};
