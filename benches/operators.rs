@@ -5,7 +5,7 @@
 
 use darts::backend::cpu::Cpu;
 use darts::backend::{Device, Gradients, Mode, Shape};
-use darts::search::plan::Plan;
+use darts::plan::search::Plan;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 //! 4. [`nn`]: parameters and their initial values.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
-//! 7. [`plan`]: what the plans of a search and of a training share.
+//! 7. [`plan`]: everything that determines a search or a training, checked before any work starts.
 //! 8. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
 //! 9. [`search`]: the bilevel optimisation of weights and alphas.
 //! 10. [`train`]: the training of a derived network, and the model that it ends in.

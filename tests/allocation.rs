@@ -2,8 +2,9 @@
 
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
-use darts::search::plan::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
+use darts::epochs::BatchView;
+use darts::plan::search::{Order, Plan};
+use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{NetworkShape, SupernetShape, published};
 use darts::train::{Trainer, TrainerSettings};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -96,7 +97,7 @@ fn a_step_allocates_nothing() {
         };
         let cpu = Cpu::new(threads).unwrap();
         let genotype = published::find("darts-v1").unwrap().genotype;
-        let settings = TrainerSettings::from(&darts::train::plan::Plan::paper());
+        let settings = TrainerSettings::from(&darts::plan::train::Plan::paper());
         let mut trainer = Trainer::new(cpu, &genotype, shape, settings, 1).unwrap();
         let pixels: Vec<f32> = (0..images.len()).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
         let batch = BatchView { images: &pixels, labels: &[0, 1, 2, 3] };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::plan::table;
+use crate::plan::file::table;
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
 use crate::space::sampled;

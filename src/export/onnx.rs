@@ -329,10 +329,10 @@ mod tests {
 
     use super::*;
     use crate::data::{Reading, Source};
+    use crate::plan::train::Plan;
     use crate::space::genotype::Genotype;
     use crate::space::{Network, published};
     use crate::train::model::Description;
-    use crate::train::plan::Plan;
 
     fn model(genotype: &Genotype, auxiliary: bool) -> Model {
         let plan = Plan { init_channels: 2, cells: 5, ..Plan::default() };

@@ -62,7 +62,10 @@ fn facts(history: &History) -> Markup {
         (epochs(last.epoch, history.planned("epochs")), "epochs"),
     ];
     facts.extend(parts::in_all(&history.timings, history.records.len()));
-    facts.push((history.planned("order").unwrap_or("unknown").to_owned(), "order of the alpha gradient"));
+    facts.push((
+        history.planned("method.order").unwrap_or("unknown").to_owned(),
+        "order of the alpha gradient",
+    ));
     parts::facts(&facts)
 }
 

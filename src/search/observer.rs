@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
+use crate::plan::search::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
 

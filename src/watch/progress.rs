@@ -69,6 +69,8 @@ pub struct Progress {
     epochs: usize,
     form: Form,
     last_line: Instant,
+    /// How long nothing is printed before a line tells the step.
+    silence: Duration,
 }
 
 /// What the lines are written for.
@@ -87,7 +89,7 @@ impl Progress {
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
-        Progress { lines, bar, epochs, form, last_line: Instant::now() }
+        Progress { lines, bar, epochs, form, last_line: Instant::now(), silence: SILENCE }
     }
 
     pub(super) fn print(&mut self, text: &str) {
@@ -125,7 +127,9 @@ impl Progress {
                 "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
                 record.epoch, record.epochs
             ));
-        } else if self.form == Form::Text && self.last_line.elapsed() >= SILENCE && record.step < record.steps
+        } else if self.form == Form::Text
+            && self.last_line.elapsed() >= self.silence
+            && record.step < record.steps
         {
             self.print(&format!(
                 "epoch {}/{}  step {}/{}  loss {loss:.4}  accuracy {accuracy:.2} %  {speed}  {left} left",
@@ -283,9 +287,9 @@ mod tests {
             launches_per_step: 0,
         };
         Observer::<SearchPhase>::started(&mut progress, &started)?;
-        progress.last_line -= SILENCE;
-        let progress: &mut dyn Observer<SearchPhase> = &mut progress;
-        for step in [1, 2] {
+        for (step, silence) in [(1, Duration::ZERO), (2, Duration::MAX)] {
+            progress.silence = silence;
+            let progress: &mut dyn Observer<SearchPhase> = &mut progress;
             progress.step(&StepRecord {
                 epoch: 1,
                 epochs: 15,
@@ -297,6 +301,7 @@ mod tests {
                 seconds_left: 200.0,
             })?;
         }
+        let progress: &mut dyn Observer<SearchPhase> = &mut progress;
         let alphas = ramp(4);
         let record = EpochRecord {
             epoch: 1,

@@ -3,9 +3,9 @@
 use darts::backend::gpu::Precision;
 use darts::backend::{Gradients, Mode, Shape, VectorKernels, Work, cuda};
 use darts::data::AugmentedBy;
-use darts::epochs::Budget;
-use darts::search::plan::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
+use darts::epochs::{BatchView, Budget};
+use darts::plan::search::{Order, Plan};
+use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 
 use crate::backend;

@@ -4,11 +4,11 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::epochs::BatchView;
 use darts::nn::Parameters;
 use darts::random::{Stream, generator};
 use darts::search::adam::AdamSettings;
-use darts::search::bilevel::FINITE_DIFFERENCE;
-use darts::search::{BatchView, Bilevel, BilevelSettings};
+use darts::search::{Bilevel, BilevelSettings};
 use darts::space::SupernetShape;
 use darts::space::alphas::edges_of;
 use rand::RngExt;
@@ -77,7 +77,7 @@ impl<B: Backend> Network<B> {
             weight_decay: 3e-4,
             gradient_clip,
             adam: ADAM,
-            finite_difference: finite_difference.unwrap_or(FINITE_DIFFERENCE),
+            finite_difference: finite_difference.unwrap_or(0.01),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();

@@ -5,7 +5,7 @@
 //!
 //! The two device memories are flat buffers; a kernel gets their addresses and a table of places by value. Results do
 //! not depend on the order in which blocks run: partial sums are added in the order of the rows. Calls queue work and
-//! return; reading waits. A dry run ([`Backend::begin_dry_run`]) learns how much scratch the calls of a step take, so a step
+//! return; reading waits. A dry run ([`Device::begin_dry_run`]) learns how much scratch the calls of a step take, so a step
 //! allocates nothing, and the tape's replays are recorded as graphs, each of which is one launch.
 
 mod augment;

@@ -1,110 +1,96 @@
 //! The plan of a training: everything that determines its result, but for the genotype.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
+use super::shared::{images, machine, precision_conflict, schedule_conflict, seed};
+use super::{Command, Device, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
-use crate::plan::{
-    Command, Device, PlanTable, THREADS, Violation, count_violation, descent_violation, fraction_violation,
-    rate_violation, run_violation,
-};
 use crate::space::NetworkShape;
 
-/// Everything that determines a training. Its TOML keys are the long flags with `_` for `-`.
+/// Everything that determines a training. The fields are the keys in [`Plan::keys`], which say what they mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
 pub struct Plan {
-    /// The data set.
     pub data: String,
-    /// The side that pictures of a folder are resized to.
     pub image_size: usize,
-    /// The values of a pixel of such pictures.
     pub colour: Colour,
-    /// Passes over the training images.
     pub epochs: usize,
-    /// Images in a step.
     pub batch_size: usize,
-    /// Channels of the first cell's nodes.
     pub init_channels: usize,
-    /// Cells of the network.
     pub cells: usize,
-    /// Determines all random numbers.
     pub seed: u64,
-    /// The learning rate in the first epoch.
     pub weight_lr: f64,
-    /// The learning rate that the cosine schedule ends at.
     pub weight_lr_min: f64,
-    /// The momentum of the weights.
     pub weight_momentum: f64,
-    /// The weight decay.
     pub weight_decay: f64,
-    /// The largest norm of a gradient.
     pub gradient_clip: f64,
-    /// The share of the auxiliary head's loss; at 0 there is no such head.
     pub auxiliary_weight: f64,
-    /// The probability that drop path rises to.
     pub drop_path: f64,
-    /// Black pixels around an image before a part of its size is cut out at random.
     pub crop_padding: usize,
-    /// Whether half of the images are mirrored.
     pub flip: bool,
-    /// The side of the square that is set to the mean; 0 for none.
     pub cutout: usize,
-    /// Threads of the CPU backend; 0 for all cores.
     pub threads: usize,
-    /// The device.
     pub device: Device,
-    /// What feature maps are stored as; only GPUs store less than f32.
     pub precision: Precision,
 }
 
+// A flipped digit is another character, and the feature maps of 8x8 images are too small for the auxiliary head.
+#[rustfmt::skip]
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let mut keys = Vec::from(images());
+    keys.extend([
+        count("epochs", 1..=100_000, [40, 600],
+            "Passes over the training images"),
+        count("batch_size", 1..=65_536, [32, 96],
+            "Images in a step"),
+        count("init_channels", 1..=1024, [16, 36],
+            "Channels of a node in the first cells; each reduction doubles them"),
+        // With one or two cells both reductions fall together and no cell is a normal one.
+        count("cells", 3..=100, [5, 20],
+            "Cells of the network; those at 1/3 and 2/3 of the depth reduce"),
+        seed(),
+        number("weight_lr", "RATE", RATE, [0.025; 2],
+            "Learning rate in the first epoch"),
+        number("weight_lr_min", "RATE", RATE, [0.0; 2],
+            "Learning rate that the cosine schedule ends at"),
+        number("weight_momentum", "FACTOR", FRACTION, [0.9; 2],
+            "Momentum of the weights, below 1"),
+        number("weight_decay", "RATE", RATE, [3e-4; 2],
+            "Weight decay"),
+        number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
+            "Largest norm of a gradient; a longer one is shortened to it"),
+        number("auxiliary_weight", "FACTOR", RATE, [0.0, 0.4],
+            "Share of the auxiliary head's loss; 0 for no such head"),
+        number("drop_path", "SHARE", FRACTION, [0.1, 0.2],
+            "Probability of drop path, to which it rises epoch by epoch"),
+        count("crop_padding", 0..=1024, [1, 4],
+            "Black pixels around an image before its size is cut out at random"),
+        switch("flip", [false, true],
+            "Whether half of the images are mirrored: true or false"),
+        count("cutout", 0..=1024, [2, 16],
+            "Side of a square that is set to the mean; 0 for none"),
+    ]);
+    keys.extend(machine("Where to train"));
+    Keys(keys)
+});
+
 impl Default for Plan {
-    /// The small plan: a model of the digits in half a minute on a laptop. A flipped digit is another character, and
-    /// the feature maps of 8x8 images are too small for the auxiliary head.
+    /// The small plan: a model of the digits in half a minute on a laptop.
     fn default() -> Self {
-        Plan {
-            data: "digits".to_owned(),
-            epochs: 40,
-            batch_size: 32,
-            init_channels: 16,
-            cells: 5,
-            auxiliary_weight: 0.0,
-            drop_path: 0.1,
-            crop_padding: 1,
-            flip: false,
-            cutout: 2,
-            ..Plan::paper()
-        }
+        Plan::preset(Preset::Small)
     }
 }
 
 impl Plan {
     /// The training of the paper on CIFAR-10. The data set is left empty: it must be given.
     pub fn paper() -> Self {
-        Plan {
-            data: String::new(),
-            image_size: Reading::default().image_size,
-            colour: Colour::Rgb,
-            epochs: 600,
-            batch_size: 96,
-            init_channels: 36,
-            cells: 20,
-            seed: 0,
-            weight_lr: 0.025,
-            weight_lr_min: 0.0,
-            weight_momentum: 0.9,
-            weight_decay: 3e-4,
-            gradient_clip: 5.0,
-            auxiliary_weight: 0.4,
-            drop_path: 0.2,
-            crop_padding: 4,
-            flip: true,
-            cutout: 16,
-            threads: 0,
-            device: Device::Auto,
-            precision: Precision::F32,
-        }
+        Plan::preset(Preset::Paper)
     }
 
     /// How training images are varied.
@@ -148,39 +134,13 @@ impl Plan {
 impl PlanTable for Plan {
     const COMMAND: Command = Command::Train;
 
-    fn paper() -> Self {
-        Plan::paper()
+    fn keys() -> &'static Keys {
+        &KEYS
     }
 
-    fn violation(&self) -> Option<Violation> {
-        let counts = [
-            ("image_size", self.image_size, 4..=1024),
-            ("epochs", self.epochs, 1..=100_000),
-            ("batch_size", self.batch_size, 1..=65_536),
-            ("init_channels", self.init_channels, 1..=1024),
-            // With one or two cells both reductions fall together and no cell is a normal one.
-            ("cells", self.cells, 3..=100),
-            ("crop_padding", self.crop_padding, 0..=1024),
-            ("cutout", self.cutout, 0..=1024),
-            ("threads", self.threads, THREADS),
-        ];
-        let rates = [
-            ("weight_lr", self.weight_lr),
-            ("weight_lr_min", self.weight_lr_min),
-            ("weight_decay", self.weight_decay),
-            ("gradient_clip", self.gradient_clip),
-            ("auxiliary_weight", self.auxiliary_weight),
-        ];
-        count_violation(&counts)
-            .or_else(|| run_violation(&self.data, self.seed, self.device, self.precision))
-            .or_else(|| rate_violation(&rates))
-            .or_else(|| {
-                fraction_violation(&[
-                    ("weight_momentum", self.weight_momentum),
-                    ("drop_path", self.drop_path),
-                ])
-            })
-            .or_else(|| descent_violation(self.learning_rates(), self.gradient_clip))
+    fn conflict(&self) -> Option<Violation> {
+        precision_conflict(self.device, self.precision)
+            .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
 
     fn data(&self) -> &str {
@@ -201,10 +161,6 @@ impl PlanTable for Plan {
 
     fn resolve_device(&self) -> Result<Device> {
         self.device.resolve(self.precision)
-    }
-
-    fn learning_rates(&self) -> [f64; 2] {
-        [self.weight_lr, self.weight_lr_min]
     }
 }
 

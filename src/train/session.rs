@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::model::{Description, Model};
 use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
-use super::plan::Plan;
 use super::trainer::Trainer;
 use crate::Result;
 use crate::autograd::Tape;
@@ -17,32 +16,18 @@ use crate::epochs::{
     BatchResult, BatchView, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory,
 };
 use crate::plan::Device;
+use crate::plan::train::Plan;
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 
-/// Trains the network of a genotype on `dataset` as `plan` says.
+/// Trains the network of a genotype on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an
+/// interruption.
 ///
 /// # Errors
-/// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
-/// whatever the observer could not do.
+/// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, a
+/// checkpoint of another run, or whatever the observer could not do.
 pub fn run(
-    plan: &Plan,
-    genotype: &Genotype,
-    dataset: Dataset,
-    observer: &mut (dyn Observer<TrainingPhase> + Send),
-) -> Result<Outcome> {
-    match run_with(plan, genotype, dataset, &Control::default(), observer)? {
-        Ended::Finished(outcome) => Ok(outcome),
-        Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
-    }
-}
-
-/// Trains from a checkpoint on, or until it is interrupted.
-///
-/// # Errors
-/// Those of [`run`], and a checkpoint that is not of this training.
-pub fn run_with(
     plan: &Plan,
     genotype: &Genotype,
     dataset: Dataset,
@@ -91,7 +76,7 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
         let (train, test) = (Arc::new(dataset.train), Arc::new(dataset.test));
         let shape = NetworkShape {
             images: Shape::new(plan.batch_size, train.height, train.width, train.channels),
-            classes: dataset.classes,
+            classes: description.class_names.len(),
             init_channels: plan.init_channels,
             cells: plan.cells,
             auxiliary: plan.auxiliary(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
-use super::plan::Plan;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::cpu::Cpu;
@@ -16,32 +15,19 @@ use crate::epochs::{
     fit_memory,
 };
 use crate::plan::Device;
+use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropy, skip_connections};
 
-/// Searches on `dataset` as `plan` says, and returns the alphas that the search ends with.
+/// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
+/// alphas that the search ends with.
 ///
 /// # Errors
-/// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
-/// whatever the observer could not do.
+/// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, a checkpoint of
+/// another run, or whatever the observer could not do.
 pub fn run(
-    plan: &Plan,
-    dataset: Dataset,
-    observer: &mut (dyn Observer<SearchPhase> + Send),
-) -> Result<Alphas> {
-    match run_with(plan, dataset, &Control::default(), observer)? {
-        Ended::Finished(alphas) => Ok(alphas),
-        Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
-    }
-}
-
-/// Searches from a checkpoint on, or until it is interrupted.
-///
-/// # Errors
-/// Those of [`run`], and a checkpoint that is not of this search.
-pub fn run_with(
     plan: &Plan,
     dataset: Dataset,
     control: &Control,
@@ -84,7 +70,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
         let images_per_half = weight_half.len();
         plan.check_against(images_per_half)?;
-        let Dataset { classes, augmentation, .. } = dataset;
+        let (classes, augmentation) = (dataset.classes(), dataset.augmentation);
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {
