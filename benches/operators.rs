@@ -4,7 +4,7 @@
 //! `cargo bench --bench operators -- BATCH SIDE CHANNELS CELLS` (default: 32 8 8 3, the small plan on the digits).
 
 use darts::backend::cpu::Cpu;
-use darts::backend::{Backend, Gradients, Mode, Shape};
+use darts::backend::{Device, Gradients, Mode, Shape};
 use darts::plan::search::Plan;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{Space, SupernetShape};

@@ -1,7 +1,7 @@
 //! The search itself: the same bytes for a seed whatever the number of threads, and what a run tells.
 
 use darts::backend::cpu::Cpu;
-use darts::backend::{Backend, Shape};
+use darts::backend::{Device as _, Shape};
 use darts::data::{Loader, Reading, Source, halves};
 use darts::epochs::{Control, Ended};
 use darts::plan::Device;

@@ -268,7 +268,7 @@ impl<B: Backend> Bilevel<B> {
             decay: self.settings.weight_decay,
         };
         let backend = self.tape.backend();
-        backend.norm(step.gradient, self.spans.gradient_norm);
+        backend.euclidean_norm(step.gradient, self.spans.gradient_norm);
         backend.gradient_descent(&step);
         self.checked_result()
     }

@@ -1,7 +1,7 @@
 //! How many kernels a step takes, and what the host launches for it.
 
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Gradients, Mode, Shape, Work, cuda};
+use darts::backend::{Gradients, Mode, Shape, VectorKernels, Work, cuda};
 use darts::data::AugmentedBy;
 use darts::epochs::{BatchView, Budget};
 use darts::plan::search::{Order, Plan};

@@ -3,7 +3,7 @@
 use darts::autograd::{MixingWeights, Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Gradients, Mode, Shape, Span};
+use darts::backend::{Device, Gradients, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;

@@ -26,7 +26,7 @@ use std::process::Command;
 use call::Work;
 use counter::Counter;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Scalar, Shape, cuda};
+use darts::backend::{Backend, Device, Scalar, Shape, cuda};
 use darts::epochs::BatchView;
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
