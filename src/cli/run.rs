@@ -124,7 +124,7 @@ impl RunArguments {
         let kept = directory.abandon();
         if epochs > 0 && !self.quiet && !self.json {
             let place = run.display();
-            // A loss that is no number comes again; a disk that was full may have room.
+            // A loss of NaN would recur; a full disk may have room again.
             let way_on = match &error {
                 Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::Plan::COMMAND, &run)),
                 _ => String::new(),

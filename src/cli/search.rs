@@ -61,7 +61,7 @@ impl Arguments {
             (None, None) => (search_run::create(plan, Path::new(RUNS))?, None),
         };
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
-            search::run::run_with(plan, dataset, control, observers)
+            search::session::run(plan, dataset, control, observers)
         };
         let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
         self.finish(&alphas, &run)
@@ -87,7 +87,7 @@ fn told(genotype: &Genotype, run: &Path) -> String {
     format!(
         "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
          genotype.txt and alphas/; look at {run}/report.html.\n",
-        coloured(&draw(genotype)),
+        coloured(genotype, &draw(genotype)),
         genotype.to_json(),
     )
 }

@@ -20,7 +20,7 @@ use crate::store::training_run::{self, LAST};
 use crate::train::classifier::open;
 use crate::train::model::Description;
 use crate::train::observer::TrainingPhase;
-use crate::train::{Model, run};
+use crate::train::{Model, session};
 use crate::{Error, Result};
 
 /// Train the network of a genotype from scratch, and keep it as a model.
@@ -80,7 +80,7 @@ impl Arguments {
             (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
         };
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
-            run::run_with(plan, &genotype, dataset, control, observers)
+            session::run(plan, &genotype, dataset, control, observers)
         };
         let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
         let measured = measure_classes(plan, test, &run);

@@ -17,7 +17,7 @@
 
 use crate::Result;
 use crate::autograd::Recorder;
-use crate::backend::{Backend, Gradients, Mode, Scalar, Span};
+use crate::backend::{Backend, Gradients, Mode, Scalar, Span, VectorKernels};
 
 /// Which half of the data a loss is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl SecondOrderSpans {
         device.copy(self.vector, spans.gradients);
         device.copy(self.mixing_gradient, spans.mixing_gradient);
         let device = problem.device();
-        device.norm(self.vector, self.norm);
+        device.euclidean_norm(self.vector, self.norm);
         device.fill(self.one, 1.0);
         match product {
             Product::Difference(distance) => self.finite_difference(problem, distance)?,
@@ -175,7 +175,7 @@ impl SecondOrderSpans {
         let device = problem.device();
         device.scaled_add(self.bend, -2.0, None, self.present);
         let [bend, whole] = [self.bend, self.product].map(|vector| {
-            device.norm(vector, self.length);
+            device.euclidean_norm(vector, self.length);
             read(device, self.length)
         });
         if bend > SMOOTH * whole * read(device, self.radius) {
@@ -215,6 +215,7 @@ fn read<B: Backend>(device: &B, number: Span) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Device;
     use crate::backend::reference::Reference;
 
     /// `L_train = w'Aw/2 - alpha'Bw`, `L_valid = |w - c|^2/2 + k |alpha|^2/2`. Its hypergradient is

@@ -8,7 +8,7 @@
 //! 3. [`adam`]: the optimiser of the alphas.
 //! 4. [`hypergradient`]: what the second order adds.
 //! 5. [`observer`]: what a search tells while it runs.
-//! 6. [`run`]: epochs over a data set.
+//! 6. [`session`]: epochs over a data set.
 
 pub mod adam;
 pub mod architecture;
@@ -18,8 +18,8 @@ pub mod method;
 pub mod observer;
 pub mod penalty;
 pub mod progress;
+mod record;
 pub mod relaxation;
-pub mod run;
+pub mod session;
 
-pub use crate::epochs::{BatchView, Input};
 pub use bilevel::{Bilevel, BilevelSettings};

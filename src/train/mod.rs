@@ -5,12 +5,12 @@
 //! 1. [`trainer`]: one step.
 //! 2. [`model`]: what a training ends in, as a file; [`classifier`]: a model in use.
 //! 3. [`observer`]: what a training tells while it runs.
-//! 4. [`run`]: epochs over a data set.
+//! 4. [`session`]: epochs over a data set.
 
 pub mod classifier;
 pub mod model;
 pub mod observer;
-pub mod run;
+pub mod session;
 pub mod trainer;
 
 pub use classifier::Classifier;

@@ -135,7 +135,7 @@ fn of_version_1(checkpoint: &Checkpoint) -> Checkpoint {
 #[test]
 fn a_search_goes_on_from_a_checkpoint_of_version_1() {
     let go = |control: &Control, keep: &mut Keep| {
-        search::run::run_with(&small_search(Order::Second), digits(), control, keep).map(interrupted)
+        search::session::run(&small_search(Order::Second), digits(), control, keep).map(interrupted)
     };
     let mut keep = Keep::default();
     let asked = AtomicUsize::new(0);
@@ -184,7 +184,7 @@ fn small_search(order: Order) -> plan::search::Plan {
 fn a_search_goes_on_from_any_position() {
     for order in [Order::First, Order::Second, Order::Extrapolated] {
         let plan = small_search(order);
-        check(&|control, keep| search::run::run_with(&plan, digits(), control, keep).map(interrupted), 7);
+        check(&|control, keep| search::session::run(&plan, digits(), control, keep).map(interrupted), 7);
     }
 }
 
@@ -202,7 +202,7 @@ fn a_training_goes_on_from_any_position() {
         ..Default::default()
     };
     check(
-        &|control, keep| train::run::run_with(&plan, &genotype, digits(), control, keep).map(interrupted),
+        &|control, keep| train::session::run(&plan, &genotype, digits(), control, keep).map(interrupted),
         7,
     );
 }

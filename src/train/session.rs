@@ -21,28 +21,13 @@ use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 
-/// Trains the network of a genotype on `dataset` as `plan` says.
+/// Trains the network of a genotype on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an
+/// interruption.
 ///
 /// # Errors
-/// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, or
-/// whatever the observer could not do.
+/// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, a
+/// checkpoint of another run, or whatever the observer could not do.
 pub fn run(
-    plan: &Plan,
-    genotype: &Genotype,
-    dataset: Dataset,
-    observer: &mut (dyn Observer<TrainingPhase> + Send),
-) -> Result<Outcome> {
-    match run_with(plan, genotype, dataset, &Control::default(), observer)? {
-        Ended::Finished(outcome) => Ok(outcome),
-        Ended::Interrupted(_) => unreachable!("nothing interrupts it"),
-    }
-}
-
-/// Trains from a checkpoint on, or until it is interrupted.
-///
-/// # Errors
-/// Those of [`run`], and a checkpoint that is not of this training.
-pub fn run_with(
     plan: &Plan,
     genotype: &Genotype,
     dataset: Dataset,
@@ -91,12 +76,12 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
         let (train, test) = (Arc::new(dataset.train), Arc::new(dataset.test));
         let shape = NetworkShape {
             images: Shape::new(plan.batch_size, train.height, train.width, train.channels),
-            classes: dataset.classes,
+            classes: description.class_names.len(),
             init_channels: plan.init_channels,
             cells: plan.cells,
             auxiliary: plan.auxiliary(),
             drop_path: plan.drop_path > 0.0,
-            rectified: false,
+            official_inplace_relu: false,
         };
         let images = [train.count(), test.count()];
         let bytes = ImageBytes {
