@@ -101,12 +101,13 @@ fn all_failures(failed: Vec<(PathBuf, Error)>) -> Result<()> {
 }
 
 /// A picture as the network reads it: as those of a folder are read.
-fn read(path: &Path, own: &Description) -> Result<Vec<f32>> {
-    let reading = own.reading().map_err(|reason| Error::Data { path: path.into(), reason })?;
+fn read(path: &Path, description: &Description) -> Result<Vec<f32>> {
+    let reading = description.reading().map_err(|reason| Error::Data { path: path.into(), reason })?;
     let mut bytes = vec![0; reading.size()];
     reading.read(path, &mut bytes)?;
-    let normalisation = own.normalisation();
-    let input =
-        |(index, byte): (usize, u8)| normalisation.apply(own.scaled(byte, u8::MAX), index % own.channels);
+    let normalisation = description.normalisation();
+    let input = |(index, byte): (usize, u8)| {
+        normalisation.apply(description.scaled(byte, u8::MAX), index % description.channels)
+    };
     Ok(bytes.into_iter().enumerate().map(input).collect())
 }

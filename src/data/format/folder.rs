@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Format, Place, ReadingProgress, Request};
+use super::{Format, Location, ReadingProgress, Request};
 use crate::data::split::stratified;
 use crate::data::{Augmentation, Dataset, Images, Reading};
 use crate::machine::available_memory;
@@ -30,7 +30,7 @@ const FEWEST: usize = 2;
 /// Pictures, one directory for each class.
 pub static FOLDER: Format = Format {
     name: "folder",
-    place: Place::Directory,
+    location: Location::Directory,
     note: "for pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/",
     files: "pictures: `DIR/train/CLASS/*.png` and, if there, `DIR/test/CLASS/*.png`; see below",
     pictures: true,

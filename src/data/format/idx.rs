@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Format, Place};
+use super::{Format, Location};
 use crate::data::{Augmentation, Dataset, Images, names};
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ const MOST_VALUES: u64 = 1 << 30;
 /// MNIST.
 pub static MNIST: Format = Format {
     name: "mnist",
-    place: Place::Directory,
+    location: Location::Directory,
     note: "",
     files: "`train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same for `t10k`, plain or gzipped; images of any \
             size up to 1024x1024",
@@ -50,7 +50,7 @@ pub static MNIST: Format = Format {
 /// Fashion-MNIST.
 pub static FASHION_MNIST: Format = Format {
     name: "fashion-mnist",
-    place: Place::DirectoryOr(INSTALLED),
+    location: Location::DirectoryOr(INSTALLED),
     note: "",
     files: "the same; without DIR those of Debian's package `dataset-fashion-mnist`",
     pictures: false,
