@@ -102,7 +102,7 @@ impl<B: Backend> Budget for Bilevel<B> {
     }
 
     fn with_images(self, images: Shape) -> Result<Self> {
-        let shape = SupernetShape { images, ..self.supernet.shape };
+        let shape = SupernetShape { images, ..self.supernet.shape.clone() };
         Bilevel::record(self.tape.into_backend(), shape, self.settings)
     }
 
@@ -268,7 +268,7 @@ impl<B: Backend> Bilevel<B> {
             decay: self.settings.weight_decay,
         };
         let backend = self.tape.backend();
-        backend.norm(step.gradient, self.spans.gradient_norm);
+        backend.euclidean_norm(step.gradient, self.spans.gradient_norm);
         backend.gradient_descent(&step);
         self.checked_result()
     }

@@ -171,7 +171,7 @@ impl<B: Backend> Trainer<B> {
             decay: self.settings.decay,
         };
         let backend = self.tape.backend();
-        backend.norm(step.gradient, self.gradient_norm);
+        backend.euclidean_norm(step.gradient, self.gradient_norm);
         backend.gradient_descent(&step);
         self.steps += 1;
         let mut result = self.result(self.network.loss.result);

@@ -1,10 +1,10 @@
-//! Flat vectors: `kernels/optimizer.cu`.
+//! Flat vectors: `kernels/vectors.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{Placed, small};
 use super::memory::Scratch;
-use super::{Cuda, GradientDescent, Kernel, Span};
+use super::{Cuda, Kernel, Span, VectorKernels};
 
 /// The most blocks that stride over a vector.
 const BLOCKS: usize = 1024;
@@ -22,39 +22,18 @@ struct Vectors {
 }
 const _: () = assert!(size_of::<Vectors>() == 32);
 
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Descent {
-    len: u32,
-    fours: u32,
-    weights: u32,
-    gradient: u32,
-    momentum_buffer: u32,
-    norm: u32,
-    rate: f32,
-    momentum: f32,
-    decay: f32,
-    unused: f32,
-    limit: f64,
-}
-const _: () = assert!(size_of::<Descent>() == 48);
-
 fn blocks(len: usize) -> usize {
     len.div_ceil(4 * 256).min(BLOCKS)
 }
 
 /// Accesses of four elements of vectors that all start at multiples of four.
-fn fours(spans: &[Span]) -> u32 {
+pub(super) fn fours(spans: &[Span]) -> u32 {
     let aligned = spans.iter().all(|span| span.offset.is_multiple_of(4));
     spans.first().filter(|_| aligned).map_or(0, |span| small(span.len / 4))
 }
 
-impl Cuda {
-    fn launch_vector<P: Pod>(&mut self, kernel: Kernel, len: usize, parameters: &P) {
-        self.launch(kernel, [blocks(len), 1, 1], [256, 1], parameters);
-    }
-
-    pub(super) fn set(&mut self, span: Span, value: f64) {
+impl VectorKernels for Cuda {
+    fn fill(&mut self, span: Span, value: f64) {
         let table = Vectors {
             len: small(span.len),
             fours: fours(&[span]),
@@ -65,7 +44,12 @@ impl Cuda {
         self.launch_vector(Kernel::fill, span.len, &table);
     }
 
-    pub(super) fn add_scaled(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
+    fn copy(&mut self, target: Span, source: Span) {
+        self.settle();
+        self.memory.copy(&self.context, target, source);
+    }
+
+    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
         let table = Vectors {
             len: small(target.len),
             fours: fours(&[target, source]),
@@ -78,7 +62,7 @@ impl Cuda {
         self.launch_vector(Kernel::scaled_add, target.len, &table);
     }
 
-    pub(super) fn euclidean_norm(&mut self, source: Span, result: Span) {
+    fn euclidean_norm(&mut self, source: Span, result: Span) {
         let mut scratch = Scratch::default();
         scratch.take(2 * BLOCKS);
         self.memory.scratch(&self.context, &scratch);
@@ -89,25 +73,15 @@ impl Cuda {
             source: source.place(),
             ..Vectors::zeroed()
         };
-        self.launch_vector(Kernel::norm_partials, source.len, &table);
+        self.launch_vector(Kernel::euclidean_norm_partials, source.len, &table);
         table.len = small(blocks(source.len));
-        self.launch(Kernel::norm_result, [1, 1, 1], [256, 1], &table);
+        self.launch(Kernel::euclidean_norm_result, [1, 1, 1], [256, 1], &table);
     }
+}
 
-    pub(super) fn descend(&mut self, op: &GradientDescent) {
-        let table = Descent {
-            len: small(op.weights.len),
-            fours: fours(&[op.weights, op.gradient, op.momentum_buffer]),
-            weights: op.weights.place(),
-            gradient: op.gradient.place(),
-            momentum_buffer: op.momentum_buffer.place(),
-            norm: op.clip.map(|(norm, _)| norm).place(),
-            rate: op.rate as f32,
-            momentum: op.momentum as f32,
-            decay: op.decay as f32,
-            limit: op.clip.map_or(0.0, |(_, limit)| limit),
-            ..Descent::zeroed()
-        };
-        self.launch_vector(Kernel::gradient_descent, op.weights.len, &table);
+impl Cuda {
+    /// Threads that stride over a vector.
+    pub(super) fn launch_vector<P: Pod>(&mut self, kernel: Kernel, len: usize, parameters: &P) {
+        self.launch(kernel, [blocks(len), 1, 1], [256, 1], parameters);
     }
 }

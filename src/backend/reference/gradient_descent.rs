@@ -1,16 +1,9 @@
-//! Optimisers and vector arithmetic over flat parameter vectors.
+//! Gradient descent with momentum.
 
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn add_scaled(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
-        let factor = S::Scalar::of(factor / divisor.map_or(1.0, |divisor| self.at(divisor, 0).wide()));
-        for i in 0..target.len {
-            self.put(target, i, self.at(target, i) + factor * self.at(source, i));
-        }
-    }
-
-    pub(super) fn descend(&mut self, op: &GradientDescent) {
+impl<S: Storage> GradientDescentKernels for Reference<S> {
+    fn gradient_descent(&mut self, op: &GradientDescent) {
         let [rate, momentum, decay] = [op.rate, op.momentum, op.decay].map(S::Scalar::of);
         let clip = op.clip.map_or(1.0, |(norm, limit)| (limit / (self.at(norm, 0).wide() + 1e-6)).min(1.0));
         let clip = S::Scalar::of(clip);

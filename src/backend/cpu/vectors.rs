@@ -1,4 +1,4 @@
-//! Optimisers and vector arithmetic over flat parameter vectors, in fixed chunks.
+//! Arithmetic over flat vectors, in fixed chunks.
 //!
 //! The loops are plain; the compiler vectorises them inside the kernels' entry.
 
@@ -6,18 +6,18 @@ use std::ops::Range;
 
 use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
-use super::{Cpu, GradientDescent, Span};
+use super::{Cpu, Span, VectorKernels};
 
 /// Elements of a chunk: of fixed size, because the norm's partial sums follow it.
 const CHUNK: usize = 8192;
 
 /// Number of chunks of a vector.
-fn chunks(len: usize) -> usize {
+pub(super) fn chunks(len: usize) -> usize {
     len.div_ceil(CHUNK)
 }
 
 /// The elements of a chunk.
-fn chunk(len: usize, index: usize) -> Range<usize> {
+pub(super) fn chunk(len: usize, index: usize) -> Range<usize> {
     index * CHUNK..len.min((index + 1) * CHUNK)
 }
 
@@ -25,7 +25,7 @@ fn chunk(len: usize, index: usize) -> Range<usize> {
 ///
 /// # Safety
 /// Nobody writes it while the slice lives.
-unsafe fn read<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a [f32] {
+pub(super) unsafe fn read<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a [f32] {
     // SAFETY: the caller's promise; bounds are checked by `span` and `slice`.
     unsafe { memory.span(span).slice(range.start, range.len()) }
 }
@@ -34,13 +34,21 @@ unsafe fn read<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a [f32
 ///
 /// # Safety
 /// Nobody else touches it while the slice lives.
-unsafe fn write<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a mut [f32] {
+pub(super) unsafe fn write<'a>(memory: Memory, span: Span, range: &Range<usize>) -> &'a mut [f32] {
     // SAFETY: the caller's promise; bounds are checked by `span` and `slice`.
     unsafe { memory.span(span).slice_mut(range.start, range.len()) }
 }
 
-impl Cpu {
-    pub(super) fn add_scaled(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
+impl VectorKernels for Cpu {
+    fn fill(&mut self, span: Span, value: f64) {
+        self.state.as_mut_slice()[span.range()].fill(value as f32);
+    }
+
+    fn copy(&mut self, target: Span, source: Span) {
+        self.state.as_mut_slice().copy_within(source.range(), target.offset);
+    }
+
+    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
         let (memory, instructions) = (self.memory(), self.instructions);
         // SAFETY: a divisor is one number.
         let divisor = divisor.map_or(1.0, |span| f64::from(unsafe { memory.span(span).get(0) }));
@@ -52,7 +60,7 @@ impl Cpu {
         });
     }
 
-    pub(super) fn euclidean_norm(&mut self, source: Span, result: Span) {
+    fn euclidean_norm(&mut self, source: Span, result: Span) {
         let (memory, instructions) = (self.memory(), self.instructions);
         let sums = self.sums.at_least(chunks(source.len));
         self.team.each(chunks(source.len), &|_, index| {
@@ -65,19 +73,6 @@ impl Cpu {
             let squares: f64 = sums.slice(0, chunks(source.len)).iter().sum();
             memory.span(result).set(0, squares.sqrt() as f32);
         }
-    }
-
-    pub(super) fn descend(&mut self, op: &GradientDescent) {
-        let (memory, instructions) = (self.memory(), self.instructions);
-        let clip = op.clip.map_or(1.0, |(norm, limit)| {
-            // SAFETY: the norm is one number.
-            (limit / (f64::from(unsafe { memory.span(norm).get(0) }) + 1e-6)).min(1.0)
-        });
-        self.team.each(chunks(op.weights.len), &|_, index| {
-            let range = chunk(op.weights.len, index);
-            // SAFETY: the set is available; chunks are disjoint, and so are the vectors.
-            unsafe { instructions.run(Descend { op, clip: clip as f32, range, memory }) };
-        });
     }
 }
 
@@ -123,30 +118,6 @@ impl Kernel for Squares {
             whole.for_each(&mut add);
             add(rest);
             self.result.set(0, parts.iter().sum());
-        }
-    }
-}
-
-struct Descend<'a> {
-    op: &'a GradientDescent,
-    clip: f32,
-    range: Range<usize>,
-    memory: Memory,
-}
-
-impl Kernel for Descend<'_> {
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let Descend { op, clip, range, memory } = self;
-        let [rate, momentum, decay] = [op.rate, op.momentum, op.decay].map(|x| x as f32);
-        // SAFETY: the vectors are disjoint and no other thread has this range.
-        let (weights, gradient, buffer) = unsafe {
-            let gradient = read(memory, op.gradient, &range);
-            (write(memory, op.weights, &range), gradient, write(memory, op.momentum_buffer, &range))
-        };
-        for ((weight, &gradient), buffer) in weights.iter_mut().zip(gradient).zip(buffer) {
-            *buffer = momentum * *buffer + (clip * gradient + decay * *weight);
-            *weight -= rate * *buffer;
         }
     }
 }
