@@ -41,7 +41,7 @@ Examples:
   darts evaluate runs/2026-01-31-150000-digits-train
   darts evaluate runs/model/last.safetensors --data cifar10:DIR --json";
 
-/// All that is told.
+/// The figures of an evaluation.
 struct Report<'a> {
     path: &'a Path,
     model: &'a Model,
@@ -89,7 +89,7 @@ impl Arguments {
         let description = &model.description;
         let reading = match description.reading() {
             Ok(reading) => Reading { strict: self.strict, ..reading },
-            // Pictures of a folder will not fit, which is told when they are compared with the model.
+            // Pictures of a folder cannot fit this model: `fits` refuses them.
             Err(_) => Reading::default(),
         };
         super::data::load(&source, description.seed, &reading, self.model.threads, self.json)

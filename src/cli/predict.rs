@@ -43,8 +43,7 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl Arguments {
-    /// Classifies and prints, picture after picture. One that cannot be read does not keep the others from being told
-    /// of.
+    /// Classifies and prints picture after picture. A picture that cannot be read is named, and the others follow.
     pub fn run(self) -> Result<()> {
         let model = Model::load(&self.model.path()?)?;
         let mut classifier = open(&model, self.model.device, self.model.threads, 1)?;

@@ -52,7 +52,7 @@ Examples:
   darts train --resume runs/2026-01-31-150000-digits-train";
 
 impl Arguments {
-    /// Trains, stores the run and tells its outcome.
+    /// Trains, stores the run and prints its outcome.
     pub fn run(self) -> Result<()> {
         let options = &self.run;
         let found = self.genotype.as_deref().map(find).transpose()?;
@@ -87,7 +87,7 @@ impl Arguments {
         self.finish(&outcome, &run, measured)
     }
 
-    /// Writes the report and tells the outcome, which depends neither on the report nor on what was measured for it.
+    /// Writes the report and prints the outcome, also where the report or its measurements fail.
     fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);

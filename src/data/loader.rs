@@ -95,7 +95,7 @@ impl Loader {
     }
 
     /// Evaluation passes over `indices` as they are: in this order, without augmentation, and complete. The
-    /// last batch is filled up with the first image of the pass; [`Batch::real`] tells how many count.
+    /// last batch is filled up with the first image of the pass; [`Batch::real`] is the number that count.
     ///
     /// # Panics
     /// When an index is not one of an image, or the constants are not those of the images' channels.
@@ -169,11 +169,11 @@ impl Loader {
 
     /// Begins the pass of an epoch; what is left of the pass before is dropped.
     pub fn start(&mut self, epoch: u64) {
-        self.start_behind(epoch, 0);
+        self.start_after(epoch, 0);
     }
 
-    /// Begins the pass of an epoch behind so many of its batches.
-    pub fn start_behind(&mut self, epoch: u64, batches: usize) {
+    /// Begins the pass of an epoch after so many of its batches.
+    pub fn start_after(&mut self, epoch: u64, batches: usize) {
         while self.returned < self.requested {
             let stale = self.receive();
             self.spare.push(stale);

@@ -190,8 +190,8 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        self.train.start_behind(epoch as u64, steps);
-        self.valid.start_behind(epoch as u64, steps);
+        self.train.start_after(epoch as u64, steps);
+        self.valid.start_after(epoch as u64, steps);
     }
 
     fn step(&mut self) -> Result<(BatchResult, usize)> {

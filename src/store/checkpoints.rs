@@ -91,7 +91,7 @@ pub(super) fn load(run: &Path, file: &Path, command: Command) -> Result<Checkpoi
     Err(Error::Format { path, reason: format!("{reason}; {way_out}") })
 }
 
-/// The command line that goes on with a run or from a checkpoint.
+/// The command line that resumes a run or a checkpoint.
 pub fn resume_command(command: Command, from: &Path) -> String {
     format!("darts {} --resume {}", command.name(), word(&from.display().to_string()))
 }

@@ -15,15 +15,15 @@ use crate::plan::{Command, Contradiction, PlanTable};
 use crate::space::genotype::Genotype;
 use crate::{Error, Result};
 
-/// A run that is to go on.
+/// An interrupted run, opened to be resumed.
 pub struct Resumption<P> {
-    /// The plan that it was begun with.
+    /// Its plan.
     pub plan: P,
-    /// What a training trains.
+    /// The genotype of a training.
     pub genotype: Option<Genotype>,
-    /// Where it goes on; at its start, if it was ended before it stored anything.
+    /// The state to resume from; `None` if the run ended before it stored any, so it starts anew.
     pub checkpoint: Option<Checkpoint>,
-    /// Its directory. Nothing in it is changed before the run starts.
+    /// Its directory, unchanged until the run starts.
     pub directory: RunDirectory,
 }
 

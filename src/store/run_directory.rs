@@ -22,10 +22,11 @@ pub const RUNS: &str = "runs";
 pub(super) const METRICS: &str = "metrics.jsonl";
 /// The file of the epochs' durations.
 pub(super) const TIMINGS: &str = "timings.jsonl";
-/// What a run directory begins with.
+
+/// The first contents of a run directory.
 #[derive(Clone)]
 pub struct NewRun {
-    /// What the name of a directory without a given place has behind date and time.
+    /// The end of the directory's name, after date and time, where the user names no directory.
     pub name: String,
     /// The plan as TOML.
     pub plan: String,

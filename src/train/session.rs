@@ -179,7 +179,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
         self.drop_path = drop_path * (epoch - 1) as f64 / epochs as f64;
         self.trainer.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
-        self.train.start_behind(epoch as u64, steps);
+        self.train.start_after(epoch as u64, steps);
     }
 
     fn step(&mut self) -> Result<(BatchResult, usize)> {

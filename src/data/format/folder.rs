@@ -177,7 +177,7 @@ impl Part {
             outcome
         });
         let outcomes: Vec<Result<()>> = if reading.strict {
-            // The first of the files, whichever thread was faster; what lies behind it is not begun.
+            // The first file in order, whichever thread was faster; no file after it is started.
             match decoded.find_first(Result::is_err) {
                 Some(Err(error)) => return Err(error),
                 _ => self.files.iter().map(|_| Ok(())).collect(),

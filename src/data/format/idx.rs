@@ -1,7 +1,7 @@
 //! The IDX format of MNIST (LeCun, Cortes and Burges) and Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017).
 //!
 //! A file is a magic number (two zero bytes, the type, the number of dimensions), the dimensions as big-endian
-//! 32-bit numbers, and the values. It may be compressed with gzip, which is told from its first bytes.
+//! 32-bit numbers, and the values. It may be compressed with gzip: its first bytes say so.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -268,7 +268,7 @@ mod tests {
             directory("-", ".gz", gz),
             directory(".", "", <[u8]>::to_vec),
             directory(".", ".gz", gz),
-            // Compression is told from the content: downloads are often unpacked or not against their name.
+            // Only the content says whether a file is compressed: the names of downloads often do not.
             directory("-", "", gz),
             directory("-", ".gz", <[u8]>::to_vec),
         ];
