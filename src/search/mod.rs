@@ -7,7 +7,7 @@
 //!    [`architecture`] holds them, [`progress`] is what their schedules depend on.
 //! 3. [`adam`]: the optimiser of the alphas.
 //! 4. [`hypergradient`]: what the second order adds.
-//! 5. [`observer`]: what a search tells while it runs.
+//! 5. [`observer`]: what a search reports while it runs.
 //! 6. [`session`]: epochs over a data set.
 
 pub mod adam;

@@ -97,17 +97,17 @@ fn check_limit<B: Backend>(share: f64, backend: impl Fn() -> B) {
     }
 }
 
-/// Measured: 5e-11 to 5e-10. No kink lies within the short distance here, and rounding is that of f64.
+/// Measured: 4e-11 to 2.4e-10. No kink lies within the short distance here, and rounding is that of f64.
 #[test]
 fn product_as_a_limit_in_f64() {
     check_limit(1e-8, Reference::<f64>::new);
 }
 
-/// Measured: 0.003 to 0.006. The rounding of f32 in the two gradients, 1e-7 of them, is divided by the distance.
+/// Measured: 0.006 to 0.016. The rounding of f32 in the two gradients, 1e-7 of them, is divided by the distance.
 #[test]
 fn product_as_a_limit_in_f32() {
     for instructions in Instructions::ALL.into_iter().filter(|instructions| instructions.available()) {
-        check_limit(0.02, || Cpu::with_instructions(0, instructions).unwrap());
+        check_limit(0.03, || Cpu::with_instructions(0, instructions).unwrap());
     }
 }
 
