@@ -86,7 +86,6 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             cells: plan.cells,
             nodes: plan.nodes,
         };
-
         let bilevel = Bilevel::record(backend, shape, plan.into())?;
         let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
             fit_memory(bilevel, &images.bytes(&normalisation), plan.seed)?;
