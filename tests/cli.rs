@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use command::{darts, printed, text};
 use darts::plan::keys::{Domain, Keys};
 use darts::plan::{PlanTable, search, train};
-use darts::space::derivation::{Alphas, derive};
+use darts::space::Space;
+use darts::space::alphas::Alphas;
+use darts::space::derivation::derive;
 
 /// Runs the binary, which must fail before it prints or does anything.
 fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
@@ -23,9 +25,10 @@ fn scratch() -> tempfile::TempDir {
 
 /// Alphas that prefer one operation, the official number of which is given, on every edge.
 fn alphas(operation: usize) -> Alphas {
-    let mut rows = vec![0.0; 14 * 8];
-    rows.iter_mut().skip(operation).step_by(8).for_each(|alpha| *alpha = 1.0);
-    Alphas { nodes: 4, normal: rows.clone(), reduce: rows }
+    let mut alphas = Alphas::zeros(Space::darts(), 4);
+    let preferred = alphas.tables.iter_mut().flat_map(|table| table.iter_mut().skip(operation).step_by(8));
+    preferred.for_each(|alpha| *alpha = 1.0);
+    alphas
 }
 
 const LITERAL: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 2), \

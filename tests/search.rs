@@ -9,8 +9,8 @@ use darts::plan::search::{Order, Plan};
 use darts::random::Stream;
 use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use darts::search::{Bilevel, BilevelSettings, session};
-use darts::space::SupernetShape;
 use darts::space::alphas::Alphas;
+use darts::space::{Space, SupernetShape};
 use darts::store::alphas::load_alphas;
 use darts::store::genotype::load_genotype;
 use darts::store::search_run;
@@ -31,6 +31,7 @@ fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] 
         });
     loaders.iter_mut().for_each(|loader| loader.start(1));
     let shape = SupernetShape {
+        space: Space::darts(),
         images: Shape::new(BATCH, 8, 8, 1),
         classes: 10,
         init_channels: 4,

@@ -87,7 +87,7 @@ fn told(genotype: &Genotype, run: &Path) -> String {
     format!(
         "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
          genotype.txt and alphas/; look at {run}/report.html.\n",
-        coloured(&draw(genotype)),
+        coloured(genotype, &draw(genotype)),
         genotype.to_json(),
     )
 }

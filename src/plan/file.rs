@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::keys::Keys;
+use crate::toml_text::located;
 use crate::{Error, Result};
 
 /// A value, the path of its key, and where that stands in the text.
@@ -67,15 +68,8 @@ fn unknown(keys: &Keys, path: &str) -> String {
     format!("unknown field `{path}`, expected one of {known}")
 }
 
-/// The sentence for an error of the TOML reader.
 fn not_toml(error: &toml::de::Error, text: &str, file: &Path) -> Error {
-    let number = line_of(text, error.span().map_or(0, |span| span.start));
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    let key = match line.split_once('=') {
-        Some((key, _)) if !key.trim().is_empty() => format!(", key {}", key.trim()),
-        _ => String::new(),
-    };
-    Error::Plan(format!("{}, line {number}{key}: {}", file.display(), one_line(error.message())))
+    Error::Plan(located(error, text, file))
 }
 
 fn line_of(text: &str, place: usize) -> usize {

@@ -10,7 +10,7 @@ use super::{Command, Device, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Colour, Reading};
-use crate::space::alphas::edges_of;
+use crate::space::Space;
 
 /// The order of the approximation of the alpha gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Plan {
     /// A supernet larger than any that is meant.
     fn edge_conflict(&self) -> Option<Violation> {
         let Plan { cells, nodes, .. } = *self;
-        let edges = edges_of(nodes);
+        let edges = Space::darts().wiring(0, nodes).edges.len();
         (cells * edges > MOST_EDGES).then(|| {
             let fewer = format!("fewer with {cells} cells: the supernet has at most {MOST_EDGES} edges");
             Violation::new("cells", cells, format!("at most {} with {nodes} nodes", MOST_EDGES / edges))

@@ -102,7 +102,7 @@ impl<B: Backend> Budget for Bilevel<B> {
     }
 
     fn with_images(self, images: Shape) -> Result<Self> {
-        let shape = SupernetShape { images, ..self.supernet.shape };
+        let shape = SupernetShape { images, ..self.supernet.shape.clone() };
         Bilevel::record(self.tape.into_backend(), shape, self.settings)
     }
 

@@ -14,6 +14,7 @@ pub mod architecture;
 pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
+mod record;
 pub mod relaxation;
 pub mod session;
 

@@ -17,9 +17,9 @@ use crate::epochs::{
 use crate::plan::Device;
 use crate::plan::search::Plan;
 use crate::random::Stream;
-use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{derive, mean_entropy, skip_connections};
+use crate::space::derivation::{derive, mean_entropies, skip_connections};
+use crate::space::{Space, SupernetShape};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
 /// alphas that the search ends with.
@@ -74,6 +74,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {
+            space: Space::darts(),
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
             classes,
             init_channels: plan.init_channels,
@@ -143,10 +144,14 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     }
 
     fn alphas(&self) -> Alphas {
-        let values = &self.bilevel.architecture.alphas;
-        let table = |values: &[f64]| values.iter().map(|&alpha| alpha as f32).collect();
-        let (normal, reduce) = values.split_at(values.len() / 2);
-        Alphas { nodes: self.plan.nodes, normal: table(normal), reduce: table(reduce) }
+        let (supernet, values) = (&self.bilevel.supernet, &self.bilevel.architecture.alphas);
+        let mut values = values.iter().copied();
+        let tables = supernet.wirings.iter().map(|wiring| values.by_ref().take(wiring.len()).collect());
+        Alphas {
+            space: Arc::clone(&supernet.shape.space),
+            nodes: supernet.shape.nodes,
+            tables: tables.collect(),
+        }
     }
 }
 
@@ -214,17 +219,14 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
         let genotype = derive(&alphas);
-        let (entropy, skips) = (mean_entropy(&alphas), skip_connections(&genotype));
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),
             train_accuracy: train.accuracy(),
             valid_loss: valid.loss(),
             valid_accuracy: valid.accuracy(),
-            entropy_normal: entropy.normal,
-            entropy_reduce: entropy.reduce,
-            skip_connections: skips.normal,
-            skip_connections_reduce: skips.reduce,
+            entropy: mean_entropies(&alphas),
+            skip_connections: skip_connections(&genotype),
             weight_lr: self.weight_lr,
             genotype,
         };

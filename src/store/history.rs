@@ -58,9 +58,14 @@ impl History {
             let reason = "holds no alphas: no epoch of this run was finished".to_owned();
             return Err(Error::Format { path: run.join("alphas"), reason });
         }
-        let nodes = genotype.normal.nodes();
+        let nodes = genotype.cells[0].nodes.len();
         if let Some((epoch, _)) = alphas.iter().find(|(_, alphas)| alphas.nodes != nodes) {
             let reason = format!("holds other cells than genotype.json, which has {nodes} nodes");
+            return Err(Error::Format { path: alphas_file(run, *epoch), reason });
+        }
+        if let Some((epoch, other)) = alphas.iter().find(|(_, alphas)| alphas.space != genotype.space) {
+            let (found, expected) = (&other.space, &genotype.space);
+            let reason = format!("is of the space {found}, and genotype.json is of the space {expected}");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
         Ok(History { name, plan, records, timings, alphas, genotype })

@@ -123,7 +123,7 @@ impl Description {
             cells: self.cells,
             auxiliary: auxiliary.then_some(1.0),
             drop_path: false,
-            rectified: false,
+            official_inplace_relu: false,
         }
     }
 

@@ -81,7 +81,7 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             cells: plan.cells,
             auxiliary: plan.auxiliary(),
             drop_path: plan.drop_path > 0.0,
-            rectified: false,
+            official_inplace_relu: false,
         };
         let images = [train.count(), test.count()];
         let bytes = ImageBytes {
