@@ -115,7 +115,7 @@ impl<B: Backend> Budget for Bilevel<B> {
             AugmentedBy::Host => Input::Host(BatchView { images: &pixels, labels: &labels }),
         };
         let step = dry_run(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
-        // The last dry run is the one that counts for the memory.
+        // The last dry run decides the memory, so it does all that the search does.
         let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
             bilevel.evaluate(batch, 1).map(drop)

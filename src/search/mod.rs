@@ -6,7 +6,7 @@
 //! 2. [`architecture`] and [`relaxation`]: the alphas, and how they become the mixing weights of the supernet.
 //! 3. [`adam`]: the optimiser of the alphas.
 //! 4. [`hypergradient`]: what the second order adds.
-//! 5. [`observer`]: what a search tells while it runs.
+//! 5. [`observer`]: what a search reports while it runs.
 //! 6. [`session`]: epochs over a data set.
 
 pub mod adam;
