@@ -127,7 +127,7 @@ mod tests {
             refusal("s5").to_string().contains("\"s5\" is unknown; expected darts, s1, s2, s3 or a file")
         );
         assert!(refusal(&path.display().to_string()).to_string().contains("own.toml"));
-        assert!(refusal("{\"nodes\": 2}").to_string().contains("candidates is missing"));
+        assert!(refusal("{\"name\": \"own\", \"nodes\": 2}").to_string().contains("candidates is missing"));
         assert!(refusal("{\"node\": 2}").to_string().contains("unknown field"));
     }
 }
