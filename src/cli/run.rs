@@ -59,7 +59,7 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl RunArguments {
-    /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
+    /// The plan of a new run, on `images` unless flags or plan file name others; or a run to resume, with its own plan.
     pub fn begin<P: PlanTable>(
         &self,
         flags: &PlanFlags<P>,

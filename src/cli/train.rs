@@ -54,13 +54,13 @@ Examples:
   darts train --resume runs/2026-01-31-150000-digits-train";
 
 impl Arguments {
-    /// Trains, stores the run and tells its outcome.
+    /// Trains, stores the run and prints its outcome.
     pub fn run(self) -> Result<()> {
-        let own = &self.run;
-        let space = own.space(&self.flags)?;
+        let options = &self.run;
+        let space = options.space(&self.flags)?;
         let found = self.genotype.as_deref().map(|given| find(given, space.as_ref())).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
-        let (given, resumed) = own.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
+        let (given, resumed) = options.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
         let genotype = match (wanted, begun) {
             (Some(wanted), Some(begun)) if wanted != begun => {
@@ -71,13 +71,13 @@ impl Arguments {
         };
         let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = given.dataset(own.strict, own.quiet)?;
+        let dataset = given.dataset(options.strict, options.quiet)?;
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let (directory, checkpoint) = match (resumed, &own.out) {
+        let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
             (None, Some(path)) => (training_run::create_at(plan, &genotype, path)?, None),
             (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
@@ -85,12 +85,12 @@ impl Arguments {
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)
         };
-        let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
+        let (outcome, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
         let measured = measure_classes(plan, test, &run);
         self.finish(&outcome, &run, measured)
     }
 
-    /// Writes the report and tells the outcome, which depends neither on the report nor on what was measured for it.
+    /// Writes the report and prints the outcome, also where the report or its measurements fail.
     fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);

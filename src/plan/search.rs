@@ -22,7 +22,7 @@ pub enum Order {
     First,
     /// The weights are taken after one virtual step; about three times the cost.
     Second,
-    /// As the second, with the finite difference extrapolated to the distance 0.
+    /// As the second, with the limit of its finite difference at shrinking distances where rounding lets it be seen.
     Extrapolated,
 }
 
@@ -81,10 +81,11 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Search method: darts").at("method.name"),
         word("order", "ORDER", &["first", "second", "extrapolated"], ["first"; 2],
             "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
-             three times the cost, extrapolated as second with an exacter finite difference")
+             three times the cost, extrapolated as second with the limit of its finite difference where \
+             rounding lets it be seen, at up to four times")
             .at("method.order").formerly("order"),
         number("finite_difference", "NORM", SHARE, [0.01; 2],
-            "Distance that the second order moves the weights for its finite difference")
+            "Distance that order second moves the weights for its finite difference")
             .at("method.finite_difference"),
         count("epochs", 1..=100_000, [12, 50],
             "Passes over the half that trains the weights"),
@@ -187,10 +188,7 @@ impl PlanTable for Plan {
     }
 
     fn conflict(&self) -> Option<Violation> {
-        let computed = (self.order == Order::Extrapolated)
-            .then(|| Violation::new("order", "extrapolated", "first or second: nothing computes it yet"));
-        computed
-            .or_else(|| cells_conflict(&self.space, self.cells))
+        cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
