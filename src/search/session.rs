@@ -17,9 +17,9 @@ use crate::epochs::{
 use crate::plan::Device;
 use crate::plan::search::Plan;
 use crate::random::Stream;
+use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{mean_entropies, skip_connections};
-use crate::space::{Space, SupernetShape};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
 /// alphas that the search ends with.
@@ -79,7 +79,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {
-            space: Space::darts(),
+            space: plan.space()?,
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
             classes,
             init_channels: plan.init_channels,
