@@ -232,7 +232,7 @@ fn malformed_genotypes_are_refused_with_the_place() {
     let cases: [(String, &[&str]); 10] = [
         (
             LITERAL.replace("skip_connect", "jump"),
-            &["node 0 of the normal cell", "jump", "known are max_pool_3x3"],
+            &["node 0 of the normal cell", "jump", "known are none, max_pool_3x3"],
         ),
         (
             LITERAL.replace("('dil_conv_5x5', 2)", "('dil_conv_5x5', 5)"),
