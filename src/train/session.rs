@@ -92,7 +92,6 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             official_inplace_relu: false,
         };
         let images = [train.count(), test.count()];
-
         let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
         let Ready { subject: trainer, peak_bytes, augmented_by, .. } =
             fit_memory(trainer, &train.bytes(&normalisation), plan.seed)?;
