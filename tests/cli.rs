@@ -245,7 +245,7 @@ fn malformed_genotypes_are_refused_with_the_place() {
         (LITERAL.replace("range(2, 4), reduce", "range(2, 4) reduce"), &["line 1, column", "expected ','"]),
         (LITERAL.replace("'sep_conv_3x3', 0", "__import__('os'), 0"), &["line 1, column", "in quotes"]),
         ("|nor_conv_3x3~0|+|skip_connect~0|none~1|".into(), &["NAS-Bench-201", "Genotype(normal="]),
-        ("{\"normal\": []}".into(), &["JSON", "missing field"]),
+        ("{\"normal\": []}".into(), &["the field normal_concat is missing"]),
     ];
     for (genotype, words) in cases {
         refused(here.path(), &["show", &genotype], 2, words);
