@@ -1,5 +1,5 @@
-// What the host tells a kernel, by value: mirrors of src/backend/cuda/geometry.rs, field by field. Both sides assert
-// the sizes. Every place is an index into one of the device's flat memories, so a table of many operands is small
+// What the host tells a kernel, by value. src/backend/cuda/ mirrors it, and tests/mirrors.rs compares both field by
+// field. Every place is an index into one of the device's flat memories, so a table of many operands is small
 // and a launch needs no pointer from the heap.
 #pragma once
 

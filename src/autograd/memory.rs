@@ -1,6 +1,64 @@
 //! Where slots lie: those that never live at the same time may share memory.
 
-/// The life of a slot, in the numbering of the replay.
+use crate::backend::Slot;
+
+/// Where slots seem to lie that have no place yet: beyond all memory, so that whoever uses one fails.
+const UNPLACED: usize = 1 << 48;
+
+/// The number of a slot, by which it is known until it has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotId(pub usize);
+
+impl SlotId {
+    /// The number of a slot without a place.
+    pub fn of(slot: Slot) -> Self {
+        SlotId(
+            slot.offset.checked_sub(UNPLACED).expect("each field of an operator is shown, and placed, once"),
+        )
+    }
+
+    /// The slot of this number and length, still without a place.
+    pub fn unplaced(self, len: usize) -> Slot {
+        Slot { offset: UNPLACED + self.0, len }
+    }
+}
+
+/// The moments of a replay, in their order: inputs are written, operators called forward, gradients of outputs written,
+/// operators called backward, and results read.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// Number of operators.
+    pub operators: usize,
+}
+
+impl Moments {
+    /// Inputs are written.
+    pub fn start(self) -> usize {
+        0
+    }
+
+    /// An operator's forward.
+    pub fn forward(self, operator: usize) -> usize {
+        1 + operator
+    }
+
+    /// Gradients of outputs are written.
+    pub fn middle(self) -> usize {
+        1 + self.operators
+    }
+
+    /// An operator's backward.
+    pub fn backward(self, operator: usize) -> usize {
+        2 * self.operators + 1 - operator
+    }
+
+    /// Results are read.
+    pub fn end(self) -> usize {
+        2 * self.operators + 2
+    }
+}
+
+/// The life of a slot, in [`Moments`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
     first: usize,
@@ -16,6 +74,16 @@ impl Interval {
         }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
+    }
+
+    /// When it is used first, and last.
+    pub fn range(&self) -> [usize; 2] {
+        [self.first, self.last]
+    }
+
+    /// The slot that lives so long, if any use was declared.
+    pub fn slot(&self, offset: usize) -> Option<Slot> {
+        (self.len > 0).then_some(Slot { offset, len: self.len })
     }
 
     fn meets(&self, other: &Interval) -> bool {

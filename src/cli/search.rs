@@ -40,6 +40,8 @@ Examples:
   darts search --order second --epochs 30 --seed 7
   darts search --preset paper --data cifar10:DIR --out runs/paper
   darts search --data folder:pictures --image-size 64
+  darts search --space s2
+  darts search --space own.toml
   darts search --json | jq .valid_accuracy
   darts search --plan runs/2026-01-31-142500-digits-first/plan.toml --seed 8
   darts search --resume runs/2026-01-31-142500-digits-first";

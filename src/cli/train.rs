@@ -39,7 +39,8 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Precedence: a flag, then the plan file, then the preset. Without --data, the network of a run is trained on \
-the images of that run: data, image size, colour and seed are those of its plan. Ctrl-C ends a training after \
+the images of that run: data, image size, colour and seed are those of its plan. Without --space, the space is \
+that of the genotype. Ctrl-C ends a training after \
 its step, stores a checkpoint, and says how it goes on; a second one ends it at once.
 
 Examples:
@@ -47,6 +48,7 @@ Examples:
   darts train runs/search --data folder:more-pictures --image-size 32
   darts train darts-v2 --epochs 5 --seed 7
   darts train random:7 --epochs 5
+  darts train random:7 --space s2
   darts train darts-v2 --preset paper --data cifar10:DIR --out runs/model
   darts train genotype.json --plan runs/2026-01-31-150000-digits-train/plan.toml
   darts train --resume runs/2026-01-31-150000-digits-train";
@@ -55,7 +57,8 @@ impl Arguments {
     /// Trains, stores the run and prints its outcome.
     pub fn run(self) -> Result<()> {
         let options = &self.run;
-        let found = self.genotype.as_deref().map(find).transpose()?;
+        let space = options.space(&self.flags)?;
+        let found = self.genotype.as_deref().map(|given| find(given, space.as_ref())).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
         let (given, resumed) = options.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use super::progress::Progress;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
@@ -16,9 +17,9 @@ use crate::epochs::{
 use crate::plan::Device;
 use crate::plan::search::Plan;
 use crate::random::Stream;
+use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{derive, mean_entropies, skip_connections};
-use crate::space::{Space, SupernetShape};
+use crate::space::derivation::{mean_entropies, skip_connections};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
 /// alphas that the search ends with.
@@ -78,7 +79,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {
-            space: Space::darts(),
+            space: plan.space()?,
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
             classes,
             init_channels: plan.init_channels,
@@ -189,6 +190,8 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
+        self.bilevel.progress = Progress { seed: self.plan.seed, epoch: epoch - 1, epochs, step };
         self.train.start_after(epoch as u64, steps);
         self.valid.start_after(epoch as u64, steps);
     }
@@ -216,7 +219,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
-        let genotype = derive(&alphas);
+        let genotype = self.bilevel.architecture.method.selection.genotype(&alphas);
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),

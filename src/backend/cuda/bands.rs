@@ -16,6 +16,7 @@ const SHARED: usize = 48 << 10;
 const MAX_LINES: usize = 64;
 
 /// Branches of a source that a block takes.
+/// Mirrors `Group` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Group {
@@ -24,6 +25,7 @@ struct Group {
 }
 
 /// How blocks walk.
+/// Mirrors `Bands` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Bands {

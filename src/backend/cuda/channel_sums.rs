@@ -11,6 +11,7 @@ use super::{BatchNormReduce, Chunks, Cuda, Kernel, Norm, Shape, Slot, Span, chan
 pub(super) const GROUPS: usize = 32;
 
 /// A gradient and the values that pass under it together.
+/// Mirrors `Group` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Group {
@@ -32,6 +33,7 @@ impl Group {
     }
 }
 
+/// Mirrors `Standardised` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Standardised {
@@ -51,6 +53,7 @@ impl Standardised {
     }
 }
 
+/// Mirrors `Identity` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Identity {
@@ -58,6 +61,7 @@ pub(super) struct Identity {
     pub target: TargetPlace,
 }
 
+/// Mirrors `ChannelSums` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct ChannelSums {

@@ -23,6 +23,7 @@ const WAITING: usize = 64;
 const BLOCK: [u32; 2] = [32, 8];
 
 /// Partial sums of blocks, and where their sum goes.
+/// Mirrors `Sum` of `kernels/combine.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Sum {
@@ -42,6 +43,7 @@ impl Sum {
 }
 
 /// Means and squared deviations of blocks of rows, and where mean and variance go.
+/// Mirrors `Moments` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Moments {
@@ -52,16 +54,23 @@ pub(super) struct Moments {
     pub statistics: u32,
 }
 
+/// Mirrors `CombineSums` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct SumTable([Sum; WAITING]);
+struct SumTable {
+    sums: [Sum; WAITING],
+}
 const _: () = assert!(size_of::<SumTable>() == 20 * 64);
 
+/// Mirrors `CombineMoments` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct MomentTable([Moments; NORMS]);
+struct MomentTable {
+    entries: [Moments; NORMS],
+}
 const _: () = assert!(size_of::<MomentTable>() == 20 * 64);
 
+/// Mirrors `Norm` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct NormPlace {
@@ -75,6 +84,7 @@ struct NormPlace {
     beta: u32,
 }
 
+/// Mirrors `BatchNormForward` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Forward {
@@ -85,6 +95,7 @@ struct Forward {
 }
 const _: () = assert!(size_of::<Forward>() == 12 + 48 * 64);
 
+/// Mirrors `NormGradient` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GradientPlace {
@@ -101,6 +112,7 @@ struct GradientPlace {
     terms: u32,
 }
 
+/// Mirrors `Term` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct TermPlace {
@@ -112,6 +124,7 @@ struct TermPlace {
     products_sum: u32,
 }
 
+/// Mirrors `BatchNormBackward` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Backward {
@@ -224,13 +237,13 @@ impl Cuda {
 
     fn add_sums(&self, sums: &[Sum]) {
         let mut table = SumTable::zeroed();
-        table.0[..sums.len()].copy_from_slice(sums);
+        table.sums[..sums.len()].copy_from_slice(sums);
         self.launch_combining(Kernel::combine_sums, longest(sums), sums.len(), &table);
     }
 
     fn add_moments(&self, moments: &[Moments]) {
         let mut table = MomentTable::zeroed();
-        table.0[..moments.len()].copy_from_slice(moments);
+        table.entries[..moments.len()].copy_from_slice(moments);
         let widest = moments.iter().map(|entry| entry.channels as usize).max().unwrap_or_default();
         self.launch_combining(Kernel::combine_moments, widest, moments.len(), &table);
     }

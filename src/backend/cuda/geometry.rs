@@ -1,4 +1,5 @@
-//! What a kernel is told, by value: mirrors of `kernels/geometry.cuh`, field by field. Both sides assert the sizes.
+//! What a kernel is told, by value: mirrors of structs of the kernels, which `tests/mirrors.rs` compares
+//! field by field.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -20,6 +21,7 @@ pub const MAX_SUMMED: usize = 8;
 pub const MAX_WINDOW: usize = 7;
 
 /// The device's memories, as addresses.
+/// Mirrors `Memory` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct MemoryPlace {
@@ -31,6 +33,7 @@ pub struct MemoryPlace {
 const _: () = assert!(size_of::<MemoryPlace>() == 32);
 
 /// The data set, and the placements of a batch, as addresses.
+/// Mirrors `Images` of `kernels/augment.cu`.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct ImagePlace {
@@ -72,6 +75,7 @@ impl<T: Placed> Placed for Option<T> {
 }
 
 /// An activation as its readers see it.
+/// Mirrors `Reader` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Reader {
@@ -93,6 +97,7 @@ impl From<&Operand> for Reader {
 }
 
 /// The gradient of a raw value in front of a batch norm.
+/// Mirrors `UnstoredGradient` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct UnstoredGradientPlace {
@@ -132,6 +137,7 @@ impl UnstoredGradientPlace {
 }
 
 /// Where an input gradient goes.
+/// Mirrors `Target` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TargetPlace {
@@ -147,6 +153,7 @@ impl From<Target> for TargetPlace {
 }
 
 /// One matrix product of a launch.
+/// Mirrors `Factor` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Factor {

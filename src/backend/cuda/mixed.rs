@@ -7,6 +7,7 @@ use super::geometry::{MAX_BRANCHES, Placed, Reader, TargetPlace};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_block, small};
 
+/// Mirrors `MixedBranch` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct BranchPlace {
@@ -14,6 +15,7 @@ struct BranchPlace {
     weight: u32,
 }
 
+/// Mirrors `MixedForward` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Forward {
@@ -27,6 +29,7 @@ struct Forward {
 }
 const _: () = assert!(size_of::<Forward>() == 24 + 16 * 128);
 
+/// Mirrors `BranchGradient` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GradientPlace {
@@ -37,6 +40,7 @@ struct GradientPlace {
     weight: u32,
 }
 
+/// Mirrors `MixedFinish` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Finish {

@@ -17,6 +17,7 @@ use super::{
 };
 use super::{Chunks, Cuda, Kernel, SeparableKernels, Shape, by_width, channel_block, small, tile};
 
+/// Mirrors `Separable` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Products {
@@ -32,6 +33,7 @@ struct Products {
 const _: () = assert!(size_of::<Products>() == 40 + 208 * 18 + 136);
 
 /// Partial gradients of a branch's weights.
+/// Mirrors `Partials` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Partials {
@@ -39,6 +41,7 @@ struct Partials {
     depthwise: u32,
 }
 
+/// Mirrors `Branch` of `kernels/depthwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct BranchPlace {
@@ -50,6 +53,7 @@ struct BranchPlace {
     partial: u32,
 }
 
+/// Mirrors `Source` of `kernels/depthwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct SourcePlace {
@@ -59,6 +63,7 @@ struct SourcePlace {
     count: u32,
 }
 
+/// Mirrors `Depthwise` of `kernels/depthwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Depthwise {
