@@ -79,10 +79,12 @@ fn the_page_holds_every_figure() {
     assert_eq!(all(&page, "svg.cell").len(), 2);
     assert_eq!(all(&page, ".charts figure").len(), 5);
     // Loss, accuracy, entropy and skip connections have two curves, the throughput has one.
-    assert_eq!(all(&page, ".charts polyline[stroke^='var(--curve-']").len(), 9);
+    let curves = |figures: &str, colours: &str| {
+        all(&page, &format!("{figures} polyline[stroke^='var(--{colours}-']")).len()
+    };
+    assert_eq!(curves(".charts", "curve"), 9);
     assert_eq!(all(&page, ".edges figure").len(), 2 * EDGES);
-    let curves = all(&page, ".edges polyline[stroke^='var(--operation-']").len();
-    assert_eq!(curves, 2 * EDGES * OPERATIONS);
+    assert_eq!(curves(".edges", "operation"), 2 * EDGES * OPERATIONS);
     assert_eq!(all(&page, ".legend.over li").len(), OPERATIONS);
     let rows = all(&page, ".heat tbody tr");
     assert_eq!(rows.len(), 2 * EDGES);
