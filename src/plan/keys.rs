@@ -60,7 +60,7 @@ pub enum Domain {
     /// A number between two bounds.
     Number(Bound<f64>, Bound<f64>),
     /// One of these words.
-    Word(Vec<&'static str>),
+    Word(Vec<String>),
     /// True or false.
     Switch,
     /// A text. The function says what is expected where a text cannot be.
@@ -92,16 +92,17 @@ pub fn number(
     Key::new(name, placeholder, domain, presets.map(Value::Float), meaning)
 }
 
-/// A key that holds one of some words.
-pub fn word(
+/// A key that holds one of some words, such as the variants of an enum.
+pub fn word<W: ToString>(
     name: &'static str,
     placeholder: &'static str,
-    words: &[&'static str],
-    presets: [&str; 2],
+    words: &[W],
+    presets: [W; 2],
     meaning: &str,
 ) -> Key {
-    let presets = presets.map(|word| Value::String(word.to_owned()));
-    Key::new(name, placeholder, Domain::Word(words.to_vec()), presets, meaning)
+    let words = words.iter().map(W::to_string).collect();
+    let presets = presets.map(|word| Value::String(word.to_string()));
+    Key::new(name, placeholder, Domain::Word(words), presets, meaning)
 }
 
 /// A key that is true or false.
@@ -148,7 +149,7 @@ impl Key {
         self.path.split_once('.').unwrap_or(("", self.path))
     }
 
-    /// What it means, and its value in each preset; that of the paper is not told where it must be given.
+    /// What it means, and its value in each preset, but for a value of the paper that the user must give.
     pub fn help(&self) -> String {
         let Key { meaning, presets, .. } = self;
         let [small, paper] = presets.each_ref().map(|value| value.to_string().replace('"', ""));
@@ -169,9 +170,7 @@ impl Domain {
             (Domain::Number(..), Value::Integer(whole)) => Ok(Value::Float(whole as f64)),
             (Domain::Switch, value @ Value::Boolean(_)) => Ok(value),
             (Domain::Text(_), value @ Value::String(_)) => Ok(value),
-            (Domain::Word(words), Value::String(word)) if words.contains(&word.as_str()) => {
-                Ok(Value::String(word))
-            }
+            (Domain::Word(words), Value::String(word)) if words.contains(&word) => Ok(Value::String(word)),
             (Domain::Word(_), Value::String(word)) => {
                 Err(format!("unknown word `{word}`, expected {}", self.kind()))
             }
@@ -192,7 +191,7 @@ impl Domain {
             Domain::Count(_) => None,
             Domain::Number(..) => text.parse().ok().map(Value::Float),
             Domain::Switch => text.parse().ok().map(Value::Boolean),
-            Domain::Word(words) => words.contains(&text).then(|| Value::String(text.to_owned())),
+            Domain::Word(words) => words.iter().find(|word| *word == text).cloned().map(Value::String),
             Domain::Text(_) => Some(Value::String(text.to_owned())),
         };
         value.ok_or_else(|| format!("expected {}", self.kind()))

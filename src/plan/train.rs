@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
-use super::{Command, Device, PlanTable, Violation};
+use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
@@ -38,7 +38,7 @@ pub struct Plan {
     pub flip: bool,
     pub cutout: usize,
     pub threads: usize,
-    pub device: Device,
+    pub device: DeviceChoice,
     pub precision: Precision,
 }
 
@@ -170,7 +170,7 @@ impl PlanTable for Plan {
         self.threads
     }
 
-    fn resolve_device(&self) -> Result<Device> {
+    fn resolve_device(&self) -> Result<DeviceChoice> {
         self.device.resolve(self.precision)
     }
 }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sizes_that_suit_the_auxiliary_head_are_those_that_are_told() {
+    fn the_sizes_that_suit_the_auxiliary_head_are_those_of_its_refusal() {
         let suits: Vec<usize> = (1..100).filter(|&side| NetworkShape::suits_auxiliary(side, side)).collect();
         assert_eq!(suits, (29..=40).collect::<Vec<_>>());
     }

@@ -8,7 +8,6 @@ const BOTH: [fn() -> &'static Keys; 2] = [search::Plan::keys, train::Plan::keys]
 
 /// Values of a domain at its bounds, just inside, and those just outside with what is expected instead.
 fn at_the_bounds(domain: &Domain) -> (Vec<Value>, Vec<(Value, String)>) {
-    let strings = |texts: &[&str]| texts.iter().map(|&text| Value::from(text)).collect();
     match domain {
         Domain::Count(range) => {
             let outside = [range.start().checked_sub(1), range.end().checked_add(1)];
@@ -32,7 +31,7 @@ fn at_the_bounds(domain: &Domain) -> (Vec<Value>, Vec<(Value, String)>) {
             let outside = outside.map(|number| (number, "a number ".to_owned()));
             ([least, most].map(Value::from).into(), outside.into())
         }
-        Domain::Word(words) => (strings(words), Vec::new()),
+        Domain::Word(words) => (words.iter().map(|word| Value::from(word.as_str())).collect(), Vec::new()),
         Domain::Switch => ([true, false].map(Value::from).into(), Vec::new()),
         Domain::Text(expected) => {
             (Vec::new(), Vec::from_iter(expected("").map(|text| (Value::from(""), text))))
