@@ -1,4 +1,4 @@
-//! The composite blocks of DARTS: parameters that are declared together, and read by whoever computes the block.
+//! The composite blocks of DARTS: parameters that are declared together. The readers of a network compute them.
 
 use super::graph::Users;
 use super::parameters::{Layout, NormParts, Parameters, Part, Spans};

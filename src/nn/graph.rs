@@ -60,7 +60,7 @@ pub trait Graph {
     /// The sum of a node's branches, in a cell of type `cell`.
     fn node(&mut self, name: &str, cell: usize, branches: &[Branch<Self::Value>]) -> Result<Self::Value>;
 
-    /// The output of a cell: its nodes, whose channels whoever reads them takes as concatenated.
+    /// The output of a cell: its nodes. Readers take their channels as concatenated.
     fn output(&mut self, name: &str, nodes: Vec<Self::Value>) -> Vec<Self::Value> {
         let _ = name;
         nodes

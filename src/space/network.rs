@@ -24,8 +24,9 @@ pub struct NetworkShape {
     pub auxiliary: Option<f64>,
     /// Whether branches of nodes are multiplied by the factors of drop path.
     pub drop_path: bool,
-    /// Reproduces an in-place ReLU of the official auxiliary head, which in training the classifier reads behind, too.
-    /// It shows with three cells only, where both read the same cell. For comparisons with the official code.
+    /// Whether the classifier reads the last cell behind a ReLU where the auxiliary head reads the same cell, as it does
+    /// in networks of two or three cells. The official head has an in-place ReLU, which in training changes what the
+    /// classifier reads. For comparisons with the official code.
     pub official_inplace_relu: bool,
 }
 
