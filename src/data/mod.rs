@@ -10,6 +10,7 @@
 mod augment;
 pub mod format;
 mod loader;
+pub mod manifest;
 mod picture;
 mod source;
 mod split;
@@ -19,7 +20,8 @@ use std::path::PathBuf;
 pub use augment::{Augmentation, Normalisation, Placement};
 pub use format::{Format, ReadingProgress};
 pub use loader::{AugmentedBy, Batch, Loader};
-pub use picture::{Colour, Reading};
+pub use manifest::{Manifest, Provenance};
+pub use picture::{Colour, Dealing, Reading};
 pub use source::Source;
 pub use split::halves;
 
@@ -133,6 +135,8 @@ pub struct Dataset {
     pub white: u8,
     /// The augmentation that is customary for the training images.
     pub augmentation: Augmentation,
+    /// Which pictures these are, where they are files of their own.
+    pub manifest: Option<Manifest>,
 }
 
 impl Dataset {
@@ -225,6 +229,7 @@ mod tests {
             deviation: vec![1.0],
             white: 4,
             augmentation: Augmentation::default(),
+            manifest: None,
         }
     }
 
