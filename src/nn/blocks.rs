@@ -52,7 +52,17 @@ impl SeparableBlock {
         let pointwise = parameters.weight(format!("{}.weight", member(2)), layout);
         let norm = parameters.norm(vec![member(3)], channels, affine);
         let sequence = sequence.to_owned();
-        SeparableBlock { kernel, dilation, depthwise, pointwise, norm, channels, users: None, sequence, first }
+        SeparableBlock {
+            kernel,
+            dilation,
+            depthwise,
+            pointwise,
+            norm,
+            channels,
+            users: None,
+            sequence,
+            first,
+        }
     }
 
     /// The official name of its ReLU (0), depthwise (1) or pointwise convolution (2), or batch norm (3).

@@ -48,9 +48,7 @@ impl<B: Backend> Recording<'_, B> {
     /// The gate of work that these branches use.
     fn gate(&mut self, users: Option<&Users>) -> Option<Span> {
         match (&self.sums, users) {
-            (NodeSums::Mixed(weights), Some(users)) => {
-                self.recorder.gate(weights[users.cell], &users.mixing)
-            }
+            (NodeSums::Mixed(weights), Some(users)) => self.recorder.gate(weights[users.cell], &users.mixing),
             _ => None,
         }
     }
@@ -78,7 +76,8 @@ impl<B: Backend> Graph for Recording<'_, B> {
     fn separable(&mut self, sources: &[(Value, Vec<&SeparableBlock>)], stride: usize) -> Result<Vec<Value>> {
         let channels = sources.iter().flat_map(|(_, blocks)| blocks).map(|block| block.channels).next();
         let mut parameters = |blocks: &[&SeparableBlock]| -> Vec<_> {
-            let gated = blocks.iter().map(|block| block.parameters(self.spans, self.gate(block.users.as_ref())));
+            let gated =
+                blocks.iter().map(|block| block.parameters(self.spans, self.gate(block.users.as_ref())));
             gated.collect()
         };
         let sources: Vec<_> = sources.iter().map(|(value, blocks)| (*value, parameters(blocks))).collect();
