@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::Violation;
-use super::keys::{Key, count, text, word};
+use super::keys::{self, Key, count, text, word};
 use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
@@ -111,16 +111,7 @@ pub(super) fn images() -> [Key; 3] {
 
 /// The search space.
 pub(super) fn space() -> Key {
-    text(
-        "space",
-        "SPACE",
-        |text| {
-            let space = text.parse().and_then(|choice: Choice| choice.space());
-            space.is_err().then(Choice::expected)
-        },
-        ["darts"; 2],
-        &format!("Search space: {} with one of your own", Choice::expected()),
-    )
+    keys::space("space", ["darts"; 2], &format!("Search space: {} with one of your own", Choice::expected()))
 }
 
 /// Fewer cells than the space allows.

@@ -149,7 +149,10 @@ impl Space {
     /// # Errors
     /// A definition that makes no space of the number of nodes that it names.
     pub fn new(definition: Definition) -> Result<Self> {
-        let refused = |reason: String| Error::Space(format!("{}: {reason}", definition.name));
+        let refused = |reason: String| match definition.name.as_str() {
+            "" => Error::Space(reason),
+            name => Error::Space(format!("{name}: {reason}")),
+        };
         definition.check().map_err(refused)?;
         let candidates = definition.default_candidates().map_err(refused)?;
         let lists =
