@@ -12,12 +12,16 @@ use crate::{Error, Result};
 
 /// How a run that goes on dealt its pictures: one of the first version stored no names.
 pub fn dealing_of_run(run: &Path) -> Result<Dealing> {
-    Ok(if load_pictures(run)?.is_some() { Dealing::ByName } else { Dealing::ByPlace })
+    Ok(load_pictures(run)?.map_or(Dealing::ByPlace, |pictures| pictures.dealing.unwrap_or_default()))
 }
 
 /// How the pictures were dealt that a model was trained on.
 pub fn dealing_of_model(description: &Description) -> Dealing {
-    if is_of_unknown_pictures(description) { Dealing::ByPlace } else { Dealing::ByName }
+    match &description.pictures {
+        Some(pictures) => pictures.dealing.unwrap_or_default(),
+        None if is_of_unknown_pictures(description) => Dealing::ByPlace,
+        None => Dealing::ByName,
+    }
 }
 
 /// Whether a model was trained on pictures whose names it does not hold.

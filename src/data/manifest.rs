@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Dealing;
+
 /// The most names that a sentence lists.
 const MOST_NAMES: usize = 10;
 
@@ -47,8 +49,8 @@ impl<'de> Deserialize<'de> for Content {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Whether the test pictures were set apart from one directory by [`Dealing`](super::Dealing).
-    pub set_apart: bool,
+    /// How the test pictures were set apart; `None` where they have a directory of their own.
+    pub dealing: Option<Dealing>,
     /// Those to search and train on.
     pub train: BTreeMap<String, Content>,
     /// Those that are only ever measured on.
@@ -61,8 +63,8 @@ pub struct Manifest {
 pub struct Provenance {
     /// The checksum of the [`Manifest`].
     pub manifest: Content,
-    /// Whether the test pictures were set apart from one directory.
-    pub set_apart: bool,
+    /// How the test pictures were set apart; `None` where they have a directory of their own.
+    pub dealing: Option<Dealing>,
     /// The contents of the training pictures.
     pub train: BTreeSet<Content>,
     /// The test pictures.
@@ -85,7 +87,7 @@ impl Manifest {
     pub fn provenance(&self) -> Provenance {
         Provenance {
             manifest: self.checksum(),
-            set_apart: self.set_apart,
+            dealing: self.dealing,
             train: self.train.values().copied().collect(),
             test: self.test.clone(),
         }
@@ -191,7 +193,7 @@ mod tests {
     }
 
     fn manifest(train: &[(&str, &str)], test: &[(&str, &str)]) -> Manifest {
-        Manifest { set_apart: true, train: pictures(train), test: pictures(test) }
+        Manifest { dealing: Some(Dealing::ByName), train: pictures(train), test: pictures(test) }
     }
 
     #[test]

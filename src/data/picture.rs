@@ -56,7 +56,8 @@ impl fmt::Display for Colour {
 }
 
 /// Which pictures of an undivided folder are set apart for the test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dealing {
     /// About a fifth, each by a hash of seed, class and name: no picture moves when others come or go.
     #[default]

@@ -13,7 +13,7 @@ const MAX_FILE: usize = 500 << 20;
 
 /// Name and content of the file, if the images are files of their own.
 pub(super) fn pictures_file(pictures: Option<&Manifest>) -> Result<Option<(&'static str, String)>> {
-    let text = pictures.map(|pictures| serde_json::to_string(pictures)).transpose();
+    let text = pictures.map(serde_json::to_string).transpose();
     let text = text.map_err(|error| Error::io(FILE, error.into()))?;
     Ok(text.map(|text| (FILE, text + "\n")))
 }

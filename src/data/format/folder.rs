@@ -58,7 +58,7 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
     let train = listed.read(reading, &counted)?;
     listed.check_classes(&train.images)?;
     let test = tested.as_ref().map(|part| part.read(reading, &counted)).transpose()?;
-    let set_apart = test.is_none();
+    let dealing = test.is_none().then_some(reading.dealing);
     let (train, test) = match test {
         Some(test) => (train, test),
         None => listed.deal(train, reading.dealing, seed)?,
@@ -70,7 +70,7 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
         };
         return Err(Error::Data { path, reason });
     }
-    let manifest = Manifest { set_apart, train: train.named(directory), test: test.named(directory) };
+    let manifest = Manifest { dealing, train: train.named(directory), test: test.named(directory) };
     let (train, test) = (train.images, test.images);
     let (mean, deviation) = train.statistics();
     Ok(Dataset {

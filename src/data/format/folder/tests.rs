@@ -121,7 +121,7 @@ fn without_a_test_directory_about_a_fifth_is_set_apart() {
 fn a_picture_moves_no_other_to_the_other_side() {
     let folder = Folder::with(40);
     let before = folder.load().unwrap().manifest.unwrap();
-    assert!(before.set_apart && before.test.len() + before.train.len() == 80);
+    assert!(before.dealing == Some(Dealing::ByName) && before.test.len() + before.train.len() == 80);
     folder.picture("train/cat/0000.png", 150);
     folder.picture("train/ant/zzz/more.png", 151);
     std::fs::remove_file(folder.path("train/ant/007.png")).unwrap();
