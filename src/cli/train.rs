@@ -86,7 +86,7 @@ impl Arguments {
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let pictures = dataset.manifest.as_ref();
+        let pictures = dataset.pictures.as_ref();
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
             (None, Some(path)) => (training_run::create_at(plan, &genotype, pictures, path)?, None),
