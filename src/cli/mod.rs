@@ -14,6 +14,7 @@ mod genotype;
 mod interruption;
 mod model;
 mod output;
+mod pictures;
 mod plan;
 mod predict;
 mod report;

@@ -11,6 +11,7 @@ mod augment;
 pub mod format;
 mod images;
 mod loader;
+pub mod manifest;
 mod picture;
 mod source;
 mod split;
@@ -21,7 +22,8 @@ pub use augment::{Augmentation, Placement};
 pub use format::{Format, ReadingProgress};
 pub use images::{Images, Normalisation};
 pub use loader::{AugmentedBy, Batch, Loader};
-pub use picture::{Colour, Reading};
+pub use manifest::{Manifest, Provenance};
+pub use picture::{Colour, Dealing, Reading};
 pub use source::Source;
 pub use split::halves;
 
@@ -46,6 +48,8 @@ pub struct Dataset {
     pub white: u8,
     /// The augmentation that is customary for the training images.
     pub augmentation: Augmentation,
+    /// Which pictures these are, where they are files of their own.
+    pub manifest: Option<Manifest>,
 }
 
 impl Dataset {
@@ -138,6 +142,7 @@ mod tests {
             deviation: vec![1.0],
             white: 4,
             augmentation: Augmentation::default(),
+            manifest: None,
         }
     }
 
