@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Dealing;
+use super::split::Dealing;
 
 /// The most names that a sentence lists.
 const MOST_NAMES: usize = 10;

@@ -23,9 +23,9 @@ pub use format::{Format, ReadingProgress};
 pub use images::{Images, Normalisation};
 pub use loader::{AugmentedBy, Batch, Loader};
 pub use manifest::{Manifest, Provenance};
-pub use picture::{Colour, Dealing, Reading};
+pub use picture::{Colour, Reading};
 pub use source::Source;
-pub use split::halves;
+pub use split::{Dealing, halves};
 
 use crate::{Error, Result};
 

@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Content;
+use super::split::Dealing;
 use crate::{Error, Result};
 
 /// The longest file that is read, in bytes.
@@ -53,18 +54,6 @@ impl fmt::Display for Colour {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)
     }
-}
-
-/// Which pictures of an undivided folder are set apart for the test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dealing {
-    /// About a fifth, each by a hash of seed, class and name: no picture moves when others come or go.
-    #[default]
-    ByName,
-    /// A fifth of each class by their places in the list of files, as the first version did: one file more or less
-    /// deals anew.
-    ByPlace,
 }
 
 /// How the pictures of a folder are read: how those of any size and colour become images of one.

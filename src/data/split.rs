@@ -2,6 +2,7 @@
 //! of the bilevel search.
 
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::random::{Stream, generator};
 
@@ -11,6 +12,18 @@ const HALVES: u64 = 1;
 
 /// One image in this many goes into the test part.
 const TEST_SHARE: usize = 5;
+
+/// Which pictures of an undivided folder are set apart for the test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dealing {
+    /// About a fifth, each by a hash of seed, class and name: no picture moves when others come or go.
+    #[default]
+    ByName,
+    /// A fifth of each class by their places in the list of files, as the first version did: one file more or less
+    /// deals anew.
+    ByPlace,
+}
 
 /// The indices of a training and of a test part, ascending: of each class a fifth, rounded, is the test part, and the
 /// seed decides which.
