@@ -12,7 +12,7 @@ use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
 use super::run::RunArguments;
 use crate::data::Images;
-use crate::epochs::{Control, Observers, Outcome};
+use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
 use crate::report::page;
@@ -106,7 +106,7 @@ impl Arguments {
     }
 
     /// Writes the report and prints the outcome, also where the report or its measurements fail.
-    fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
+    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.run.json, self.run.quiet) {
