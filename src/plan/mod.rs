@@ -46,7 +46,7 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     fn data(&self) -> &str;
 
     /// How the pictures of a folder are read.
-    fn reading(&self, strict: bool) -> Reading;
+    fn reading(&self) -> Reading;
 
     /// The seed of all random numbers.
     fn seed(&self) -> u64;

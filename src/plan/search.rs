@@ -202,11 +202,11 @@ impl PlanTable for Plan {
         &self.data
     }
 
-    fn reading(&self, strict: bool) -> Reading {
+    fn reading(&self) -> Reading {
         let Plan { image_size, colour, fit, .. } = *self;
         // A validated plan holds a background.
         let background = self.background.parse().ok();
-        Reading { image_size, colour, background, fit, strict, ..Reading::default() }
+        Reading { image_size, colour, background, fit, ..Reading::default() }
     }
 
     fn seed(&self) -> u64 {
