@@ -4,6 +4,7 @@
 //! an emulator beside the repository (`../shared/cuda-emulator`, or `DARTS_CUDA_EMULATOR`), one test runs all others
 //! under it, with guarded memory and with threads in both orders.
 
+mod active;
 mod augment;
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,6 +14,8 @@ mod convolutions;
 mod driver;
 mod emulator;
 mod failure;
+#[path = "../parity/gates.rs"]
+mod gates;
 mod launches;
 mod loss_scale;
 #[path = "../parity/norms.rs"]
@@ -21,6 +24,8 @@ mod norms;
 mod pools;
 #[path = "../parity/separable.rs"]
 mod separable;
+#[path = "../active/supernets.rs"]
+mod supernets;
 #[path = "../parity/vectors.rs"]
 mod vectors;
 mod waiting;

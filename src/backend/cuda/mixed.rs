@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::channel_sums::{ChannelSums, Group, Identity, Standardised};
-use super::geometry::{MAX_BRANCHES, Placed, Reader, TargetPlace};
+use super::channel_sums::{ChannelSums, Group, Standardised};
+use super::geometry::{MAX_BRANCHES, Placed, Reader, gate};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Mixed, MixedGradient, Operand, channel_block, small};
 
@@ -12,6 +12,7 @@ use super::{Cuda, Kernel, Mixed, MixedGradient, Operand, channel_block, small};
 struct BranchPlace {
     input: Reader,
     weight: u32,
+    gate: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,7 +26,7 @@ struct Forward {
     count: u32,
     branches: [BranchPlace; MAX_BRANCHES],
 }
-const _: () = assert!(size_of::<Forward>() == 24 + 16 * 128);
+const _: () = assert!(size_of::<Forward>() == 24 + 20 * 128);
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -35,6 +36,7 @@ struct GradientPlace {
     gamma: u32,
     beta: u32,
     weight: u32,
+    gate: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -47,7 +49,7 @@ struct Finish {
     total: u32,
     branches: [GradientPlace; MAX_BRANCHES],
 }
-const _: () = assert!(size_of::<Finish>() == 20 + 20 * 128);
+const _: () = assert!(size_of::<Finish>() == 20 + 24 * 128);
 
 fn check(op: &Mixed) {
     let count = op.branches.len();
@@ -74,7 +76,8 @@ impl Cuda {
         };
         for (place, branch) in table.branches.iter_mut().zip(&op.branches) {
             let operand = Operand { data: branch.data, shape: op.shape, norm: branch.norm };
-            *place = BranchPlace { input: Reader::from(&operand), weight: branch.weight.place() };
+            let (input, weight) = (Reader::from(&operand), branch.weight.place());
+            *place = BranchPlace { input, weight, gate: gate(branch.gate) };
         }
         self.launch(Kernel::mixed_forward, [rows.div_ceil(each), across, 1], block, &table);
     }
@@ -85,7 +88,7 @@ impl Cuda {
         let (mut table, chunks) = ChannelSums::new(op.shape);
         let mut scratch = Scratch::default();
         let partial = scratch.take(chunks.count() * (all + 1) * channels);
-        let group = Group { gradient: gradient.output.place(), first: 0, count: small(all), partial };
+        let group = Group::new(gradient.output, 0..all, partial, None);
         table.groups[0] = group;
         let mut finish = Finish {
             chunks: small(chunks.count()),
@@ -96,11 +99,9 @@ impl Cuda {
             ..Finish::zeroed()
         };
         for (index, (branch, gradient)) in op.branches.iter().zip(&gradient.branches).enumerate() {
-            table.values[index] = Standardised::new(branch.data, branch.norm);
+            table.values[index] = Standardised::new(branch.data, branch.norm, branch.gate);
             if let Some(target) = gradient.identity {
-                table.identities[table.identity_count as usize] =
-                    Identity { weight: branch.weight.place(), target: TargetPlace::from(target) };
-                table.identity_count += 1;
+                table.add_identity(branch, target);
             }
             finish.branches[index] = GradientPlace {
                 source: partial + small((index + 1) * channels),
@@ -108,6 +109,7 @@ impl Cuda {
                 gamma: branch.norm.and_then(|norm| norm.gamma).place(),
                 beta: branch.norm.and_then(|norm| norm.beta).place(),
                 weight: gradient.weight.place(),
+                gate: gate(branch.gate),
             };
         }
         let targets = gradient.branches.iter().filter_map(|branch| Some(branch.identity?.slot));
