@@ -15,25 +15,27 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 11] = [
+const KERNELS: [&str; 13] = [
     "augment",
     "channel_sums",
     "convolution",
+    "cross_entropy",
     "depthwise",
-    "node_sum",
-    "loss",
+    "global_pool",
+    "linear",
     "mixed",
-    "pointwise",
+    "node_sum",
     "normalised_pools",
-    "separable",
+    "pointwise",
     "pool",
+    "separable",
 ];
 /// A single module each: they do not touch activations.
-const STATE_KERNELS: [&str; 2] = ["combine", "optimizer"];
+const STATE_KERNELS: [&str; 3] = ["combine", "gradient_descent", "vectors"];
 /// What activations are stored as: part of a file's name, and what its compilation defines.
 const STORAGES: [(&str, Option<&str>); 3] =
     [("f32", None), ("bf16", Some("DARTS_STORAGE_BF16")), ("f16", Some("DARTS_STORAGE_F16"))];
-const HEADERS: [&str; 11] = [
+const HEADERS: [&str; 12] = [
     "bands",
     "combine",
     "common",
@@ -45,6 +47,7 @@ const HEADERS: [&str; 11] = [
     "separable_backward",
     "stream",
     "tensor",
+    "vectors",
 ];
 /// The first architecture whose tensor cores take bf16.
 const TENSOR_CORES: u32 = 80;

@@ -6,10 +6,11 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
+use darts::epochs::BatchView;
+use darts::plan::search::{Order, Plan};
 use darts::random::{Stream, generator};
-use darts::search::plan::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
-use darts::space::SupernetShape;
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::{Space, SupernetShape};
 use rand::RngExt;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,8 @@ struct Bench {
 impl Bench {
     fn new([batch, side, init_channels, cells]: [usize; 4], order: Order) -> Self {
         let images = Shape::new(batch, side, side, 3);
-        let shape = SupernetShape { images, classes: 10, init_channels, cells, nodes: 4 };
+        let shape =
+            SupernetShape { space: Space::darts(), images, classes: 10, init_channels, cells, nodes: 4 };
         let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
         let threads =
             std::env::var("DARTS_BENCH_THREADS").map_or(0, |text| text.parse().expect("a number of threads"));

@@ -5,11 +5,11 @@ use std::fs::write;
 
 use darts::data::{Reading, Source};
 use darts::epochs::Checkpoint;
-use darts::plan::PlanTable;
+use darts::plan::{self, PlanTable};
+use darts::space::Space;
 use darts::space::alphas::Alphas;
 use darts::space::genotype::Genotype;
 use darts::train::model::Model;
-use darts::{search, train};
 use tempfile::TempDir;
 
 fn directory() -> TempDir {
@@ -55,8 +55,8 @@ pub fn cifar(bytes: &[u8]) {
 /// A plan in TOML, of a search and of a training.
 pub fn plan(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
-    written_plan_is_read::<search::plan::Plan>(text);
-    written_plan_is_read::<train::plan::Plan>(text);
+    written_plan_is_read::<plan::search::Plan>(text);
+    written_plan_is_read::<plan::train::Plan>(text);
 }
 
 fn written_plan_is_read<P: PlanTable + PartialEq + std::fmt::Debug>(text: &str) {
@@ -68,8 +68,9 @@ fn written_plan_is_read<P: PlanTable + PartialEq + std::fmt::Debug>(text: &str) 
 /// A genotype in either form.
 pub fn genotype(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
-    let Ok(genotype) = Genotype::from_text(text) else { return };
-    assert_eq!(Genotype::from_text(&genotype.to_string()).expect("a written genotype"), genotype);
+    let Ok(genotype) = Genotype::from_text(text, &Space::darts()) else { return };
+    let space = &genotype.space;
+    assert_eq!(Genotype::from_literal(&genotype.to_string(), space).expect("a written genotype"), genotype);
     assert_eq!(Genotype::from_json(&genotype.to_json()).expect("a written genotype"), genotype);
 }
 

@@ -25,6 +25,9 @@ pub enum Error {
     /// A genotype is malformed; names the place.
     #[error("genotype: {0}")]
     Genotype(String),
+    /// A search space makes no sense or is unknown; names file and key.
+    #[error("space: {0}")]
+    Space(String),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -2,13 +2,13 @@
 //!
 //! Each module uses only the ones before it; read them in this order:
 //!
-//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`] and [`tensor_file`]: what everything else leans on.
+//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`], [`tensor_file`] and [`toml_text`]: what everything else leans on.
 //! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
 //! 4. [`nn`]: parameters and their initial values.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
-//! 7. [`plan`]: what the plans of a search and of a training share.
+//! 7. [`plan`]: everything that determines a search or a training, checked before any work starts.
 //! 8. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
 //! 9. [`search`]: the bilevel optimisation of weights and alphas.
 //! 10. [`train`]: the training of a derived network, and the model that it ends in.
@@ -38,6 +38,7 @@ pub mod search;
 pub mod space;
 pub mod store;
 pub mod tensor_file;
+pub mod toml_text;
 pub mod train;
 pub mod watch;
 

@@ -122,16 +122,26 @@ pub fn doubles(bytes: &[u8]) -> Vec<f64> {
 
 /// The values of one tensor, which must be f32 and have this shape.
 pub fn values(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    let (values, _) = data(file, name, Dtype::F32, shape)?.as_chunks::<4>();
+    Ok(values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+}
+
+/// The values of one tensor, which must be f64 and have this shape.
+pub fn wide_values(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f64>, String> {
+    data(file, name, Dtype::F64, shape).map(doubles)
+}
+
+/// The bytes of one tensor, which must be of this type and have this shape.
+fn data<'a>(file: &SafeTensors<'a>, name: &str, kind: Dtype, shape: &[usize]) -> Result<&'a [u8], String> {
     let tensor = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
-    if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
+    if tensor.shape() != shape || tensor.dtype() != kind {
         return Err(format!(
-            "tensor {name} is {:?} of the shape {:?}; expected F32 of {shape:?}",
+            "tensor {name} is {:?} of the shape {:?}; expected {kind:?} of {shape:?}",
             tensor.dtype(),
             tensor.shape()
         ));
     }
-    let (values, _) = tensor.data().as_chunks::<4>();
-    Ok(values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    Ok(tensor.data())
 }
 
 /// Where the digits of the checksum are.

@@ -2,9 +2,10 @@
 
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
-use darts::search::plan::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
-use darts::space::{NetworkShape, SupernetShape, published};
+use darts::epochs::BatchView;
+use darts::plan::search::{Order, Plan};
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::{NetworkShape, Space, SupernetShape, published};
 use darts::train::{Trainer, TrainerSettings};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,6 +63,7 @@ fn a_step_allocates_nothing() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(0)))), 50, "the counter counts");
     for (order, threads) in [(Order::First, 1), (Order::First, 2), (Order::Second, 2)] {
         let shape = SupernetShape {
+            space: Space::darts(),
             images: Shape::new(8, 8, 8, 3),
             classes: 10,
             init_channels: 4,
@@ -70,8 +72,9 @@ fn a_step_allocates_nothing() {
         };
         let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
         let cpu = Cpu::new(threads).unwrap();
+        let pixels = shape.images.len();
         let mut bilevel = Bilevel::new(cpu, shape, settings, 1).unwrap();
-        let images: Vec<f32> = (0..shape.images.len()).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
+        let images: Vec<f32> = (0..pixels).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
         let labels = [0, 1, 2, 3, 4, 5, 6, 7];
         let batch = BatchView { images: &images, labels: &labels };
         let mut active = vec![true; bilevel.supernet.mixing.value.len];
@@ -92,11 +95,11 @@ fn a_step_allocates_nothing() {
             cells: 4,
             auxiliary: Some(0.4),
             drop_path: true,
-            rectified: false,
+            official_inplace_relu: false,
         };
         let cpu = Cpu::new(threads).unwrap();
         let genotype = published::find("darts-v1").unwrap().genotype;
-        let settings = TrainerSettings::from(&darts::train::plan::Plan::paper());
+        let settings = TrainerSettings::from(&darts::plan::train::Plan::paper());
         let mut trainer = Trainer::new(cpu, &genotype, shape, settings, 1).unwrap();
         let pixels: Vec<f32> = (0..images.len()).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
         let batch = BatchView { images: &pixels, labels: &[0, 1, 2, 3] };

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use command::{darts, printed, text};
-use darts::plan::PlanTable;
-use darts::search::plan::Plan;
-use darts::space::derivation::{Alphas, derive};
+use darts::plan::keys::{Domain, Keys};
+use darts::plan::{PlanTable, search, train};
+use darts::space::Space;
+use darts::space::alphas::Alphas;
+use darts::space::derivation::derive;
 
 /// Runs the binary, which must fail before it prints or does anything.
 fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
@@ -23,14 +25,20 @@ fn scratch() -> tempfile::TempDir {
 
 /// Alphas that prefer one operation, the official number of which is given, on every edge.
 fn alphas(operation: usize) -> Alphas {
-    let mut rows = vec![0.0; 14 * 8];
-    rows.iter_mut().skip(operation).step_by(8).for_each(|alpha| *alpha = 1.0);
-    Alphas { nodes: 4, normal: rows.clone(), reduce: rows }
+    let mut alphas = Alphas::zeros(Space::darts(), 4);
+    let preferred = alphas.tables.iter_mut().flat_map(|table| table.iter_mut().skip(operation).step_by(8));
+    preferred.for_each(|alpha| *alpha = 1.0);
+    alphas
 }
 
 const LITERAL: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 2), \
     ('avg_pool_3x3', 0)], normal_concat=range(2, 4), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), \
     ('skip_connect', 2), ('sep_conv_5x5', 1)], reduce_concat=range(2, 4))";
+
+/// The commands that have a plan, and its keys.
+fn commands() -> [(&'static str, &'static Keys); 2] {
+    [("search", search::Plan::keys()), ("train", train::Plan::keys())]
+}
 
 #[test]
 fn help_explains_and_gives_examples() {
@@ -52,18 +60,18 @@ fn help_explains_and_gives_examples() {
         assert!(help.contains("Examples:\n  darts "), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
-    let plans =
-        [("search", Plan::default().to_table()), ("train", darts::train::plan::Plan::default().to_table())];
-    for (command, plan) in plans {
-        let (help, plan) = (printed(here.path(), &[command, "--help"]), plan.unwrap());
-        for key in plan.keys() {
-            assert!(help.contains(&format!("--{} <", key.replace('_', "-"))), "no flag for the key {key}");
+    for (command, keys) in commands() {
+        let help =
+            printed(here.path(), &[command, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for key in &keys.0 {
+            // What it means, and its value in both presets.
+            let told = format!("--{} <{}> {}", key.flag, key.placeholder, key.help());
+            assert!(help.contains(&told), "not in the help: {told}");
         }
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(help.contains(&format!("darts {command} --resume runs/")), "{help}");
         // Beside the keys, --preset, --out and --checkpoint-minutes have defaults.
         let defaults = help.matches("[default: ").count() + help.matches("[small: ").count();
-        assert_eq!(defaults, plan.len() + 3);
+        assert_eq!(defaults, keys.0.len() + 3);
     }
     assert!(printed(here.path(), &["--version"]).starts_with("darts "));
 }
@@ -120,6 +128,45 @@ fn wrong_flags_are_named() {
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
 }
 
+/// A value of the right kind that a key cannot hold, and one of another kind.
+fn wrong_values(domain: &Domain) -> (Option<String>, Option<&'static str>) {
+    match domain {
+        Domain::Count(range) => (range.end().checked_add(1).map(|count| count.to_string()), Some("many")),
+        Domain::Number(..) => (Some("NaN".to_owned()), Some("much")),
+        Domain::Word(_) | Domain::Switch => (None, Some("other")),
+        Domain::Text(_) => (None, None),
+    }
+}
+
+#[test]
+fn a_wrong_value_of_any_key_is_refused_where_it_was_written() {
+    let here = scratch();
+    std::fs::create_dir(here.path().join("plans")).unwrap();
+    let with_command = |(command, keys): (_, &'static Keys)| keys.0.iter().map(move |key| (command, key));
+    for (command, key) in commands().into_iter().flat_map(with_command) {
+        let command = [&["search"][..], &["train", "darts-v2"]][usize::from(command == "train")];
+        let (outside, other) = wrong_values(&key.domain);
+        if let Some(value) = outside {
+            let sentence = format!("is {value}; expected a");
+            let flag = format!("--{}", key.flag);
+            refused(here.path(), &[command, &[&flag, &value]].concat(), 2, &[&format!("{flag} {sentence}")]);
+            let plan = format!("{} = {}", key.path, value.to_lowercase());
+            std::fs::write(here.path().join("plans/wrong.toml"), plan).unwrap();
+            let words = [&format!("plans/wrong.toml: {} {sentence}", key.path)[..]];
+            refused(here.path(), &[command, &["--plan", "plans/wrong.toml"]].concat(), 2, &words);
+        }
+        if let Some(value) = other {
+            let flag = format!("--{}", key.flag);
+            refused(here.path(), &[command, &[&flag, value]].concat(), 2, &[&flag, value]);
+            std::fs::write(here.path().join("plans/wrong.toml"), format!("{} = {value:?}", key.path))
+                .unwrap();
+            let words = [&format!("plans/wrong.toml, line 1, key {}: ", key.path), value, "expected "];
+            refused(here.path(), &[command, &["--plan", "plans/wrong.toml"]].concat(), 2, &words);
+        }
+    }
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn what_only_the_data_or_the_device_shows_is_refused_before_anything_is_stored() {
     let here = scratch();
@@ -144,7 +191,7 @@ fn a_wrong_plan_is_refused_with_file_line_and_key() {
         ("cells = 3\nepoch = 5", &["wrong.toml, line 2, key epoch", "unknown field", "`epochs`"]),
         ("\nepochs = \"many\"", &["wrong.toml, line 2, key epochs", "expected a whole number"]),
         ("alpha_lr = \"x\"", &["wrong.toml, line 1, key alpha_lr", "expected a number"]),
-        ("order = \"third\"", &["wrong.toml, line 1, key order", "`first` or `second`"]),
+        ("order = \"third\"", &["wrong.toml, line 1, key order", "`first`, `second` or `extrapolated`"]),
         ("cells = ", &["wrong.toml, line 1, key cells"]),
         ("nodes = 17", &["wrong.toml", "nodes is 17", "from 1 to 16"]),
     ];

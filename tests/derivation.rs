@@ -1,7 +1,9 @@
 //! The derivation against every recorded case of the official implementation, ties included.
 
-use darts::space::derivation::{Alphas, derive};
-use darts::space::genotype::{Genotype, Operation};
+use darts::space::Space;
+use darts::space::alphas::Alphas;
+use darts::space::derivation::derive;
+use darts::space::genotype::Genotype;
 
 #[derive(serde::Deserialize)]
 struct Recording {
@@ -13,23 +15,24 @@ struct Recording {
 struct Case {
     steps: usize,
     kind: String,
-    alphas_normal: Vec<Vec<f32>>,
-    alphas_reduce: Vec<Vec<f32>>,
+    alphas_normal: Vec<Vec<f64>>,
+    alphas_reduce: Vec<Vec<f64>>,
     genotype: Genotype,
 }
 
 #[test]
 fn every_recorded_case_is_derived_exactly() {
     let recording: Recording = serde_json::from_str(include_str!("golden/genotypes.json")).unwrap();
-    assert_eq!(recording.primitives, Operation::ALL.map(|operation| operation.name().to_owned()));
+    let space = Space::darts();
+    assert_eq!(recording.primitives, space.candidates().iter().map(|row| row.name).collect::<Vec<_>>());
     assert_eq!(recording.cases.len(), 48);
     for (index, case) in recording.cases.iter().enumerate() {
         let alphas = Alphas {
+            space: space.clone(),
             nodes: case.steps,
-            normal: case.alphas_normal.concat(),
-            reduce: case.alphas_reduce.concat(),
+            tables: vec![case.alphas_normal.concat(), case.alphas_reduce.concat()],
         };
-        assert_eq!(alphas.normal.len(), alphas.edges() * 8, "case {index}");
+        assert_eq!(alphas.tables[0].len(), alphas.wiring(0).len(), "case {index}");
         assert_eq!(derive(&alphas), case.genotype, "case {index}, {} alphas", case.kind);
     }
 }

@@ -7,7 +7,7 @@ use darts::autograd::{
     Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight, Window,
 };
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Gradients, Mode, PoolKind, Shape, Span};
+use darts::backend::{Device as _, Gradients, Mode, PoolKind, Shape, Span};
 use darts::random::{Stream, generator};
 use rand::RngExt;
 

@@ -17,7 +17,7 @@ fn paper() -> NetworkShape {
         cells: 20,
         auxiliary: Some(0.4),
         drop_path: true,
-        rectified: false,
+        official_inplace_relu: false,
     }
 }
 
@@ -29,7 +29,7 @@ fn small(images: usize) -> NetworkShape {
         cells: 6,
         auxiliary: None,
         drop_path: false,
-        rectified: false,
+        official_inplace_relu: false,
     }
 }
 

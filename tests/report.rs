@@ -98,7 +98,7 @@ fn the_page_holds_every_figure() {
     assert_eq!(all(&page, ".edges .kept").len(), 8);
     assert_eq!(all(&page, ".signs li").len(), 7);
     let plan = all(&page, ".plan tr").iter().map(|row| row.text().collect::<String>()).collect::<Vec<_>>();
-    let keys = darts::search::plan::Plan::default().to_table().unwrap().len();
+    let keys = darts::plan::search::Plan::default().to_table().unwrap().len();
     assert_eq!(plan.len(), keys);
     assert!(plan.iter().any(|row| row.starts_with("nodes") && row.ends_with('2')), "{plan:?}");
     assert!(text.contains(fs::read_to_string(run().join("genotype.txt")).unwrap().trim()));
@@ -125,7 +125,7 @@ fn the_page_of_a_training_holds_every_figure() {
     assert_eq!(counts.len(), 10 * 11);
     let right: usize = (0..10).map(|digit| counts[digit * 11 + digit].parse::<usize>().unwrap()).sum();
     assert_eq!(right, (359.0 * last["test_accuracy"].as_f64().unwrap()).round() as usize);
-    let keys = darts::train::plan::Plan::default().to_table().unwrap().len();
+    let keys = darts::plan::train::Plan::default().to_table().unwrap().len();
     assert_eq!(all(&page, ".plan tr").len(), keys);
     assert!(text.contains(fs::read_to_string(training().join("genotype.txt")).unwrap().trim()));
 }

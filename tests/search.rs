@@ -1,16 +1,16 @@
 //! The search itself: the same bytes for a seed whatever the number of threads, and what a run tells.
 
 use darts::backend::cpu::Cpu;
-use darts::backend::{Backend, Shape};
+use darts::backend::{Device as _, Shape};
 use darts::data::{Loader, Reading, Source, halves};
+use darts::epochs::{Control, Ended};
 use darts::plan::Device;
+use darts::plan::search::{Order, Plan};
 use darts::random::Stream;
 use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
-use darts::search::plan::{Order, Plan};
-use darts::search::run::run;
-use darts::search::{Bilevel, BilevelSettings};
-use darts::space::SupernetShape;
+use darts::search::{Bilevel, BilevelSettings, session};
 use darts::space::alphas::Alphas;
+use darts::space::{Space, SupernetShape};
 use darts::store::alphas::load_alphas;
 use darts::store::genotype::load_genotype;
 use darts::store::search_run;
@@ -31,6 +31,7 @@ fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] 
         });
     loaders.iter_mut().for_each(|loader| loader.start(1));
     let shape = SupernetShape {
+        space: Space::darts(),
         images: Shape::new(BATCH, 8, 8, 1),
         classes: 10,
         init_channels: 4,
@@ -102,16 +103,20 @@ fn small_plan() -> Plan {
     }
 }
 
+/// A whole search on the digits.
+fn search(plan: &Plan, observer: &mut (dyn Observer<SearchPhase> + Send)) -> darts::Result<Alphas> {
+    let digits = "digits".parse::<Source>()?.load(plan.seed, &Reading::default(), &())?;
+    match session::run(plan, digits, &Control::default(), observer)? {
+        Ended::Finished(alphas) => Ok(alphas),
+        Ended::Interrupted(position) => panic!("interrupted at {position:?}"),
+    }
+}
+
 #[test]
 fn a_search_learns_the_digits_and_tells_of_it() {
     let plan = small_plan();
     let mut memory = Memory::default();
-    let alphas = run(
-        &plan,
-        "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap(),
-        &mut memory,
-    )
-    .unwrap();
+    let alphas = search(&plan, &mut memory).unwrap();
     let facts = memory.facts.unwrap();
     assert_eq!((facts.steps_per_epoch, facts.threads), (facts.train_images / 32, 2));
     assert!(facts.peak_bytes > facts.weights * 4);
@@ -128,12 +133,7 @@ fn a_search_learns_the_digits_and_tells_of_it() {
 fn a_diverging_search_stops_at_the_step_and_keeps_what_it_told() {
     let plan = Plan { weight_lr: 1e20, weight_lr_min: 0.0, gradient_clip: 1e30, ..small_plan() };
     let mut memory = Memory::default();
-    let error = run(
-        &plan,
-        "digits".parse::<Source>().unwrap().load(1, &Reading::default(), &()).unwrap(),
-        &mut memory,
-    )
-    .unwrap_err();
+    let error = search(&plan, &mut memory).unwrap_err();
     assert_eq!(error.exit_code(), 1);
     let text = error.to_string();
     assert!(text.contains("step") && text.contains("epoch 1") && !text.contains('\n'), "{text}");
@@ -154,12 +154,7 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
         ..small_plan()
     };
     let mut directory = search_run::create_at(&plan, &path).unwrap();
-    let error = run(
-        &plan,
-        "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap(),
-        &mut directory,
-    )
-    .unwrap_err();
+    let error = search(&plan, &mut directory).unwrap_err();
     let kept = directory.epochs();
     directory.abandon();
     assert!((1..40).contains(&kept), "{kept} epochs, then {error}");
@@ -178,12 +173,7 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
 #[test]
 fn a_batch_larger_than_half_of_the_images_is_refused() {
     let plan = Plan { batch_size: 1000, ..small_plan() };
-    let error = run(
-        &plan,
-        "digits".parse::<Source>().unwrap().load(1, &Reading::default(), &()).unwrap(),
-        &mut Memory::default(),
-    )
-    .unwrap_err();
+    let error = search(&plan, &mut Memory::default()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("1000"), "{error}");
 }

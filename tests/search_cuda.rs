@@ -44,7 +44,7 @@ fn a_search_on_the_gpu_ends_as_on_the_cpu() {
         assert!(cpu.contains("CPU, ") && !cpu.contains("kernels"), "{cpu}");
         assert!(gpu.contains("compute capability") && gpu.contains("kernels a step in "), "{gpu}");
         let [cpu, gpu] = [&runs[0].1, &runs[1].1].map(|run| load_alphas(run, None).unwrap().0);
-        let largest = all(&cpu).iter().fold(0.0f32, |largest, alpha| largest.max(alpha.abs()));
+        let largest = all(&cpu).iter().fold(0.0f64, |largest, alpha| largest.max(alpha.abs()));
         assert!(largest > 0.01, "{order} order: the alphas have hardly moved, to at most {largest}");
         for (ours, wanted) in all(&gpu).iter().zip(all(&cpu)) {
             assert!(
@@ -74,8 +74,8 @@ fn a_search_in_16_bits_goes_the_way_of_one_in_32() {
         assert!(output.status.success(), "{precision}: {}", text(&output.stderr));
         all(&load_alphas(&directory.path().join(precision), None).unwrap().0)
     });
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-    let norm = |a: &[f32]| dot(a, a).sqrt();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let norm = |a: &[f64]| dot(a, a).sqrt();
     for (name, found) in [("bf16", &alphas[1]), ("f16", &alphas[2])] {
         let cosine = dot(found, &alphas[0]) / (norm(found) * norm(&alphas[0]));
         println!("{name}: the alphas' cosine with those of f32 is {cosine:.3}");
@@ -84,8 +84,8 @@ fn a_search_in_16_bits_goes_the_way_of_one_in_32() {
     }
 }
 
-fn all(alphas: &Alphas) -> Vec<f32> {
-    [&alphas.normal[..], &alphas.reduce[..]].concat()
+fn all(alphas: &Alphas) -> Vec<f64> {
+    alphas.tables.concat()
 }
 
 #[test]

@@ -3,10 +3,17 @@
 use darts::autograd::Recorder;
 use darts::backend::Shape;
 use darts::backend::reference::Reference;
-use darts::space::{Supernet, SupernetShape};
+use darts::space::{Space, Supernet, SupernetShape};
 
 fn supernet(init_channels: usize, cells: usize, nodes: usize) -> Supernet {
-    let shape = SupernetShape { images: Shape::new(2, 8, 8, 3), classes: 10, init_channels, cells, nodes };
+    let shape = SupernetShape {
+        space: Space::darts(),
+        images: Shape::new(2, 8, 8, 3),
+        classes: 10,
+        init_channels,
+        cells,
+        nodes,
+    };
     Supernet::record(&mut Recorder::<Reference<f32>>::new(), shape).unwrap()
 }
 
@@ -41,8 +48,14 @@ fn initial_values_depend_on_the_seed_alone() {
 #[test]
 fn impossible_supernets_are_refused_with_a_sentence() {
     let record = |cells, nodes| {
-        let shape =
-            SupernetShape { images: Shape::new(2, 8, 8, 3), classes: 10, init_channels: 4, cells, nodes };
+        let shape = SupernetShape {
+            space: Space::darts(),
+            images: Shape::new(2, 8, 8, 3),
+            classes: 10,
+            init_channels: 4,
+            cells,
+            nodes,
+        };
         Supernet::record(&mut Recorder::<Reference<f32>>::new(), shape).err().map(|error| error.to_string())
     };
     assert!(record(0, 4).is_some_and(|text| text.contains("0 cells")));

@@ -4,13 +4,13 @@
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::data::{Reading, Source};
-use darts::search::BatchView;
+use darts::epochs::{BatchView, Control, Ended};
+use darts::plan::train::Plan;
 use darts::space::{NetworkShape, published};
 use darts::store::training_run::{self, BEST, LAST};
 use darts::train::classifier::Classify;
 use darts::train::observer::{EpochRecord, Observer, StepRecord, Summary, Timing, TrainingPhase};
-use darts::train::plan::Plan;
-use darts::train::{Classifier, Model, Trainer, TrainerSettings, run};
+use darts::train::{Classifier, Model, Trainer, TrainerSettings, session};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn models(plan: &Plan, directory: &Path) -> [Vec<u8>; 2] {
     let genotype = published::find("pc-darts").unwrap().genotype;
     let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
     let mut run = training_run::create_at(plan, &genotype, directory).unwrap();
-    run::run(plan, &genotype, dataset, &mut run).unwrap();
+    session::run(plan, &genotype, dataset, &Control::default(), &mut run).unwrap();
     [BEST, LAST].map(|name| std::fs::read(directory.join(name)).unwrap())
 }
 
@@ -73,7 +73,8 @@ fn a_model_comes_back_and_is_as_accurate_as_its_training_said() {
     let plan = Plan { epochs: 3, ..small(0) };
     let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
     let mut keep = Keep::default();
-    let outcome = run::run(&plan, &genotype, dataset.clone(), &mut keep).unwrap();
+    let ended = session::run(&plan, &genotype, dataset.clone(), &Control::default(), &mut keep).unwrap();
+    let Ended::Finished(outcome) = ended else { panic!("{ended:?}") };
     let last = keep.records.last().unwrap();
     assert_eq!((keep.records.len(), keep.steps), (3, 3 * (dataset.train.count() / plan.batch_size)));
     assert!(outcome.last == last.test_accuracy && last.test_accuracy > 0.5, "{outcome:?}");
@@ -112,7 +113,7 @@ fn nothing_is_dropped_in_inference() {
         cells: 3,
         auxiliary: None,
         drop_path,
-        rectified: false,
+        official_inplace_relu: false,
     };
     let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
     let pixels: Vec<f32> = (0..images.len()).map(|i| (i * 31 % 17) as f32 / 8.0 - 1.0).collect();

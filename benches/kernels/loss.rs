@@ -1,4 +1,4 @@
-//! From pooled features to the loss, and from alphas to mixing weights.
+//! From pooled features to the loss.
 
 use darts::backend::*;
 

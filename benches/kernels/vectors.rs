@@ -26,7 +26,7 @@ pub fn sums<B: Device>(device: &mut Timer<B>) {
     device.time("scaled_add_divided", shape, 3 * bytes, &layout, |backend| {
         backend.scaled_add(target, 0.01, Some(divisor), source);
     });
-    device.time("norm", shape, bytes, &layout, |backend| backend.norm(source, result));
+    device.time("euclidean_norm", shape, bytes, &layout, |backend| backend.euclidean_norm(source, result));
 }
 
 /// The optimiser of the weights: alone, and behind the norm by which it clips.
@@ -46,7 +46,7 @@ pub fn descents<B: Device>(device: &mut Timer<B>) {
     let (shape, bytes) = (row(WEIGHTS), floats(WEIGHTS));
     device.time("gradient_descent", shape, 5 * bytes, &layout, |backend| backend.gradient_descent(&step));
     device.time("gradient_descent_clipped", shape, 6 * bytes, &layout, |backend| {
-        backend.norm(gradient, norm);
+        backend.euclidean_norm(gradient, norm);
         backend.gradient_descent(&step);
     });
 }

@@ -49,8 +49,8 @@ impl Normalised {
         }
     }
 
-    /// The backward of the batch norm of a value that only nodes read, of which the one with these sums is the last
-    /// whose gradient becomes known. That node sees to it: so one call serves the branches of all its edges.
+    /// The backward of this batch norm, if its value is read by nodes only and `sums` are those of the node recorded first.
+    /// That node runs backward last, so it alone computes this backward: one call for the branches of all its edges.
     pub(super) fn completed_by(&self, sums: Sums) -> Option<BatchNormGradient> {
         let (first, _) = self.mixed.first()?;
         let terms = || self.mixed.iter().map(|(term, _)| *term).collect();

@@ -1,7 +1,9 @@
 //! Loss scaling (Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2): small gradients of feature maps
-//! vanish in a storage type of few exponents, so the gradient of the loss is [multiplied](Backend::loss_scale) where the
-//! backward replay begins, and the gradients of weights and mixing weights, which are kept in the accumulation type, are divided
-//! where it ends. All of the backward replay in between is linear in the gradient of the loss.
+//! vanish in a storage type of few exponents, so the gradient of the loss is [multiplied] where the
+//! backward replay begins, and the gradients of weights and mixing weights, which are kept in the accumulation type,
+//! are divided where it ends. All of the backward replay in between is linear in the gradient of the loss.
+//!
+//! [multiplied]: crate::backend::Device::loss_scale
 
 use super::recorder::{Operator, Phase, Recorder, Values};
 use crate::backend::{Backend, Gradients, Mode, Slot, Span, Target};

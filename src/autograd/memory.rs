@@ -51,18 +51,18 @@ pub fn place(intervals: &[Interval]) -> (Vec<usize>, usize) {
     (offsets, total.next_multiple_of(ALIGNMENT))
 }
 
-/// The most that is alive at once: no layout can do with less.
-pub fn least_possible(intervals: &[Interval]) -> usize {
-    let end = intervals.iter().map(|i| i.last).max().unwrap_or(0);
-    let alive = |time| move |i: &&Interval| i.len > 0 && i.first <= time && time <= i.last;
-    (0..=end).map(|time| intervals.iter().filter(alive(time)).map(|i| i.len).sum()).max().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::random::{Stream, generator};
     use rand::RngExt;
+
+    /// The most that is alive at once: no layout can do with less.
+    fn least_possible(intervals: &[Interval]) -> usize {
+        let end = intervals.iter().map(|i| i.last).max().unwrap_or(0);
+        let alive = |time| move |i: &&Interval| i.len > 0 && i.first <= time && time <= i.last;
+        (0..=end).map(|time| intervals.iter().filter(alive(time)).map(|i| i.len).sum()).max().unwrap_or(0)
+    }
 
     #[test]
     fn contemporaries_never_overlap_and_little_is_wasted() {

@@ -24,6 +24,17 @@ pub struct MixingWeights {
     pub gates: Option<Gates>,
 }
 
+impl MixingWeights {
+    /// Those of `len` branches from `start` on.
+    pub fn part(self, start: usize, len: usize) -> MixingWeights {
+        MixingWeights {
+            value: self.value.part(start, len),
+            gradient: self.gradient.part(start, len),
+            gates: self.gates.map(|gates| gates.part(start, len)),
+        }
+    }
+}
+
 struct MixStep {
     operator: Mixed,
     branches: Vec<Value>,

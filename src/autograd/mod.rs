@@ -3,12 +3,14 @@
 //! Shapes never change within a run, so everything is decided when the recording ends: the order of
 //! operators, where each value and gradient lies in memory, and who adds to which gradient first.
 //! A step then only calls kernels. Read [`recorder`] and [`tape`] first, then one operator, for example
-//! [`separable`].
+//! [`pool`].
 
 pub mod batch_norm;
 pub mod convolution;
+pub mod cross_entropy;
 pub mod gates;
-pub mod loss;
+pub mod global_pool;
+pub mod linear;
 pub mod loss_scale;
 pub mod memory;
 pub mod mixed;
@@ -21,8 +23,8 @@ pub mod separable;
 pub mod tape;
 
 pub use batch_norm::NormParameters;
+pub use cross_entropy::Loss;
 pub use gates::Gates;
-pub use loss::Loss;
 pub use mixed::MixingWeights;
 pub use pool::Window;
 pub use recorder::{Operator, Phase, Recorder, Value, Weight};

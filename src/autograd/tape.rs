@@ -155,11 +155,6 @@ impl<B: Backend> Tape<B> {
         self.backend.status()
     }
 
-    /// Number of recorded operators.
-    pub fn operators(&self) -> usize {
-        self.operators.len()
-    }
-
     /// Writes an input.
     pub fn write_value(&mut self, value: Value, values: &[B::Scalar]) -> Result<()> {
         let operand = self.values.get(value).operand;

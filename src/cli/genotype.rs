@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::plan::table;
+use crate::plan::file::table;
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
-use crate::space::sampled;
+use crate::space::{Space, sampled};
 use crate::store::genotype::{error_in, load_genotype};
 use crate::store::place::{MAX_PLAN, PLAN};
 use crate::{Error, Result, files};
@@ -27,7 +27,7 @@ const IMAGES: [&str; 4] = ["data", "image_size", "colour", "seed"];
 pub fn find(given: &str) -> Result<Found> {
     let unpublished = |genotype| Found { genotype, published: None, images: toml::Table::new() };
     if given.contains(['(', '{', '|']) && !Path::new(given).exists() {
-        return Ok(unpublished(Genotype::from_text(given)?));
+        return Ok(unpublished(Genotype::from_text(given, &Space::darts())?));
     }
     let path = Path::new(given);
     if path.is_dir() {
@@ -35,9 +35,11 @@ pub fn find(given: &str) -> Result<Found> {
     }
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
-        return Ok(unpublished(Genotype::from_text(&text).map_err(|error| error_in(path, error))?));
+        return Ok(unpublished(
+            Genotype::from_text(&text, &Space::darts()).map_err(|error| error_in(path, error))?,
+        ));
     }
-    if let Some(drawn) = sampled::find(given) {
+    if let Some(drawn) = sampled::find(given, &Space::darts()) {
         return drawn.map(unpublished);
     }
     if given.contains(['/', '\\', '.']) {

@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::space::genotype::Operation;
+use crate::draw::drawing::heading;
+use crate::space::genotype::Genotype;
+use crate::space::operation::{Family, OPERATIONS};
 use crate::{Error, Result};
 
 /// Prints a text. A reader that went away, as `head` does, has read enough: that is no error.
@@ -32,28 +34,28 @@ pub fn report(sentence: &str) {
     let _ = writeln!(anstream::stderr(), "{style}darts:{style:#} {}", line.trim());
 }
 
-/// A drawing of cells with its headings and operations in colour.
-pub fn coloured(drawing: &str) -> String {
+/// A drawing of a genotype's cells with its headings and operations in colour.
+pub fn coloured(genotype: &Genotype, drawing: &str) -> String {
     let mut coloured = drawing.to_owned();
-    for operation in &Operation::ALL[1..] {
-        let style = style(*operation);
-        coloured = coloured.replace(operation.name(), &format!("{style}{operation}{style:#}"));
+    for operation in OPERATIONS.iter().filter(|operation| !operation.is_zero()) {
+        let style = style(operation.family);
+        coloured = coloured.replace(operation.name, &format!("{style}{operation}{style:#}"));
     }
     let bold = Style::new().bold();
-    for heading in ["Normal cell", "Reduction cell"] {
-        coloured = coloured.replace(heading, &format!("{bold}{heading}{bold:#}"));
+    for heading in genotype.space.cells().iter().map(|kind| heading(kind.title)) {
+        coloured = coloured.replace(&heading, &format!("{bold}{heading}{bold:#}"));
     }
     coloured
 }
 
-/// Poolings, the identity and the two kinds of convolution each have a colour.
-fn style(operation: Operation) -> Style {
-    use Operation::{AveragePool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, SkipConnect};
-    let colour = match operation {
-        MaxPool3x3 | AveragePool3x3 => AnsiColor::Cyan,
-        SkipConnect => AnsiColor::Red,
-        DilConv3x3 | DilConv5x5 => AnsiColor::Yellow,
-        _ => AnsiColor::Green,
+/// Each family of operations has a colour.
+fn style(family: Family) -> Style {
+    let colour = match family {
+        Family::None => AnsiColor::White,
+        Family::Pool => AnsiColor::Cyan,
+        Family::Skip => AnsiColor::Red,
+        Family::Separable | Family::Convolution => AnsiColor::Green,
+        Family::Dilated => AnsiColor::Yellow,
     };
     colour.on_default()
 }

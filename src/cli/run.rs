@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::interruption::Interruption;
 use super::output::print;
-use super::plan::{Given, PlanArguments, number};
+use super::plan::{PlanArguments, PlanFlags, number};
 use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
+use crate::plan::merge::Given;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
 use crate::store::run_directory::RunDirectory;
@@ -61,7 +60,7 @@ impl RunArguments {
     /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
     pub fn begin<P: PlanTable>(
         &self,
-        flags: &impl Serialize,
+        flags: &PlanFlags<P>,
         images: toml::Table,
     ) -> Result<(Given<P>, Option<Resumption<P>>)> {
         let resumed = self.resume.as_deref().map(Resumption::<P>::open).transpose()?;
@@ -125,7 +124,7 @@ impl RunArguments {
         let kept = directory.abandon();
         if epochs > 0 && !self.quiet && !self.json {
             let place = run.display();
-            // A loss that is no number comes again; a disk that was full may have room.
+            // A loss of NaN would recur; a full disk may have room again.
             let way_on = match &error {
                 Error::Io { .. } if kept => format!("; `{}` goes on", resume_command(K::Plan::COMMAND, &run)),
                 _ => String::new(),

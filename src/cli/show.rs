@@ -42,7 +42,7 @@ impl Arguments {
             (Some(given), false) => {
                 let Found { genotype, published, .. } = find(&given)?;
                 let title = published.map(|entry| format!("{}\n\n", title(&entry))).unwrap_or_default();
-                format!("{title}{}", coloured(&draw(&genotype)))
+                format!("{title}{}", coloured(&genotype, &draw(&genotype)))
             }
             (None, true) => listed_as_json()?,
             (None, false) => list()?,

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::json;
 
 use super::genotype::find;
 use super::output::print;
-use super::plan::{number, seed, whole_number};
+use super::plan::PlanFlags;
 use super::run::RunArguments;
-use crate::data::{Images, format};
+use crate::data::Images;
 use crate::epochs::{Control, Observers, Outcome};
 use crate::plan::PlanTable;
+use crate::plan::train::Plan;
 use crate::report::page;
 use crate::store::classes::Classes;
 use crate::store::run_directory::RUNS;
@@ -20,8 +20,7 @@ use crate::store::training_run::{self, LAST};
 use crate::train::classifier::open;
 use crate::train::model::Description;
 use crate::train::observer::TrainingPhase;
-use crate::train::plan::Plan;
-use crate::train::{Model, run};
+use crate::train::{Model, session};
 use crate::{Error, Result};
 
 /// Train the network of a genotype from scratch, and keep it as a model.
@@ -35,7 +34,7 @@ pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
-    flags: PlanFlags,
+    flags: PlanFlags<Plan>,
 }
 
 const EXAMPLES: &str = "\
@@ -51,78 +50,6 @@ Examples:
   darts train darts-v2 --preset paper --data cifar10:DIR --out runs/model
   darts train genotype.json --plan runs/2026-01-31-150000-digits-train/plan.toml
   darts train --resume runs/2026-01-31-150000-digits-train";
-
-/// The flags that are keys of a plan.
-#[derive(clap::Args, Serialize)]
-#[command(next_help_heading = "Plan")]
-struct PlanFlags {
-    #[arg(long, value_name = "DATA", help = help("data", &format::help()))]
-    data: Option<String>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("image_size", "Side in pixels that the pictures of a folder are cut and resized to"))]
-    image_size: Option<usize>,
-    #[arg(long, value_name = "COLOUR", value_parser = ["rgb", "grey"], hide_possible_values = true,
-        help = help("colour", "What is read of the pictures of a folder: rgb or grey"))]
-    colour: Option<String>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("epochs", "Passes over the training images"))]
-    epochs: Option<usize>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("batch_size", "Images in a step"))]
-    batch_size: Option<usize>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("init_channels", "Channels of a node in the first cells; each reduction doubles them"))]
-    init_channels: Option<usize>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("cells", "Cells of the network; those at 1/3 and 2/3 of the depth reduce"))]
-    cells: Option<usize>,
-    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true,
-        help = help("seed", "Seed of all random numbers; the same seed gives the same result"))]
-    seed: Option<u64>,
-    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
-        help = help("weight_lr", "Learning rate in the first epoch"))]
-    weight_lr: Option<f64>,
-    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
-        help = help("weight_lr_min", "Learning rate that the cosine schedule ends at"))]
-    weight_lr_min: Option<f64>,
-    #[arg(long, value_name = "FACTOR", value_parser = number, allow_negative_numbers = true,
-        help = help("weight_momentum", "Momentum of the weights, below 1"))]
-    weight_momentum: Option<f64>,
-    #[arg(long, value_name = "RATE", value_parser = number, allow_negative_numbers = true,
-        help = help("weight_decay", "Weight decay"))]
-    weight_decay: Option<f64>,
-    #[arg(long, value_name = "NORM", value_parser = number, allow_negative_numbers = true,
-        help = help("gradient_clip", "Largest norm of a gradient; a longer one is shortened to it"))]
-    gradient_clip: Option<f64>,
-    #[arg(long, value_name = "FACTOR", value_parser = number, allow_negative_numbers = true,
-        help = help("auxiliary_weight", "Share of the auxiliary head's loss; 0 for no such head"))]
-    auxiliary_weight: Option<f64>,
-    #[arg(long, value_name = "SHARE", value_parser = number, allow_negative_numbers = true,
-        help = help("drop_path", "Probability of drop path, to which it rises epoch by epoch"))]
-    drop_path: Option<f64>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("crop_padding", "Black pixels around an image before its size is cut out at random"))]
-    crop_padding: Option<usize>,
-    #[arg(long, value_name = "BOOL", hide_possible_values = true,
-        help = help("flip", "Whether half of the images are mirrored: true or false"))]
-    flip: Option<bool>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("cutout", "Side of a square that is set to the mean; 0 for none"))]
-    cutout: Option<usize>,
-    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true,
-        help = help("threads", "Threads of the CPU; 0 for all cores; the result does not depend on it"))]
-    threads: Option<usize>,
-    #[arg(long, value_name = "DEVICE", value_parser = ["cpu", "cuda", "auto"], hide_possible_values = true,
-        help = help("device", "Where to train: cpu, cuda, or auto for the best that is there"))]
-    device: Option<String>,
-    #[arg(long, value_name = "TYPE", value_parser = ["f32", "bf16", "f16"], hide_possible_values = true,
-        help = help("precision", "What a GPU stores feature maps as: f32, bf16 or f16; sums stay f32"))]
-    precision: Option<String>,
-}
-
-fn help(key: &str, meaning: &str) -> String {
-    super::plan::help::<Plan>(key, meaning)
-}
 
 impl Arguments {
     /// Trains, stores the run and tells its outcome.
@@ -153,7 +80,7 @@ impl Arguments {
             (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
         };
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
-            run::run_with(plan, &genotype, dataset, control, observers)
+            session::run(plan, &genotype, dataset, control, observers)
         };
         let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
         let measured = measure_classes(plan, test, &run);

@@ -6,22 +6,19 @@
 use std::ops::Range;
 
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 use super::Images;
 use crate::backend::PlacedImage;
 use crate::{Error, Result};
 
 /// How training images are varied; the default leaves them as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augmentation {
     /// Black pixels put around an image before a part of its own size is cut out at a random place.
     pub crop_padding: usize,
     /// Whether half of the images are mirrored left to right.
     pub flip: bool,
     /// The side of a square set to zero (the mean) around a random pixel (DeVries and Taylor, 2017).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cutout: Option<usize>,
 }
 
@@ -54,13 +51,13 @@ impl Augmentation {
         if self.crop_padding >= side {
             let padding = self.crop_padding;
             return Err(Error::Plan(format!(
-                "augmentation.crop_padding = {padding}: expected less than {side}, the side of an image"
+                "crop_padding is {padding}; expected less than {side}, the side of an image"
             )));
         }
         match self.cutout {
-            Some(cut) if cut == 0 || cut > side => Err(Error::Plan(format!(
-                "augmentation.cutout = {cut}: expected 1 to {side}, the side of an image"
-            ))),
+            Some(cut) if cut == 0 || cut > side => {
+                Err(Error::Plan(format!("cutout is {cut}; expected 1 to {side}, the side of an image")))
+            }
             _ => Ok(()),
         }
     }
@@ -271,22 +268,11 @@ mod tests {
     fn impossible_settings_name_their_key() {
         let sentence = |augmentation: Augmentation| augmentation.check(8, 6).unwrap_err().to_string();
         let padding = sentence(Augmentation { crop_padding: 6, ..Augmentation::default() });
-        assert!(padding.contains("augmentation.crop_padding = 6: expected less than 6"), "{padding}");
+        assert!(padding.contains("crop_padding is 6; expected less than 6"), "{padding}");
         for cutout in [0, 7] {
             let cutout = sentence(Augmentation { cutout: Some(cutout), ..Augmentation::default() });
-            assert!(cutout.contains("augmentation.cutout") && cutout.contains("1 to 6"), "{cutout}");
+            assert!(cutout.contains("cutout is ") && cutout.contains("1 to 6"), "{cutout}");
         }
         Augmentation { crop_padding: 5, flip: true, cutout: Some(6) }.check(8, 6).unwrap();
-    }
-
-    #[test]
-    fn an_augmentation_survives_its_text() {
-        for cutout in [None, Some(16)] {
-            let augmentation = Augmentation { crop_padding: 4, flip: true, cutout };
-            let text = toml::to_string(&augmentation).unwrap();
-            assert_eq!(toml::from_str::<Augmentation>(&text).unwrap(), augmentation);
-        }
-        assert_eq!(toml::from_str::<Augmentation>("").unwrap(), Augmentation::default());
-        assert!(toml::from_str::<Augmentation>("crop = 4").is_err());
     }
 }

@@ -116,9 +116,16 @@ mod tests {
 
     #[test]
     fn the_help_names_every_format_and_its_place() {
-        let expected = "Data set: digits (built in), cifar10:DIR, cifar100:DIR, mnist:DIR, fashion-mnist[:DIR], or \
-                        folder:DIR for pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/";
-        assert_eq!(help(), expected);
+        let help = help();
+        assert!(help.starts_with("Data set: digits (built in), cifar10:DIR, "), "{help}");
+        for format in FORMATS {
+            assert!(help.contains(&format.usage()) && help.contains(format.note), "{help}");
+        }
+        let place = |place| Format { place, name: "x", ..*FORMATS[0] }.usage();
+        let places = [Place::BuiltIn, Place::Directory, Place::DirectoryOr("/usr")];
+        assert_eq!(places.map(place), ["x", "x:DIR", "x[:DIR]"]);
+        let of = |items: &[&str]| listed(items.iter().map(ToString::to_string).collect(), " and");
+        assert_eq!([of(&["a"]), of(&["a", "b"]), of(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
     }
 
     #[test]

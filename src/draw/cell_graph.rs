@@ -1,11 +1,11 @@
 //! A cell drawn as a graph: from top to bottom, one node below the other.
 //!
-//! The operations of a node stand in two boxes above it, so labels have places of their own and never meet. What a state
+//! The operations of a node stand in boxes above it, two in a row, so labels have places of their own and never meet. What a state
 //! gives runs along a channel below the state, down a lane beside the boxes, and from there into the boxes that take it;
 //! the boxes right below take it from the channel. No wire crosses a box.
 
-use super::drawing::state_name;
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::space::genotype::{CellGenotype, ChosenEdge};
+use crate::space::{Operation, Space};
 
 /// Width and height of the box of an operation.
 pub const BOX: (f64, f64) = (112.0, 28.0);
@@ -21,6 +21,8 @@ const LANE: f64 = 12.0;
 const CHANNEL: f64 = 12.0;
 /// From a box to the node that sums it.
 const SUM: f64 = 44.0;
+/// From a row of boxes to the next one of the same node.
+const ROW: f64 = BOX.1 + 16.0;
 /// From a channel to the boxes below.
 const BELOW: f64 = 34.0;
 /// Around the drawing.
@@ -41,7 +43,7 @@ pub struct Layout {
     /// The middle of the output and what it concatenates.
     pub output: (Point, String),
     /// The middle of each operation's box, edge after edge.
-    pub operations: Vec<(Point, Operation)>,
+    pub operations: Vec<(Point, &'static Operation)>,
     /// What each state gives: corner points down to the boxes that take it, and to the output.
     pub wires: Vec<Vec<Wire>>,
     /// From each box to its node.
@@ -82,188 +84,238 @@ impl Side {
     }
 }
 
+/// An edge with a place for its box: in which row above its node, and on which side.
+#[derive(Clone, Copy)]
+struct Placed {
+    node: usize,
+    row: usize,
+    side: Side,
+    edge: ChosenEdge,
+}
+
 /// A lane: what it carries, on which side, from which state's channel to which node's boxes.
 struct Lane {
     source: usize,
     side: Side,
+    first: usize,
     last: usize,
     /// How far out it is, counted from the innermost.
     rank: usize,
 }
 
 impl Lane {
-    /// The nodes that it passes; a lane begins right below its source.
+    /// Whether both pass the same nodes on the same side; a lane begins right below its source.
     fn meets(&self, other: &Lane) -> bool {
-        self.side == other.side
-            && first_below(self.source) <= other.last
-            && first_below(other.source) <= self.last
+        self.side == other.side && self.first <= other.last && other.first <= self.last
     }
-}
-
-/// The node whose boxes are right below a state.
-fn first_below(state: usize) -> usize {
-    (state + 1).saturating_sub(INPUTS)
 }
 
 /// Where everything of a cell has its place.
-pub fn layout(cell: &CellGenotype) -> Layout {
-    let sides = sides(cell);
-    let lanes = lanes(cell, &sides);
-    let outermost =
-        |side| lanes.iter().filter(|lane| lane.side == side).map(|lane| lane.rank + 1).max().unwrap_or(0);
-    let (left, right) = (outermost(Side::Left), outermost(Side::Right));
-    let bus = LANES + right as f64 * LANE + 4.0;
-    let mut states = vec![((-BESIDE, MARGIN + STATE.1 / 2.0), state_name(0))];
-    states.push(((BESIDE, MARGIN + STATE.1 / 2.0), state_name(1)));
-    states.extend((0..cell.nodes()).map(|node| ((0.0, box_row(node) + SUM), state_name(node + INPUTS))));
-    let output = (0.0, channel(cell.nodes() + INPUTS - 1) + BELOW - 4.0);
-    let wires = (0..states.len()).map(|state| {
-        let mut wires: Vec<Wire> = Vec::new();
-        for (edge, &(_, source)) in cell.edges.iter().enumerate() {
-            if source == state {
-                let points = to_box(state, edge / EDGES_PER_NODE, sides[edge], &lanes);
-                wires.push(Wire { points, to_output: false });
+pub fn layout(space: &Space, cell: &CellGenotype) -> Layout {
+    let mut sketch = Sketch { space, cell, edges: Vec::new(), lanes: Vec::new() };
+    sketch.place_edges();
+    sketch.place_lanes();
+    sketch.layout()
+}
+
+/// A drawing on its way: the edges and lanes that have a place.
+struct Sketch<'a> {
+    space: &'a Space,
+    cell: &'a CellGenotype,
+    edges: Vec<Placed>,
+    lanes: Vec<Lane>,
+}
+
+impl Sketch<'_> {
+    fn layout(&self) -> Layout {
+        let (cell, inputs) = (self.cell, self.inputs());
+        let outermost = |side| {
+            self.lanes.iter().filter(|lane| lane.side == side).map(|lane| lane.rank + 1).max().unwrap_or(0)
+        };
+        let (left, right) = (outermost(Side::Left), outermost(Side::Right));
+        let bus = LANES + right as f64 * LANE + 4.0;
+        let states: Vec<(Point, String)> = (0..inputs + cell.nodes.len())
+            .map(|state| {
+                let middle = match state.checked_sub(inputs) {
+                    None => MARGIN + STATE.1 / 2.0,
+                    Some(node) => self.node_row(node),
+                };
+                ((self.column(state), middle), self.space.state_name(state))
+            })
+            .collect();
+        let output = (0.0, self.channel(cell.nodes.len() + inputs - 1) + BELOW - 4.0);
+        let wires = (0..states.len()).map(|state| {
+            let mut wires: Vec<Wire> = Vec::new();
+            for edge in self.edges.iter().filter(|placed| placed.edge.from == state) {
+                wires.push(Wire { points: self.to_box(edge), to_output: false });
+            }
+            if cell.concat.contains(&state) {
+                wires.push(Wire { points: self.to_output(state, bus, output), to_output: true });
+            }
+            wires
+        });
+        let operations = self.edges.iter().map(|placed| {
+            let middle = (placed.side.sign() * BESIDE, self.box_row(placed.node, placed.row));
+            (middle, placed.edge.operation)
+        });
+        let (left, right) = (LANES + left as f64 * LANE + MARGIN, bus + MARGIN);
+        Layout {
+            horizontal: (-left, left + right),
+            height: output.1 + STATE.1 / 2.0 + 16.0 + MARGIN,
+            output: (output, concatenated(self.space, cell)),
+            operations: operations.collect(),
+            wires: wires.collect(),
+            sums: self.edges.iter().map(|placed| self.to_node(placed)).collect(),
+            states,
+        }
+    }
+
+    fn inputs(&self) -> usize {
+        self.space.inputs()
+    }
+
+    /// Rows of boxes above a node: two boxes in each.
+    fn rows(&self, node: usize) -> usize {
+        self.cell.nodes[node].len().div_ceil(2).max(1)
+    }
+
+    /// The middle of a row of boxes of a node.
+    fn box_row(&self, node: usize, row: usize) -> f64 {
+        let inputs = MARGIN + STATE.1 + CHANNEL * self.inputs() as f64;
+        let pitch = SUM + STATE.1 / 2.0 + CHANNEL + BELOW;
+        let rows: usize = (0..node).map(|node| self.rows(node) - 1).sum::<usize>() + row;
+        inputs + BELOW + pitch * node as f64 + ROW * rows as f64
+    }
+
+    /// The middle of a node.
+    fn node_row(&self, node: usize) -> f64 {
+        self.box_row(node, self.rows(node) - 1) + SUM
+    }
+
+    /// The node whose boxes are right below a state.
+    fn first_below(&self, state: usize) -> usize {
+        (state + 1).saturating_sub(self.inputs())
+    }
+
+    /// Where what a state gives runs to the sides.
+    fn channel(&self, state: usize) -> f64 {
+        match state.checked_sub(self.inputs()) {
+            None => MARGIN + STATE.1 + CHANNEL * (state + 1) as f64,
+            Some(node) => self.node_row(node) + STATE.1 / 2.0 + CHANNEL,
+        }
+    }
+
+    /// The middle of a state: inputs stand side by side, nodes below each other.
+    fn column(&self, state: usize) -> f64 {
+        match state < self.inputs() {
+            true => BESIDE * (2.0 * state as f64 + 1.0 - self.inputs() as f64),
+            false => 0.0,
+        }
+    }
+
+    /// The bottom of a state.
+    fn bottom(&self, state: usize) -> f64 {
+        let above = if state < self.inputs() { (state + 1) as f64 } else { 1.0 };
+        self.channel(state) - above * CHANNEL
+    }
+
+    /// Whether a state is wired to a box without a lane: straight down from its channel.
+    fn is_below(&self, state: usize, node: usize, row: usize) -> bool {
+        row == 0 && node == self.first_below(state)
+    }
+
+    /// Which of two edges is on the left: the one for which more of its way is there already.
+    fn place_edges(&mut self) {
+        for (node, edges) in self.cell.nodes.iter().enumerate() {
+            for (row, pair) in edges.chunks(2).enumerate() {
+                let cost = |first: Side| -> usize {
+                    let pairs = pair.iter().zip([first, first.other()]);
+                    pairs.map(|(edge, side)| self.cost(edge.from, side, node, row)).sum()
+                };
+                let first = if cost(Side::Right) < cost(Side::Left) { Side::Right } else { Side::Left };
+                let placed = pair.iter().zip([first, first.other()]);
+                let placed: Vec<_> = placed.map(|(&edge, side)| Placed { node, row, side, edge }).collect();
+                self.edges.extend(placed);
             }
         }
-        if cell.concat.contains(&state) {
-            wires.push(Wire { points: to_output(state, cell, bus, output), to_output: true });
+    }
+
+    /// What it takes to bring a state to a side of a node, in rows of lanes; a crossing counts as one.
+    fn cost(&self, source: usize, side: Side, node: usize, row: usize) -> usize {
+        let across = usize::from(self.column(source) * side.sign() < 0.0);
+        if self.is_below(source, node, row) {
+            return across;
         }
-        wires
-    });
-    let operations = cell.edges.iter().enumerate().map(|(edge, &(operation, _))| {
-        ((sides[edge].sign() * BESIDE, box_row(edge / EDGES_PER_NODE)), operation)
-    });
-    let sums = (0..cell.edges.len()).map(|edge| {
-        let (sign, row) = (sides[edge].sign(), box_row(edge / EDGES_PER_NODE));
-        vec![
-            (sign * BESIDE, row + BOX.1 / 2.0),
-            (sign * BESIDE, row + SUM),
-            (sign * STATE.0 / 2.0, row + SUM),
-        ]
-    });
-    let (left, right) = (LANES + left as f64 * LANE + MARGIN, bus + MARGIN);
-    Layout {
-        horizontal: (-left, left + right),
-        height: output.1 + STATE.1 / 2.0 + 16.0 + MARGIN,
-        output: (output, concatenated(cell)),
-        operations: operations.collect(),
-        wires: wires.collect(),
-        sums: sums.collect(),
-        states,
-    }
-}
-
-/// The middle of the boxes of a node.
-fn box_row(node: usize) -> f64 {
-    let inputs = MARGIN + STATE.1 + CHANNEL * INPUTS as f64;
-    let pitch = SUM + STATE.1 / 2.0 + CHANNEL + BELOW;
-    inputs + BELOW + pitch * node as f64
-}
-
-/// Where what a state gives runs to the sides.
-fn channel(state: usize) -> f64 {
-    match state.checked_sub(INPUTS) {
-        None => MARGIN + STATE.1 + CHANNEL * (state + 1) as f64,
-        Some(node) => box_row(node) + SUM + STATE.1 / 2.0 + CHANNEL,
-    }
-}
-
-/// The middle of a state.
-fn column(state: usize) -> f64 {
-    match state {
-        0 => -BESIDE,
-        1 => BESIDE,
-        _ => 0.0,
-    }
-}
-
-/// The bottom of a state.
-fn bottom(state: usize) -> f64 {
-    channel(state) - if state == 1 { 2.0 * CHANNEL } else { CHANNEL }
-}
-
-/// Which of the two edges of a node is on the left: the one for which more of its way is there already.
-fn sides(cell: &CellGenotype) -> Vec<Side> {
-    let mut ends: Vec<(usize, Side, usize)> = Vec::new();
-    let mut sides = Vec::new();
-    for (node, edges) in cell.edges.chunks(EDGES_PER_NODE).enumerate() {
-        let cost = |first: Side| -> usize {
-            let pairs = edges.iter().zip([first, first.other()]);
-            pairs.map(|(&(_, source), side)| cost(source, side, node, &ends)).sum()
-        };
-        let first = if cost(Side::Right) < cost(Side::Left) { Side::Right } else { Side::Left };
-        for (&(_, source), side) in edges.iter().zip([first, first.other()]) {
-            ends.push((source, side, node));
-            sides.push(side);
+        let below = self.first_below(source);
+        let same = self.edges.iter().filter(|placed| (placed.edge.from, placed.side) == (source, side));
+        let reached = same.map(|placed| placed.node).filter(|&reached| reached > below).max();
+        match reached {
+            Some(end) => node - end,
+            None => 2 + across + (node - below),
         }
     }
-    sides
-}
 
-/// What it takes to bring a state to a side of a node, in rows of lanes; a crossing counts as one.
-fn cost(source: usize, side: Side, node: usize, ends: &[(usize, Side, usize)]) -> usize {
-    let across = usize::from((source, side) == (0, Side::Right) || (source, side) == (1, Side::Left));
-    let below = first_below(source);
-    if node == below {
-        return across;
-    }
-    let reached =
-        ends.iter().filter(|end| (end.0, end.1) == (source, side) && end.2 > below).map(|end| end.2).max();
-    match reached {
-        Some(end) => node - end,
-        None => 2 + across + (node - below),
-    }
-}
-
-/// The lanes that are needed, the short ones inside.
-fn lanes(cell: &CellGenotype, sides: &[Side]) -> Vec<Lane> {
-    let mut needed: Vec<Lane> = Vec::new();
-    for source in 0..cell.nodes() + INPUTS {
-        for side in Side::BOTH {
-            let takers =
-                (0..cell.edges.len()).filter(|&edge| (cell.edges[edge].1, sides[edge]) == (source, side));
-            let last =
-                takers.map(|edge| edge / EDGES_PER_NODE).filter(|&node| node > first_below(source)).max();
-            needed.extend(last.map(|last| Lane { source, side, last, rank: 0 }));
+    /// The lanes that are needed, the short ones inside.
+    fn place_lanes(&mut self) {
+        let mut needed: Vec<Lane> = Vec::new();
+        for source in 0..self.cell.nodes.len() + self.inputs() {
+            for side in Side::BOTH {
+                let takers =
+                    self.edges.iter().filter(|placed| (placed.edge.from, placed.side) == (source, side));
+                let by_lane = takers.filter(|placed| !self.is_below(source, placed.node, placed.row));
+                let (first, last) = (self.first_below(source), by_lane.map(|placed| placed.node).max());
+                needed.extend(last.map(|last| Lane { source, side, first, last, rank: 0 }));
+            }
+        }
+        needed.sort_by_key(|lane| (lane.last - lane.first, lane.source));
+        for mut lane in needed {
+            let meeting = self.lanes.iter().filter(|other| other.meets(&lane));
+            let taken: Vec<usize> = meeting.map(|other| other.rank).collect();
+            lane.rank = (0..).find(|rank| !taken.contains(rank)).unwrap_or_default();
+            self.lanes.push(lane);
         }
     }
-    needed.sort_by_key(|lane| (lane.last - first_below(lane.source), lane.source));
-    let mut placed: Vec<Lane> = Vec::new();
-    for mut lane in needed {
-        let taken: Vec<usize> =
-            placed.iter().filter(|other| other.meets(&lane)).map(|other| other.rank).collect();
-        lane.rank = (0..).find(|rank| !taken.contains(rank)).unwrap_or_default();
-        placed.push(lane);
+
+    /// The way from a state to a box of a node.
+    fn to_box(&self, &Placed { node, row, side, edge }: &Placed) -> Vec<Point> {
+        let state = edge.from;
+        let (start, channel) = ((self.column(state), self.bottom(state)), self.channel(state));
+        let middle = self.box_row(node, row);
+        if self.is_below(state, node, row) {
+            // Beside the middle, where the other input comes straight down.
+            let across = state < self.inputs() && self.column(state) != side.sign() * BESIDE;
+            let x = side.sign() * (BESIDE - if across { 18.0 } else { 0.0 });
+            return vec![start, (start.0, channel), (x, channel), (x, middle - BOX.1 / 2.0)];
+        }
+        let lane = self.lanes.iter().find(|lane| (lane.source, lane.side) == (state, side));
+        let x = side.sign() * (LANES + lane.map_or(0, |lane| lane.rank) as f64 * LANE);
+        let edge = side.sign() * (BESIDE + BOX.0 / 2.0);
+        vec![start, (start.0, channel), (x, channel), (x, middle), (edge, middle)]
     }
-    placed
+
+    /// The way from a box to its node: around the rows below, or between their boxes.
+    fn to_node(&self, &Placed { node, row, side, .. }: &Placed) -> Vec<Point> {
+        let (sign, middle, end) = (side.sign(), self.box_row(node, row), self.node_row(node));
+        if row + 1 == self.rows(node) {
+            let bottom = (sign * BESIDE, middle + BOX.1 / 2.0);
+            return vec![bottom, (sign * BESIDE, end), (sign * STATE.0 / 2.0, end)];
+        }
+        let (inner, between) = (BESIDE - BOX.0 / 2.0, (BESIDE - BOX.0 / 2.0) / 2.0);
+        vec![(sign * inner, middle), (sign * between, middle), (sign * between, end - STATE.1 / 2.0)]
+    }
+
+    /// The way from a state to the output: down where nothing is between, otherwise along the outermost lane.
+    fn to_output(&self, state: usize, bus: f64, output: Point) -> Vec<Point> {
+        let (start, channel) = ((self.column(state), self.bottom(state)), self.channel(state));
+        if state == self.cell.nodes.len() + self.inputs() - 1 {
+            return vec![start, (output.0, output.1 - STATE.1 / 2.0)];
+        }
+        vec![start, (start.0, channel), (bus, channel), (bus, output.1), (output.0 + STATE.0 / 2.0, output.1)]
+    }
 }
 
-/// The way from a state to a box of a node.
-fn to_box(state: usize, node: usize, side: Side, lanes: &[Lane]) -> Vec<Point> {
-    let (start, channel, row) = ((column(state), bottom(state)), channel(state), box_row(node));
-    if node == first_below(state) {
-        // Beside the middle, where the other input comes straight down.
-        let shift = if state < INPUTS && column(state) != side.sign() * BESIDE { 18.0 } else { 0.0 };
-        let x = side.sign() * (BESIDE - shift);
-        return vec![start, (start.0, channel), (x, channel), (x, row - BOX.1 / 2.0)];
-    }
-    let lane = lanes.iter().find(|lane| (lane.source, lane.side) == (state, side));
-    let x = side.sign() * (LANES + lane.map_or(0, |lane| lane.rank) as f64 * LANE);
-    let edge = side.sign() * (BESIDE + BOX.0 / 2.0);
-    vec![start, (start.0, channel), (x, channel), (x, row), (edge, row)]
-}
-
-/// The way from a state to the output: down where nothing is between, otherwise along the outermost lane.
-fn to_output(state: usize, cell: &CellGenotype, bus: f64, output: Point) -> Vec<Point> {
-    let (start, channel) = ((column(state), bottom(state)), channel(state));
-    if state == cell.nodes() + INPUTS - 1 {
-        return vec![start, (output.0, output.1 - STATE.1 / 2.0)];
-    }
-    vec![start, (start.0, channel), (bus, channel), (bus, output.1), (output.0 + STATE.0 / 2.0, output.1)]
-}
-
-fn concatenated(cell: &CellGenotype) -> String {
-    let names: Vec<_> = cell.concat.iter().map(|state| (state - INPUTS).to_string()).collect();
+fn concatenated(space: &Space, cell: &CellGenotype) -> String {
+    let names: Vec<_> = cell.concat.iter().map(|state| (state - space.inputs()).to_string()).collect();
     match names.as_slice() {
         [only] => format!("node {only}"),
         many if many.len() <= 8 => format!("nodes {} concatenated", many.join(" ")),
@@ -273,8 +325,12 @@ fn concatenated(cell: &CellGenotype) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
-    use crate::space::published;
+    use crate::space::genotype::Genotype;
+    use crate::space::{published, sampled};
 
     /// Whether a piece of a way touches the inside of a rectangle.
     fn crosses(from: Point, to: Point, middle: Point, size: (f64, f64)) -> bool {
@@ -287,22 +343,27 @@ mod tests {
             && inside(from.1.min(to.1), from.1.max(to.1), middle.1, size.1)
     }
 
-    fn cells() -> Vec<(String, CellGenotype)> {
-        let published = published::all().unwrap().into_iter();
-        published
-            .flat_map(|entry| {
-                [
-                    (entry.name.to_string(), entry.genotype.normal),
-                    (entry.name.to_string(), entry.genotype.reduce),
-                ]
-            })
-            .collect()
+    /// The published cells, and cells of spaces that keep one, three and all edges of a node.
+    fn cells() -> Vec<(String, Arc<Space>, CellGenotype)> {
+        let mut genotypes: Vec<(String, Genotype)> =
+            published::all().unwrap().into_iter().map(|entry| (entry.name, entry.genotype)).collect();
+        for (name, kept, nodes) in [("one", "1", 4), ("all", "\"all\"", 4), ("all of six", "\"all\"", 6)] {
+            let text = format!(
+                "candidates = [\"skip_connect\", \"sep_conv_7x7\"]\nedges_kept = {kept}\nnodes = {nodes}"
+            );
+            let space = Space::from_toml(&text, Path::new("own")).unwrap();
+            genotypes.extend((0..3).map(|seed| (format!("{name}, {seed}"), sampled::draw(seed, &space))));
+        }
+        let cells = genotypes.into_iter().flat_map(|(name, genotype)| {
+            genotype.cells.into_iter().map(move |cell| (name.clone(), Arc::clone(&genotype.space), cell))
+        });
+        cells.collect()
     }
 
     #[test]
     fn nothing_covers_a_label() {
-        for (name, cell) in cells() {
-            let layout = layout(&cell);
+        for (name, space, cell) in cells() {
+            let layout = layout(&space, &cell);
             let boxes = layout.operations.iter().map(|(middle, _)| (*middle, BOX));
             let states = layout.states.iter().map(|(middle, _)| (*middle, STATE));
             let places: Vec<_> = boxes.chain(states).chain([(layout.output.0, STATE)]).collect();
@@ -332,8 +393,8 @@ mod tests {
 
     #[test]
     fn ways_of_different_states_only_cross() {
-        for (name, cell) in cells() {
-            let layout = layout(&cell);
+        for (name, space, cell) in cells() {
+            let layout = layout(&space, &cell);
             for (one, wires) in layout.wires.iter().enumerate() {
                 for others in &layout.wires[one + 1..] {
                     let pieces = |wires: &[Wire]| -> Vec<(Point, Point)> {
@@ -364,12 +425,12 @@ mod tests {
 
     #[test]
     fn every_edge_ends_at_its_box() {
-        for (_, cell) in cells() {
-            let layout = layout(&cell);
+        for (_, space, cell) in cells() {
+            let layout = layout(&space, &cell);
             let ends = layout.wires.iter().flatten().filter(|wire| !wire.to_output).count();
             assert_eq!(
                 (ends, layout.operations.len(), layout.sums.len()),
-                (cell.edges.len(), cell.edges.len(), cell.edges.len())
+                (cell.edges().count(), cell.edges().count(), cell.edges().count())
             );
             let outputs = layout.wires.iter().flatten().filter(|wire| wire.to_output).count();
             assert_eq!(outputs, cell.concat.len());

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use maud::{Markup, PreEscaped, html};
 
 use super::cell_graph::{BOX, Layout, Point, STATE, layout};
-use super::drawing::state_name;
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::space::genotype::CellGenotype;
+use crate::space::operation::OPERATIONS;
+use crate::space::{Operation, Space};
 
-/// The colours by day and by night.
-pub const PALETTE: &str = include_str!("palette.css");
+/// The colours of everything but operations, on light and dark backgrounds.
+const PALETTE: &str = include_str!("palette.css");
 /// What the parts of the drawing look like.
 pub const STYLE: &str = include_str!("cell.css");
 
@@ -18,9 +19,23 @@ const CORNER: f64 = 6.0;
 /// The length of an arrow head, and half its width.
 const ARROW: (f64, f64) = (6.0, 3.5);
 
-/// A drawing for a page that has [`PALETTE`] and [`STYLE`].
-pub fn inline(cell: &CellGenotype, title: &str) -> Markup {
-    let layout = layout(cell);
+/// The colours on light and dark backgrounds, as a style sheet.
+pub fn palette() -> String {
+    let variables = |colour: fn(&Operation) -> &'static str| -> String {
+        OPERATIONS.iter().map(|row| format!(" {}: {};", variable(row), colour(row))).collect()
+    };
+    let (light, dark) = (variables(|row| row.colour.light), variables(|row| row.colour.dark));
+    format!("{PALETTE}:root {{{light} }}\n@media (prefers-color-scheme: dark) {{ :root {{{dark} }} }}\n")
+}
+
+/// The variable of the style sheet that holds an operation's colour.
+pub fn variable(operation: &Operation) -> String {
+    format!("--operation-{}", operation.name)
+}
+
+/// A drawing for a page that has [`palette`] and [`STYLE`].
+pub fn inline(space: &Space, cell: &CellGenotype, title: &str) -> Markup {
+    let layout = layout(space, cell);
     html! {
         svg role="img" aria-label=(title) class="cell" viewBox=(view_box(&layout)) {
             title { (title) }
@@ -30,14 +45,14 @@ pub fn inline(cell: &CellGenotype, title: &str) -> Markup {
 }
 
 /// A drawing as a file of its own.
-pub fn standalone(cell: &CellGenotype, title: &str) -> String {
-    let layout = layout(cell);
+pub fn standalone(space: &Space, cell: &CellGenotype, title: &str) -> String {
+    let layout = layout(space, cell);
     let (left, width) = layout.horizontal;
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" role="img" class="cell" viewBox=(view_box(&layout))
             width=(width) height=(layout.height) {
             title { (title) }
-            style { (PreEscaped(PALETTE)) (PreEscaped(STYLE)) }
+            style { (PreEscaped(palette())) (PreEscaped(STYLE)) }
             rect class="paper" x=(left) y="0" width=(width) height=(layout.height) {}
             (parts(&layout))
         }
@@ -46,22 +61,17 @@ pub fn standalone(cell: &CellGenotype, title: &str) -> String {
 }
 
 /// A cell in the language of Graphviz.
-pub fn dot(cell: &CellGenotype, name: &str) -> String {
+pub fn dot(space: &Space, cell: &CellGenotype, name: &str) -> String {
     let mut text = format!("digraph {name} {{\n  rankdir=LR;\n  node [shape=box, style=rounded];\n");
-    for (edge, (operation, input)) in cell.edges.iter().enumerate() {
-        let (from, to) = (state_name(*input), state_name(edge / EDGES_PER_NODE + INPUTS));
-        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{operation}\"];");
+    for (node, edge) in cell.edges() {
+        let (from, to) = (space.state_name(edge.from), space.state_name(node + space.inputs()));
+        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{}\"];", edge.operation);
     }
     for state in &cell.concat {
-        let _ = writeln!(text, "  \"{}\" -> \"output\";", state_name(*state));
+        let _ = writeln!(text, "  \"{}\" -> \"output\";", space.state_name(*state));
     }
     text.push_str("}\n");
     text
-}
-
-/// The number of an operation's colour.
-pub fn colour(operation: Operation) -> usize {
-    Operation::ALL.iter().position(|other| *other == operation).unwrap_or_default()
 }
 
 fn view_box(layout: &Layout) -> String {
@@ -80,13 +90,13 @@ fn parts(layout: &Layout) -> Markup {
             }
         }
         @for (sum, (_, operation)) in layout.sums.iter().zip(&layout.operations) {
-            g style=(format!("--colour:var(--operation-{})", colour(*operation))) {
+            g style=(format!("--colour:var({})", variable(operation))) {
                 path class="wire sum" d=(path(sum)) {}
                 path class="head sum" d=(head(sum)) {}
             }
         }
         @for ((x, y), operation) in &layout.operations {
-            g style=(format!("--colour:var(--operation-{})", colour(*operation))) {
+            g style=(format!("--colour:var({})", variable(operation))) {
                 rect class="operation" x=(x - BOX.0 / 2.0) y=(y - BOX.1 / 2.0) width=(BOX.0) height=(BOX.1) rx="5" {}
                 text x=(x) y=(y) { (operation) }
             }
@@ -153,14 +163,14 @@ mod tests {
     #[test]
     fn drawings_are_well_formed_and_whole() {
         for entry in published::all().unwrap() {
-            for cell in [&entry.genotype.normal, &entry.genotype.reduce] {
-                let svg = standalone(cell, "A cell & its <nodes>");
+            for cell in &entry.genotype.cells {
+                let svg = standalone(&entry.genotype.space, cell, "A cell & its <nodes>");
                 let document = roxmltree::Document::parse(&svg).unwrap();
                 let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();
                 // Operations, states, the output and its note.
-                assert_eq!(texts.len(), cell.edges.len() + cell.nodes() + INPUTS + 2);
-                for (operation, _) in &cell.edges {
-                    assert!(texts.iter().any(|text| text.text() == Some(operation.name())));
+                assert_eq!(texts.len(), cell.edges().count() + cell.nodes.len() + 2 + 2);
+                for (_, edge) in cell.edges() {
+                    assert!(texts.iter().any(|text| text.text() == Some(edge.operation.name)));
                 }
                 assert!(!svg.contains("NaN") && !svg.contains("url("));
             }
@@ -169,10 +179,11 @@ mod tests {
 
     #[test]
     fn a_cell_for_graphviz_names_every_edge() {
-        let cell = published::find("darts-v2").unwrap().genotype.normal;
-        let text = dot(&cell, "normal");
+        let genotype = published::find("darts-v2").unwrap().genotype;
+        let cell = &genotype.cells[0];
+        let text = dot(&genotype.space, cell, "normal");
         assert!(text.starts_with("digraph normal {") && text.ends_with("}\n"));
         assert!(text.contains("  \"k-2\" -> \"node 0\" [label=\"sep_conv_3x3\"];\n"), "{text}");
-        assert_eq!(text.matches(" -> ").count(), cell.edges.len() + cell.concat.len());
+        assert_eq!(text.matches(" -> ").count(), cell.edges().count() + cell.concat.len());
     }
 }

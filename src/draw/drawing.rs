@@ -1,61 +1,87 @@
 //! A cell drawn as text for a terminal.
 //!
-//! Each node has a row for each of its two edges: the input, the operation, and the node that sums
+//! Each node has a row for each of its edges: the input, the operation, and the node that sums
 //! them. A bus at the right collects the nodes that are concatenated.
 
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, Genotype, INPUTS, Operation};
+use crate::space::Space;
+use crate::space::genotype::{CellGenotype, ChosenEdge, Genotype};
 
-/// Rows of a node: its two edges and the gap to the next node.
-const ROWS: usize = EDGES_PER_NODE + 1;
-
-/// Both cells with a legend.
+/// All cells with a legend.
 pub fn draw(genotype: &Genotype) -> String {
-    let mut text = String::from("Normal cell\n");
-    draw_cell(&genotype.normal, &mut text);
-    text.push_str("\nReduction cell (operations on k-2 and k-1 have stride 2)\n");
-    draw_cell(&genotype.reduce, &mut text);
-    text.push_str("\nk-2 and k-1 are the outputs of the two cells before, inputs 0 and 1 of a genotype;\n");
-    text.push_str("node n is its input n + 2.\n");
+    let space = &genotype.space;
+    let mut text = String::new();
+    for (kind, cell) in space.cells().iter().zip(&genotype.cells) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&heading(kind.title));
+        if kind.reduces {
+            text.push_str(&format!(" (operations on {} have stride 2)", input_names(space)));
+        }
+        text.push('\n');
+        draw_cell(space, cell, &mut text);
+    }
+    let inputs = space.inputs();
+    text.push_str(&format!(
+        "\n{} are the outputs of the two cells before, inputs 0 and 1 of a genotype;\nnode n is its input n + {inputs}.\n",
+        input_names(space)
+    ));
     text
 }
 
+/// The title of a type of cell as a heading.
+pub fn heading(title: &str) -> String {
+    let mut letters = title.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The inputs of a cell as a list in a sentence.
+pub fn input_names(space: &Space) -> String {
+    (0..space.inputs()).map(|state| space.state_name(state)).collect::<Vec<_>>().join(" and ")
+}
+
 /// One cell, each line indented by two columns.
-pub fn draw_cell(cell: &CellGenotype, text: &mut String) {
-    let Some(bus) = Bus::of(cell) else { return };
-    let states = cell.edges.iter().map(|&(_, input)| state_name(input).len());
+pub fn draw_cell(space: &Space, cell: &CellGenotype, text: &mut String) {
+    let inputs = space.inputs();
+    // The rows of a node are those of its edges and a gap before the next node.
+    let mut starts = vec![0];
+    for edges in &cell.nodes {
+        starts.push(starts[starts.len() - 1] + edges.len().max(1) + 1);
+    }
+    let Some(bus) = Bus::of(space, cell, &starts) else { return };
+    let states = cell.edges().map(|(_, edge)| space.state_name(edge.from).len());
     let state_width = states.max().unwrap_or_default();
-    let operations = cell.edges.iter().map(|(operation, _)| operation.name().len());
+    let operations = cell.edges().map(|(_, edge)| edge.operation.name.len());
     let operation_width = operations.max().unwrap_or_default();
-    let node_width = state_name(cell.nodes() + INPUTS - 1).len();
-    for row in 0..cell.nodes() * ROWS - 1 {
-        let (node, line) = (row / ROWS, row % ROWS);
-        let left = match cell.edges.get(node * EDGES_PER_NODE + line).filter(|_| line < EDGES_PER_NODE) {
-            Some(&edge) => edge_text(edge, state_width, operation_width),
-            None => " ".repeat(state_width + operation_width + 7),
-        };
-        let joint = match line {
-            0 => format!("┬─▶ {:node_width$}", state_name(node + INPUTS)),
-            1 => format!("┘   {:node_width$}", ""),
-            _ => " ".repeat(node_width + 4),
-        };
-        let drawn = format!("  {left}{joint}{}", bus.at(row));
-        text.push_str(drawn.trim_end());
-        text.push('\n');
+    let node_width = space.state_name(cell.nodes.len() + inputs - 1).len();
+    for (node, edges) in cell.nodes.iter().enumerate() {
+        for row in starts[node]..starts[node + 1] {
+            let line = row - starts[node];
+            if line == edges.len().max(1) && node + 1 == cell.nodes.len() {
+                break;
+            }
+            let left = match edges.get(line) {
+                Some(&edge) => edge_text(space, edge, state_width, operation_width),
+                None => " ".repeat(state_width + operation_width + 7),
+            };
+            let joint = match (line, edges.len()) {
+                (0, 0 | 1) => format!("──▶ {:node_width$}", space.state_name(node + inputs)),
+                (0, _) => format!("┬─▶ {:node_width$}", space.state_name(node + inputs)),
+                (line, count) if line + 1 == count => format!("┘   {:node_width$}", ""),
+                (line, count) if line < count => format!("┤   {:node_width$}", ""),
+                _ => " ".repeat(node_width + 4),
+            };
+            let drawn = format!("  {left}{joint}{}", bus.at(row));
+            text.push_str(drawn.trim_end());
+            text.push('\n');
+        }
     }
 }
 
-fn edge_text((operation, input): (Operation, usize), state_width: usize, operation_width: usize) -> String {
-    let dashes = "─".repeat(operation_width - operation.name().len());
-    format!("{:>state_width$} ── {operation} ──{dashes}", state_name(input))
-}
-
-/// The name of a state of a cell: an input or a node.
-pub fn state_name(state: usize) -> String {
-    match state {
-        0 => "k-2".to_owned(),
-        1 => "k-1".to_owned(),
-        _ => format!("node {}", state - INPUTS),
-    }
+fn edge_text(space: &Space, edge: ChosenEdge, state_width: usize, operation_width: usize) -> String {
+    let ChosenEdge { operation, from } = edge;
+    let dashes = "─".repeat(operation_width - operation.name.len());
+    format!("{:>state_width$} ── {operation} ──{dashes}", space.state_name(from))
 }
 
 /// The vertical line that collects the concatenated nodes.
@@ -69,11 +95,12 @@ struct Bus {
 }
 
 impl Bus {
-    fn of(cell: &CellGenotype) -> Option<Self> {
-        let mut nodes: Vec<usize> = cell.concat.iter().map(|state| (state - INPUTS) * ROWS).collect();
+    fn of(space: &Space, cell: &CellGenotype, starts: &[usize]) -> Option<Self> {
+        let concatenated: Vec<usize> = cell.concat.iter().map(|state| state - space.inputs()).collect();
+        let mut nodes: Vec<usize> = concatenated.iter().map(|&node| starts[node]).collect();
         nodes.sort_unstable();
         let (first, last) = (*nodes.first()?, *nodes.last()?);
-        let names: Vec<_> = cell.concat.iter().map(|state| (state - INPUTS).to_string()).collect();
+        let names: Vec<_> = concatenated.iter().map(usize::to_string).collect();
         let label = match names.as_slice() {
             [only] => format!("output: node {only}"),
             many if many.len() <= 8 => format!("output: nodes {} concatenated", many.join(" ")),
@@ -113,7 +140,8 @@ mod tests {
     #[test]
     fn the_drawing_of_darts_v2() {
         let mut text = String::new();
-        draw_cell(&published::find("darts-v2").unwrap().genotype.normal, &mut text);
+        let genotype = published::find("darts-v2").unwrap().genotype;
+        draw_cell(&genotype.space, &genotype.cells[0], &mut text);
         let expected = [
             "     k-2 ── sep_conv_3x3 ──┬─▶ node 0 ──┐",
             "     k-1 ── sep_conv_3x3 ──┘            │",
@@ -136,7 +164,7 @@ mod tests {
             let text = draw(&entry.genotype);
             let width = text.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(width <= 100, "{} is {width} wide:\n{text}", entry.name);
-            let edges = entry.genotype.normal.edges.len() + entry.genotype.reduce.edges.len();
+            let edges: usize = entry.genotype.cells.iter().map(|cell| cell.edges().count()).sum();
             assert_eq!(
                 text.matches("_3x3 ─").count()
                     + text.matches("connect ─").count()

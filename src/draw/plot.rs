@@ -5,9 +5,6 @@
 
 use plotters::prelude::*;
 
-/// The colours that a curve may have: one for each candidate operation.
-pub const COLOURS: usize = 8;
-
 /// Axes and writing.
 const INK: RGBColor = RGBColor(1, 1, 1);
 /// The lines of the grid.
@@ -15,8 +12,8 @@ const GRID: RGBColor = RGBColor(2, 2, 2);
 
 /// A curve: the colour it has, and its points as epoch and value.
 pub struct Curve {
-    /// The colour, below [`COLOURS`]; in a style sheet `--operation-N`.
-    pub colour: usize,
+    /// The variable of the style sheet that holds its colour.
+    pub colour: String,
     /// Epoch and value.
     pub points: Vec<(usize, f64)>,
 }
@@ -41,8 +38,8 @@ impl Frame<'_> {
         let label = maud::html! { (self.label) }.into_string().replace('"', "&quot;");
         let mut svg = svg.replacen(&fixed, &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);
         svg = svg.replace(&hex(INK), "currentColor").replace(&hex(GRID), "var(--line)");
-        for colour in 0..COLOURS {
-            svg = svg.replace(&hex(mark(colour)), &format!("var(--operation-{colour})"));
+        for (index, curve) in curves.iter().enumerate() {
+            svg = svg.replace(&hex(mark(index)), &format!("var({})", curve.colour));
         }
         svg
     }
@@ -83,12 +80,12 @@ impl Frame<'_> {
             .y_label_formatter(&|value| unsigned_zero(format!("{value:.digits$}")))
             .label_style(("sans-serif", 14).into_font().color(&INK))
             .draw()?;
-        for curve in curves {
+        for (index, curve) in curves.iter().enumerate() {
             let line = curve.points.iter().map(|&(epoch, value)| (epoch as i32, value));
-            let style = mark(curve.colour).stroke_width(2);
+            let style = mark(index).stroke_width(2);
             // A line of one point cannot be seen.
             if let [(epoch, value)] = curve.points[..] {
-                chart.draw_series([Circle::new((epoch as i32, value), 3, mark(curve.colour).filled())])?;
+                chart.draw_series([Circle::new((epoch as i32, value), 3, mark(index).filled())])?;
             } else {
                 chart.draw_series(LineSeries::new(line, style))?;
             }
@@ -107,9 +104,9 @@ fn unsigned_zero(number: String) -> String {
     }
 }
 
-/// The mark of a colour.
-const fn mark(colour: usize) -> RGBColor {
-    RGBColor(3, 3, colour as u8)
+/// The mark of the colour of a curve.
+const fn mark(index: usize) -> RGBColor {
+    RGBColor(3, 3, index as u8)
 }
 
 /// A colour as plotters writes it.
@@ -132,7 +129,7 @@ mod tests {
     fn an_axis_of_one_value_is_as_wide_as_the_value() {
         let drawn = |value: f64| {
             let frame = Frame { label: "one", size: (360, 210), values: (value, value) };
-            frame.draw(&[Curve { colour: 0, points: vec![(1, value)] }])
+            frame.draw(&[Curve { colour: "--curve-0".to_owned(), points: vec![(1, value)] }])
         };
         let has = |svg: &str, mark: &str| svg.lines().any(|line| line.trim() == mark);
         assert!(has(&drawn(7991.6), "8000"), "{}", drawn(7991.6));

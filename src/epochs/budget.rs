@@ -1,7 +1,7 @@
 //! Whether a run fits the memory of its device, which is known before the first step.
 
 use crate::autograd::Tape;
-use crate::backend::{Backend, ImageBytes, Shape, Work};
+use crate::backend::{Backend, Device as _, ImageBytes, Shape, Work};
 use crate::data::AugmentedBy;
 use crate::{Error, Result};
 

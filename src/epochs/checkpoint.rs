@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sum::Sum;
 use crate::data::Dataset;
 use crate::files::read_bounded;
-use crate::plan::{Command, Contradiction, Device, PlanTable, contradiction};
+use crate::plan::{Command, Contradiction, Device, PlanTable};
 use crate::space::genotype::Genotype;
 use crate::tensor_file::{Format, Tensor, doubles, values};
 use crate::{Error, Result};
@@ -160,9 +160,9 @@ impl Identity {
     }
 
     /// The first key whose value in a plan is another than here.
-    pub fn contradiction(&self, plan: &impl PlanTable) -> Result<Option<Contradiction>> {
+    pub fn contradiction<P: PlanTable>(&self, plan: &P) -> Result<Option<Contradiction>> {
         let begun = self.plan.parse().map_err(|error: toml::de::Error| Error::Plan(error.to_string()))?;
-        Ok(contradiction(&plan.to_table()?, &begun))
+        Ok(P::keys().contradiction(&plan.to_table()?, &begun))
     }
 
     /// Refuses to go on as `self` from a checkpoint of another run; names what differs.

@@ -6,7 +6,7 @@ use super::checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position, Progre
 use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
-use crate::backend::{Backend, Span};
+use crate::backend::{Backend, Device as _, Span};
 use crate::{Error, Result};
 
 /// The epochs of a search or of a training, as the driver runs them.

@@ -4,15 +4,18 @@
 //! graph, and the metadata holds the names of the classes. Values have the official names of the modules that make
 //! them; weights lie as in PyTorch, which are the layouts of ONNX.
 
-use std::collections::HashMap;
-
 use prost::Message;
 
 use super::graph::{Builder, batch, number, numbers};
 use super::protobuf::{self, Attribute, Entry, Graph, OperatorSet};
-use crate::backend::BATCH_NORM_EPSILON;
-use crate::nn::parameters::{Parameter, Running};
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::Error;
+use crate::backend::{BATCH_NORM_EPSILON, PoolKind};
+use crate::nn::graph as network;
+use crate::nn::parameters::NormParts;
+use crate::nn::{
+    Branch, ClassifierBlock, ConvolutionBlock, Part, PointwiseBlock, PoolsBlock, SeparableBlock,
+};
+use crate::space::Network;
 use crate::train::Model;
 
 /// The version of the operators.
@@ -34,14 +37,14 @@ pub const LOGITS: &str = "logits";
 /// # Errors
 /// More weights than the format can hold.
 pub fn bytes(model: &Model) -> Result<Vec<u8>, String> {
-    let model = encoded(model);
+    let model = encoded(model)?;
     match model.encoded_len() {
         0..=MOST_BYTES => Ok(model.encode_to_vec()),
         length => Err(format!("cannot be exported: {length} bytes are more than an ONNX file can hold")),
     }
 }
 
-fn encoded(model: &Model) -> protobuf::Model {
+fn encoded(model: &Model) -> Result<protobuf::Model, String> {
     let own = &model.description;
     let class_names = serde_json::Value::from(own.class_names.clone()).to_string();
     let metadata = [
@@ -53,14 +56,14 @@ fn encoded(model: &Model) -> protobuf::Model {
         ("darts_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     let entry = |(key, value): (&str, String)| Entry { key: key.to_owned(), value };
-    protobuf::Model {
+    Ok(protobuf::Model {
         ir_version: FORMAT,
         producer_name: "darts".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        graph: Some(graph(model)),
+        graph: Some(graph(model)?),
         opset_import: vec![OperatorSet { domain: String::new(), version: OPERATORS }],
         metadata_props: metadata.into_iter().map(entry).collect(),
-    }
+    })
 }
 
 /// How a convolution or a pool goes over its input.
@@ -106,49 +109,32 @@ struct Kernel {
 /// A model on its way into a graph.
 struct Exporter<'a> {
     model: &'a Model,
-    parameters: HashMap<&'a str, &'a Parameter>,
-    running: HashMap<&'a str, &'a Running>,
     builder: Builder,
 }
 
 /// The whole network, without the auxiliary head.
-fn graph(model: &Model) -> Graph {
+///
+/// # Errors
+/// A network that a model file cannot hold.
+fn graph(model: &Model) -> Result<Graph, String> {
     let own = &model.description;
-    let mut exporter = Exporter::new(model);
-    let shape = own.shape(1, false);
+    // With the auxiliary head, if the model has one, every weight has the place that it has in the model.
+    let shape = own.shape(1, own.auxiliary);
+    let (stack, _) = Network::declare(&own.genotype, &shape).map_err(|error| error.to_string())?;
+    let mut exporter = Exporter { model, builder: Builder::default() };
     let images = exporter.normalised();
-    let stem = exporter.kernel("stem.0");
-    let stem = exporter.folded(&images, "stem.0", stem, "stem.1", Window::centred(3, 1, 1));
-    let (mut inputs, mut previous_reduction) = ([stem.clone(), stem], false);
-    for index in 0..own.cells {
-        let reduction = shape.is_reduction(index);
-        let cell = if reduction { &own.genotype.reduce } else { &own.genotype.normal };
-        let reductions = [previous_reduction, reduction];
-        let output = exporter.cell(&format!("cells.{index}"), cell, &inputs, reductions);
-        let [_, previous] = inputs;
-        (inputs, previous_reduction) = ([previous, output], reduction);
-    }
-    exporter.classifier(&inputs[1]);
+    let emitted = stack
+        .emit(&mut exporter, &images)
+        .and_then(|found| stack.classify(&mut exporter, found.cells.last().map_or(&[][..], Vec::as_slice)));
+    emitted.map_err(|error| error.to_string())?;
     let classes = own.class_names.len();
-    exporter.builder.finish(
+    Ok(exporter.builder.finish(
         batch(IMAGES, &[own.channels, own.height, own.width]),
         vec![batch(PROBABILITIES, &[classes]), batch(LOGITS, &[classes])],
-    )
+    ))
 }
 
-impl<'a> Exporter<'a> {
-    fn new(model: &'a Model) -> Self {
-        let parameters = model.parameters.iter().map(|parameter| (parameter.name.as_str(), parameter));
-        let running = model.parameters.running();
-        let running = running.flat_map(|norm| norm.names.iter().map(move |name| (name.as_str(), norm)));
-        Exporter {
-            model,
-            parameters: parameters.collect(),
-            running: running.collect(),
-            builder: Builder::default(),
-        }
-    }
-
+impl Exporter<'_> {
     /// Values from 0 to 1 as inputs of the network. Not folded into the stem, whose padding is zero behind it.
     fn normalised(&mut self) -> String {
         let own = &self.model.description;
@@ -164,109 +150,49 @@ impl<'a> Exporter<'a> {
         self.builder.node("input.normalised", "Div", &[&value, &deviation], &[])
     }
 
-    /// A cell on the outputs of the two cells before; `reductions`: whether the previous cell halved the resolution,
-    /// and whether this one does.
-    fn cell(
-        &mut self,
-        prefix: &str,
-        genotype: &CellGenotype,
-        inputs: &[String; INPUTS],
-        [previous_reduction, reduction]: [bool; 2],
-    ) -> String {
-        let preprocess = [0, 1].map(|input| format!("{prefix}.preprocess{input}"));
-        let mut states = vec![
-            match previous_reduction {
-                true => self.factorized_reduce(&inputs[0], &preprocess[0]),
-                false => self.relu_conv_bn(&inputs[0], &preprocess[0]),
-            },
-            self.relu_conv_bn(&inputs[1], &preprocess[1]),
-        ];
-        for (node, edges) in genotype.edges.chunks(EDGES_PER_NODE).enumerate() {
-            let mut branches = Vec::with_capacity(EDGES_PER_NODE);
-            for (place, &(operation, input)) in edges.iter().enumerate() {
-                let name = format!("{prefix}._ops.{}", node * EDGES_PER_NODE + place);
-                let stride = if reduction && input < INPUTS { 2 } else { 1 };
-                branches.push(self.operation(&states[input], &name, operation, stride));
-            }
-            let branches: Vec<&str> = branches.iter().map(String::as_str).collect();
-            states.push(self.builder.node(&format!("{prefix}.node{node}"), "Add", &branches, &[]));
-        }
-        let nodes: Vec<&str> = genotype.concat.iter().map(|&state| states[state].as_str()).collect();
-        self.builder.node(prefix, "Concat", &nodes, &[number("axis", 1)])
-    }
-
-    fn operation(&mut self, input: &str, name: &str, operation: Operation, stride: usize) -> String {
-        match operation {
-            Operation::MaxPool3x3 => {
-                let attributes = Window::centred(3, stride, 1).attributes();
-                self.builder.node(name, "MaxPool", &[input], &attributes)
-            }
-            Operation::AveragePool3x3 => {
-                let mut attributes = Window::centred(3, stride, 1).attributes();
-                attributes.push(number("count_include_pad", 0));
-                self.builder.node(name, "AveragePool", &[input], &attributes)
-            }
-            Operation::SkipConnect if stride == 1 => input.to_owned(),
-            Operation::SkipConnect => self.factorized_reduce(input, name),
-            Operation::SepConv3x3 => self.sep_conv(input, name, 3, stride),
-            Operation::SepConv5x5 => self.sep_conv(input, name, 5, stride),
-            Operation::SepConv7x7 => self.sep_conv(input, name, 7, stride),
-            Operation::DilConv3x3 => self.separable(input, name, 0, Window::centred(3, stride, 2)),
-            Operation::DilConv5x5 => self.separable(input, name, 0, Window::centred(5, stride, 2)),
-            Operation::None | Operation::Conv7x1Conv1x7 => {
-                unreachable!("a model holds operations that can be trained, not {operation}")
-            }
-        }
-    }
-
-    fn sep_conv(&mut self, input: &str, name: &str, kernel: usize, stride: usize) -> String {
-        let half = self.separable(input, name, 0, Window::centred(kernel, stride, 1));
-        self.separable(&half, name, 4, Window::centred(kernel, 1, 1))
-    }
-
-    /// ReLU, depthwise convolution, 1x1 convolution and batch norm: members `first` to `first + 3` of `name.op`.
-    fn separable(&mut self, input: &str, name: &str, first: usize, window: Window) -> String {
-        let [relu, depthwise, pointwise, norm] = [0, 1, 2, 3].map(|i| format!("{name}.op.{}", first + i));
+    /// ReLU and 1x1 convolution with batch norm.
+    fn relu_conv_bn(&mut self, input: &str, block: &PointwiseBlock) -> String {
+        let [relu, convolution] = [0, 1].map(|member| format!("{}.op.{member}", block.name));
         let value = self.builder.node(&relu, "Relu", &[input], &[]);
-        let kernel = self.kernel(&depthwise);
-        let value = self.convolution(&value, &depthwise, kernel, None, window);
-        let kernel = self.kernel(&pointwise);
-        self.folded(&value, &pointwise, kernel, &norm, Window::pixel())
-    }
-
-    fn relu_conv_bn(&mut self, input: &str, name: &str) -> String {
-        let [relu, convolution, norm] = [0, 1, 2].map(|member| format!("{name}.op.{member}"));
-        let value = self.builder.node(&relu, "Relu", &[input], &[]);
-        let kernel = self.kernel(&convolution);
-        self.folded(&value, &convolution, kernel, &norm, Window::pixel())
+        let kernel = self.kernel(block.matrices[0]);
+        self.folded(&value, &convolution, kernel, block.norm, Window::pixel())
     }
 
     /// FactorizedReduce: behind a ReLU two 1x1 convolutions of stride 2, one of which begins at pixel (1, 1). Together
     /// they are one convolution of 2x2 taps: the first channels have weights at the tap (0, 0), the others at (1, 1).
     /// Behind an odd side that tap reads a zero.
-    fn factorized_reduce(&mut self, input: &str, name: &str) -> String {
-        let halves = [1, 2].map(|half| self.kernel(&format!("{name}.conv_{half}")));
-        let [outputs, inputs] = [halves[0].shape[0] + halves[1].shape[0], halves[0].shape[1]];
+    fn factorized_reduce(&mut self, input: &str, block: &PointwiseBlock) -> String {
+        let halves: Vec<Kernel> = block.matrices.iter().map(|&part| self.kernel(part)).collect();
+        let [outputs, inputs] = [block.channels, halves[0].shape[1]];
         let taps = halves.iter().zip([0, 3]).flat_map(|(half, tap)| {
             half.values
                 .iter()
                 .flat_map(move |&weight| (0..4).map(move |i| if i == tap { weight } else { 0.0 }))
         });
         let kernel = Kernel { shape: [outputs, inputs, 2, 2], values: taps.collect() };
+        let name = &block.name;
         let value = self.builder.node(&format!("{name}.relu"), "Relu", &[input], &[]);
         let window = Window { kernel: 2, stride: 2, dilation: 1, padding: [0, 1] };
-        self.folded(&value, &format!("{name}.conv"), kernel, &format!("{name}.bn"), window)
+        self.folded(&value, &format!("{name}.conv"), kernel, block.norm, window)
     }
 
     /// A convolution without bias whose result is normalised: `gamma * (w x - mean) / sqrt(variance + epsilon) + beta`
     /// is a convolution with other weights and a bias.
-    fn folded(&mut self, input: &str, name: &str, mut kernel: Kernel, norm: &str, window: Window) -> String {
-        let running = self.running.get(norm).unwrap_or_else(|| panic!("no running statistics of {norm}"));
-        let statistics = &self.model.running[running.part.offset..][..running.part.len];
-        let (mean, variance) = statistics.split_at(running.channels);
-        let [gamma, beta] = ["weight", "bias"].map(|kind| self.values(&format!("{norm}.{kind}")).1);
-        let mut bias = Vec::with_capacity(running.channels);
-        let row = kernel.values.len() / running.channels;
+    fn folded(
+        &mut self,
+        input: &str,
+        name: &str,
+        mut kernel: Kernel,
+        norm: NormParts,
+        window: Window,
+    ) -> String {
+        let statistics = &self.model.running[norm.running.offset..][..norm.running.len];
+        let channels = statistics.len() / 2;
+        let (mean, variance) = statistics.split_at(channels);
+        let (gamma, beta) = norm.affine.expect("the norms of a derived network have a factor and an offset");
+        let [gamma, beta] = [gamma, beta].map(|part| self.values(part).1);
+        let mut bias = Vec::with_capacity(channels);
+        let row = kernel.values.len() / channels;
         for (channel, weights) in kernel.values.chunks_exact_mut(row).enumerate() {
             let [gamma, beta, mean, variance] =
                 [gamma[channel], beta[channel], mean[channel], variance[channel]].map(f64::from);
@@ -296,30 +222,111 @@ impl<'a> Exporter<'a> {
         self.builder.node(name, "Conv", &operands, &attributes)
     }
 
-    /// The average of each channel, the linear layer and the softmax.
-    fn classifier(&mut self, features: &str) {
-        let pooled = self.builder.node("global_pooling", "GlobalAveragePool", &[features], &[]);
-        let pooled = self.builder.node("features", "Flatten", &[&pooled], &[number("axis", 1)]);
-        let [weight, bias] = ["classifier.weight", "classifier.bias"].map(|name| {
-            let (shape, values) = self.values(name);
-            self.builder.constant(name, &shape, &values)
-        });
-        let logits = self.builder.node(LOGITS, "Gemm", &[&pooled, &weight, &bias], &[number("transB", 1)]);
-        self.builder.node(PROBABILITIES, "Softmax", &[&logits], &[number("axis", 1)]);
-    }
-
-    fn kernel(&self, name: &str) -> Kernel {
-        let (shape, values) = self.values(&format!("{name}.weight"));
+    fn kernel(&self, weights: Part) -> Kernel {
+        let (shape, values) = self.values(weights);
         Kernel { shape: shape.try_into().expect("weights of a convolution have four sides"), values }
     }
 
     /// Shape and values of a parameter, in PyTorch's layout.
-    fn values(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
-        let parameter = self.parameters.get(name).unwrap_or_else(|| panic!("no parameter {name}"));
+    fn values(&self, part: Part) -> (Vec<usize>, Vec<f32>) {
+        let parameter = self.model.parameters.at(part);
         let own = &self.model.weights[parameter.part.offset..][..parameter.part.len];
         let mut values = vec![0.0; own.len()];
         own.iter().enumerate().for_each(|(i, &value)| values[parameter.layout.official(i)] = value);
         (parameter.layout.official_shape(), values)
+    }
+
+    /// A value's channels, concatenated where there are several values.
+    fn concatenated(&mut self, name: &str, values: &[String]) -> String {
+        match values {
+            [only] => only.clone(),
+            values => {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                self.builder.node(name, "Concat", &values, &[number("axis", 1)])
+            }
+        }
+    }
+}
+
+impl network::Graph for Exporter<'_> {
+    type Value = String;
+
+    fn convolution(&mut self, images: &String, block: &ConvolutionBlock) -> crate::Result<String> {
+        let name = self.model.parameters.at(block.weights).name.trim_end_matches(".weight").to_owned();
+        let kernel = self.kernel(block.weights);
+        Ok(self.folded(images, &name, kernel, block.norm, Window::centred(block.kernel, 1, 1)))
+    }
+
+    fn pointwise(&mut self, inputs: &[String], block: &PointwiseBlock) -> crate::Result<String> {
+        let input = self.concatenated(&format!("{}.input", block.name), inputs);
+        Ok(match block.stride() {
+            1 => self.relu_conv_bn(&input, block),
+            _ => self.factorized_reduce(&input, block),
+        })
+    }
+
+    fn separable(
+        &mut self,
+        sources: &[(String, Vec<&SeparableBlock>)],
+        stride: usize,
+    ) -> crate::Result<Vec<String>> {
+        let mut results = Vec::new();
+        for (input, blocks) in sources {
+            for block in blocks {
+                let value = self.builder.node(&block.member(0), "Relu", &[input], &[]);
+                let (kernel, window) =
+                    (self.kernel(block.depthwise), Window::centred(block.kernel, stride, block.dilation));
+                let value = self.convolution(&value, &block.member(1), kernel, None, window);
+                let kernel = self.kernel(block.pointwise);
+                results.push(self.folded(&value, &block.member(2), kernel, block.norm, Window::pixel()));
+            }
+        }
+        Ok(results)
+    }
+
+    fn pool(&mut self, name: &str, input: &String, kind: PoolKind, stride: usize) -> crate::Result<String> {
+        let mut attributes = Window::centred(3, stride, 1).attributes();
+        let operator = match kind {
+            PoolKind::Maximum => "MaxPool",
+            PoolKind::Average => {
+                attributes.push(number("count_include_pad", 0));
+                "AveragePool"
+            }
+        };
+        Ok(self.builder.node(name, operator, &[input], &attributes))
+    }
+
+    fn normalised_pools(&mut self, _: &String, _: &PoolsBlock, _: usize) -> crate::Result<[String; 2]> {
+        let reason = "pools with a batch norm are those of a supernet, which is not exported".to_owned();
+        Err(Error::Shape { operator: "ONNX model", reason })
+    }
+
+    fn node(&mut self, name: &str, _: usize, branches: &[Branch<String>]) -> crate::Result<String> {
+        let values: Vec<&str> = branches.iter().map(|branch| branch.value.as_str()).collect();
+        Ok(match values[..] {
+            [only] => only.to_owned(),
+            [_, _] => self.builder.node(name, "Add", &values, &[]),
+            _ => self.builder.node(name, "Sum", &values, &[]),
+        })
+    }
+
+    fn output(&mut self, name: &str, nodes: Vec<String>) -> Vec<String> {
+        vec![self.concatenated(name, &nodes)]
+    }
+
+    /// The average of each channel, the linear layer and the softmax.
+    fn classifier(&mut self, features: &[String], block: &ClassifierBlock) -> crate::Result<String> {
+        let features = self.concatenated("cells", features);
+        let pooled = self.builder.node("global_pooling", "GlobalAveragePool", &[&features], &[]);
+        let pooled = self.builder.node("features", "Flatten", &[&pooled], &[number("axis", 1)]);
+        let [weight, bias] = [block.weights, block.bias].map(|part| {
+            let (shape, values) = self.values(part);
+            let name = self.model.parameters.at(part).name.clone();
+            self.builder.constant(&name, &shape, &values)
+        });
+        let logits = self.builder.node(LOGITS, "Gemm", &[&pooled, &weight, &bias], &[number("transB", 1)]);
+        self.builder.node(PROBABILITIES, "Softmax", &[&logits], &[number("axis", 1)]);
+        Ok(logits)
     }
 }
 
@@ -329,10 +336,10 @@ mod tests {
 
     use super::*;
     use crate::data::{Reading, Source};
+    use crate::plan::train::Plan;
     use crate::space::genotype::Genotype;
-    use crate::space::{Network, published};
+    use crate::space::published;
     use crate::train::model::Description;
-    use crate::train::plan::Plan;
 
     fn model(genotype: &Genotype, auxiliary: bool) -> Model {
         let plan = Plan { init_channels: 2, cells: 5, ..Plan::default() };

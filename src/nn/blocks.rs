@@ -1,37 +1,55 @@
-//! The composite blocks of DARTS: parameters that are declared and recorded together.
+//! The composite blocks of DARTS: parameters that are declared together, and read by whoever computes the block.
 
+use super::graph::Users;
 use super::parameters::{Layout, NormParts, Parameters, Part, Spans};
-use crate::Result;
-use crate::autograd::{NormParameters, Recorder, SeparableParameters, Value, Weight};
-use crate::backend::{Backend, Span};
+use crate::autograd::{NormParameters, SeparableParameters};
+use crate::backend::Span;
 
 /// ReLU, depthwise convolution, pointwise convolution, batch norm.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SeparableBlock {
-    kernel: usize,
-    dilation: usize,
-    depthwise: Part,
-    pointwise: Part,
-    norm: NormParts,
+    /// Side of the depthwise window.
+    pub kernel: usize,
+    /// Distance between its taps.
+    pub dilation: usize,
+    /// Weights of the depthwise convolution.
+    pub depthwise: Part,
+    /// Weights of the pointwise convolution.
+    pub pointwise: Part,
+    /// The batch norm.
+    pub norm: NormParts,
+    /// Channels of input and result.
+    pub channels: usize,
+    /// Who decides whether it is computed.
+    pub users: Users,
+    sequence: String,
+    first: usize,
 }
 
 impl SeparableBlock {
-    /// Declares the block as members `first` (the ReLU) to `first + 3` of the sequence `prefix`.
+    /// Declares the block as members `first` (the ReLU) to `first + 3` of the sequence `sequence`.
     pub fn declare(
         parameters: &mut Parameters,
-        prefix: &str,
+        sequence: &str,
         first: usize,
         [kernel, dilation]: [usize; 2],
         channels: usize,
         affine: bool,
     ) -> Self {
-        let member = |i: usize| format!("{prefix}.{}", first + i);
+        let member = |i: usize| format!("{sequence}.{}", first + i);
         let depthwise =
             parameters.weight(format!("{}.weight", member(1)), Layout::Depthwise { kernel, channels });
         let layout = Layout::Matrix { inputs: channels, outputs: channels };
         let pointwise = parameters.weight(format!("{}.weight", member(2)), layout);
         let norm = parameters.norm(vec![member(3)], channels, affine);
-        SeparableBlock { kernel, dilation, depthwise, pointwise, norm }
+        let sequence = sequence.to_owned();
+        let users = Users::default();
+        SeparableBlock { kernel, dilation, depthwise, pointwise, norm, channels, users, sequence, first }
+    }
+
+    /// The official name of its ReLU (0), depthwise (1) or pointwise convolution (2), or batch norm (3).
+    pub fn member(&self, index: usize) -> String {
+        format!("{}.{}", self.sequence, self.first + index)
     }
 
     /// The block's parameters on a device, of a block that is computed where `gate` is open.
@@ -49,52 +67,108 @@ impl SeparableBlock {
 /// ReLUConvBN (one matrix), or FactorizedReduce (two, which halves the resolution).
 #[derive(Clone, Debug)]
 pub struct PointwiseBlock {
-    matrices: Vec<Part>,
-    channels: usize,
-    norm: NormParts,
+    /// The official name of the module.
+    pub name: String,
+    /// One matrix, or the two of a FactorizedReduce.
+    pub matrices: Vec<Part>,
+    /// Channels of the result.
+    pub channels: usize,
+    /// The batch norm.
+    pub norm: NormParts,
+    /// Who decides whether it is computed.
+    pub users: Users,
 }
 
 impl PointwiseBlock {
-    /// Declares ReLU, 1x1 convolution, batch norm as the sequence `prefix.op`.
+    /// Declares ReLU, 1x1 convolution, batch norm as the sequence `name.op`.
     pub fn keep_resolution(
         parameters: &mut Parameters,
-        prefix: &str,
+        name: &str,
         [inputs, channels]: [usize; 2],
         affine: bool,
     ) -> Self {
         let layout = Layout::Matrix { inputs, outputs: channels };
-        let matrices = vec![parameters.weight(format!("{prefix}.op.1.weight"), layout)];
-        let norm = parameters.norm(vec![format!("{prefix}.op.2")], channels, affine);
-        PointwiseBlock { matrices, channels, norm }
+        let matrices = vec![parameters.weight(format!("{name}.op.1.weight"), layout)];
+        let norm = parameters.norm(vec![format!("{name}.op.2")], channels, affine);
+        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: Users::default() }
     }
 
-    /// Declares FactorizedReduce as `prefix.conv_1`, `prefix.conv_2`, `prefix.bn`.
+    /// Declares FactorizedReduce as `name.conv_1`, `name.conv_2`, `name.bn`.
     pub fn halve_resolution(
         parameters: &mut Parameters,
-        prefix: &str,
+        name: &str,
         [inputs, channels]: [usize; 2],
         affine: bool,
     ) -> Self {
         let halves = [channels / 2, channels - channels / 2];
         let declare = |(index, outputs)| {
-            let name = format!("{prefix}.conv_{}.weight", index + 1);
+            let name = format!("{name}.conv_{}.weight", index + 1);
             parameters.weight(name, Layout::Matrix { inputs, outputs })
         };
         let matrices = halves.into_iter().enumerate().map(declare).collect();
-        let norm = parameters.norm(vec![format!("{prefix}.bn")], channels, affine);
-        PointwiseBlock { matrices, channels, norm }
+        let norm = parameters.norm(vec![format!("{name}.bn")], channels, affine);
+        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: Users::default() }
     }
 
-    /// Records the block over the concatenated channels of `inputs`, to be computed where `gate` is open.
-    pub fn record<B: Backend>(
-        &self,
-        recorder: &mut Recorder<B>,
-        spans: &Spans,
-        inputs: &[Value],
-        gate: Option<Span>,
-    ) -> Result<Value> {
-        let weights: Vec<Weight> = self.matrices.iter().map(|&part| spans.weight(part)).collect();
-        let norm = NormParameters { gate, ..spans.norm(self.norm) };
-        recorder.pointwise(inputs, &weights, self.channels, norm)
+    /// Step between the pixels that are read.
+    pub fn stride(&self) -> usize {
+        self.matrices.len()
+    }
+}
+
+/// The pools of a state in a supernet, each with a batch norm: the maximum and the average of 3x3 neighbourhoods.
+#[derive(Clone, Debug)]
+pub struct PoolsBlock {
+    /// Of the maximum and of the average.
+    pub norms: [NormParts; 2],
+    /// Who decides whether each of them is computed.
+    pub users: [Users; 2],
+}
+
+/// Dense convolution and batch norm.
+#[derive(Clone, Debug)]
+pub struct ConvolutionBlock {
+    /// Side of the window.
+    pub kernel: usize,
+    /// Channels of the result.
+    pub channels: usize,
+    /// The weights.
+    pub weights: Part,
+    /// The batch norm.
+    pub norm: NormParts,
+}
+
+impl ConvolutionBlock {
+    /// Declares the convolution `names[0]` and its batch norm `names[1]`.
+    pub fn declare(
+        parameters: &mut Parameters,
+        names: [String; 2],
+        kernel: usize,
+        [inputs, channels]: [usize; 2],
+    ) -> Self {
+        let [convolution, norm] = names;
+        let layout = Layout::Dense { kernel, inputs, outputs: channels };
+        let weights = parameters.weight(format!("{convolution}.weight"), layout);
+        ConvolutionBlock { kernel, channels, weights, norm: parameters.norm(vec![norm], channels, true) }
+    }
+}
+
+/// The linear layer that ends a network.
+#[derive(Clone, Debug)]
+pub struct ClassifierBlock {
+    /// Number of classes.
+    pub classes: usize,
+    /// The weights.
+    pub weights: Part,
+    /// The bias.
+    pub bias: Part,
+}
+
+impl ClassifierBlock {
+    /// Declares the layer over so many features.
+    pub fn declare(parameters: &mut Parameters, name: &str, features: usize, classes: usize) -> Self {
+        let layout = Layout::Linear { inputs: features, outputs: classes };
+        let weights = parameters.weight(format!("{name}.weight"), layout);
+        ClassifierBlock { classes, weights, bias: parameters.bias(format!("{name}.bias"), classes, features) }
     }
 }

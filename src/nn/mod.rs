@@ -1,8 +1,14 @@
 //! Parameters: their names, shapes, initial values and places in the flat vectors; and the composite
 //! blocks of DARTS that own them.
+//!
+//! A network is written once, in terms of a [`Graph`]; [`recording`] is the one that makes it computable.
 
 pub mod blocks;
+pub mod graph;
 pub mod parameters;
+pub mod recording;
 
-pub use blocks::{PointwiseBlock, SeparableBlock};
+pub use blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
+pub use graph::{Branch, Graph, Users};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};
+pub use recording::{DropPath, NodeSums, Recording};

@@ -155,8 +155,10 @@ pub struct Running {
 /// A declared batch norm.
 #[derive(Clone, Copy, Debug)]
 pub struct NormParts {
-    running: Part,
-    affine: Option<(Part, Part)>,
+    /// Running mean and variance, of the running statistics.
+    pub running: Part,
+    /// Learned factor and offset, of the weights.
+    pub affine: Option<(Part, Part)>,
 }
 
 /// All parameters of a network, in the official order.
@@ -198,6 +200,15 @@ impl Parameters {
         self.len += part.len;
         self.list.push(Parameter { name, layout, part, initial });
         part
+    }
+
+    /// The weight tensor at a place.
+    ///
+    /// # Panics
+    /// If none was declared there.
+    pub fn at(&self, part: Part) -> &Parameter {
+        let found = self.list.binary_search_by_key(&part.offset, |parameter| parameter.part.offset);
+        &self.list[found.expect("the place of a declared weight tensor")]
     }
 
     /// Number of weights.

@@ -8,15 +8,16 @@ use super::parts::{self, Metric, epochs, legend_entry, percent, thinned};
 use super::training_page;
 use super::verdict::Verdict;
 use crate::Result;
-use crate::draw::cell_svg::colour;
-use crate::draw::drawing::state_name;
+use crate::draw::cell_svg::variable;
+use crate::draw::drawing::heading;
 use crate::draw::plot::{Curve, Frame};
 use crate::files::write_whole;
 use crate::plan::Command;
 use crate::search::observer::EpochRecord;
-use crate::space::alphas::{CANDIDATES, edge};
+use crate::space::alphas::Alphas;
 use crate::space::derivation::softmax;
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::space::genotype::CellGenotype;
+use crate::space::{Edge, Operation, Space, Wiring};
 use crate::store::command::command_of_run;
 use crate::store::history::{History, TrainingHistory};
 
@@ -62,7 +63,10 @@ fn facts(history: &History) -> Markup {
         (epochs(last.epoch, history.planned("epochs")), "epochs"),
     ];
     facts.extend(parts::in_all(&history.timings, history.records.len()));
-    facts.push((history.planned("order").unwrap_or("unknown").to_owned(), "order of the alpha gradient"));
+    facts.push((
+        history.planned("method.order").unwrap_or("unknown").to_owned(),
+        "order of the alpha gradient",
+    ));
     parts::facts(&facts)
 }
 
@@ -90,23 +94,22 @@ fn outcome(verdict: &Verdict) -> Markup {
     }
 }
 
-const fn training(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
-    Metric { name: "training", colour: 2, value }
+fn training(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
+    Metric::new("training", 1, value)
 }
 
-const fn validation(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
-    Metric { name: "validation", colour: 7, value }
+fn validation(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
+    Metric::new("validation", 2, value)
 }
 
-const fn normal(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
-    Metric { name: "normal cell", colour: 4, value }
-}
-
-const fn reduction(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
-    Metric { name: "reduction cell", colour: 5, value }
+/// A curve for each type of cell.
+fn of_cells(space: &Space, value: fn(&EpochRecord, usize) -> f64) -> Vec<Metric<EpochRecord>> {
+    let cells = space.cells().iter().enumerate();
+    cells.map(|(cell, kind)| Metric::new(kind.title, 3 + cell, move |record| value(record, cell))).collect()
 }
 
 fn course(history: &History) -> Markup {
+    let space = &history.genotype.space;
     let charts = [
         ("Loss", vec![training(|record| record.train_loss), validation(|record| record.valid_loss)]),
         (
@@ -116,79 +119,79 @@ fn course(history: &History) -> Markup {
                 validation(|record| 100.0 * record.valid_accuracy),
             ],
         ),
-        (
-            "Mean entropy of the mixing weights in nats",
-            vec![normal(|record| record.entropy_normal), reduction(|record| record.entropy_reduce)],
-        ),
+        ("Mean entropy of the mixing weights in nats", of_cells(space, |record, cell| record.entropy[cell])),
         (
             "Skip connections in the derived cells",
-            vec![
-                normal(|record| record.skip_connections as f64),
-                reduction(|record| record.skip_connections_reduce as f64),
-            ],
+            of_cells(space, |record, cell| record.skip_connections[cell] as f64),
         ),
     ];
     parts::course(&history.records, |record| record.epoch, &charts, &history.timings)
 }
 
-/// Both supernet cells with the rows of their alphas after an epoch, for whoever goes over all edges.
-fn supernet_cells(history: &History) -> [(&'static str, &CellGenotype, bool); 2] {
-    [("Normal cell", &history.genotype.normal, true), ("Reduction cell", &history.genotype.reduce, false)]
-}
-
-/// The edges of a supernet cell: input state and node, in the order of the rows.
-fn edges(nodes: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..nodes).flat_map(|node| (0..node + INPUTS).map(move |state| (state, node)))
+/// The types of cells of the supernet: heading, edges and the derived cell.
+fn supernet_cells(history: &History) -> Vec<(String, Wiring, &CellGenotype)> {
+    let alphas = history.last_alphas();
+    let cells = alphas.space.cells().iter().zip(&history.genotype.cells).enumerate();
+    cells.map(|(cell, (kind, derived))| (heading(kind.title), alphas.wiring(cell), derived)).collect()
 }
 
 /// The operation that the derived cell keeps on an edge.
-fn kept(cell: &CellGenotype, (state, node): (usize, usize)) -> Option<Operation> {
-    let mut edges = cell.edges.iter().skip(node * EDGES_PER_NODE).take(EDGES_PER_NODE);
-    edges.find(|(_, input)| *input == state).map(|(operation, _)| *operation)
+fn kept(cell: &CellGenotype, edge: &Edge) -> Option<&'static Operation> {
+    let edges = cell.nodes.get(edge.node)?;
+    edges.iter().find(|chosen| chosen.from == edge.from).map(|chosen| chosen.operation)
 }
 
-fn edge_name((state, node): (usize, usize)) -> String {
-    format!("{} → {}", state_name(state), state_name(node + INPUTS))
-}
-
-/// The mixing weights of an edge.
-fn row(rows: &[f32], (state, node): (usize, usize)) -> Vec<f32> {
-    let start = edge(node, state) * CANDIDATES;
-    softmax(&rows[start..start + CANDIDATES])
+fn edge_name(space: &Space, edge: &Edge) -> String {
+    format!("{} → {}", space.state_name(edge.from), space.state_name(edge.node + space.inputs()))
 }
 
 fn heat_maps(history: &History) -> Markup {
     let alphas = history.last_alphas();
+    let candidates = alphas.space.candidates();
+    let shared = supernet_cells(history)
+        .iter()
+        .all(|(_, wiring, _)| wiring.edges.iter().all(|edge| edge.candidates == candidates));
     html! {
         section {
             h2 { "Mixing weights after the last epoch" }
             p.quiet {
-                "In percent, edge by edge of the supernet's cells; equal weights would be 12.5. Framed: what the derived "
-                "cells keep."
+                "In percent, edge by edge of the supernet's cells"
+                @if shared { "; equal weights would be " (format!("{:.1}", 100.0 / candidates.len() as f64)) }
+                ". Framed: what the derived cells keep."
             }
-            @for (name, cell, is_normal) in supernet_cells(history) {
+            @for ((name, wiring, cell), table) in supernet_cells(history).into_iter().zip(&alphas.tables) {
                 h3 { (name) }
-                div.wide { (heat_map(cell, alphas.nodes, if is_normal { &alphas.normal } else { &alphas.reduce })) }
+                div.wide { (heat_map(&alphas.space, &wiring, cell, table)) }
             }
         }
     }
 }
 
-fn heat_map(cell: &CellGenotype, nodes: usize, rows: &[f32]) -> Markup {
-    let all = edges(nodes).flat_map(|edge| row(rows, edge));
-    let (low, high) = all.fold((1f32, 0f32), |(low, high), weight| (low.min(weight), high.max(weight)));
-    let heat = |weight: f32| 4.0 + 64.0 * (weight - low) / (high - low).max(f32::MIN_POSITIVE);
+fn heat_map(space: &Space, wiring: &Wiring, cell: &CellGenotype, table: &[f64]) -> Markup {
+    let candidates = space.candidates();
+    let row = |edge: &Edge| softmax(&table[edge.row.clone()]);
+    let all = wiring.edges.iter().flat_map(row);
+    let (low, high) = all.fold((1f64, 0f64), |(low, high), weight| (low.min(weight), high.max(weight)));
+    let heat = |weight: f64| 4.0 + 64.0 * (weight - low) / (high - low).max(f64::MIN_POSITIVE);
+    let weight = |edge: &Edge, operation: &Operation| {
+        let place = edge.candidates.iter().position(|candidate| *candidate == operation)?;
+        Some(row(edge)[place])
+    };
     html! {
         table.heat {
-            thead { tr { th { "edge" } @for operation in Operation::ALL { th { (operation) } } } }
+            thead { tr { th { "edge" } @for operation in &candidates { th { (operation) } } } }
             tbody {
-                @for edge in edges(nodes) {
-                    tr.first[edge.0 == 0] {
-                        th { (edge_name(edge)) }
-                        @for (operation, weight) in Operation::ALL.into_iter().zip(row(rows, edge)) {
-                            td.kept[kept(cell, edge) == Some(operation)]
-                                style=(format!("--heat:{:.0}", heat(weight))) {
-                                (format!("{:.1}", 100.0 * weight))
+                @for edge in &wiring.edges {
+                    tr.first[edge.from == 0] {
+                        th { (edge_name(space, edge)) }
+                        @for operation in &candidates {
+                            @if let Some(weight) = weight(edge, operation) {
+                                td.kept[kept(cell, edge) == Some(operation)]
+                                    style=(format!("--heat:{:.0}", heat(weight))) {
+                                    (format!("{:.1}", 100.0 * weight))
+                                }
+                            } @else {
+                                td.absent {}
                             }
                         }
                     }
@@ -203,42 +206,43 @@ fn weights(history: &History) -> Markup {
         section {
             h2 { "Mixing weights over the epochs" }
             p.quiet { "In percent; one drawing for each edge, with the same scale in a cell. In bold what is kept." }
-            ul.legend.over { @for operation in Operation::ALL { (legend_entry(operation.name(), colour(operation))) } }
-            @for (name, cell, is_normal) in supernet_cells(history) {
+            ul.legend.over {
+                @for operation in history.last_alphas().space.candidates() {
+                    (legend_entry(operation.name, &variable(operation)))
+                }
+            }
+            @for (index, (name, wiring, cell)) in supernet_cells(history).into_iter().enumerate() {
                 h3 { (name) }
-                div.edges { (small_multiples(history, cell, is_normal)) }
+                div.edges { (small_multiples(history, index, &wiring, cell)) }
             }
         }
     }
 }
 
-fn small_multiples(history: &History, cell: &CellGenotype, is_normal: bool) -> Markup {
-    let nodes = history.last_alphas().nodes;
-    let course = |edge: (usize, usize)| -> Vec<(usize, Vec<f32>)> {
-        thinned(&history.alphas)
-            .map(|(epoch, alphas)| {
-                (*epoch, row(if is_normal { &alphas.normal } else { &alphas.reduce }, edge))
-            })
-            .collect()
+fn small_multiples(history: &History, index: usize, wiring: &Wiring, cell: &CellGenotype) -> Markup {
+    let space = &history.last_alphas().space;
+    let course = |edge: &Edge| -> Vec<(usize, Vec<f64>)> {
+        let weights = |alphas: &Alphas| softmax(&alphas.tables[index][edge.row.clone()]);
+        thinned(&history.alphas).map(|(epoch, alphas)| (*epoch, weights(alphas))).collect()
     };
-    let courses: Vec<_> = edges(nodes).map(|edge| (edge, course(edge))).collect();
+    let courses: Vec<_> = wiring.edges.iter().map(|edge| (edge, course(edge))).collect();
     let all = courses.iter().flat_map(|(_, course)| course.iter().flat_map(|(_, weights)| weights));
-    let (low, high) = all.fold((1f32, 0f32), |(low, high), weight| (low.min(*weight), high.max(*weight)));
-    let values = (100.0 * f64::from(low), 100.0 * f64::from(high));
+    let (low, high) = all.fold((1f64, 0f64), |(low, high), weight| (low.min(*weight), high.max(*weight)));
+    let values = (100.0 * low, 100.0 * high);
     html! {
         @for (edge, course) in courses {
-            @let curves = Operation::ALL.into_iter().enumerate().map(|(place, operation)| Curve {
-                colour: colour(operation),
-                points: course.iter().map(|(epoch, weights)| (*epoch, 100.0 * f64::from(weights[place]))).collect(),
+            @let curves = edge.candidates.iter().enumerate().map(|(place, operation)| Curve {
+                colour: variable(operation),
+                points: course.iter().map(|(epoch, weights)| (*epoch, 100.0 * weights[place])).collect(),
             });
-            @let name = edge_name(edge);
+            @let name = edge_name(space, edge);
             @let label = format!("Mixing weights from {name}");
             @let frame = Frame { label: &label, size: (240, 150), values };
             figure {
                 figcaption {
                     span { (name) }
                     @if let Some(operation) = kept(cell, edge) {
-                        span.kept style=(format!("--colour:var(--operation-{})", colour(operation))) {
+                        span.kept style=(format!("--colour:var({})", variable(operation))) {
                             i {} (operation)
                         }
                     }

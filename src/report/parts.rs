@@ -6,10 +6,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::Result;
 use crate::draw::cell_svg;
+use crate::draw::drawing::{heading, input_names};
 use crate::draw::plot::{Curve, Frame};
 use crate::epochs::Timing;
 use crate::files::write_whole;
 use crate::readable::duration;
+use crate::space::CellType;
 use crate::space::genotype::Genotype;
 
 /// The most points of a curve; more cannot be told apart.
@@ -17,18 +19,19 @@ const MOST_POINTS: usize = 240;
 
 /// Writes each cell of a genotype into a run directory as `.svg` and `.dot`.
 pub fn write_cells(run: &Path, genotype: &Genotype) -> Result<()> {
-    for (name, title, cell) in
-        [("normal", "Normal cell", &genotype.normal), ("reduce", "Reduction cell", &genotype.reduce)]
-    {
-        write_whole(&run.join(format!("cell_{name}.svg")), cell_svg::standalone(cell, title).as_bytes())?;
-        write_whole(&run.join(format!("cell_{name}.dot")), cell_svg::dot(cell, name).as_bytes())?;
+    let space = &genotype.space;
+    for (CellType { name, title, .. }, cell) in space.cells().iter().zip(&genotype.cells) {
+        let svg = cell_svg::standalone(space, cell, &heading(title));
+        write_whole(&run.join(format!("cell_{name}.svg")), svg.as_bytes())?;
+        let dot = cell_svg::dot(space, cell, name);
+        write_whole(&run.join(format!("cell_{name}.dot")), dot.as_bytes())?;
     }
     Ok(())
 }
 
 /// A whole page: its title, the name of the run, and what it says.
 pub fn document(title: &str, name: &str, content: &Markup) -> String {
-    let style = [cell_svg::PALETTE, cell_svg::STYLE, include_str!("page.css")].concat();
+    let style = [&cell_svg::palette(), cell_svg::STYLE, include_str!("page.css")].concat();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -76,19 +79,21 @@ pub fn in_all(timings: &[Timing], epochs: usize) -> Option<(String, &'static str
     (timings.len() == epochs).then(|| (duration(seconds), "in all"))
 }
 
-/// Both cells as drawings.
+/// The cells as drawings.
 pub fn cells(genotype: &Genotype) -> Markup {
-    let cells = [
-        (&genotype.normal, "Normal cell"),
-        (&genotype.reduce, "Reduction cell; operations on k-2 and k-1 have stride 2"),
-    ];
+    let space = &genotype.space;
+    let inputs = input_names(space);
+    let title = |kind: &CellType| match kind.reduces {
+        true => format!("{}; operations on {inputs} have stride 2", heading(kind.title)),
+        false => heading(kind.title),
+    };
     html! {
         section {
             h2 { "Cells" }
-            p.quiet { "k-2 and k-1 are the outputs of the two cells before. A node adds up what its two operations give." }
+            p.quiet { (inputs) " are the outputs of the two cells before. A node adds up what its operations give." }
             div.cells {
-                @for (cell, title) in cells {
-                    figure { figcaption { (title) } (cell_svg::inline(cell, title)) }
+                @for (title, cell) in space.cells().iter().map(title).zip(&genotype.cells) {
+                    figure { figcaption { (title) } (cell_svg::inline(space, cell, &title)) }
                 }
             }
         }
@@ -98,12 +103,22 @@ pub fn cells(genotype: &Genotype) -> Markup {
 /// A curve of the metrics: its name, its colour and its values.
 pub struct Metric<R> {
     /// What the legend says.
-    pub name: &'static str,
-    /// One of the colours of a [`Curve`].
-    pub colour: usize,
+    pub name: String,
+    /// The variable of the style sheet that holds its colour.
+    pub colour: &'static str,
     /// The value of an epoch.
-    pub value: fn(&R) -> f64,
+    pub value: Box<dyn Fn(&R) -> f64>,
 }
+
+impl<R> Metric<R> {
+    /// The curve of a name, with one of the [colours](CURVES) of curves.
+    pub fn new(name: impl Into<String>, colour: usize, value: impl Fn(&R) -> f64 + 'static) -> Self {
+        Metric { name: name.into(), colour: CURVES[colour % CURVES.len()], value: Box::new(value) }
+    }
+}
+
+/// The variables of the style sheet that hold the colours of curves.
+const CURVES: [&str; 5] = ["--curve-0", "--curve-1", "--curve-2", "--curve-3", "--curve-4"];
 
 /// Charts over the epochs, each of a title and its curves, and of the throughput where it is known.
 pub fn course<R>(
@@ -112,8 +127,7 @@ pub fn course<R>(
     charts: &[(&str, Vec<Metric<R>>)],
     timings: &[Timing],
 ) -> Markup {
-    let throughput =
-        Metric { name: "throughput", colour: 0, value: |timing: &Timing| timing.images_per_second };
+    let throughput = Metric::new("throughput", 0, |timing: &Timing| timing.images_per_second);
     html! {
         section {
             h2 { "Course" }
@@ -132,7 +146,7 @@ fn chart<R>(records: &[R], epoch: fn(&R) -> usize, title: &str, metrics: &[Metri
         .iter()
         .map(|metric| {
             let points = thinned(records).map(|record| (epoch(record), (metric.value)(record)));
-            Curve { colour: metric.colour, points: points.collect() }
+            Curve { colour: metric.colour.to_owned(), points: points.collect() }
         })
         .collect();
     let values = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
@@ -145,14 +159,14 @@ fn chart<R>(records: &[R], epoch: fn(&R) -> usize, title: &str, metrics: &[Metri
         figure {
             figcaption { (title) }
             (PreEscaped(frame.draw(&curves)))
-            ul.legend { @for metric in metrics { (legend_entry(metric.name, metric.colour)) } }
+            ul.legend { @for metric in metrics { (legend_entry(&metric.name, metric.colour)) } }
         }
     }
 }
 
 /// A name and its colour.
-pub fn legend_entry(name: &str, colour: usize) -> Markup {
-    html! { li { i style=(format!("--colour:var(--operation-{colour})")) {} (name) } }
+pub fn legend_entry(name: &str, colour: &str) -> Markup {
+    html! { li { i style=(format!("--colour:var({colour})")) {} (name) } }
 }
 
 /// All of some values, or evenly spread ones with the first and the last.

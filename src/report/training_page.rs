@@ -63,16 +63,16 @@ fn outcome(history: &TrainingHistory) -> Markup {
     }
 }
 
-const fn training(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
-    Metric { name: "training", colour: 2, value }
+fn training(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
+    Metric::new("training", 1, value)
 }
 
-const fn test(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
-    Metric { name: "test", colour: 7, value }
+fn test(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
+    Metric::new("test", 2, value)
 }
 
 fn course(history: &TrainingHistory) -> Markup {
-    let single = |name, colour, value: fn(&EpochRecord) -> f64| vec![Metric { name, colour, value }];
+    let single = |name, colour, value: fn(&EpochRecord) -> f64| vec![Metric::new(name, colour, value)];
     let charts = [
         ("Loss", vec![training(|record| record.train_loss), test(|record| record.test_loss)]),
         (

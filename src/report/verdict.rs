@@ -4,10 +4,11 @@
 //! Each sign names the rule that it follows and where the rule comes from. What no paper gives is called a threshold of
 //! this report.
 
-use crate::draw::drawing::state_name;
-use crate::space::alphas::{Alphas, CANDIDATES};
-use crate::space::derivation::softmax;
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, INPUTS, Operation};
+use crate::space::alphas::Alphas;
+use crate::space::derivation::{largest_entropies, softmax};
+use crate::space::genotype::{ChosenEdge, Genotype};
+use crate::space::operation::OPERATIONS;
+use crate::space::{Edge, Operation, Space};
 use crate::store::history::History;
 
 /// Skip connections of a normal cell from which DARTS+ stops a search.
@@ -46,23 +47,25 @@ pub struct Sign {
 impl Verdict {
     /// Judges a search by what it stored.
     pub fn of(history: &History) -> Self {
-        let normal = &history.genotype.normal;
-        let edges = normal.edges.len();
-        let skips = count(normal, |operation| operation == Operation::SkipConnect);
-        let learned = count(normal, is_learned);
+        let space = &history.genotype.space;
+        let cell = &history.genotype.cells[judged(space)];
+        let title = space.cells()[judged(space)].title;
+        let edges = cell.edges().count();
+        let skips = cell.count(Operation::is_skip);
+        let learned = cell.count(Operation::is_learned);
         let collapsed = 2 * skips > edges || learned == 0;
         let signs = vec![
             skips_of_darts_plus(history),
             Sign {
                 doubtful: 2 * skips > edges,
-                observed: format!("{skips} of the {edges} edges of the normal cell are skip connections."),
+                observed: format!("{skips} of the {edges} edges of the {title} are skip connections."),
                 rule: "Collapsed if more than half are: a threshold of this report for the cells of mostly skip connections \
                        that Zela et al. (Understanding and Robustifying DARTS, 2020) found to generalise badly."
                     .to_owned(),
             },
             Sign {
                 doubtful: learned == 0,
-                observed: format!("{learned} of the {edges} edges of the normal cell are convolutions."),
+                observed: format!("{learned} of the {edges} edges of the {title} are convolutions."),
                 rule: "Collapsed if none is: Zela et al. (2020) describe cells in which operations without weights have \
                        driven out all others."
                     .to_owned(),
@@ -74,7 +77,7 @@ impl Verdict {
         ];
         let doubts = signs.iter().filter(|sign| sign.doubtful).count();
         let headline = match (collapsed, doubts) {
-            (true, _) => "The normal cell looks collapsed.".to_owned(),
+            (true, _) => format!("The {title} looks collapsed."),
             (false, 0) => "Nothing looks like a collapse.".to_owned(),
             (false, 1) => "No collapse, but one sign gives cause to doubt the outcome.".to_owned(),
             (false, many) => format!("No collapse, but {many} signs give cause to doubt the outcome."),
@@ -83,28 +86,26 @@ impl Verdict {
     }
 }
 
-fn count(cell: &CellGenotype, wanted: impl Fn(Operation) -> bool) -> usize {
-    cell.edges.iter().filter(|(operation, _)| wanted(*operation)).count()
-}
-
-/// Whether an operation has weights of its own wherever it stands.
-fn is_learned(operation: Operation) -> bool {
-    use Operation::{AveragePool3x3, MaxPool3x3, None, SkipConnect};
-    !matches!(operation, None | MaxPool3x3 | AveragePool3x3 | SkipConnect)
+/// The cell that the signs of a collapse are looked for in: the first one that keeps the resolution, of which a network
+/// has most.
+fn judged(space: &Space) -> usize {
+    space.cells().iter().position(|kind| !kind.reduces).unwrap_or_default()
 }
 
 fn skips_of_darts_plus(history: &History) -> Sign {
     let reached = |skips: usize| skips >= SKIPS;
-    let first = history.records.iter().find(|record| reached(record.skip_connections));
-    let last = history.last().skip_connections;
+    let cell = judged(&history.genotype.space);
+    let title = history.genotype.space.cells()[cell].title;
+    let first = history.records.iter().find(|record| reached(record.skip_connections[cell]));
+    let last = history.last().skip_connections[cell];
     let observed = match first {
-        None => format!("In no epoch did the normal cell have {SKIPS} skip connections or more."),
+        None => format!("In no epoch did the {title} have {SKIPS} skip connections or more."),
         Some(first) if reached(last) => format!(
-            "The normal cell ends with {last} skip connections; it had {SKIPS} or more for the first time after epoch {}.",
+            "The {title} ends with {last} skip connections; it had {SKIPS} or more for the first time after epoch {}.",
             first.epoch
         ),
         Some(first) => format!(
-            "The normal cell ends with {last} skip connection{}, but it had {SKIPS} or more after epoch {}.",
+            "The {title} ends with {last} skip connection{}, but it had {SKIPS} or more after epoch {}.",
             if last == 1 { "" } else { "s" },
             first.epoch
         ),
@@ -119,18 +120,30 @@ fn skips_of_darts_plus(history: &History) -> Sign {
 }
 
 fn undecided(history: &History) -> Sign {
-    let largest = (CANDIDATES as f64).ln();
-    let (first, last) = (&history.records[0], history.last());
-    let (from, to) = (first.entropy_normal, last.entropy_normal);
+    let space = &history.genotype.space;
+    let largest = largest_entropies(history.last_alphas());
+    let (first, last) = (&history.records[0].entropy, &history.last().entropy);
+    let judged = judged(space);
+    let title = space.cells()[judged].title;
+    let mut order: Vec<usize> = (0..largest.len()).collect();
+    order.sort_by_key(|&cell| cell != judged);
+    let courses = order.into_iter().map(|cell| {
+        let what = if cell == judged { "The mean entropy of the weights" } else { "that" };
+        let title = space.cells()[cell].title;
+        format!("{what} of the {title} went from {:.3} to {:.3} nats", first[cell], last[cell])
+    });
+    let mut distinct = largest.clone();
+    distinct.dedup();
+    let equal: Vec<_> = distinct.iter().map(|largest| format!("{largest:.3}")).collect();
     Sign {
-        doubtful: to > UNDECIDED * largest,
+        doubtful: last[judged] > UNDECIDED * largest[judged],
         observed: format!(
-            "The mean entropy of the normal cell's weights went from {from:.3} to {to:.3} nats, that of the reduction cell \
-             from {:.3} to {:.3}; equal weights have {largest:.3}.",
-            first.entropy_reduce, last.entropy_reduce
+            "{}; equal weights have {}.",
+            courses.collect::<Vec<_>>().join(", "),
+            equal.join(" and ")
         ),
         rule: format!(
-            "Undecided if the normal cell ends above {:.0}\u{a0}% of that: a threshold of this report. The derivation then \
+            "Undecided if the {title} ends above {:.0}\u{a0}% of that: a threshold of this report. The derivation then \
              rests on small differences, and the network differs from the supernet that was trained.",
             100.0 * UNDECIDED
         ),
@@ -139,12 +152,18 @@ fn undecided(history: &History) -> Sign {
 
 fn preferring_none(history: &History) -> Sign {
     let alphas = history.last_alphas();
-    let rows =
-        alphas.normal.chunks(CANDIDATES).filter(|row| row[1..].iter().all(|value| *value < row[0])).count();
-    let edges = alphas.edges();
+    let judged = judged(&alphas.space);
+    let (wiring, table) = (alphas.wiring(judged), &alphas.tables[judged]);
+    let prefers_none = |edge: &&Edge| {
+        let row = || edge.candidates.iter().zip(&table[edge.row.clone()]);
+        let none = row().find(|(operation, _)| operation.is_zero());
+        none.is_some_and(|(_, none)| row().all(|(operation, alpha)| operation.is_zero() || alpha < none))
+    };
+    let rows = wiring.edges.iter().filter(prefers_none).count();
+    let (edges, title) = (wiring.edges.len(), alphas.space.cells()[judged].title);
     Sign {
         doubtful: 2 * rows > edges,
-        observed: format!("On {rows} of the {edges} edges of the normal supernet cell, none weighs most."),
+        observed: format!("On {rows} of the {edges} edges of the supernet's {title}, none weighs most."),
         rule: "Doubtful if that is more than half: a threshold of this report. The derivation of DARTS (Liu et al., 2019) \
                passes none over, and keeps two edges a node even if none of its edges is wanted."
             .to_owned(),
@@ -189,76 +208,81 @@ fn lost_accuracy(history: &History) -> Sign {
     }
 }
 
-/// Both cells, sentence by sentence.
+/// The cells, sentence by sentence.
 fn decided(history: &History) -> Vec<String> {
-    let (genotype, alphas) = (&history.genotype, history.last_alphas());
-    [("normal", &genotype.normal, &alphas.normal), ("reduction", &genotype.reduce, &alphas.reduce)]
-        .into_iter()
-        .flat_map(|(name, cell, rows)| [operations(name, cell), clearness(name, cell, alphas, rows)])
-        .collect()
+    let genotype = &history.genotype;
+    let cells = (0..genotype.cells.len())
+        .flat_map(|cell| [operations(genotype, cell), clearness(genotype, cell, history.last_alphas())]);
+    cells.collect()
 }
 
 /// How often a cell holds each operation.
-fn operations(name: &str, cell: &CellGenotype) -> String {
-    let mut counts: Vec<(usize, Operation)> =
-        Operation::ALL.iter().map(|&wanted| (count(cell, |operation| operation == wanted), wanted)).collect();
+fn operations(genotype: &Genotype, cell: usize) -> String {
+    let (title, cell) = (genotype.space.cells()[cell].title, &genotype.cells[cell]);
+    let mut counts: Vec<(usize, &Operation)> =
+        OPERATIONS.iter().map(|wanted| (cell.count(|operation| operation == wanted), wanted)).collect();
     counts.retain(|(count, _)| *count > 0);
     counts.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let parts: Vec<_> = counts.iter().map(|(count, operation)| format!("{count} {operation}")).collect();
-    format!("The {name} cell holds {}.", parts.join(", "))
+    format!("The {title} holds {}.", parts.join(", "))
 }
 
 /// By how much the chosen operations won.
-fn clearness(name: &str, cell: &CellGenotype, alphas: &Alphas, rows: &[f32]) -> String {
-    let mut smallest: Option<(f32, usize)> = None;
-    for (edge, &(operation, input)) in cell.edges.iter().enumerate() {
-        let row = alphas.edges_into(edge / EDGES_PER_NODE).start + input;
-        let Some(row) = rows.get(row * CANDIDATES..(row + 1) * CANDIDATES) else { continue };
-        let weights = softmax(row);
-        let others = Operation::ALL.iter().zip(&weights).skip(1).filter(|(other, _)| **other != operation);
-        let second = others.map(|(_, weight)| *weight).fold(0.0, f32::max);
-        let chosen =
-            Operation::ALL.iter().position(|other| *other == operation).map_or(0.0, |place| weights[place]);
-        if smallest.is_none_or(|(margin, _)| chosen - second < margin) {
-            smallest = Some((chosen - second, edge));
+fn clearness(genotype: &Genotype, cell: usize, alphas: &Alphas) -> String {
+    let (title, wiring, table) =
+        (genotype.space.cells()[cell].title, alphas.wiring(cell), &alphas.tables[cell]);
+    let mut smallest: Option<(f64, usize, ChosenEdge)> = None;
+    for (node, chosen) in genotype.cells[cell].edges() {
+        let Some(edge) = wiring.entering(node).find(|edge| edge.from == chosen.from) else { continue };
+        let weights = edge.candidates.iter().zip(softmax(&table[edge.row.clone()]));
+        let (mut own, mut second) = (0.0, 0.0);
+        for (operation, weight) in weights.filter(|(operation, _)| !operation.is_zero()) {
+            match *operation == chosen.operation {
+                true => own = weight,
+                false => second = f64::max(second, weight),
+            }
+        }
+        if smallest.is_none_or(|(margin, _, _)| own - second < margin) {
+            smallest = Some((own - second, node, chosen));
         }
     }
-    let Some((margin, edge)) = smallest else { return format!("The {name} cell has no edges.") };
-    let (operation, input) = cell.edges[edge];
+    let Some((margin, node, ChosenEdge { operation, from })) = smallest else {
+        return format!("The {title} has no edges.");
+    };
+    let space = &genotype.space;
     format!(
         "Its closest decision is {operation} from {} to {}, {:.1} percentage points of the weight ahead of the next \
          operation.",
-        unbroken(input),
-        unbroken(edge / EDGES_PER_NODE + INPUTS),
+        unbroken(space, from),
+        unbroken(space, node + space.inputs()),
         100.0 * margin
     )
 }
 
 /// The name of a state with a hyphen and a space at which no line ends.
-fn unbroken(state: usize) -> String {
-    state_name(state).replace('-', "\u{2011}").replace(' ', "\u{a0}")
+fn unbroken(space: &Space, state: usize) -> String {
+    space.state_name(state).replace('-', "\u{2011}").replace(' ', "\u{a0}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::search::observer::example::record;
-    use crate::space::alphas::edges_of;
-    use crate::space::derivation::{derive, mean_entropy, skip_connections};
+    use crate::space::derivation::{derive, mean_entropies, skip_connections};
 
     /// A search whose alphas prefer in each epoch one operation on all edges of the normal cell, by its number.
     fn history(preferred: &[usize]) -> History {
         let alphas = |operation: usize| {
-            let mut normal = vec![0.0; edges_of(4) * CANDIDATES];
-            normal.iter_mut().skip(operation).step_by(CANDIDATES).for_each(|alpha| *alpha = 3.0);
-            let reduce = normal.iter().rev().copied().collect();
-            Alphas { nodes: 4, normal, reduce }
+            let mut alphas = Alphas::zeros(Space::darts(), 4);
+            alphas.tables[0].iter_mut().skip(operation).step_by(8).for_each(|alpha| *alpha = 3.0);
+            alphas.tables[1] = alphas.tables[0].iter().rev().copied().collect();
+            alphas
         };
         let alphas: Vec<_> = preferred.iter().map(|&operation| alphas(operation)).enumerate().collect();
         let records = alphas.iter().map(|(index, alphas)| {
             let mut record = record(index + 1, derive(alphas));
-            record.skip_connections = skip_connections(&record.genotype).normal;
-            record.entropy_normal = mean_entropy(alphas).normal;
+            record.skip_connections = skip_connections(&record.genotype);
+            record.entropy = mean_entropies(alphas);
             record
         });
         let genotype = derive(&alphas[alphas.len() - 1].1);
@@ -298,7 +322,7 @@ mod tests {
     #[test]
     fn each_other_sign_has_its_cause() {
         let mut undecided = history(&[4; 10]);
-        undecided.records[9].entropy_normal = 0.96 * 8f64.ln();
+        undecided.records[9].entropy[0] = 0.96 * 8f64.ln();
         assert_eq!(doubts(&undecided), [3]);
         // Where none is best, the first of the others is kept: a pool.
         assert_eq!(doubts(&history(&[0; 10])), [2, 4]);

@@ -7,7 +7,6 @@
 use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
-use super::plan::{Order, Plan};
 use super::relaxation::Relaxation;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
@@ -16,11 +15,8 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::plan::search::{Order, Plan};
 use crate::space::{Supernet, SupernetShape};
-
-/// How far the official code moves the weights for the finite difference. It is too far for the true product,
-/// which a smaller distance in f64 approaches, and part of what its search is.
-pub const FINITE_DIFFERENCE: f64 = 0.01;
 
 /// The name of the count of Adam's steps in a checkpoint.
 pub(super) const ALPHA_STEPS: &str = "alpha_steps";
@@ -38,7 +34,8 @@ pub struct BilevelSettings {
     pub gradient_clip: f64,
     /// The optimiser of the alphas.
     pub adam: AdamSettings,
-    /// How far the second order's finite difference moves the weights: [`FINITE_DIFFERENCE`].
+    /// How far the second order's finite difference moves the weights. The official 0.01 is too far for the true product,
+    /// which a smaller distance in f64 approaches, and part of what its search is.
     pub finite_difference: f64,
 }
 
@@ -54,7 +51,7 @@ impl From<&Plan> for BilevelSettings {
                 betas: (plan.alpha_beta1, plan.alpha_beta2),
                 decay: plan.alpha_weight_decay,
             },
-            finite_difference: FINITE_DIFFERENCE,
+            finite_difference: plan.finite_difference,
         }
     }
 }
@@ -105,7 +102,7 @@ impl<B: Backend> Budget for Bilevel<B> {
     }
 
     fn with_images(self, images: Shape) -> Result<Self> {
-        let shape = SupernetShape { images, ..self.supernet.shape };
+        let shape = SupernetShape { images, ..self.supernet.shape.clone() };
         Bilevel::record(self.tape.into_backend(), shape, self.settings)
     }
 
@@ -271,7 +268,7 @@ impl<B: Backend> Bilevel<B> {
             decay: self.settings.weight_decay,
         };
         let backend = self.tape.backend();
-        backend.norm(step.gradient, self.spans.gradient_norm);
+        backend.euclidean_norm(step.gradient, self.spans.gradient_norm);
         backend.gradient_descent(&step);
         self.checked_result()
     }

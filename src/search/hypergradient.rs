@@ -11,7 +11,7 @@
 
 use crate::Result;
 use crate::autograd::Recorder;
-use crate::backend::{Backend, Gradients, Mode, Span};
+use crate::backend::{Backend, Gradients, Mode, Span, VectorKernels};
 
 /// Which half of the data a loss is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl SecondOrderSpans {
     fn finite_difference(&self, problem: &mut impl Problem, distance: f64) -> Result<()> {
         let ProblemSpans { weights, mixing_gradient, .. } = problem.spans();
         let device = problem.device();
-        device.norm(self.vector, self.norm);
+        device.euclidean_norm(self.vector, self.norm);
         device.fill(self.one, 1.0);
         device.fill(self.radius, 0.0);
         device.scaled_add(self.radius, distance, Some(self.norm), self.one);
@@ -144,6 +144,7 @@ impl SecondOrderSpans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Device;
     use crate::backend::reference::Reference;
 
     /// `L_train = w'Aw/2 - alpha'Bw`, `L_valid = |w - c|^2/2 + k |alpha|^2/2`. Its hypergradient is

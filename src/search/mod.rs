@@ -6,18 +6,16 @@
 //! 2. [`architecture`] and [`relaxation`]: the alphas, and how they become the mixing weights of the supernet.
 //! 3. [`adam`]: the optimiser of the alphas.
 //! 4. [`hypergradient`]: what the second order adds.
-//! 5. [`plan`]: everything that determines a search, checked before any work starts.
-//! 6. [`observer`]: what a search tells while it runs.
-//! 7. [`run`]: epochs over a data set.
+//! 5. [`observer`]: what a search tells while it runs.
+//! 6. [`session`]: epochs over a data set.
 
 pub mod adam;
 pub mod architecture;
 pub mod bilevel;
 pub mod hypergradient;
 pub mod observer;
-pub mod plan;
+mod record;
 pub mod relaxation;
-pub mod run;
+pub mod session;
 
-pub use crate::epochs::{BatchView, Input};
 pub use bilevel::{Bilevel, BilevelSettings};

@@ -1,10 +1,8 @@
 //! What a search reports while it runs.
 
-use serde::{Deserialize, Serialize};
-
-use super::plan::Plan;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
+use crate::plan::search::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
 
@@ -35,7 +33,7 @@ pub struct Summary {
 }
 
 /// The outcome of an epoch: a line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EpochRecord {
     /// The epoch, counted from 1.
     pub epoch: usize,
@@ -47,14 +45,10 @@ pub struct EpochRecord {
     pub valid_loss: f64,
     /// The validation accuracy, as a fraction.
     pub valid_accuracy: f64,
-    /// The mean entropy of the normal cell's softmax rows, in nats.
-    pub entropy_normal: f64,
-    /// The mean entropy of the reduction cell's softmax rows, in nats.
-    pub entropy_reduce: f64,
-    /// Edges of the derived normal cell that hold skip_connect.
-    pub skip_connections: usize,
-    /// Edges of the derived reduction cell that hold skip_connect.
-    pub skip_connections_reduce: usize,
+    /// For each type of cell, the mean entropy of its softmax rows, in nats.
+    pub entropy: Vec<f64>,
+    /// For each type of cell, the edges of the derived cell that hold the identity.
+    pub skip_connections: Vec<usize>,
     /// The learning rate of the weights in this epoch.
     pub weight_lr: f64,
     /// The genotype derived after this epoch.
@@ -88,10 +82,8 @@ pub(crate) mod example {
             train_accuracy: 0.5,
             valid_loss: 1.25,
             valid_accuracy: 0.625,
-            entropy_normal: 2.0,
-            entropy_reduce: 2.0,
-            skip_connections: 1,
-            skip_connections_reduce: 0,
+            entropy: vec![2.0; 2],
+            skip_connections: vec![1, 0],
             weight_lr: 0.025,
             genotype,
         }

@@ -1,162 +1,243 @@
 //! The architecture parameters: for each edge of a cell, one number for each candidate operation.
 
-use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
 
-use super::genotype::{MAX_NODES, Operation};
+use super::{MAX_NODES, Space, Wiring};
 use crate::files::{read_bounded, write_whole};
+use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
 
-/// Candidates on an edge, the length of a row.
-pub const CANDIDATES: usize = Operation::ALL.len();
+/// The kind of file.
+const FORMAT: Format =
+    Format { key: "darts", version: 1, oldest: 1, what: "a safetensors file of alphas", described: "alphas" };
+/// The largest file that can hold alphas, far above those of the largest cells.
+const MAX_FILE: usize = 4 << 20;
 
-/// The largest file that can hold alphas: both matrices of the largest cell and a generous header.
-const MAX_FILE: usize = 2 * edges_of(MAX_NODES) * CANDIDATES * 4 + 64 * 1024;
-
-/// The architecture parameters of both cell types, shared by all cells of a type.
-///
-/// A cell of n nodes has rows for the 2 + 3 + ... + (n + 1) edges, node after node and, within a node,
-/// in the order of the input states.
+/// The architecture parameters of every type of cell, shared by all cells of a type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alphas {
+    /// The space that they are of.
+    pub space: Arc<Space>,
     /// Nodes of a cell.
     pub nodes: usize,
-    /// The rows of the normal cell, one after the other.
-    pub normal: Vec<f32>,
-    /// The rows of the reduction cell.
-    pub reduce: Vec<f32>,
+    /// For each type of cell the rows of its edges, one after another, in the order of its [`Wiring`].
+    pub tables: Vec<Vec<f64>>,
 }
 
-/// The number of edges of a cell: node i, counted from 0, has 2 + i.
-pub const fn edges_of(nodes: usize) -> usize {
-    nodes * (nodes + 3) / 2
-}
-
-/// The row of the edge from a state to a node, both counted from 0.
-pub const fn edge(node: usize, state: usize) -> usize {
-    edges_of(node) + state
+/// What a file says of its alphas.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    epoch: usize,
+    nodes: usize,
+    #[serde(with = "super::stored")]
+    space: Arc<Space>,
 }
 
 impl Alphas {
-    /// The number of edges of a cell, which is the number of rows.
-    pub fn edges(&self) -> usize {
-        edges_of(self.nodes)
+    /// Alphas of which all are zero.
+    pub fn zeros(space: Arc<Space>, nodes: usize) -> Self {
+        let tables = space.wirings(nodes).iter().map(|wiring| vec![0.0; wiring.len()]).collect();
+        Alphas { space, nodes, tables }
     }
 
-    /// The rows of the edges that enter a node, counted from 0.
-    pub fn edges_into(&self, node: usize) -> std::ops::Range<usize> {
-        edges_of(node)..edges_of(node + 1)
+    /// The edges of a type of cell.
+    pub fn wiring(&self, cell: usize) -> Wiring {
+        self.space.wiring(cell, self.nodes)
     }
 
-    /// Writes one safetensors file with the tensors `normal` and `reduce` and the epoch in its metadata.
+    /// Number of alphas of all types of cells.
+    pub fn len(&self) -> usize {
+        self.tables.iter().map(Vec::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes a file with one tensor for each type of cell, `[edges][candidates]`, or `[alphas]` where edges have
+    /// different numbers of candidates; and the epoch in its metadata.
     pub fn save(&self, path: &Path, epoch: usize) -> Result<()> {
-        let bytes =
-            |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
-        let (normal, reduce) = (bytes(&self.normal), bytes(&self.reduce));
-        let shape = vec![self.edges(), CANDIDATES];
-        let written = TensorView::new(Dtype::F32, shape.clone(), &normal).and_then(|normal| {
-            let reduce = TensorView::new(Dtype::F32, shape, &reduce)?;
-            let metadata = HashMap::from([("epoch".to_owned(), epoch.to_string())]);
-            safetensors::serialize([("normal", normal), ("reduce", reduce)], Some(metadata))
-        });
-        let file = written.map_err(|error| Error::Format { path: path.into(), reason: error.to_string() })?;
-        write_whole(path, &file)
+        let description = Description { epoch, nodes: self.nodes, space: Arc::clone(&self.space) };
+        let tensors: Vec<Tensor> = (self.space.cells().iter().enumerate().zip(&self.tables))
+            .map(|((cell, kind), values)| {
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                Tensor::new(kind.name, Dtype::F64, shape(&self.wiring(cell)), bytes)
+            })
+            .collect();
+        let file = FORMAT.to_bytes(&description, &tensors);
+        write_whole(path, &file.map_err(|reason| Error::Format { path: path.into(), reason })?)
     }
 
-    /// Reads such a file and returns the alphas and their epoch.
+    /// Reads such a file and returns the alphas and their epoch. Files of f32 without a checksum, which are of the
+    /// paper's space, are read too.
     pub fn load(path: &Path) -> Result<(Alphas, usize)> {
         Self::from_bytes(&read_bounded(path, MAX_FILE)?)
             .map_err(|reason| Error::Format { path: path.into(), reason })
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<(Alphas, usize), String> {
-        let unreadable = |error| format!("is not a safetensors file of alphas: {error}");
-        let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
-        let epoch = header.metadata().as_ref().and_then(|metadata| metadata.get("epoch"));
-        let epoch = epoch.ok_or("its metadata has no epoch")?;
-        let epoch =
-            epoch.parse().map_err(|_| format!("its metadata has the epoch {epoch:?}, not a number"))?;
-        let (edges, normal) = matrix(&file, "normal")?;
-        let (reduce_edges, reduce) = matrix(&file, "reduce")?;
-        if edges != reduce_edges {
-            return Err(format!("tensor normal has {edges} edges, but tensor reduce has {reduce_edges}"));
+        if let Some(epoch) = plain_epoch(bytes)? {
+            return Ok((Self::from_plain(bytes)?, epoch));
         }
-        let nodes = (1..=MAX_NODES).find(|&nodes| edges_of(nodes) == edges).ok_or_else(|| {
-            format!("the tensors have {edges} rows; a cell of 1, 2, 3, 4... nodes has 2, 5, 9, 14... edges")
+        let (file, Description { epoch, nodes, space }) = FORMAT.read::<Description>(bytes)?;
+        if !(1..=MAX_NODES).contains(&nodes) {
+            return Err(format!("its cells have {nodes} nodes; expected 1 to {MAX_NODES}"));
+        }
+        space.check_nodes(nodes).map_err(|error| error.to_string())?;
+        let wirings = space.wirings(nodes);
+        let tables = space.cells().iter().zip(&wirings).map(|(kind, wiring)| {
+            let values = tensor_file::wide_values(&file, kind.name, &shape(wiring))?;
+            finite(kind.name, wiring, values)
+        });
+        let tables = tables.collect::<std::result::Result<_, String>>()?;
+        Ok((Alphas { space, nodes, tables }, epoch))
+    }
+
+    /// The alphas of a file without a description: two matrices of f32 of eight columns.
+    fn from_plain(bytes: &[u8]) -> std::result::Result<Alphas, String> {
+        let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+        let space = Space::darts();
+        let columns = space.wiring(0, 1).len() / space.wiring(0, 1).edges.len();
+        let edges = space.cells().iter().map(|kind| match file.tensor(kind.name) {
+            Err(_) => Err(format!("has no tensor {}", kind.name)),
+            Ok(tensor) => match *tensor.shape() {
+                [edges, found] if found == columns => Ok(edges),
+                _ => Err(format!(
+                    "tensor {} has the shape {:?}; expected [edges, {columns}]",
+                    kind.name,
+                    tensor.shape()
+                )),
+            },
+        });
+        let edges: Vec<usize> = edges.collect::<std::result::Result<_, String>>()?;
+        let names: Vec<_> = space.cells().iter().map(|kind| kind.name).collect();
+        if let Some(other) = (1..edges.len()).find(|&cell| edges[cell] != edges[0]) {
+            return Err(format!(
+                "tensor {} has {} edges, but tensor {} has {}",
+                names[0], edges[0], names[other], edges[other]
+            ));
+        }
+        let fits = |nodes: &usize| space.wiring(0, *nodes).edges.len() == edges[0];
+        let nodes = (1..=MAX_NODES).find(fits).ok_or_else(|| {
+            format!(
+                "the tensors have {} rows; a cell of 1, 2, 3, 4... nodes has 2, 5, 9, 14... edges",
+                edges[0]
+            )
         })?;
-        Ok((Alphas { nodes, normal, reduce }, epoch))
+        let tables = space.cells().iter().enumerate().map(|(cell, kind)| {
+            let wiring = space.wiring(cell, nodes);
+            let values = tensor_file::values(&file, kind.name, &shape(&wiring))?;
+            finite(kind.name, &wiring, values.into_iter().map(f64::from).collect())
+        });
+        let tables = tables.collect::<std::result::Result<_, String>>()?;
+        Ok(Alphas { space, nodes, tables })
     }
 }
 
-/// One tensor of the file, checked: its number of rows and its values.
-fn matrix(file: &SafeTensors, name: &str) -> std::result::Result<(usize, Vec<f32>), String> {
-    let tensor = file.tensor(name).map_err(|_| format!("has no tensor {name}"))?;
-    let &[edges, CANDIDATES] = tensor.shape() else {
-        return Err(format!(
-            "tensor {name} has the shape {:?}; expected [edges, {CANDIDATES}]",
-            tensor.shape()
-        ));
-    };
-    if tensor.dtype() != Dtype::F32 {
-        return Err(format!("tensor {name} holds {:?}; expected F32", tensor.dtype()));
-    }
-    let (values, _) = tensor.data().as_chunks::<4>();
-    let values: Vec<f32> = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(format!(
-            "tensor {name} holds {} at row {}, column {}",
-            values[index],
-            index / CANDIDATES,
-            index % CANDIDATES
-        )),
-        None => Ok((edges, values)),
+/// The shape of the tensor of a type of cell.
+fn shape(wiring: &Wiring) -> Vec<usize> {
+    let columns = wiring.edges.first().map_or(0, |edge| edge.candidates.len());
+    match wiring.edges.iter().all(|edge| edge.candidates.len() == columns) {
+        true => vec![wiring.edges.len(), columns],
+        false => vec![wiring.len()],
     }
 }
 
-/// The initial alphas and their like, for tests in this crate.
+fn unreadable(error: safetensors::SafeTensorError) -> String {
+    format!("is not {}: {error}", FORMAT.what)
+}
+
+/// The epoch in the metadata of a file without a description; nothing, where there is a description.
+fn plain_epoch(bytes: &[u8]) -> std::result::Result<Option<usize>, String> {
+    let Ok((_, header)) = SafeTensors::read_metadata(bytes) else { return Ok(None) };
+    let Some(metadata) = header.metadata() else { return Ok(None) };
+    match metadata.get("epoch") {
+        _ if metadata.contains_key(FORMAT.key) => Ok(None),
+        None => Ok(None),
+        Some(epoch) => {
+            let epoch =
+                epoch.parse().map_err(|_| format!("its metadata has the epoch {epoch:?}, not a number"));
+            epoch.map(Some)
+        }
+    }
+}
+
+fn finite(name: &str, wiring: &Wiring, values: Vec<f64>) -> std::result::Result<Vec<f64>, String> {
+    let Some(index) = values.iter().position(|value| !value.is_finite()) else { return Ok(values) };
+    let row = wiring.edges.iter().position(|edge| edge.row.contains(&index)).unwrap_or_default();
+    let column = index - wiring.edges[row].row.start;
+    Err(format!("tensor {name} holds {} at row {row}, column {column}", values[index]))
+}
+
+/// Alphas that differ, for tests in this crate.
 #[cfg(test)]
 pub(crate) fn ramp(nodes: usize) -> Alphas {
-    let values = edges_of(nodes) * CANDIDATES;
-    let normal: Vec<f32> = (0..values).map(|index| ((index * 37) % 101) as f32 / 50.0).collect();
-    let reduce = normal.iter().rev().copied().collect();
-    Alphas { nodes, normal, reduce }
+    let mut alphas = Alphas::zeros(Space::darts(), nodes);
+    let value = |index: usize| f64::from(((index * 37) % 101) as f32 / 50.0);
+    alphas.tables[0].iter_mut().enumerate().for_each(|(index, alpha)| *alpha = value(index));
+    alphas.tables[1] = alphas.tables[0].iter().rev().copied().collect();
+    alphas
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use safetensors::tensor::TensorView;
+
     use super::*;
 
     #[test]
-    fn a_file_comes_back() {
+    fn a_file_comes_back_with_its_space() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("epoch-0007.safetensors");
+        let text = "candidates = [\"none\", \"skip_connect\"]\nnodes = 2\n[edges.reduce]\n\
+                    \"3<-1\" = [\"sep_conv_3x3\", \"sep_conv_5x5\", \"sep_conv_7x7\"]";
+        let mut own = Alphas::zeros(Space::from_toml(text, Path::new("own.toml")).unwrap(), 2);
+        own.tables[1][3] = 0.1 + 0.2;
+        for alphas in [ramp(4), own] {
+            alphas.save(&path, 7).unwrap();
+            assert_eq!(Alphas::load(&path).unwrap(), (alphas, 7));
+        }
+    }
+
+    #[test]
+    fn a_file_of_f32_without_a_checksum_is_read() {
         let alphas = ramp(4);
-        assert_eq!(alphas.edges(), 14);
-        assert_eq!(alphas.edges_into(1), 2..5);
-        alphas.save(&path, 7).unwrap();
-        assert_eq!(Alphas::load(&path).unwrap(), (alphas, 7));
+        let bytes = |cell: usize| -> Vec<u8> {
+            alphas.tables[cell].iter().flat_map(|&alpha| (alpha as f32).to_le_bytes()).collect()
+        };
+        let (normal, reduce) = (bytes(0), bytes(1));
+        let view = |bytes| TensorView::new(Dtype::F32, vec![14, 8], bytes).unwrap();
+        let metadata = HashMap::from([("epoch".to_owned(), "7".to_owned())]);
+        let file =
+            safetensors::serialize([("normal", view(&normal)), ("reduce", view(&reduce))], Some(metadata));
+        assert_eq!(Alphas::from_bytes(&file.unwrap()).unwrap(), (alphas, 7));
     }
 
     #[test]
     fn a_damaged_file_is_refused_with_its_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("alphas");
-        let refusal = |alphas: &Alphas| {
-            alphas.save(&path, 1).unwrap();
-            Alphas::load(&path).unwrap_err().to_string()
-        };
+        let refusal = || Alphas::load(&path).unwrap_err().to_string();
         let mut alphas = ramp(4);
-        alphas.reduce[9] = f32::NAN;
-        assert!(refusal(&alphas).ends_with("alphas: tensor reduce holds NaN at row 1, column 1"));
+        alphas.tables[1][9] = f64::NAN;
+        alphas.save(&path, 1).unwrap();
+        assert!(refusal().ends_with("alphas: tensor reduce holds NaN at row 1, column 1"));
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, 7, 20, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            let refusal = Alphas::load(&path).unwrap_err().to_string();
-            assert!(refusal.contains("is not a safetensors file"), "{refusal}");
+            assert!(refusal().contains("is not a safetensors file"), "{}", refusal());
         }
+        let mut changed = bytes;
+        *changed.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        assert!(refusal().contains("is damaged: its checksum is"), "{}", refusal());
     }
 }

@@ -1,23 +1,86 @@
-//! A cell of the supernet: two preprocessed inputs, then nodes, each the sum of a mixed operation on every
-//! earlier state (DARTS, section 2.1 and figure 1).
+//! A cell: preprocessed inputs, then nodes, each the sum of operations on earlier states (DARTS, section 2.1). In the
+//! supernet each edge holds every candidate (figure 1b), in a derived network one operation (figure 1d).
 
-use super::alphas::{CANDIDATES, edge};
-use super::genotype::Operation;
-use crate::Result;
-use crate::autograd::{MixingWeights, Recorder, Value};
-use crate::backend::Backend;
-use crate::nn::parameters::NormParts;
-use crate::nn::{Parameters, PointwiseBlock, SeparableBlock, Spans};
+use super::genotype::CellGenotype;
+use super::operation::Block;
+use super::{INPUTS, Operation, Wiring};
+use crate::backend::PoolKind;
+use crate::nn::{Branch, Graph, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+use crate::{Error, Result};
 
-/// What a cell is made of.
+/// What the cells of a type hold.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// Number of nodes.
+    pub nodes: usize,
+    /// The edges, node after node.
+    pub edges: Vec<Held>,
+    /// The states whose concatenation is the output.
+    pub concat: Vec<usize>,
+}
+
+/// What an edge holds.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The node that it enters.
+    pub node: usize,
+    /// The state that it leaves.
+    pub from: usize,
+    /// All its operations.
+    pub operations: Vec<&'static Operation>,
+    /// The place of the first one's mixing weight in the table of the type of cell.
+    pub mixing: usize,
+}
+
+impl From<&Wiring> for Contents {
+    /// Every candidate on every edge.
+    fn from(wiring: &Wiring) -> Self {
+        let held = wiring.edges.iter().map(|edge| Held {
+            node: edge.node,
+            from: edge.from,
+            operations: edge.candidates.clone(),
+            mixing: edge.row.start,
+        });
+        let concat = (INPUTS..INPUTS + wiring.nodes).collect();
+        Contents { nodes: wiring.nodes, edges: held.collect(), concat }
+    }
+}
+
+impl From<&CellGenotype> for Contents {
+    /// One operation on each edge.
+    fn from(cell: &CellGenotype) -> Self {
+        let held = cell.edges().enumerate().map(|(index, (node, edge))| Held {
+            node,
+            from: edge.from,
+            operations: vec![edge.operation],
+            mixing: index,
+        });
+        Contents { nodes: cell.nodes.len(), edges: held.collect(), concat: cell.concat.clone() }
+    }
+}
+
+/// Which network a cell is part of. It decides the official names of parameters, and where batch norms are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The network of a search: no batch norm learns a factor and an offset, and pools have one.
+    Supernet,
+    /// The network of a genotype: batch norms learn both, and pools have none.
+    Derived,
+}
+
+impl Form {
+    fn affine(self) -> bool {
+        self == Form::Derived
+    }
+}
+
+/// The sizes around a cell.
 #[derive(Clone, Copy, Debug)]
 pub struct CellShape {
-    /// Number of intermediate nodes.
-    pub nodes: usize,
-    /// Channels of the output of the cell before the previous one.
-    pub before_previous: usize,
-    /// Channels of the output of the previous cell.
-    pub previous: usize,
+    /// The type of cell in its space.
+    pub kind: usize,
+    /// Channels of the outputs of the two cells before, the earlier one first.
+    pub inputs: [usize; INPUTS],
     /// Channels of each node.
     pub channels: usize,
     /// Whether this cell halves the resolution.
@@ -26,203 +89,317 @@ pub struct CellShape {
     pub previous_reduction: bool,
 }
 
-/// The convolutions of an edge, in the order of their recording.
-const CONVOLUTIONS: [Operation; 4] =
-    [Operation::SepConv3x3, Operation::SepConv5x5, Operation::DilConv3x3, Operation::DilConv5x5];
+impl CellShape {
+    /// The stride of the edges that leave a state.
+    fn stride(&self, state: usize) -> usize {
+        if self.reduction && state < INPUTS { 2 } else { 1 }
+    }
+}
 
 /// A declared cell.
 pub struct Cell {
+    name: String,
     shape: CellShape,
-    preprocess: [PointwiseBlock; 2],
-    edges: Vec<EdgeBlocks>,
-    pools: Vec<[NormParts; 2]>,
+    preprocess: [PointwiseBlock; INPUTS],
+    edges: Vec<DeclaredEdge>,
+    /// The pools of each state, in a supernet.
+    pools: Vec<Option<PoolsBlock>>,
+    concat: Vec<usize>,
+    /// Which states reach the output; the others are declared, as in the official code, but not computed.
+    live: Vec<bool>,
 }
 
-/// The weights of one edge's candidates.
-struct EdgeBlocks {
-    factorized_reduce: Option<PointwiseBlock>,
-    /// sep_conv_3x3 and sep_conv_5x5: both of their halves.
-    separable: [[SeparableBlock; 2]; 2],
-    /// dil_conv_3x3 and dil_conv_5x5.
-    dilated: [SeparableBlock; 2],
+struct DeclaredEdge {
+    name: String,
+    node: usize,
+    from: usize,
+    /// The place of its first candidate's mixing weight.
+    first_mixing: usize,
+    /// What it computes, each with the place of its mixing weight.
+    operations: Vec<(usize, Declared)>,
 }
+
+/// An operation with its weights.
+enum Declared {
+    Identity,
+    FactorizedReduce(PointwiseBlock),
+    Pool(PoolKind),
+    Separable(Vec<SeparableBlock>),
+}
+
+/// The results of an edge's operations, as far as they are computed.
+type Results<V> = Vec<Vec<Option<V>>>;
 
 impl Cell {
-    /// Declares the parameters of cell `prefix`.
-    pub fn declare(parameters: &mut Parameters, prefix: &str, shape: CellShape) -> Self {
-        let channels = shape.channels;
-        let name = |i: usize| format!("{prefix}.preprocess{i}");
-        let first = if shape.previous_reduction {
-            PointwiseBlock::halve_resolution(parameters, &name(0), [shape.before_previous, channels], false)
-        } else {
-            PointwiseBlock::keep_resolution(parameters, &name(0), [shape.before_previous, channels], false)
-        };
-        let second = PointwiseBlock::keep_resolution(parameters, &name(1), [shape.previous, channels], false);
-        let mut declared = Vec::new();
-        for node in 0..shape.nodes {
-            for state in 0..2 + node {
-                let prefix = format!("{prefix}._ops.{}._ops", edge(node, state));
-                declared.push(EdgeBlocks::declare(parameters, &prefix, channels, shape.stride(state)));
+    /// Declares the parameters of cell `name`.
+    ///
+    /// # Errors
+    /// An operation that cannot be computed.
+    pub fn declare(
+        parameters: &mut Parameters,
+        name: &str,
+        contents: &Contents,
+        shape: CellShape,
+        form: Form,
+    ) -> Result<Self> {
+        let preprocess = [0, 1].map(|input| {
+            let declare = match input == 0 && shape.previous_reduction {
+                true => PointwiseBlock::halve_resolution,
+                false => PointwiseBlock::keep_resolution,
+            };
+            let widths = [shape.inputs[input], shape.channels];
+            declare(parameters, &format!("{name}.preprocess{input}"), widths, form.affine())
+        });
+        let mut edges = Vec::with_capacity(contents.edges.len());
+        for (index, held) in contents.edges.iter().enumerate() {
+            edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form)?);
+        }
+        let pools = (0..INPUTS + contents.nodes).map(|state| match form {
+            Form::Supernet => declare_pools(parameters, &edges, state, shape),
+            Form::Derived => None,
+        });
+        Ok(Cell {
+            name: name.to_owned(),
+            shape,
+            preprocess,
+            pools: pools.collect(),
+            edges,
+            concat: contents.concat.clone(),
+            live: live_states(contents),
+        })
+    }
+
+    /// Whether the output depends on an input: 0 for the cell before the previous one, 1 for the previous one.
+    pub fn reads(&self, input: usize) -> bool {
+        self.live[input]
+    }
+
+    /// Channels of the output.
+    pub fn width(&self) -> usize {
+        self.concat.len() * self.shape.channels
+    }
+
+    /// Number of branches that drop path may drop: those that are computed and are no identity.
+    pub fn droppable(&self) -> usize {
+        let live = self.edges.iter().filter(|edge| self.live[INPUTS + edge.node]);
+        let dropped = |(_, operation): &&(usize, Declared)| !matches!(operation, Declared::Identity);
+        live.flat_map(|edge| &edge.operations).filter(dropped).count()
+    }
+
+    /// Describes the cell on the outputs of the two cells before; returns the nodes whose concatenated channels are its
+    /// output.
+    pub fn emit<G: Graph>(&self, graph: &mut G, inputs: [&[G::Value]; INPUTS]) -> Result<Vec<G::Value>> {
+        let mut results: Results<G::Value> =
+            self.edges.iter().map(|edge| vec![None; edge.operations.len()]).collect();
+        let mut states: Vec<Option<G::Value>> = Vec::with_capacity(self.live.len());
+        for (state, &live) in self.live.iter().enumerate() {
+            let value = match state.checked_sub(INPUTS) {
+                _ if !live => None,
+                None => Some(graph.pointwise(inputs[state], &self.preprocess[state])?),
+                Some(node) => Some(self.add(graph, node, &results)?),
+            };
+            if let Some(value) = &value {
+                self.expand(graph, state, value, &mut results)?;
+            }
+            states.push(value);
+        }
+        let nodes = self.concat.iter().filter_map(|&state| states[state].clone()).collect();
+        Ok(graph.output(&self.name, nodes))
+    }
+
+    /// The sum of all branches that enter a node.
+    fn add<G: Graph>(&self, graph: &mut G, node: usize, results: &Results<G::Value>) -> Result<G::Value> {
+        let mut branches = Vec::new();
+        for (edge, results) in self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node) {
+            for ((mixing, operation), result) in edge.operations.iter().zip(results) {
+                let identity = matches!(operation, Declared::Identity);
+                let value = result.clone().expect("the states before a node are expanded before it");
+                branches.push(Branch { value, mixing: *mixing, identity });
             }
         }
-        let pools = (0..shape.states_with_edges())
-            .map(|state| {
-                [Operation::MaxPool3x3, Operation::AveragePool3x3]
-                    .map(|pool| declare_pool(parameters, prefix, shape, state, pool))
+        graph.node(&format!("{}.node{node}", self.name), self.shape.kind, &branches)
+    }
+
+    /// Describes what is on the edges that leave `state` for live nodes. Going by states, not by edges, lets the
+    /// convolutions share one reading of the state, and equal pools be computed once.
+    fn expand<G: Graph>(
+        &self,
+        graph: &mut G,
+        state: usize,
+        value: &G::Value,
+        results: &mut Results<G::Value>,
+    ) -> Result<()> {
+        let stride = self.shape.stride(state);
+        let mut pools: [Option<G::Value>; 2] = [None, None];
+        for index in self.leaving(state) {
+            let DeclaredEdge { name, operations, .. } = &self.edges[index];
+            for ((_, operation), result) in operations.iter().zip(&mut results[index]) {
+                *result = match operation {
+                    Declared::Identity => Some(value.clone()),
+                    Declared::FactorizedReduce(block) => {
+                        Some(graph.pointwise(std::slice::from_ref(value), block)?)
+                    }
+                    Declared::Pool(kind) => {
+                        let place = pool_place(*kind);
+                        if pools[place].is_none() {
+                            match &self.pools[state] {
+                                Some(block) => {
+                                    pools = graph.normalised_pools(value, block, stride)?.map(Some);
+                                }
+                                None => pools[place] = Some(graph.pool(name, value, *kind, stride)?),
+                            }
+                        }
+                        pools[place].clone()
+                    }
+                    Declared::Separable(_) => None,
+                };
+            }
+        }
+        self.convolve(graph, state, value, results)
+    }
+
+    /// The separable convolutions on edges that leave one state: all that read the state are one operator, and so are
+    /// all that follow these.
+    fn convolve<G: Graph>(
+        &self,
+        graph: &mut G,
+        state: usize,
+        value: &G::Value,
+        results: &mut Results<G::Value>,
+    ) -> Result<()> {
+        let leaving = self.leaving(state);
+        let convolutions: Vec<(usize, usize, &[SeparableBlock])> = (leaving.iter())
+            .flat_map(|&index| {
+                let operations = self.edges[index].operations.iter().enumerate();
+                operations.filter_map(move |(place, (_, operation))| match operation {
+                    Declared::Separable(blocks) => Some((index, place, &blocks[..])),
+                    _ => None,
+                })
             })
             .collect();
-        Cell { shape, preprocess: [first, second], edges: declared, pools }
-    }
-
-    /// Records the cell on the outputs of the two cells before; returns its nodes, whose concatenated
-    /// channels are its output.
-    pub fn record<B: Backend>(
-        &self,
-        recorder: &mut Recorder<B>,
-        spans: &Spans,
-        weights: MixingWeights,
-        inputs: [&[Value]; 2],
-    ) -> Result<Vec<Value>> {
-        let mut branches: Vec<Vec<(Value, usize)>> = vec![Vec::new(); self.shape.nodes];
-        for (state, input) in inputs.into_iter().enumerate() {
-            let value = self.preprocess[state].record(recorder, spans, input, None)?;
-            self.expand(recorder, spans, weights, state, value, &mut branches)?;
-        }
-        let mut nodes = Vec::new();
-        for node in 0..self.shape.nodes {
-            let value = recorder.mixed(&branches[node], weights)?;
-            self.expand(recorder, spans, weights, 2 + node, value, &mut branches)?;
-            nodes.push(value);
-        }
-        Ok(nodes)
-    }
-
-    /// Records every candidate on every edge that leaves `state`, and hands the results to the nodes where
-    /// the edges end. Going by states, not by edges, lets all of them share one reading of the state.
-    fn expand<B: Backend>(
-        &self,
-        recorder: &mut Recorder<B>,
-        spans: &Spans,
-        weights: MixingWeights,
-        state: usize,
-        value: Value,
-        branches: &mut [Vec<(Value, usize)>],
-    ) -> Result<()> {
-        if state >= self.shape.states_with_edges() {
+        if convolutions.is_empty() {
             return Ok(());
         }
-        let stride = self.shape.stride(state);
-        let nodes: Vec<usize> = self.shape.nodes_after(state).collect();
-        let mut hand = |node: usize, operation: Operation, value: Value| {
-            branches[node].push((value, branch(node, state, operation)));
-        };
-        let mut norms = self.pools[state].map(|norm| spans.norm(norm));
-        for (norm, pool) in norms.iter_mut().zip([Operation::MaxPool3x3, Operation::AveragePool3x3]) {
-            let users: Vec<usize> = nodes.iter().map(|&node| branch(node, state, pool)).collect();
-            norm.gate = recorder.gate(weights, &users);
+        let first = convolutions.iter().map(|(_, _, blocks)| &blocks[0]).collect();
+        let values = graph.separable(&[(value.clone(), first)], self.shape.stride(state))?;
+        for ((index, place, _), value) in convolutions.iter().zip(values) {
+            results[*index][*place] = Some(value);
         }
-        let [maximum, average] = recorder.normalised_pools(value, stride, norms);
-        for &node in &nodes {
-            hand(node, Operation::MaxPool3x3, maximum);
-            hand(node, Operation::AveragePool3x3, average);
-            let skip = match &self.edges[edge(node, state)].factorized_reduce {
-                Some(block) => {
-                    let gate = recorder.gate(weights, &[branch(node, state, Operation::SkipConnect)]);
-                    block.record(recorder, spans, &[value], gate)?
+        let times = convolutions.iter().map(|(_, _, blocks)| blocks.len()).max().unwrap_or_default();
+        for time in 1..times {
+            let (mut places, mut sources) = (Vec::new(), Vec::new());
+            for &(index, place, blocks) in &convolutions {
+                if let (Some(block), Some(before)) = (blocks.get(time), results[index][place].clone()) {
+                    places.push((index, place));
+                    sources.push((before, vec![block]));
                 }
-                None => value,
-            };
-            hand(node, Operation::SkipConnect, skip);
-        }
-        let convolutions = self.record_convolutions(recorder, spans, weights, value, state, &nodes)?;
-        for (&node, values) in nodes.iter().zip(convolutions.chunks(4)) {
-            values.iter().zip(CONVOLUTIONS).for_each(|(&value, operation)| hand(node, operation, value));
+            }
+            let values = graph.separable(&sources, 1)?;
+            places.into_iter().zip(values).for_each(|((index, place), value)| {
+                results[index][place] = Some(value);
+            });
         }
         Ok(())
     }
 
-    /// The four convolutions of each edge from `state` to `nodes`. All that read the state are one operator,
-    /// all second halves of sep_conv another.
-    fn record_convolutions<B: Backend>(
-        &self,
-        recorder: &mut Recorder<B>,
-        spans: &Spans,
-        weights: MixingWeights,
-        value: Value,
-        state: usize,
-        nodes: &[usize],
-    ) -> Result<Vec<Value>> {
-        let (channels, stride) = (self.shape.channels, self.shape.stride(state));
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        for &node in nodes {
-            let edge = &self.edges[edge(node, state)];
-            let gates =
-                CONVOLUTIONS.map(|operation| recorder.gate(weights, &[branch(node, state, operation)]));
-            let [small, large] = [edge.separable[0], edge.separable[1]];
-            let firsts = [small[0], large[0], edge.dilated[0], edge.dilated[1]];
-            first.extend(firsts.iter().zip(gates).map(|(block, gate)| block.parameters(spans, gate)));
-            second.push([small[1].parameters(spans, gates[0]), large[1].parameters(spans, gates[1])]);
+    /// The edges that leave a state for live nodes.
+    fn leaving(&self, state: usize) -> Vec<usize> {
+        let leaves = |edge: &DeclaredEdge| edge.from == state && self.live[INPUTS + edge.node];
+        (0..self.edges.len()).filter(|&index| leaves(&self.edges[index])).collect()
+    }
+}
+
+impl DeclaredEdge {
+    fn declare(
+        parameters: &mut Parameters,
+        name: String,
+        held: &Held,
+        shape: CellShape,
+        form: Form,
+    ) -> Result<Self> {
+        let stride = shape.stride(held.from);
+        let mut operations = Vec::with_capacity(held.operations.len());
+        for (place, operation) in held.operations.iter().enumerate() {
+            let name = match form {
+                Form::Supernet => format!("{name}._ops.{place}"),
+                Form::Derived => name.clone(),
+            };
+            let widths = [shape.channels, shape.channels];
+            let users = Users { cell: shape.kind, mixing: vec![held.mixing + place] };
+            let declared = match operation.block {
+                Some(Block::Zero) => continue,
+                Some(Block::Identity) if stride == 1 => Declared::Identity,
+                Some(Block::Identity) => {
+                    let block = PointwiseBlock::halve_resolution(parameters, &name, widths, form.affine());
+                    Declared::FactorizedReduce(PointwiseBlock { users, ..block })
+                }
+                Some(Block::Pool(kind)) => Declared::Pool(kind),
+                Some(Block::Separable { kernel, dilation, times }) => {
+                    let sequence = format!("{name}.op");
+                    let block = |time: usize| {
+                        let window = [kernel, dilation];
+                        let (first, affine) = (MEMBERS * time, form.affine());
+                        let channels = shape.channels;
+                        let mut block =
+                            SeparableBlock::declare(parameters, &sequence, first, window, channels, affine);
+                        block.users = users.clone();
+                        block
+                    };
+                    Declared::Separable((0..times).map(block).collect())
+                }
+                None => {
+                    return Err(Error::Genotype(format!(
+                        "the operation {operation} can be shown, but not trained"
+                    )));
+                }
+            };
+            operations.push((held.mixing + place, declared));
         }
-        let first = recorder.separable(&[(value, first)], stride, channels)?;
-        let seconds: Vec<_> = second
-            .into_iter()
-            .zip(first.chunks(4))
-            .flat_map(|(halves, values)| [0, 1].map(|i| (values[i], vec![halves[i]])))
-            .collect();
-        let second = recorder.separable(&seconds, 1, channels)?;
-        let join = |(first, second): (&[Value], &[Value])| [second[0], second[1], first[2], first[3]];
-        Ok(first.chunks(4).zip(second.chunks(2)).flat_map(join).collect())
+        Ok(DeclaredEdge { name, node: held.node, from: held.from, first_mixing: held.mixing, operations })
     }
 }
 
-/// The index of a branch among the mixing weights.
-fn branch(node: usize, state: usize, operation: Operation) -> usize {
-    edge(node, state) * CANDIDATES + operation as usize
-}
+/// Members of a sequence that a separable convolution takes: ReLU, depthwise and pointwise convolution, batch norm.
+const MEMBERS: usize = 4;
 
-impl CellShape {
-    /// The stride of the edges that leave a state.
-    pub(super) fn stride(&self, state: usize) -> usize {
-        if self.reduction && state < 2 { 2 } else { 1 }
-    }
-
-    /// The last node has no edge that leaves it.
-    fn states_with_edges(&self) -> usize {
-        2 + self.nodes - 1
-    }
-
-    /// The nodes that a state has an edge to.
-    fn nodes_after(&self, state: usize) -> std::ops::Range<usize> {
-        state.saturating_sub(1)..self.nodes
+/// Where a pool of a kind stands among the two of a state.
+fn pool_place(kind: PoolKind) -> usize {
+    match kind {
+        PoolKind::Maximum => 0,
+        PoolKind::Average => 1,
     }
 }
 
-impl EdgeBlocks {
-    fn declare(parameters: &mut Parameters, prefix: &str, channels: usize, stride: usize) -> Self {
-        let factorized_reduce = (stride == 2).then(|| {
-            let name = format!("{prefix}.{}", Operation::SkipConnect as usize);
-            PointwiseBlock::halve_resolution(parameters, &name, [channels, channels], false)
-        });
-        let mut block = |operation: Operation, first: usize, kernel: usize, dilation: usize| {
-            let name = format!("{prefix}.{}.op", operation as usize);
-            SeparableBlock::declare(parameters, &name, first, [kernel, dilation], channels, false)
-        };
-        let separable = [(Operation::SepConv3x3, 3), (Operation::SepConv5x5, 5)]
-            .map(|(o, kernel)| [0, 4].map(|first| block(o, first, kernel, 1)));
-        let dilated = [(Operation::DilConv3x3, 3), (Operation::DilConv5x5, 5)]
-            .map(|(o, kernel)| block(o, 0, kernel, 2));
-        EdgeBlocks { factorized_reduce, separable, dilated }
-    }
-}
-
-/// A state's pool has one batch norm, which stands for those of all edges that leave the state.
-fn declare_pool(
+/// The norms of a state's pools, if an edge that leaves it has any. A pool is the same on every edge that leaves the
+/// state, so each of the two has one norm, which stands for those of all these edges; one of the two may stand for none.
+fn declare_pools(
     parameters: &mut Parameters,
-    prefix: &str,
-    shape: CellShape,
+    edges: &[DeclaredEdge],
     state: usize,
-    pool: Operation,
-) -> NormParts {
-    let name = |node| format!("{prefix}._ops.{}._ops.{}.1", edge(node, state), pool as usize);
-    parameters.norm(shape.nodes_after(state).map(name).collect(), shape.channels, false)
+    shape: CellShape,
+) -> Option<PoolsBlock> {
+    let (mut names, mut users) =
+        ([Vec::new(), Vec::new()], [0, 1].map(|_| Users { cell: shape.kind, mixing: Vec::new() }));
+    for edge in edges.iter().filter(|edge| edge.from == state) {
+        let first = edge.first_mixing;
+        for (mixing, operation) in &edge.operations {
+            if let Declared::Pool(kind) = operation {
+                names[pool_place(*kind)].push(format!("{}._ops.{}.1", edge.name, mixing - first));
+                users[pool_place(*kind)].mixing.push(*mixing);
+            }
+        }
+    }
+    let any = names.iter().any(|names| !names.is_empty());
+    any.then(|| PoolsBlock { norms: names.map(|names| parameters.norm(names, shape.channels, false)), users })
+}
+
+/// Which states the output of a cell depends on.
+fn live_states(contents: &Contents) -> Vec<bool> {
+    let mut live = vec![false; INPUTS + contents.nodes];
+    contents.concat.iter().for_each(|&state| live[state] = true);
+    // A node reads earlier states only, and edges stand node after node.
+    for edge in contents.edges.iter().rev() {
+        live[edge.from] |= live[INPUTS + edge.node];
+    }
+    live
 }

@@ -3,8 +3,10 @@
 use super::genotype::Genotype;
 use super::network::{Network, NetworkShape};
 use crate::Result;
-use crate::backend::Shape;
-use crate::nn::Layout;
+use crate::backend::{PoolKind, Shape};
+use crate::nn::{
+    Branch, ClassifierBlock, ConvolutionBlock, Graph, PointwiseBlock, PoolsBlock, SeparableBlock,
+};
 
 /// The cost of a network without its auxiliary head, as the literature counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,28 +20,66 @@ pub struct Cost {
 impl Cost {
     /// The cost of the network of a genotype.
     pub fn of(genotype: &Genotype, shape: &NetworkShape) -> Result<Cost> {
-        let parameters = Network::parameters(genotype, &NetworkShape { auxiliary: None, ..*shape })?;
-        let mut cost = Cost { weights: parameters.len(), multiply_adds: 0 };
-        for parameter in parameters.iter() {
-            // A weight of a convolution takes part in every pixel of its result, and every layer of a cell has the
-            // resolution of the cell, but for the preprocessing, which has that of the cell before.
-            let pixels = match parameter.name.split('.').collect::<Vec<_>>()[..] {
-                ["cells", cell, "_ops", ..] => resolution(shape, cell.parse::<usize>().map_or(0, |i| i + 1)),
-                ["cells", cell, ..] => resolution(shape, cell.parse().unwrap_or(0)),
-                ["stem", ..] => resolution(shape, 0),
-                _ => 1,
-            };
-            if !matches!(parameter.layout, Layout::Vector { .. }) {
-                cost.multiply_adds += (parameter.part.len * pixels) as u64;
-            }
-        }
-        Ok(cost)
+        let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape })?;
+        let mut counter = Counter { products: 0 };
+        let features = stack.emit(&mut counter, &Shape { n: 1, ..shape.images })?;
+        stack.classify(&mut counter, features.cells.last().map_or(&[][..], Vec::as_slice))?;
+        Ok(Cost { weights: parameters.len(), multiply_adds: counter.products as u64 })
     }
 }
 
-/// Pixels of a feature map behind so many cells.
-fn resolution(shape: &NetworkShape, cells: usize) -> usize {
-    let image = Shape { n: 1, ..shape.images };
-    let halve = |maps: Shape, _| maps.strided(2, 1);
-    (0..cells).filter(|&index| shape.is_reduction(index)).fold(image, halve).image_pixels()
+/// Counts the products of what it reads; a value is its shape.
+struct Counter {
+    products: usize,
+}
+
+impl Counter {
+    /// A result in which each value is the sum of so many products.
+    fn result(&mut self, shape: Shape, terms: usize) -> Shape {
+        self.products += shape.len() * terms;
+        shape
+    }
+}
+
+impl Graph for Counter {
+    type Value = Shape;
+
+    fn convolution(&mut self, images: &Shape, block: &ConvolutionBlock) -> Result<Shape> {
+        let terms = block.kernel * block.kernel * images.c as usize;
+        Ok(self.result(images.strided(1, block.channels), terms))
+    }
+
+    fn pointwise(&mut self, inputs: &[Shape], block: &PointwiseBlock) -> Result<Shape> {
+        let terms = inputs.iter().map(|input| input.c as usize).sum();
+        let first = inputs.first().copied().unwrap_or_default();
+        Ok(self.result(first.strided(block.stride(), block.channels), terms))
+    }
+
+    fn separable(&mut self, sources: &[(Shape, Vec<&SeparableBlock>)], stride: usize) -> Result<Vec<Shape>> {
+        let mut results = Vec::new();
+        for (input, blocks) in sources {
+            for block in blocks {
+                let inner = self.result(input.strided(stride, block.channels), block.kernel * block.kernel);
+                results.push(self.result(inner, block.channels));
+            }
+        }
+        Ok(results)
+    }
+
+    fn pool(&mut self, _: &str, input: &Shape, _: PoolKind, stride: usize) -> Result<Shape> {
+        Ok(input.strided(stride, input.c as usize))
+    }
+
+    fn normalised_pools(&mut self, input: &Shape, _: &PoolsBlock, stride: usize) -> Result<[Shape; 2]> {
+        Ok([input.strided(stride, input.c as usize); 2])
+    }
+
+    fn node(&mut self, _: &str, _: usize, branches: &[Branch<Shape>]) -> Result<Shape> {
+        Ok(branches.first().map(|branch| branch.value).unwrap_or_default())
+    }
+
+    fn classifier(&mut self, features: &[Shape], block: &ClassifierBlock) -> Result<Shape> {
+        let inputs = features.iter().map(|feature| feature.c as usize).sum();
+        Ok(self.result(Shape::new(1, 1, 1, block.classes), inputs))
+    }
 }

@@ -1,125 +1,139 @@
 //! From alphas to a genotype, as the official `Network.genotype()` does it.
 
-pub use super::alphas::Alphas;
-use super::alphas::CANDIDATES;
-use super::genotype::{CellGenotype, EDGES_PER_NODE, Genotype, INPUTS, Operation};
+use super::alphas::Alphas;
+use super::genotype::{CellGenotype, ChosenEdge, Genotype};
+use super::{Edge, Keep, Operation, Wiring};
 
-/// The softmax of a row in f32; the maximum is subtracted so that nothing overflows.
-pub fn softmax(row: &[f32]) -> Vec<f32> {
-    let maximum = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials: Vec<f32> = row.iter().map(|value| (value - maximum).exp()).collect();
-    let sum: f32 = exponentials.iter().sum();
+/// The softmax of a row; the maximum is subtracted so that nothing overflows.
+pub fn softmax(row: &[f64]) -> Vec<f64> {
+    let maximum = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = row.iter().map(|value| (value - maximum).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
     exponentials.iter().map(|value| value / sum).collect()
 }
 
 /// Derives the discrete architecture.
 ///
-/// Each node keeps two edges: those whose best operation other than none weighs most, the heavier one
-/// first and the earlier input first among equals. Each kept edge holds that operation, the first one
-/// among equals. All nodes are concatenated.
+/// Each node keeps the edges that its space says: those whose best operation other than none weighs most, the heavier
+/// one first and the earlier input first among equals; or all, in their order. Each kept edge holds that operation, the
+/// first one among equals. All nodes are concatenated.
 ///
 /// # Panics
-/// If a matrix has not [`Alphas::edges`] rows.
+/// If a table has not as many values as its [`Wiring`].
 pub fn derive(alphas: &Alphas) -> Genotype {
-    Genotype { normal: derive_cell(alphas, &alphas.normal), reduce: derive_cell(alphas, &alphas.reduce) }
+    let cells = alphas.tables.iter().enumerate();
+    let cells = cells.map(|(cell, table)| derive_cell(alphas, &alphas.wiring(cell), table)).collect();
+    Genotype { space: alphas.space.clone(), cells }
 }
 
-fn derive_cell(alphas: &Alphas, rows: &[f32]) -> CellGenotype {
-    let (rows, _) = rows.as_chunks::<CANDIDATES>();
-    let mut edges = Vec::with_capacity(alphas.nodes * EDGES_PER_NODE);
-    for node in 0..alphas.nodes {
-        let best = rows[alphas.edges_into(node)].iter().map(|row| best_operation(row));
-        let mut ranked: Vec<(usize, (Operation, f32))> = best.enumerate().collect();
-        // The sort is stable: among equal weights the earlier input stays first.
-        ranked.sort_by(|(_, (_, one)), (_, (_, other))| other.total_cmp(one));
-        edges.extend(ranked.iter().take(EDGES_PER_NODE).map(|&(input, (operation, _))| (operation, input)));
-    }
-    CellGenotype { edges, concat: (INPUTS..INPUTS + alphas.nodes).collect() }
+fn derive_cell(alphas: &Alphas, wiring: &Wiring, table: &[f64]) -> CellGenotype {
+    let nodes = (0..wiring.nodes).map(|node| {
+        let mut ranked: Vec<(ChosenEdge, f64)> = (wiring.entering(node))
+            .map(|edge| {
+                let (operation, weight) = best_operation(edge, &table[edge.row.clone()]);
+                (ChosenEdge { operation, from: edge.from }, weight)
+            })
+            .collect();
+        if let Keep::Strongest(kept) = alphas.space.keep() {
+            // The sort is stable: among equal weights the earlier input stays first.
+            ranked.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+            ranked.truncate(kept);
+        }
+        ranked.into_iter().map(|(edge, _)| edge).collect()
+    });
+    let (nodes, inputs) = (nodes.collect(), alphas.space.inputs());
+    CellGenotype { nodes, concat: (inputs..inputs + alphas.nodes).collect() }
 }
 
 /// The heaviest operation other than none, the first one among equals, and its weight.
-fn best_operation(row: &[f32]) -> (Operation, f32) {
-    let mut best = (Operation::None, f32::NEG_INFINITY);
-    for (operation, weight) in Operation::ALL.into_iter().zip(softmax(row)) {
-        if operation != Operation::None && weight > best.1 {
-            best = (operation, weight);
+fn best_operation(edge: &Edge, row: &[f64]) -> (&'static Operation, f64) {
+    let others = edge.candidates.iter().zip(softmax(row)).filter(|(operation, _)| !operation.is_zero());
+    let mut best: Option<(&'static Operation, f64)> = None;
+    for (operation, weight) in others {
+        if best.is_none_or(|(_, heaviest)| weight > heaviest) {
+            best = Some((operation, weight));
         }
     }
-    best
+    best.expect("an edge has two candidates, of which one at most is none")
 }
 
-/// How undecided a search is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Entropy {
-    /// The mean over the normal cell's rows of the entropy of their softmax, in nats.
-    pub normal: f64,
-    /// The same for the reduction cell.
-    pub reduce: f64,
+/// For each type of cell, the mean entropy of its rows in nats: the logarithm of the number of candidates where all
+/// weigh the same, 0 where each edge has decided.
+pub fn mean_entropies(alphas: &Alphas) -> Vec<f64> {
+    let cells = alphas.tables.iter().enumerate();
+    cells.map(|(cell, table)| mean_entropy(&alphas.wiring(cell), table)).collect()
 }
 
-/// The mean entropy of the rows; ln 8 = 2.079 where all operations weigh the same, 0 where each edge
-/// has decided.
-pub fn mean_entropy(alphas: &Alphas) -> Entropy {
-    Entropy { normal: mean_entropy_of(&alphas.normal), reduce: mean_entropy_of(&alphas.reduce) }
-}
-
-fn mean_entropy_of(rows: &[f32]) -> f64 {
-    let (rows, _) = rows.as_chunks::<CANDIDATES>();
-    let entropy = |row: &[f32; CANDIDATES]| -> f64 {
-        softmax(row)
-            .iter()
-            .filter(|&&weight| weight > 0.0)
-            .map(|&weight| -f64::from(weight) * f64::from(weight).ln())
-            .sum()
+fn mean_entropy(wiring: &Wiring, table: &[f64]) -> f64 {
+    let entropy = |row: &[f64]| -> f64 {
+        softmax(row).iter().filter(|&&weight| weight > 0.0).map(|&weight| -weight * weight.ln()).sum()
     };
-    rows.iter().map(entropy).sum::<f64>() / rows.len().max(1) as f64
+    let rows = wiring.rows().map(|row| entropy(&table[row]));
+    rows.sum::<f64>() / wiring.edges.len().max(1) as f64
 }
 
-/// How many edges hold skip_connect, the sign of a search that collapses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SkipConnections {
-    /// In the normal cell.
-    pub normal: usize,
-    /// In the reduction cell.
-    pub reduce: usize,
+/// For each type of cell, the mean entropy of rows whose candidates all weigh the same.
+pub fn largest_entropies(alphas: &Alphas) -> Vec<f64> {
+    mean_entropies(&Alphas::zeros(alphas.space.clone(), alphas.nodes))
 }
 
-/// Counts the edges that hold skip_connect.
-pub fn skip_connections(genotype: &Genotype) -> SkipConnections {
-    let count = |cell: &CellGenotype| {
-        cell.edges.iter().filter(|(operation, _)| *operation == Operation::SkipConnect).count()
-    };
-    SkipConnections { normal: count(&genotype.normal), reduce: count(&genotype.reduce) }
+/// For each type of cell, the edges that hold the identity: the sign of a search that collapses.
+pub fn skip_connections(genotype: &Genotype) -> Vec<usize> {
+    genotype.cells.iter().map(|cell| cell.count(Operation::is_skip)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space::Space;
+
+    fn zeros(nodes: usize) -> Alphas {
+        Alphas::zeros(Space::darts(), nodes)
+    }
 
     #[test]
     fn entropy_runs_from_undecided_to_decided() {
-        let zeros = Alphas { nodes: 1, normal: vec![0.0; 16], reduce: vec![0.0; 16] };
-        assert!((mean_entropy(&zeros).normal - 8f64.ln()).abs() < 1e-6);
-        let mut decided = zeros.clone();
-        decided.reduce[4] = 200.0;
-        decided.reduce[8] = 200.0;
-        assert_eq!(mean_entropy(&decided).reduce, 0.0);
+        let mut decided = zeros(1);
+        assert!((mean_entropies(&decided)[0] - 8f64.ln()).abs() < 1e-6);
+        decided.tables[1][4] = 200.0;
+        decided.tables[1][8] = 200.0;
+        assert!(mean_entropies(&decided)[1] < 1e-80);
+        assert_eq!(largest_entropies(&decided), mean_entropies(&zeros(1)));
     }
 
     #[test]
     fn skip_connections_are_counted() {
-        let mut alphas = Alphas { nodes: 1, normal: vec![0.0; 16], reduce: vec![0.0; 16] };
-        alphas.normal[3] = 1.0;
-        alphas.reduce[3] = 1.0;
-        alphas.reduce[11] = 1.0;
-        assert_eq!(skip_connections(&derive(&alphas)), SkipConnections { normal: 1, reduce: 2 });
+        let mut alphas = zeros(1);
+        alphas.tables[0][3] = 1.0;
+        alphas.tables[1][3] = 1.0;
+        alphas.tables[1][11] = 1.0;
+        assert_eq!(skip_connections(&derive(&alphas)), [1, 2]);
     }
 
     #[test]
     fn infinities_and_nan_do_not_panic() {
-        for value in [f32::NAN, f32::INFINITY, f32::MAX] {
-            let alphas = Alphas { nodes: 2, normal: vec![value; 40], reduce: vec![value; 40] };
-            assert_eq!(derive(&alphas).normal.edges.len(), 4);
+        for value in [f64::NAN, f64::INFINITY, f64::MAX] {
+            let mut alphas = zeros(2);
+            alphas.tables.iter_mut().flatten().for_each(|alpha| *alpha = value);
+            assert_eq!(derive(&alphas).cells[0].edges().count(), 4);
         }
+    }
+
+    #[test]
+    fn a_space_says_how_many_edges_are_kept_and_between_what() {
+        let text = "candidates = [\"none\", \"skip_connect\"]\nnodes = 3\nedges_kept = \"all\"\n\
+                    [edges.all]\n\"2<-1\" = [\"max_pool_3x3\", \"none\", \"sep_conv_7x7\"]";
+        let space = Space::from_toml(text, std::path::Path::new("own.toml")).unwrap();
+        let mut alphas = Alphas::zeros(space.clone(), 3);
+        alphas.tables[0][4] = 1.0;
+        let genotype = derive(&alphas);
+        assert_eq!(genotype.cells[0].nodes.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(genotype.cells[0].nodes[0][1].operation.name, "sep_conv_7x7");
+        assert_eq!(genotype.cells[1].nodes[0][1].operation.name, "max_pool_3x3");
+        assert_eq!(Genotype::from_json(&genotype.to_json()).unwrap(), genotype);
+        assert_eq!(Genotype::from_literal(&genotype.to_string(), &space).unwrap(), genotype);
+        assert_eq!(genotype.clone().into_space(&space).unwrap(), genotype);
+        let refused = genotype.into_space(&Space::named("s3").unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("node 0 of the normal cell takes sep_conv_7x7 from state 1"), "{refused}");
     }
 }

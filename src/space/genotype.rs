@@ -1,149 +1,72 @@
-//! A genotype: which operation each edge of the two cells holds.
+//! A genotype: which operation each edge of each type of cell holds.
 //!
-//! A cell computes states. States 0 and 1 are its inputs, the outputs of the two cells before it;
-//! node `n` computes state `n + 2` as the sum of two edges, each an operation applied to an earlier
-//! state. The output of the cell is the concatenation of some nodes' states.
+//! A cell computes states. The first ones are its inputs, the outputs of the cells before it; each node computes the
+//! next state as the sum of its edges, each an operation applied to an earlier state. The output of the cell is the
+//! concatenation of some nodes' states.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::stored::Choice;
+use super::{INPUTS, Keep, MAX_NODES, Operation, Space};
 use crate::{Error, Result};
-
-/// The states a cell begins with: the outputs of the two cells before it.
-pub const INPUTS: usize = 2;
-
-/// Edges that enter each node of a genotype.
-pub const EDGES_PER_NODE: usize = 2;
-
-/// The most nodes a cell may have; far above any published cell, far below what exhausts memory.
-pub const MAX_NODES: usize = 32;
 
 /// The longest text that is read as a genotype, in bytes.
 pub const MAX_TEXT: usize = 64 * 1024;
 
-/// An operation on an edge. The first eight are the candidates of the search, in their official order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Operation {
-    /// No connection: zeros.
-    None,
-    /// Max pooling over 3x3.
-    MaxPool3x3,
-    /// Average pooling over 3x3; padding is not counted.
-    AveragePool3x3,
-    /// The identity, or a factorized reduction where the stride is 2.
-    SkipConnect,
-    /// Two depthwise separable 3x3 convolutions.
-    SepConv3x3,
-    /// Two depthwise separable 5x5 convolutions.
-    SepConv5x5,
-    /// A depthwise separable 3x3 convolution of dilation 2.
-    DilConv3x3,
-    /// A depthwise separable 5x5 convolution of dilation 2.
-    DilConv5x5,
-    /// Two depthwise separable 7x7 convolutions; in published genotypes only.
-    SepConv7x7,
-    /// A 1x7 convolution, then a 7x1 convolution; in published genotypes only.
-    Conv7x1Conv1x7,
-}
-
-impl Operation {
-    /// The candidates of the search, in the order of an alpha row.
-    pub const ALL: [Operation; 8] = [
-        Operation::None,
-        Operation::MaxPool3x3,
-        Operation::AveragePool3x3,
-        Operation::SkipConnect,
-        Operation::SepConv3x3,
-        Operation::SepConv5x5,
-        Operation::DilConv3x3,
-        Operation::DilConv5x5,
-    ];
-
-    /// Every operation a genotype may be written with, the candidates first.
-    const KNOWN: [Operation; 10] = {
-        let mut known = [Operation::Conv7x1Conv1x7; 10];
-        let mut index = 0;
-        while index < Self::ALL.len() {
-            known[index] = Self::ALL[index];
-            index += 1;
-        }
-        known[8] = Operation::SepConv7x7;
-        known
-    };
-
-    /// The official name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Operation::None => "none",
-            Operation::MaxPool3x3 => "max_pool_3x3",
-            Operation::AveragePool3x3 => "avg_pool_3x3",
-            Operation::SkipConnect => "skip_connect",
-            Operation::SepConv3x3 => "sep_conv_3x3",
-            Operation::SepConv5x5 => "sep_conv_5x5",
-            Operation::DilConv3x3 => "dil_conv_3x3",
-            Operation::DilConv5x5 => "dil_conv_5x5",
-            Operation::SepConv7x7 => "sep_conv_7x7",
-            Operation::Conv7x1Conv1x7 => "conv_7x1_1x7",
-        }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-impl FromStr for Operation {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::KNOWN.into_iter().find(|operation| operation.name() == name).ok_or_else(|| {
-            let known: Vec<_> = Self::KNOWN[1..].iter().map(|operation| operation.name()).collect();
-            let name: String = name.chars().take(40).collect();
-            Error::Genotype(format!("unknown operation {name:?}; known are {}", known.join(", ")))
-        })
-    }
+/// An edge of a derived cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChosenEdge {
+    /// What it holds.
+    pub operation: &'static Operation,
+    /// The state that it leaves.
+    pub from: usize,
 }
 
 /// One cell of a genotype.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellGenotype {
-    /// Operation and input state of each edge, two for each node, node after node.
-    pub edges: Vec<(Operation, usize)>,
+    /// The edges that enter each node.
+    pub nodes: Vec<Vec<ChosenEdge>>,
     /// The states whose concatenation is the output of the cell.
     pub concat: Vec<usize>,
 }
 
 impl CellGenotype {
-    /// The number of nodes.
-    pub fn nodes(&self) -> usize {
-        self.edges.len() / EDGES_PER_NODE
+    /// The edges, node after node, each with its node.
+    pub fn edges(&self) -> impl Iterator<Item = (usize, ChosenEdge)> {
+        self.nodes.iter().enumerate().flat_map(|(node, edges)| edges.iter().map(move |&edge| (node, edge)))
+    }
+
+    /// The number of edges for whose operation something holds.
+    pub fn count(&self, wanted: impl Fn(&Operation) -> bool) -> usize {
+        self.edges().filter(|(_, edge)| wanted(edge.operation)).count()
     }
 }
 
-/// Both cells; equal to the official `Genotype` tuple, whose text [`fmt::Display`] writes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawGenotype", into = "RawGenotype")]
+/// The cells of a network, one of each type of its space. [`fmt::Display`] writes the official `Genotype` tuple.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Genotype {
-    /// The cell that keeps the resolution.
-    pub normal: CellGenotype,
-    /// The cell that halves the resolution.
-    pub reduce: CellGenotype,
+    /// The space that it is of.
+    pub space: Arc<Space>,
+    /// A cell for each type of the space, in its order.
+    pub cells: Vec<CellGenotype>,
 }
 
 impl Genotype {
-    /// The most states that a cell concatenates, or operations that read one state, those of the two cells behind included.
+    /// The most states that a cell concatenates, or operations that read one state, those of the next cells included.
     pub fn most_operands(&self) -> usize {
         let of_cell = |cell: &CellGenotype| {
-            let readers = |state| cell.edges.iter().filter(|edge| edge.1 == state).count();
-            let most = (0..INPUTS + cell.nodes()).map(readers).max().unwrap_or_default();
+            let readers = |state| cell.edges().filter(|(_, edge)| edge.from == state).count();
+            let most = (0..INPUTS + cell.nodes.len()).map(readers).max().unwrap_or_default();
             cell.concat.len().max(most + INPUTS)
         };
-        of_cell(&self.normal).max(of_cell(&self.reduce))
+        self.cells.iter().map(of_cell).max().unwrap_or_default()
     }
 
     /// Refuses a genotype that is too wide for a device that takes this many operands.
@@ -157,27 +80,59 @@ impl Genotype {
         )))
     }
 
-    /// Reads either form: JSON where the text begins with a brace, the literal otherwise.
-    pub fn from_text(text: &str) -> Result<Self> {
+    /// This genotype in another space, which must have all of its edges and their operations.
+    ///
+    /// # Errors
+    /// It is of that other space only in part; the sentence names the first edge that is not.
+    pub fn into_space(self, space: &Arc<Space>) -> Result<Self> {
+        for (cell, own) in self.cells.iter().enumerate() {
+            let wiring = space.wiring(cell, own.nodes.len());
+            for (node, ChosenEdge { operation, from }) in own.edges() {
+                let mut edges = wiring.entering(node);
+                if edges.any(|edge| edge.from == from && edge.candidates.contains(&operation)) {
+                    continue;
+                }
+                let title = space.cells()[cell].title;
+                return Err(Error::Genotype(format!(
+                    "node {node} of the {title} takes {operation} from state {from}, which is no candidate there in \
+                     the space {space}"
+                )));
+            }
+        }
+        Ok(Genotype { space: Arc::clone(space), cells: self.cells })
+    }
+
+    /// Reads either form: JSON where the text begins with a brace, the literal otherwise, which is of `space`.
+    pub fn from_text(text: &str, space: &Arc<Space>) -> Result<Self> {
         if text.trim_start().starts_with('|') {
             return Err(Error::Genotype(
                 "|...| is how NAS-Bench-201 writes its cells; expected a cell of the DARTS space, Genotype(normal=...)"
                     .to_owned(),
             ));
         }
-        if text.trim_start().starts_with('{') { Self::from_json(text) } else { text.parse() }
+        if text.trim_start().starts_with('{') {
+            Self::from_json(text)
+        } else {
+            Self::from_literal(text, space)
+        }
     }
 
     /// Reads the JSON form.
     pub fn from_json(text: &str) -> Result<Self> {
         check_length(text)?;
-        let raw: RawGenotype = serde_json::from_str(text).map_err(|error| {
-            Error::Genotype(format!(
-                "in its JSON form, {}",
-                error.to_string().replace("usize", "a whole number")
-            ))
-        })?;
-        raw.try_into()
+        serde_json::from_str(text).map_err(|error| {
+            let sentence = error.to_string();
+            // What a cell is refused for names its place already.
+            match sentence.strip_prefix(CHECKED) {
+                Some(reason) => {
+                    Error::Genotype(reason.split(" at line ").next().unwrap_or(reason).to_owned())
+                }
+                None => Error::Genotype(format!(
+                    "in its JSON form, {}",
+                    sentence.replace("usize", "a whole number")
+                )),
+            }
+        })
     }
 
     /// The JSON form, on one line.
@@ -185,6 +140,9 @@ impl Genotype {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
+
+/// What a refusal of [`checked`] begins with on its way through a reader of JSON.
+const CHECKED: &str = "genotype: ";
 
 /// Refuses a text too long to be a genotype before anything is made of it.
 pub(super) fn check_length(text: &str) -> Result<()> {
@@ -195,73 +153,187 @@ pub(super) fn check_length(text: &str) -> Result<()> {
     Err(Error::Genotype(format!("the text is {length} bytes long; a genotype needs at most {MAX_TEXT}")))
 }
 
-/// A genotype as written, in JSON or as a literal, before anything about it was checked.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The edges of a cell as written: names of operations, and states.
+pub(super) type RawEdges = Vec<(String, usize)>;
+
+/// The fields of a genotype as written, for each type of cell: its edges, and the states of its output.
+#[derive(Default)]
 pub(super) struct RawGenotype {
-    pub normal: Vec<(String, usize)>,
-    pub normal_concat: Vec<usize>,
-    pub reduce: Vec<(String, usize)>,
-    pub reduce_concat: Vec<usize>,
+    pub edges: Vec<Option<RawEdges>>,
+    pub concat: Vec<Option<Vec<usize>>>,
 }
 
-impl From<Genotype> for RawGenotype {
-    fn from(genotype: Genotype) -> Self {
-        let raw = |edges: Vec<(Operation, usize)>| -> Vec<_> {
-            edges.into_iter().map(|(operation, input)| (operation.name().to_owned(), input)).collect()
+/// A field of a written genotype: a cell's edges, or its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Edges(usize),
+    Concat(usize),
+}
+
+impl Field {
+    /// The field of a name.
+    pub fn find(space: &Space, name: &str) -> Option<Field> {
+        let (cell, concat) = match name.strip_suffix("_concat") {
+            Some(cell) => (cell, true),
+            None => (name, false),
         };
-        RawGenotype {
-            normal: raw(genotype.normal.edges),
-            normal_concat: genotype.normal.concat,
-            reduce: raw(genotype.reduce.edges),
-            reduce_concat: genotype.reduce.concat,
-        }
+        let cell = space.cells().iter().position(|kind| kind.name == cell)?;
+        Some(if concat { Field::Concat(cell) } else { Field::Edges(cell) })
+    }
+
+    /// The names of all fields, as a list in a sentence.
+    pub fn names(space: &Space) -> String {
+        let names: Vec<_> = space
+            .cells()
+            .iter()
+            .flat_map(|kind| [kind.name.to_owned(), format!("{}_concat", kind.name)])
+            .collect();
+        let (last, others) = names.split_last().expect("a space has types of cells");
+        format!("{} or {last}", others.join(", "))
     }
 }
 
-impl TryFrom<RawGenotype> for Genotype {
-    type Error = Error;
+impl RawGenotype {
+    pub fn new(space: &Space) -> Self {
+        let cells = space.cells().len();
+        RawGenotype { edges: vec![None; cells], concat: vec![None; cells] }
+    }
 
-    fn try_from(raw: RawGenotype) -> Result<Self> {
-        Ok(Genotype {
-            normal: checked_cell("normal", raw.normal, raw.normal_concat)?,
-            reduce: checked_cell("reduce", raw.reduce, raw.reduce_concat)?,
-        })
+    /// The genotype, checked.
+    pub fn checked(self, space: &Arc<Space>) -> Result<Genotype> {
+        let mut cells = Vec::with_capacity(self.edges.len());
+        for ((kind, edges), (cell, concat)) in
+            space.cells().iter().zip(self.edges).zip(self.concat.into_iter().enumerate())
+        {
+            let missing = |field: &str| Error::Genotype(format!("the field {}{field} is missing", kind.name));
+            let edges = edges.ok_or_else(|| missing(""))?;
+            let concat = concat.ok_or_else(|| missing("_concat"))?;
+            cells.push(checked(space, cell, edges, concat)?);
+        }
+        Ok(Genotype { space: Arc::clone(space), cells })
+    }
+}
+
+/// A whole genotype is a map: `normal`, `normal_concat` and so on; and `space`, where it is not that of the paper.
+impl Serialize for Genotype {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (kind, cell) in self.space.cells().iter().zip(&self.cells) {
+            let edges: Vec<_> = cell.edges().map(|(_, edge)| (edge.operation.name, edge.from)).collect();
+            map.serialize_entry(kind.name, &edges)?;
+            map.serialize_entry(&format!("{}_concat", kind.name), &cell.concat)?;
+        }
+        if *self.space != *Space::darts() {
+            map.serialize_entry("space", &Choice::of(&self.space))?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Genotype {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// Reads the map of a genotype.
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Genotype;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the cells of a genotype")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Genotype, A::Error> {
+        let mut space = None;
+        // The space may come last, and all spaces have the same fields.
+        let fields = Space::darts();
+        let mut raw = RawGenotype::new(&fields);
+        while let Some(key) = map.next_key::<String>()? {
+            let given_before = match Field::find(&fields, &key) {
+                Some(Field::Edges(cell)) => raw.edges[cell].replace(map.next_value()?).is_some(),
+                Some(Field::Concat(cell)) => raw.concat[cell].replace(map.next_value()?).is_some(),
+                None if key == "space" => space.replace(map.next_value::<Choice>()?).is_some(),
+                None => {
+                    let key: String = key.chars().take(40).collect();
+                    let known = Field::names(&fields);
+                    return Err(A::Error::custom(format!("unknown field `{key}`, expected {known}")));
+                }
+            };
+            if given_before {
+                return Err(A::Error::custom(format!("duplicate field `{key}`")));
+            }
+        }
+        let space = space.map_or(Ok(fields), |choice| choice.space()).map_err(A::Error::custom)?;
+        raw.checked(&space).map_err(A::Error::custom)
     }
 }
 
 /// The one place where a cell is checked, whatever form it was written in.
-fn checked_cell(cell: &str, raw: Vec<(String, usize)>, concat: Vec<usize>) -> Result<CellGenotype> {
+fn checked(space: &Space, cell: usize, raw: RawEdges, concat: Vec<usize>) -> Result<CellGenotype> {
+    let name = space.cells()[cell].name;
     let refuse = |reason: String| Err(Error::Genotype(reason));
-    let most = MAX_NODES * EDGES_PER_NODE;
-    if raw.is_empty() || !raw.len().is_multiple_of(EDGES_PER_NODE) || raw.len() > most {
+    let Some(entering) = edges_of_nodes(space, cell, raw.len()) else {
         let found = raw.len();
+        return match space.keep() {
+            Keep::Strongest(2) => refuse(format!(
+                "the {name} cell has {found} edges; expected two for each node, so an even number from 2 to {}",
+                MAX_NODES * 2
+            )),
+            Keep::Strongest(kept) => refuse(format!(
+                "the {name} cell has {found} edges; expected {kept} for each of 1 to {MAX_NODES} nodes"
+            )),
+            Keep::All => refuse(format!(
+                "the {name} cell has {found} edges; expected all that enter 1 to {MAX_NODES} nodes"
+            )),
+        };
+    };
+    let (mut nodes, mut raw) = (Vec::with_capacity(entering.len()), raw.into_iter());
+    for (node, count) in entering.into_iter().enumerate() {
+        let edges = raw.by_ref().take(count).map(|edge| checked_edge(name, node, edge));
+        nodes.push(edges.collect::<Result<Vec<_>>>()?);
+    }
+    check_concat(name, nodes.len(), &concat)?;
+    Ok(CellGenotype { nodes, concat })
+}
+
+/// How many edges enter each node of a cell with so many; none where no cell has so many.
+fn edges_of_nodes(space: &Space, cell: usize, edges: usize) -> Option<Vec<usize>> {
+    match space.keep() {
+        Keep::Strongest(kept) => {
+            let nodes = edges / kept;
+            (edges == nodes * kept && (1..=MAX_NODES).contains(&nodes)).then(|| vec![kept; nodes])
+        }
+        Keep::All => {
+            let entering = |nodes: usize| -> Vec<usize> {
+                let wiring = space.wiring(cell, nodes);
+                (0..nodes).map(|node| wiring.entering(node).count()).collect()
+            };
+            (1..=MAX_NODES).map(entering).find(|counts| counts.iter().sum::<usize>() == edges)
+        }
+    }
+}
+
+fn checked_edge(cell: &str, node: usize, (name, from): (String, usize)) -> Result<ChosenEdge> {
+    let refuse = |reason: String| Err(Error::Genotype(reason));
+    let operation = Operation::find(&name).map_err(|error| match error {
+        Error::Genotype(reason) => Error::Genotype(format!("node {node} of the {cell} cell: {reason}")),
+        other => other,
+    })?;
+    if operation.is_zero() {
         return refuse(format!(
-            "the {cell} cell has {found} edges; expected two for each node, so an even number from 2 to {most}"
+            "node {node} of the {cell} cell holds the operation none, which stands for no edge; a genotype lists only the edges that are there"
         ));
     }
-    let mut edges = Vec::with_capacity(raw.len());
-    for (index, (name, input)) in raw.into_iter().enumerate() {
-        let node = index / EDGES_PER_NODE;
-        let operation: Operation = name.parse().map_err(|error| match error {
-            Error::Genotype(reason) => Error::Genotype(format!("node {node} of the {cell} cell: {reason}")),
-            other => other,
-        })?;
-        if operation == Operation::None {
-            return refuse(format!(
-                "node {node} of the {cell} cell holds the operation none, which stands for no edge; a genotype lists only the edges that are there"
-            ));
-        }
-        let last = node + INPUTS - 1;
-        if input > last {
-            return refuse(format!(
-                "node {node} of the {cell} cell takes input {input}, but only states 0 to {last} exist before it"
-            ));
-        }
-        edges.push((operation, input));
+    let last = node + INPUTS - 1;
+    if from > last {
+        return refuse(format!(
+            "node {node} of the {cell} cell takes input {from}, but only states 0 to {last} exist before it"
+        ));
     }
-    check_concat(cell, edges.len() / EDGES_PER_NODE, &concat)?;
-    Ok(CellGenotype { edges, concat })
+    Ok(ChosenEdge { operation, from })
 }
 
 /// The output of a cell concatenates nodes: its inputs may have another resolution.
@@ -291,20 +363,11 @@ mod tests {
 
     fn cell(edges: &[(&str, usize)], concat: &[usize]) -> Result<CellGenotype> {
         let edges = edges.iter().map(|&(name, input)| (name.to_owned(), input)).collect();
-        checked_cell("normal", edges, concat.to_vec())
+        checked(&Space::darts(), 0, edges, concat.to_vec())
     }
 
     fn refusal(edges: &[(&str, usize)], concat: &[usize]) -> String {
         cell(edges, concat).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn names_are_official_and_come_back() {
-        for operation in Operation::KNOWN {
-            assert_eq!(operation.name().parse::<Operation>().unwrap(), operation);
-        }
-        assert_eq!(Operation::ALL[7].name(), "dil_conv_5x5");
-        assert_eq!(Operation::KNOWN[9], Operation::Conv7x1Conv1x7);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! genotype = [ NAME "=" ] "Genotype" "(" field { "," field } ")"
-//! field    = "normal" "=" edges | "normal_concat" "=" states | likewise for "reduce"
+//! field    = CELL "=" edges | CELL "_concat" "=" states
 //! edges    = "[" [ edge { "," edge } ] "]"
 //! edge     = "(" QUOTED "," NUMBER ")"
+//! CELL     = "normal" | "reduce"
 //! states   = "range" "(" NUMBER "," NUMBER ")" | "[" [ NUMBER { "," NUMBER } ] "]"
 //! ```
 //!
@@ -14,23 +15,28 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use super::genotype::{CellGenotype, Genotype, INPUTS, MAX_NODES, RawGenotype, check_length};
+use super::genotype::{CellGenotype, Field, Genotype, RawEdges, RawGenotype, check_length};
+use super::{INPUTS, MAX_NODES, Space};
 use crate::{Error, Result};
 
 impl fmt::Display for Genotype {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Genotype(")?;
-        write_cell(formatter, "normal", &self.normal)?;
-        formatter.write_str(", ")?;
-        write_cell(formatter, "reduce", &self.reduce)?;
+        for (index, (kind, cell)) in self.space.cells().iter().zip(&self.cells).enumerate() {
+            if index > 0 {
+                formatter.write_str(", ")?;
+            }
+            write_cell(formatter, kind.name, cell)?;
+        }
         formatter.write_str(")")
     }
 }
 
 fn write_cell(formatter: &mut fmt::Formatter<'_>, name: &str, cell: &CellGenotype) -> fmt::Result {
     let edges: Vec<_> =
-        cell.edges.iter().map(|(operation, input)| format!("('{operation}', {input})")).collect();
+        cell.edges().map(|(_, edge)| format!("('{}', {})", edge.operation, edge.from)).collect();
     write!(formatter, "{name}=[{}], {name}_concat=", edges.join(", "))?;
     match cell.concat.as_slice() {
         [first, .., last] if cell.concat.windows(2).all(|pair| pair[1] == pair[0] + 1) => {
@@ -44,9 +50,17 @@ fn write_cell(formatter: &mut fmt::Formatter<'_>, name: &str, cell: &CellGenotyp
 impl FromStr for Genotype {
     type Err = Error;
 
+    /// Reads a literal of the paper's space.
     fn from_str(text: &str) -> Result<Self> {
+        Self::from_literal(text, &Space::darts())
+    }
+}
+
+impl Genotype {
+    /// Reads a literal, which does not say of which space it is.
+    pub fn from_literal(text: &str, space: &Arc<Space>) -> Result<Self> {
         check_length(text)?;
-        Reader { text, position: 0 }.genotype()?.try_into()
+        Reader { text, position: 0 }.genotype(space)?.checked(space)
     }
 }
 
@@ -57,7 +71,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn genotype(&mut self) -> Result<RawGenotype> {
+    fn genotype(&mut self, space: &Space) -> Result<RawGenotype> {
         let mut name = self.word("Genotype(...)")?;
         if self.taken('=') {
             name = self.word("Genotype(...)")?;
@@ -66,21 +80,15 @@ impl<'a> Reader<'a> {
             return self.refuse(&format!("expected Genotype(...), found {name:?}"));
         }
         self.expect('(')?;
-        let (mut normal, mut reduce) = (None, None);
-        let (mut normal_concat, mut reduce_concat) = (None, None);
+        let mut raw = RawGenotype::new(space);
         while !self.taken(')') {
-            let field = self.word("a field: normal, normal_concat, reduce or reduce_concat")?;
+            let known = Field::names(space);
+            let field = self.word(&format!("a field: {known}"))?;
             self.expect('=')?;
-            let given_before = match field {
-                "normal" => normal.replace(self.edges()?).is_some(),
-                "reduce" => reduce.replace(self.edges()?).is_some(),
-                "normal_concat" => normal_concat.replace(self.states()?).is_some(),
-                "reduce_concat" => reduce_concat.replace(self.states()?).is_some(),
-                _ => {
-                    return self.refuse(&format!(
-                        "unknown field {field:?}; expected normal, normal_concat, reduce or reduce_concat"
-                    ));
-                }
+            let given_before = match Field::find(space, field) {
+                Some(Field::Edges(cell)) => raw.edges[cell].replace(self.edges()?).is_some(),
+                Some(Field::Concat(cell)) => raw.concat[cell].replace(self.states()?).is_some(),
+                None => return self.refuse(&format!("unknown field {field:?}; expected {known}")),
             };
             if given_before {
                 return self.refuse(&format!("the field {field} is given twice"));
@@ -90,16 +98,10 @@ impl<'a> Reader<'a> {
         if self.next().is_some() {
             return self.refuse("unexpected text after the genotype");
         }
-        let missing = |field: &str| Error::Genotype(format!("the field {field} is missing"));
-        Ok(RawGenotype {
-            normal: normal.ok_or_else(|| missing("normal"))?,
-            normal_concat: normal_concat.ok_or_else(|| missing("normal_concat"))?,
-            reduce: reduce.ok_or_else(|| missing("reduce"))?,
-            reduce_concat: reduce_concat.ok_or_else(|| missing("reduce_concat"))?,
-        })
+        Ok(raw)
     }
 
-    fn edges(&mut self) -> Result<Vec<(String, usize)>> {
+    fn edges(&mut self) -> Result<RawEdges> {
         self.expect('[')?;
         let mut edges = Vec::new();
         while !self.taken(']') {

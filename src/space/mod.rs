@@ -1,27 +1,425 @@
-//! The search space, from what an edge may hold to the network that a search ends in.
+//! Search spaces as values, from what an edge may hold to the network that a search ends in.
 //!
 //! Read in this order:
 //!
-//! 1. [`genotype`]: the candidate operations, cells as lists of edges, and what makes one valid;
-//!    [`literal`] is its textual form.
-//! 2. [`alphas`]: the architecture parameters, one row for each edge of a cell.
-//! 3. [`cell`]: a cell that holds every candidate on every edge.
-//! 4. [`supernet`]: a stack of such cells.
-//! 5. [`derivation`]: from alphas to a genotype.
-//! 6. [`derived_cell`] and [`network`]: the network of a genotype; [`cost`]: its size.
+//! 1. [`operation`]: the operations, a row each; [`definition`]: what a file says of a space, and this module: the
+//!    space that it makes.
+//! 2. [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`] is its textual form.
+//! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell.
+//! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`stack`]: a network of cells.
+//! 5. [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
+//! 6. [`derivation`]: from alphas to a genotype.
 //! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
 
 pub mod alphas;
+pub mod auxiliary;
 pub mod cell;
 pub mod cost;
+pub mod definition;
 pub mod derivation;
-pub mod derived_cell;
 pub mod genotype;
 pub mod literal;
 pub mod network;
+pub mod operation;
 pub mod published;
 pub mod sampled;
+pub mod stack;
+pub mod stored;
 pub mod supernet;
 
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+pub use definition::{Definition, Keep};
 pub use network::{Network, NetworkShape};
+pub use operation::Operation;
 pub use supernet::{Supernet, SupernetShape};
+
+use crate::{Error, Result};
+
+/// The states that a cell begins with: the outputs of the two cells before it.
+pub(crate) const INPUTS: usize = 2;
+/// The most nodes that a cell may have; far above any published cell, far below what exhausts memory.
+pub const MAX_NODES: usize = 32;
+
+/// A type of cell. All cells of a type share their alphas.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CellType {
+    /// Its name in files.
+    pub name: &'static str,
+    /// Its name for people, after "the".
+    pub title: &'static str,
+    /// Whether its edges from the inputs have stride 2.
+    pub reduces: bool,
+}
+
+/// The types of cells of every space, in the order of their tables of alphas.
+static CELLS: [CellType; 2] = [
+    CellType { name: "normal", title: "normal cell", reduces: false },
+    CellType { name: "reduce", title: "reduction cell", reduces: true },
+];
+
+/// The spaces of this program: name and definition.
+const SPACES: [(&str, &str); 4] = [
+    ("darts", include_str!("spaces/darts.toml")),
+    ("s1", include_str!("spaces/s1.toml")),
+    ("s2", include_str!("spaces/s2.toml")),
+    ("s3", include_str!("spaces/s3.toml")),
+];
+
+static KNOWN: LazyLock<Vec<Arc<Space>>> = LazyLock::new(|| {
+    let space = |(name, text): (&str, &str)| {
+        let definition = Definition::from_toml(text, Path::new(name)).and_then(Space::new);
+        Arc::new(definition.unwrap_or_else(|error| panic!("a space of this program: {error}")))
+    };
+    SPACES.into_iter().map(space).collect()
+});
+
+/// What a search chooses from: the types of cells, their edges, and the candidates of each edge.
+#[derive(Debug)]
+pub struct Space {
+    definition: Definition,
+    candidates: Vec<&'static Operation>,
+    lists: Vec<definition::Lists>,
+}
+
+/// An edge of a cell of the supernet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edge {
+    /// The node that it enters, counted from 0.
+    pub node: usize,
+    /// The state that it leaves.
+    pub from: usize,
+    /// What it may hold, in the order of its row.
+    pub candidates: Vec<&'static Operation>,
+    /// Its row in the table of alphas of its type of cell: a range of elements.
+    pub row: Range<usize>,
+}
+
+/// The edges of a type of cell: node after node and, within a node, in the order of the states that they leave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wiring {
+    /// Number of nodes.
+    pub nodes: usize,
+    /// The edges.
+    pub edges: Vec<Edge>,
+}
+
+impl Wiring {
+    /// Number of alphas, or of mixing weights: one for each candidate of each edge.
+    pub fn len(&self) -> usize {
+        self.edges.last().map_or(0, |edge| edge.row.end)
+    }
+
+    /// Whether there are no edges.
+    pub fn is_empty(&self) -> bool {
+        self.edges.is_empty()
+    }
+
+    /// The edges that enter a node.
+    pub fn entering(&self, node: usize) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(move |edge| edge.node == node)
+    }
+
+    /// The rows of the edges, in their order.
+    pub fn rows(&self) -> impl Iterator<Item = Range<usize>> {
+        self.edges.iter().map(|edge| edge.row.clone())
+    }
+}
+
+impl PartialEq for Space {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition == other.definition
+    }
+}
+
+impl fmt::Display for Space {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl Space {
+    /// The space of a definition.
+    ///
+    /// # Errors
+    /// A definition that makes no space of the number of nodes that it names.
+    pub fn new(definition: Definition) -> Result<Self> {
+        let refused = |reason: String| Error::Space(format!("{}: {reason}", definition.name));
+        definition.check().map_err(refused)?;
+        let candidates = definition.default_candidates().map_err(refused)?;
+        let lists =
+            (0..CELLS.len()).map(|cell| definition.lists(cell)).collect::<std::result::Result<_, _>>();
+        let lists = lists.map_err(refused)?;
+        let space = Space { definition, candidates, lists };
+        space.check_nodes(space.nodes())?;
+        Ok(space)
+    }
+
+    /// The space of a file.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Arc<Space>> {
+        let definition = Definition::from_toml(text, path)?;
+        let path = path.display();
+        if let Some(known) = Self::named(&definition.name) {
+            if known.definition == definition {
+                return Ok(known);
+            }
+            let name = &definition.name;
+            return Err(Error::Space(format!(
+                "{path}: name is {name:?}, which is another space of this program; expected a name of its own"
+            )));
+        }
+        Self::new(definition).map(Arc::new).map_err(|error| match error {
+            Error::Space(reason) => Error::Space(format!("{path}: {reason}")),
+            other => other,
+        })
+    }
+
+    /// The space of the paper.
+    pub fn darts() -> Arc<Space> {
+        Arc::clone(&KNOWN[0])
+    }
+
+    /// The spaces of this program.
+    pub fn known() -> &'static [Arc<Space>] {
+        &KNOWN
+    }
+
+    /// A space of this program.
+    pub fn named(name: &str) -> Option<Arc<Space>> {
+        KNOWN.iter().find(|space| space.name() == name).cloned()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// What makes it.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Nodes of a cell, where a plan does not say.
+    pub fn nodes(&self) -> usize {
+        self.definition.nodes
+    }
+
+    /// The fewest cells that a network may have.
+    pub fn fewest_cells(&self) -> usize {
+        self.definition.fewest_cells
+    }
+
+    /// How many edges of a node a derivation keeps.
+    pub fn keep(&self) -> Keep {
+        self.definition.edges_kept
+    }
+
+    /// The types of cells, in the order of their tables.
+    pub fn cells(&self) -> &'static [CellType] {
+        &CELLS
+    }
+
+    /// States that a cell begins with.
+    pub fn inputs(&self) -> usize {
+        INPUTS
+    }
+
+    /// The type of cell `index` of a network of so many: those at one and two thirds of the depth reduce.
+    pub fn cell_at(&self, index: usize, cells: usize) -> usize {
+        usize::from(index == cells / 3 || index == 2 * cells / 3)
+    }
+
+    /// A state as people call it.
+    pub fn state_name(&self, state: usize) -> String {
+        match state.checked_sub(INPUTS) {
+            None => format!("k-{}", INPUTS - state),
+            Some(node) => format!("node {node}"),
+        }
+    }
+
+    /// Every operation that is a candidate of some edge, each once: first those of all edges in their order.
+    pub fn candidates(&self) -> Vec<&'static Operation> {
+        let mut all = self.candidates.clone();
+        for operation in self.lists.iter().flat_map(|lists| lists.values().flatten()) {
+            if !all.contains(operation) {
+                all.push(operation);
+            }
+        }
+        all
+    }
+
+    /// The edges of a type of cell with so many nodes.
+    pub fn wiring(&self, cell: usize, nodes: usize) -> Wiring {
+        let (mut edges, mut start) = (Vec::new(), 0);
+        for node in 0..nodes {
+            for from in 0..INPUTS + node {
+                let own = self.lists[cell].get(&(node + INPUTS, from));
+                let candidates = own.unwrap_or(&self.candidates);
+                if !candidates.is_empty() {
+                    let row = start..start + candidates.len();
+                    start = row.end;
+                    edges.push(Edge { node, from, candidates: candidates.clone(), row });
+                }
+            }
+        }
+        Wiring { nodes, edges }
+    }
+
+    /// The edges of every type of cell.
+    pub fn wirings(&self, nodes: usize) -> Vec<Wiring> {
+        (0..CELLS.len()).map(|cell| self.wiring(cell, nodes)).collect()
+    }
+
+    /// Refuses a number of nodes that the space has no cells of.
+    pub fn check_nodes(&self, nodes: usize) -> Result<()> {
+        self.nodes_refusal(nodes).map_or(Ok(()), |reason| Err(Error::Space(format!("{self}: {reason}"))))
+    }
+
+    fn nodes_refusal(&self, nodes: usize) -> Option<String> {
+        for (cell, CellType { name, title, .. }) in CELLS.iter().enumerate() {
+            let last = nodes + INPUTS - 1;
+            if let Some((to, from)) = self.lists[cell].keys().find(|(to, _)| *to > last) {
+                return Some(format!(
+                    "edges.{name} names the edge {to}<-{from}, but with {nodes} nodes the last state is {last}"
+                ));
+            }
+            let wiring = self.wiring(cell, nodes);
+            for node in 0..nodes {
+                let state = node + INPUTS;
+                let entering = wiring.entering(node).count();
+                if entering == 0 {
+                    return Some(format!(
+                        "no edge enters node {node} (state {state}) of the {title}; expected candidates for all \
+                         edges, or a list for an edge such as {state}<-0"
+                    ));
+                }
+                if let Keep::Strongest(kept) = self.keep()
+                    && kept > entering
+                {
+                    return Some(format!(
+                        "edges_kept is {kept}, but only {entering} enter node {node} (state {state}) of the \
+                         {title}; expected at most {entering}, or \"all\""
+                    ));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Arc<Space>> {
+        Space::from_toml(text, Path::new("own.toml"))
+    }
+
+    fn refusal(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_space_of_the_paper_has_eight_candidates_on_fourteen_edges() {
+        let space = Space::darts();
+        let wiring = space.wiring(0, 4);
+        assert_eq!((wiring.edges.len(), wiring.len()), (14, 112));
+        assert_eq!(space.wiring(1, 4), wiring);
+        let last = &wiring.edges[13];
+        assert_eq!((last.node, last.from, last.row.clone()), (3, 4, 104..112));
+        assert_eq!(last.candidates[7].name, "dil_conv_5x5");
+        assert_eq!(wiring.entering(1).map(|edge| edge.from).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn reduced_spaces_have_the_candidates_of_their_authors() {
+        let lengths: Vec<_> = ["s1", "s2", "s3"]
+            .map(|name| Space::named(name).unwrap())
+            .iter()
+            .map(|space| space.wirings(4).iter().map(Wiring::len).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(lengths, [[28, 28], [28, 28], [42, 42]]);
+        let s1 = Space::named("s1").unwrap();
+        let names = |cell: usize, edge: usize| {
+            s1.wiring(cell, 4).edges[edge]
+                .candidates
+                .iter()
+                .map(|operation| operation.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(0, 10), ["max_pool_3x3", "skip_connect"]);
+        assert_eq!(names(1, 6), ["max_pool_3x3", "sep_conv_3x3"]);
+        assert_eq!(s1.candidates().len(), 6);
+        let refused = s1.check_nodes(3).unwrap_err().to_string();
+        assert!(
+            refused.contains("s1: edges.normal names the edge 5<-0, but with 3 nodes the last state is 4")
+        );
+        assert!(s1.check_nodes(5).unwrap_err().to_string().contains("no edge enters node 4 (state 6)"));
+    }
+
+    #[test]
+    fn a_space_of_a_user_is_read_whole() {
+        let space = read(
+            "candidates = [\"skip_connect\", \"sep_conv_7x7\"]\nnodes = 2\nedges_kept = 1\nfewest_cells = 1\n\
+             [edges.all]\n\"2<-0\" = [\"none\", \"max_pool_3x3\", \"sep_conv_3x3\"]\n\
+             [edges.reduce]\n\"2<-0\" = [\"avg_pool_3x3\", \"max_pool_3x3\"]\n",
+        )
+        .unwrap();
+        assert_eq!((space.name(), space.nodes(), space.fewest_cells()), ("own", 2, 1));
+        assert_eq!(space.keep(), Keep::Strongest(1));
+        assert_eq!(space.wirings(2).iter().map(Wiring::len).collect::<Vec<_>>(), [11, 10]);
+        assert_eq!(space.wiring(1, 2).edges[0].candidates[0].name, "avg_pool_3x3");
+        let listed =
+            read("nodes = 1\nedges_kept = \"all\"\n[edges.all]\n\"2<-1\" = [\"none\", \"skip_connect\"]");
+        assert_eq!(listed.unwrap().wiring(0, 1).edges.len(), 1);
+    }
+
+    #[test]
+    fn each_refusal_names_file_and_key() {
+        let two = "candidates = [\"skip_connect\", \"sep_conv_3x3\"]\n";
+        let cases = [
+            ("candidates = [\"skip_connect\", \"sep\"]", "own.toml: candidates: unknown operation \"sep\""),
+            ("candidates = [\"skip_connect\"]", "own.toml: candidates: has 1 candidates"),
+            ("candidates = [\"none\", \"none\"]", "own.toml: candidates: names none twice"),
+            ("candidates = [\"none\", \"conv_7x1_1x7\"]", "can be shown, but not computed"),
+            ("", "own.toml: candidates is missing"),
+            (&format!("{two}node = 3"), "own.toml, line 2, key node: unknown field"),
+            (&format!("{two}nodes = 0"), "nodes is 0; expected a whole number from 1 to 32"),
+            (&format!("{two}edges_kept = 3"), "edges_kept is 3, but only 2 enter node 0"),
+            (&format!("{two}edges_kept = 0"), "edges_kept is 0"),
+            (&format!("{two}edges_kept = \"most\""), "edges_kept"),
+            (&format!("{two}fewest_cells = 0"), "fewest_cells is 0"),
+            (&format!("{two}name = \"s3\""), "name is \"s3\", which is another space"),
+            (&format!("{two}name = \"a b\""), "name is \"a b\""),
+            (&format!("{two}[edges.wide]\n"), "unknown key edges.wide; expected edges.all, edges.normal or"),
+            (
+                &format!("{two}[edges.all]\n\"9<-0\" = [\"none\", \"skip_connect\"]"),
+                "edges.normal names the edge 9<-0, but with 4 nodes the last state is 5",
+            ),
+            (
+                &format!("{two}[edges.all]\n\"2<-3\" = [\"none\", \"skip_connect\"]"),
+                "edges.all.\"2<-3\": expected an edge such as",
+            ),
+            (&format!("{two}[edges.all]\n\"2<-0\" = []"), "edges.all.\"2<-0\": has 0 candidates"),
+            (
+                "nodes = 2\n[edges.all]\n\"2<-0\" = [\"none\", \"skip_connect\"]\nedges_kept = 1",
+                "own.toml, line 4",
+            ),
+            (
+                "nodes = 2\nedges_kept = 1\n[edges.all]\n\"2<-0\" = [\"none\", \"skip_connect\"]",
+                "no edge enters node 1 (state 3) of the normal cell",
+            ),
+        ];
+        for (text, sentence) in cases {
+            let refused = refusal(text);
+            assert!(
+                refused.starts_with("space: own.toml") && refused.contains(sentence),
+                "{text}\n{refused}"
+            );
+        }
+        assert!(refusal(&"#".repeat(definition::MAX_TEXT + 1)).contains("bytes long"));
+    }
+}

@@ -99,7 +99,7 @@ mod tests {
     fn names_are_forgiving_and_hints_are_near() {
         assert_eq!(find("DARTS_V2").unwrap().test_error, Some(2.76));
         assert_eq!(find("PC_DARTS_cifar").unwrap().name, "pc-darts");
-        assert_eq!(find("NASNet").unwrap().genotype.normal.nodes(), 5);
+        assert_eq!(find("NASNet").unwrap().genotype.cells[0].nodes.len(), 5);
         assert!(find("drats-v2").unwrap_err().to_string().contains("did you mean darts-v2"));
         assert!(find("zzzzzzzzzz").unwrap_err().to_string().contains("genotype; `darts show --list`"));
         assert_eq!(distance(&['a', 'b'], "abc"), 1);

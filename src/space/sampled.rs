@@ -1,47 +1,56 @@
 //! Genotypes drawn at random: the baseline that a search has to beat (Li, Talwalkar, UAI 2019; Yang, Esperança,
 //! Carlucci, ICLR 2020).
 
+use std::sync::Arc;
+
 use rand::seq::index;
 use rand::{Rng, RngExt};
 
-use super::genotype::{CellGenotype, EDGES_PER_NODE, Genotype, INPUTS, Operation};
+use super::genotype::{CellGenotype, ChosenEdge, Genotype};
+use super::{Edge, Keep, Operation, Space, Wiring};
 use crate::random::{Stream, generator};
 use crate::{Error, Result};
-
-/// Nodes of a cell, as in the paper.
-const NODES: usize = 4;
 
 /// What such a genotype's name begins with; the seed follows.
 pub const PREFIX: &str = "random:";
 
-/// Finds the genotype of a name such as `random:7`; nothing, where the name begins otherwise.
-pub fn find(name: &str) -> Option<Result<Genotype>> {
+/// Finds the genotype of a name such as `random:7` in a space; nothing, where the name begins otherwise.
+pub fn find(name: &str, space: &Arc<Space>) -> Option<Result<Genotype>> {
     let seed = name.strip_prefix(PREFIX)?;
     let refusal = || {
         let seed: String = seed.chars().take(40).collect();
         Error::Genotype(format!("{PREFIX}{seed}: expected a whole number as the seed, as in {PREFIX}7"))
     };
     let digits = seed.bytes().all(|byte| byte.is_ascii_digit());
-    Some(seed.parse().ok().filter(|_| digits).map(draw).ok_or_else(refusal))
+    let seed = seed.parse().ok().filter(|_| digits);
+    Some(seed.map(|seed| draw(seed, space)).ok_or_else(refusal))
 }
 
-/// Draws a genotype uniformly from the space of a search: each of the four nodes of both cells reads two different
-/// earlier states, each through one of the seven operations that a derivation may choose, so not through `none`.
-pub fn draw(seed: u64) -> Genotype {
+/// Draws a genotype uniformly from a space: each node of its cells keeps different edges, each with one of the
+/// operations that a derivation may choose there, so not `none`. In the paper's space four nodes keep two edges each.
+pub fn draw(seed: u64, space: &Arc<Space>) -> Genotype {
     let mut random = generator(seed, Stream::Genotype, 0);
-    let normal = cell(&mut random);
-    Genotype { normal, reduce: cell(&mut random) }
+    let cells = space.wirings(space.nodes()).iter().map(|wiring| cell(&mut random, space, wiring)).collect();
+    Genotype { space: Arc::clone(space), cells }
 }
 
-fn cell(random: &mut impl Rng) -> CellGenotype {
-    let mut edges = Vec::with_capacity(NODES * EDGES_PER_NODE);
-    for node in 0..NODES {
-        for input in index::sample(random, INPUTS + node, EDGES_PER_NODE) {
-            // The first candidate is `none`.
-            edges.push((Operation::ALL[random.random_range(1..Operation::ALL.len())], input));
-        }
+fn cell(random: &mut impl Rng, space: &Space, wiring: &Wiring) -> CellGenotype {
+    let mut nodes = Vec::with_capacity(wiring.nodes);
+    for node in 0..wiring.nodes {
+        let edges: Vec<&Edge> = wiring.entering(node).collect();
+        let kept: Vec<usize> = match space.keep() {
+            Keep::Strongest(kept) => index::sample(random, edges.len(), kept).into_vec(),
+            Keep::All => (0..edges.len()).collect(),
+        };
+        let chosen = kept.into_iter().map(|index| {
+            let others: Vec<&'static Operation> =
+                edges[index].candidates.iter().copied().filter(|operation| !operation.is_zero()).collect();
+            ChosenEdge { operation: others[random.random_range(0..others.len())], from: edges[index].from }
+        });
+        nodes.push(chosen.collect());
     }
-    CellGenotype { edges, concat: (INPUTS..INPUTS + NODES).collect() }
+    let inputs = space.inputs();
+    CellGenotype { nodes, concat: (inputs..inputs + wiring.nodes).collect() }
 }
 
 #[cfg(test)]
@@ -50,16 +59,20 @@ mod tests {
 
     use super::*;
 
+    fn darts(seed: u64) -> Genotype {
+        draw(seed, &Space::darts())
+    }
+
     #[test]
     fn a_seed_names_one_valid_genotype() {
         for seed in 0..200 {
-            let genotype = draw(seed);
+            let genotype = darts(seed);
             assert_eq!(Genotype::from_json(&genotype.to_json()).unwrap(), genotype);
-            assert_eq!(find(&format!("random:{seed}")).unwrap().unwrap(), genotype);
-            assert_ne!(draw(seed + 1), genotype);
-            for cell in [genotype.normal, genotype.reduce] {
-                assert_eq!((cell.nodes(), cell.concat), (4, vec![2, 3, 4, 5]));
-                assert!(cell.edges.chunks(EDGES_PER_NODE).all(|pair| pair[0].1 != pair[1].1));
+            assert_eq!(find(&format!("random:{seed}"), &Space::darts()).unwrap().unwrap(), genotype);
+            assert_ne!(darts(seed + 1), genotype);
+            for cell in genotype.cells {
+                assert_eq!((cell.nodes.len(), cell.concat), (4, vec![2, 3, 4, 5]));
+                assert!(cell.nodes.iter().all(|pair| pair[0].from != pair[1].from));
             }
         }
     }
@@ -68,7 +81,7 @@ mod tests {
     #[test]
     fn a_seed_names_the_same_genotype_in_every_version() {
         assert_eq!(
-            draw(0).to_string(),
+            darts(0).to_string(),
             "Genotype(normal=[('avg_pool_3x3', 0), ('sep_conv_5x5', 1), ('sep_conv_5x5', 0), ('sep_conv_3x3', 1), \
              ('sep_conv_3x3', 2), ('skip_connect', 1), ('avg_pool_3x3', 1), ('sep_conv_5x5', 4)], \
              normal_concat=range(2, 6), \
@@ -85,10 +98,9 @@ mod tests {
         let (mut operations, mut inputs) = (BTreeMap::new(), BTreeMap::new());
         let cells = 4000;
         for seed in 0..cells / 2 {
-            let genotype = draw(seed);
-            for cell in [&genotype.normal, &genotype.reduce] {
-                cell.edges.iter().for_each(|edge| *operations.entry(edge.0).or_insert(0u64) += 1);
-                cell.edges[6..].iter().for_each(|edge| *inputs.entry(edge.1).or_insert(0u64) += 1);
+            for cell in darts(seed).cells {
+                cell.edges().for_each(|(_, edge)| *operations.entry(edge.operation).or_insert(0u64) += 1);
+                cell.nodes[3].iter().for_each(|edge| *inputs.entry(edge.from).or_insert(0u64) += 1);
             }
         }
         let within = |count: u64, draws: u64, share: f64| {
@@ -96,18 +108,29 @@ mod tests {
             (count as f64 - mean).abs() < 5.0 * (draws * share * (1.0 - share)).sqrt()
         };
         assert_eq!((operations.len(), inputs.len()), (7, 5));
-        assert!(!operations.contains_key(&Operation::None));
+        assert!(!operations.keys().any(|operation| operation.is_zero()));
         assert!(operations.values().all(|&count| within(count, cells * 8, 1.0 / 7.0)), "{operations:?}");
         assert!(inputs.values().all(|&count| within(count, cells, 2.0 / 5.0)), "{inputs:?}");
     }
 
     #[test]
     fn other_names_are_none_and_other_seeds_are_refused() {
+        let find = |name: &str| find(name, &Space::darts());
         assert!(find("darts-v2").is_none());
         assert!(find("random").is_none());
         for seed in ["", "-1", "+1", "1.5", "two", "18446744073709551616"] {
             let refusal = find(&format!("random:{seed}")).unwrap().unwrap_err().to_string();
             assert!(refusal.contains(&format!("random:{seed}: expected a whole number")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn every_space_draws_from_its_own_candidates() {
+        for space in Space::known() {
+            for seed in 0..20 {
+                let genotype = draw(seed, space);
+                assert_eq!(genotype.clone().into_space(space).unwrap(), genotype);
+            }
         }
     }
 }

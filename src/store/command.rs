@@ -5,20 +5,19 @@ use std::path::Path;
 
 use super::place::{MAX_PLAN, PLAN, check_run};
 use crate::files::read_text;
-use crate::plan::{Command, PlanTable};
-use crate::{Error, Result, search, train};
+use crate::plan::keys::Keys;
+use crate::plan::{Command, PlanTable, search, train};
+use crate::{Error, Result};
 
 /// The command that a plan is for: the one whose plans lack fewer of its keys. A plan of another version may have keys that
 /// neither knows. `None` for keys that both know.
-pub fn command_of(plan: &toml::Table) -> Result<Option<Command>> {
-    let unknown = |known: toml::Table| plan.keys().filter(|key| !known.contains_key(*key)).count();
-    let to_search = unknown(search::plan::Plan::default().to_table()?);
-    let to_train = unknown(train::plan::Plan::default().to_table()?);
-    Ok(match to_search.cmp(&to_train) {
+pub fn command_of(plan: &toml::Table) -> Option<Command> {
+    let unknown = |keys: &Keys| keys.paths(plan).filter(|(path, _)| keys.at(path).is_none()).count();
+    match unknown(search::Plan::keys()).cmp(&unknown(train::Plan::keys())) {
         Ordering::Less => Some(Command::Search),
         Ordering::Equal => None,
         Ordering::Greater => Some(Command::Train),
-    })
+    }
 }
 
 /// The command that made a run.
@@ -27,7 +26,7 @@ pub fn command_of(plan: &toml::Table) -> Result<Option<Command>> {
 /// No run directory, or a plan that is damaged or of neither command.
 pub fn command_of_run(run: &Path) -> Result<Command> {
     let plan = load_plan(run)?;
-    command_of(&plan)?.ok_or_else(|| {
+    command_of(&plan).ok_or_else(|| {
         let reason = "is the plan neither of a search nor of a training".to_owned();
         Error::Format { path: run.join(PLAN), reason }
     })
@@ -51,9 +50,9 @@ mod tests {
 
     #[test]
     fn a_plan_tells_its_command() {
-        let command = |text: &str| command_of(&text.parse().unwrap()).unwrap();
-        let search = search::plan::Plan::default().to_toml().unwrap();
-        let train = train::plan::Plan::paper().to_toml().unwrap();
+        let command = |text: &str| command_of(&text.parse().unwrap());
+        let search = search::Plan::default().to_toml().unwrap();
+        let train = train::Plan::paper().to_toml().unwrap();
         assert_eq!(command(&search), Some(Command::Search));
         assert_eq!(command(&train), Some(Command::Train));
         assert_eq!(command(&format!("later = 1\n{train}")), Some(Command::Train));

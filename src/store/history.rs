@@ -13,6 +13,8 @@ use super::lines::{MAX_LINES, whole_lines};
 use super::run_directory::{METRICS, TIMINGS};
 use super::training_run::LAST;
 use crate::files::read_bounded;
+use crate::plan::keys::Keys;
+use crate::plan::{PlanTable, search, train};
 use crate::search::observer::{EpochRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::cost::Cost;
@@ -45,7 +47,7 @@ impl History {
     /// # Errors
     /// A file is missing or damaged, or no epoch was finished.
     pub fn load(run: &Path) -> Result<Self> {
-        let (plan, name) = (plan(run)?, name(run));
+        let (plan, name) = (plan(search::Plan::keys(), run)?, name(run));
         let records: Vec<EpochRecord> = records(&run.join(METRICS))?;
         let timings = timings(run, records.iter().map(|record| record.epoch));
         let stored = epochs(run)?;
@@ -56,9 +58,14 @@ impl History {
             let reason = "holds no alphas: no epoch of this run was finished".to_owned();
             return Err(Error::Format { path: run.join("alphas"), reason });
         }
-        let nodes = genotype.normal.nodes();
+        let nodes = genotype.cells[0].nodes.len();
         if let Some((epoch, _)) = alphas.iter().find(|(_, alphas)| alphas.nodes != nodes) {
             let reason = format!("holds other cells than genotype.json, which has {nodes} nodes");
+            return Err(Error::Format { path: alphas_file(run, *epoch), reason });
+        }
+        if let Some((epoch, other)) = alphas.iter().find(|(_, alphas)| alphas.space != genotype.space) {
+            let (found, expected) = (&other.space, &genotype.space);
+            let reason = format!("is of the space {found}, and genotype.json is of the space {expected}");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
         Ok(History { name, plan, records, timings, alphas, genotype })
@@ -107,7 +114,7 @@ impl TrainingHistory {
     /// # Errors
     /// A file is missing or damaged, or no epoch was finished.
     pub fn load(run: &Path) -> Result<Self> {
-        let (plan, name) = (plan(run)?, name(run));
+        let (plan, name) = (plan(train::Plan::keys(), run)?, name(run));
         let records: Vec<TrainingRecord> = records(&run.join(METRICS))?;
         let timings = timings(run, records.iter().map(|record| record.epoch));
         let genotype = load_genotype(run)?;
@@ -148,8 +155,9 @@ fn planned<'a>(plan: &'a [(String, String)], key: &str) -> Option<&'a str> {
 }
 
 /// The keys of the plan of a run and their values, as they are written.
-fn plan(run: &Path) -> Result<Vec<(String, String)>> {
-    Ok(load_plan(run)?.into_iter().map(|(key, value)| (key, value.to_string())).collect())
+fn plan(keys: &Keys, run: &Path) -> Result<Vec<(String, String)>> {
+    let plan = load_plan(run)?;
+    Ok(keys.paths(&plan).map(|(path, value)| (path, value.to_string())).collect())
 }
 
 /// The lines of the metrics. A last line without an end is one that a run is about to write.

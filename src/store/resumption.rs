@@ -10,7 +10,8 @@ use super::place::{MAX_PLAN, PLAN, check_run};
 use super::run_directory::{METRICS, RunDirectory};
 use crate::epochs::{Checkpoint, Position};
 use crate::files::read_text;
-use crate::plan::{Command, Contradiction, PlanTable, table};
+use crate::plan::file::table;
+use crate::plan::{Command, Contradiction, PlanTable};
 use crate::space::genotype::Genotype;
 use crate::{Error, Result};
 
@@ -80,7 +81,7 @@ fn place(given: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
 
 /// Refuses the run of the other command.
 fn check_command<P: PlanTable>(run: &Path, plan: &toml::Table) -> Result<()> {
-    match command_of(plan)? {
+    match command_of(plan) {
         Some(command) if command != P::COMMAND => {
             let (place, other) = (run.display(), command.run());
             let way_on = resume_command(command, run);

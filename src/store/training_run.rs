@@ -22,10 +22,10 @@ use super::run_directory::{Beginning, RunDirectory, data_name};
 use crate::Result;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
+use crate::plan::train::Plan;
 use crate::space::genotype::Genotype;
 use crate::train::Model;
 use crate::train::observer::{EpochRecord, Observer, Summary, Timing, TrainingPhase};
-use crate::train::plan::Plan;
 
 /// The file of the model with the best accuracy.
 pub const BEST: &str = "best.safetensors";

@@ -3,16 +3,14 @@
 //! Read in this order:
 //!
 //! 1. [`trainer`]: one step.
-//! 2. [`plan`]: everything that determines a training, checked before any work starts.
-//! 3. [`model`]: what a training ends in, as a file; [`classifier`]: a model in use.
-//! 4. [`observer`]: what a training tells while it runs.
-//! 5. [`run`]: epochs over a data set.
+//! 2. [`model`]: what a training ends in, as a file; [`classifier`]: a model in use.
+//! 3. [`observer`]: what a training tells while it runs.
+//! 4. [`session`]: epochs over a data set.
 
 pub mod classifier;
 pub mod model;
 pub mod observer;
-pub mod plan;
-pub mod run;
+pub mod session;
 pub mod trainer;
 
 pub use classifier::Classifier;

@@ -8,12 +8,12 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
 use crate::backend::Shape;
 use crate::data::{Colour, Dataset, Normalisation, Reading};
 use crate::files::{read_bounded, write_whole};
 use crate::nn::Parameters;
 use crate::plan::PlanTable;
+use crate::plan::train::Plan;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 use crate::tensor_file::{self, Format, Tensor};
@@ -123,7 +123,7 @@ impl Description {
             cells: self.cells,
             auxiliary: auxiliary.then_some(1.0),
             drop_path: false,
-            rectified: false,
+            official_inplace_relu: false,
         }
     }
 
@@ -135,8 +135,8 @@ impl Description {
             data: self.data.clone(),
             ..Plan::default()
         };
-        if let Some(violation) = plan.violation() {
-            return Err(format!("{} is {}; expected {}", violation.key, violation.value, violation.expected));
+        if let Some(violation) = plan.violation().map_err(|error| error.to_string())? {
+            return Err(violation.to_string());
         }
         let sizes = [
             ("height", self.height, MOST),

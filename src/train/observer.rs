@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use super::plan::Plan;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
+use crate::plan::train::Plan;
 
 /// What is known before the first step.
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@
 
 use rand::RngExt;
 
-use super::plan::Plan;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -10,6 +9,7 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::plan::train::Plan;
 use crate::random::{Stream, generator};
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -171,7 +171,7 @@ impl<B: Backend> Trainer<B> {
             decay: self.settings.decay,
         };
         let backend = self.tape.backend();
-        backend.norm(step.gradient, self.gradient_norm);
+        backend.euclidean_norm(step.gradient, self.gradient_norm);
         backend.gradient_descent(&step);
         self.steps += 1;
         let mut result = self.result(self.network.loss.result);

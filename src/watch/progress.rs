@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::readable::{bytes, counted, duration, grouped};
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use crate::space::alphas::Alphas;
-use crate::space::genotype::{CellGenotype, EDGES_PER_NODE, Operation};
+use crate::space::genotype::{CellGenotype, ChosenEdge};
 use crate::{Error, Result};
 
 /// The longest silence between two lines where there is no bar.
@@ -69,6 +69,8 @@ pub struct Progress {
     epochs: usize,
     form: Form,
     last_line: Instant,
+    /// How long nothing is printed before a line tells the step.
+    silence: Duration,
 }
 
 /// What the lines are written for.
@@ -87,7 +89,7 @@ impl Progress {
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
-        Progress { lines, bar, epochs, form, last_line: Instant::now() }
+        Progress { lines, bar, epochs, form, last_line: Instant::now(), silence: SILENCE }
     }
 
     pub(super) fn print(&mut self, text: &str) {
@@ -125,7 +127,9 @@ impl Progress {
                 "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
                 record.epoch, record.epochs
             ));
-        } else if self.form == Form::Text && self.last_line.elapsed() >= SILENCE && record.step < record.steps
+        } else if self.form == Form::Text
+            && self.last_line.elapsed() >= self.silence
+            && record.step < record.steps
         {
             self.print(&format!(
                 "epoch {}/{}  step {}/{}  loss {loss:.4}  accuracy {accuracy:.2} %  {speed}  {left} left",
@@ -175,21 +179,22 @@ impl Observer<SearchPhase> for Progress {
             return Ok(());
         }
         let width = self.epochs.to_string().len();
+        let entropies: Vec<_> = record.entropy.iter().map(|entropy| format!("{entropy:.3}")).collect();
+        let skips: Vec<_> = record.skip_connections.iter().map(usize::to_string).collect();
         self.print(&format!(
-            "epoch {:>width$}/{}  train {}  valid {}  entropy {:.3} {:.3}  skips {}+{}  {:.0} images/s  {}",
+            "epoch {:>width$}/{}  train {}  valid {}  entropy {}  skips {}  {:.0} images/s  {}",
             record.epoch,
             self.epochs,
             outcome(record.train_loss, record.train_accuracy),
             outcome(record.valid_loss, record.valid_accuracy),
-            record.entropy_normal,
-            record.entropy_reduce,
-            record.skip_connections,
-            record.skip_connections_reduce,
+            entropies.join(" "),
+            skips.join("+"),
             timing.images_per_second,
             duration(timing.seconds),
         ));
-        self.print(&format!("    normal  {}", compact(&record.genotype.normal)));
-        self.print(&format!("    reduce  {}", compact(&record.genotype.reduce)));
+        for (kind, cell) in record.genotype.space.cells().iter().zip(&record.genotype.cells) {
+            self.print(&format!("    {}  {}", kind.name, compact(cell)));
+        }
         Ok(())
     }
 }
@@ -208,25 +213,9 @@ pub(super) fn outcome(loss: f64, accuracy: f64) -> String {
 
 /// A cell on one line: the edges of each node as operation and input state.
 pub fn compact(cell: &CellGenotype) -> String {
-    let edge = |&(operation, input): &(Operation, usize)| format!("{} {input}", short(operation));
-    let node = |edges: &[(Operation, usize)]| edges.iter().map(edge).collect::<Vec<_>>().join(" + ");
-    cell.edges.chunks(EDGES_PER_NODE).map(node).collect::<Vec<_>>().join(" | ")
-}
-
-/// An operation in at most six letters.
-fn short(operation: Operation) -> &'static str {
-    match operation {
-        Operation::None => "none",
-        Operation::MaxPool3x3 => "max3",
-        Operation::AveragePool3x3 => "avg3",
-        Operation::SkipConnect => "skip",
-        Operation::SepConv3x3 => "sep3",
-        Operation::SepConv5x5 => "sep5",
-        Operation::DilConv3x3 => "dil3",
-        Operation::DilConv5x5 => "dil5",
-        Operation::SepConv7x7 => "sep7",
-        Operation::Conv7x1Conv1x7 => "conv7",
-    }
+    let edge = |edge: &ChosenEdge| format!("{} {}", edge.operation.short, edge.from);
+    let node = |edges: &Vec<ChosenEdge>| edges.iter().map(edge).collect::<Vec<_>>().join(" + ");
+    cell.nodes.iter().map(node).collect::<Vec<_>>().join(" | ")
 }
 
 /// The time left; its seconds would only flicker where there are minutes.
@@ -283,9 +272,9 @@ mod tests {
             launches_per_step: 0,
         };
         Observer::<SearchPhase>::started(&mut progress, &started)?;
-        progress.last_line -= SILENCE;
-        let progress: &mut dyn Observer<SearchPhase> = &mut progress;
-        for step in [1, 2] {
+        for (step, silence) in [(1, Duration::ZERO), (2, Duration::MAX)] {
+            progress.silence = silence;
+            let progress: &mut dyn Observer<SearchPhase> = &mut progress;
             progress.step(&StepRecord {
                 epoch: 1,
                 epochs: 15,
@@ -297,6 +286,7 @@ mod tests {
                 seconds_left: 200.0,
             })?;
         }
+        let progress: &mut dyn Observer<SearchPhase> = &mut progress;
         let alphas = ramp(4);
         let record = EpochRecord {
             epoch: 1,
@@ -304,10 +294,8 @@ mod tests {
             train_accuracy: 0.382,
             valid_loss: 1.612,
             valid_accuracy: 0.44,
-            entropy_normal: 2.0794,
-            entropy_reduce: 2.0793,
-            skip_connections: 3,
-            skip_connections_reduce: 0,
+            entropy: vec![2.0794, 2.0793],
+            skip_connections: vec![3, 0],
             weight_lr: 0.025,
             genotype: derive(&alphas),
         };

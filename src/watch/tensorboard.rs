@@ -12,9 +12,8 @@ use prost::Message;
 
 use crate::epochs::{Observer, Phase, Timing};
 use crate::search::observer::{EpochRecord, SearchPhase};
-use crate::space::alphas::{Alphas, CANDIDATES, edge};
+use crate::space::alphas::Alphas;
 use crate::space::derivation::softmax;
-use crate::space::genotype::{INPUTS, Operation};
 use crate::train::Model;
 use crate::train::observer::{EpochRecord as TrainingRecord, TrainingPhase};
 use crate::{Error, Result};
@@ -134,25 +133,21 @@ impl Observer<SearchPhase> for EventFile {
             value("loss/valid", record.valid_loss),
             value("accuracy/train", record.train_accuracy),
             value("accuracy/valid", record.valid_accuracy),
-            value("entropy/normal", record.entropy_normal),
-            value("entropy/reduce", record.entropy_reduce),
-            value("skip_connections/normal", record.skip_connections as f64),
-            value("skip_connections/reduce", record.skip_connections_reduce as f64),
-            value("weight_lr", record.weight_lr),
-            value("images_per_second", timing.images_per_second),
         ];
-        for (cell, rows) in [("normal", &alphas.normal), ("reduce", &alphas.reduce)] {
-            for node in 0..alphas.nodes {
-                for state in 0..node + INPUTS {
-                    let start = edge(node, state) * CANDIDATES;
-                    let weights = softmax(&rows[start..start + CANDIDATES]);
-                    values.extend(Operation::ALL.into_iter().zip(weights).map(|(operation, weight)| {
-                        value(
-                            &format!("mixing_{cell}/{state}-{}/{operation}", node + INPUTS),
-                            f64::from(weight),
-                        )
-                    }));
-                }
+        let cells = || alphas.space.cells().iter().map(|kind| kind.name);
+        let entropies = cells().zip(&record.entropy);
+        values.extend(entropies.map(|(cell, &entropy)| value(&format!("entropy/{cell}"), entropy)));
+        let skips = cells().zip(&record.skip_connections);
+        values.extend(skips.map(|(cell, &skips)| value(&format!("skip_connections/{cell}"), skips as f64)));
+        values.push(value("weight_lr", record.weight_lr));
+        values.push(value("images_per_second", timing.images_per_second));
+        for ((cell, kind), table) in alphas.space.cells().iter().enumerate().zip(&alphas.tables) {
+            for edge in alphas.wiring(cell).edges {
+                let weights = softmax(&table[edge.row.clone()]);
+                let (from, to) = (edge.from, edge.node + alphas.space.inputs());
+                values.extend(edge.candidates.iter().zip(weights).map(|(operation, weight)| {
+                    value(&format!("mixing_{}/{from}-{to}/{operation}", kind.name), weight)
+                }));
             }
         }
         self.append(record.epoch, values)
@@ -226,7 +221,10 @@ mod tests {
         assert_eq!(values.len(), 10 + 2 * 5 * 8);
         let value = |tag: &str| values.iter().find(|value| value.tag == tag).unwrap().simple_value;
         assert_eq!(value("accuracy/valid"), 0.625);
-        assert_eq!(value("mixing_normal/2-3/skip_connect"), softmax(&alphas.normal[4 * 8..5 * 8])[3]);
+        assert_eq!(
+            value("mixing_normal/2-3/skip_connect"),
+            softmax(&alphas.tables[0][4 * 8..5 * 8])[3] as f32
+        );
     }
 
     /// The checksum of the letters of RFC 3720, appendix B.4: 32 zeros.

@@ -4,7 +4,7 @@ mod supernets;
 
 use darts::backend::cpu::Cpu;
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Mode, Scalar, Span};
+use darts::backend::{Device, Mode, Scalar, Span};
 use supernets::{Trial, masked_equals_weighed, masks_in_turn};
 
 const TRIALS: u64 = 20;

@@ -3,10 +3,17 @@
 use darts::autograd::{Recorder, Tape};
 use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::random::{Stream, generator};
-use darts::space::alphas::{CANDIDATES, edges_of};
-use darts::space::{Supernet, SupernetShape};
+use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+/// Candidates of every edge.
+pub const CANDIDATES: usize = 8;
+
+/// Edges of a cell.
+pub fn edges_of(nodes: usize) -> usize {
+    Space::darts().wiring(0, nodes).edges.len()
+}
 
 /// A supernet, its numbers, and which branches are active.
 pub struct Trial {
@@ -49,6 +56,7 @@ impl Trial {
         let mut random = generator(70, Stream::Test, index);
         let side = random.random_range(5..10);
         let shape = SupernetShape {
+            space: Space::darts(),
             images: Shape::new(random.random_range(2..5), side, random.random_range(4..9), 3),
             classes: 5,
             init_channels: random.random_range(1..5),
@@ -59,20 +67,21 @@ impl Trial {
     }
 
     pub fn of(shape: SupernetShape, random: &mut ChaCha8Rng, kind: u64) -> Self {
-        let supernet = Supernet::record(&mut Recorder::<Recorded>::new(), shape).unwrap();
+        let supernet = Supernet::record(&mut Recorder::<Recorded>::new(), shape.clone()).unwrap();
         let edges = 2 * edges_of(shape.nodes);
         let mut numbers = |len: usize, low: f32, high: f32| -> Vec<f32> {
             (0..len).map(|_| random.random_range(low..high)).collect()
         };
         let mixing = numbers(edges * CANDIDATES, -1.0, 1.5);
         let images = numbers(shape.images.len(), -1.0, 1.0);
+        let batch = shape.images.n;
         Trial {
             shape,
             weights: supernet.parameters.initial(3),
             running: supernet.parameters.initial_running(),
             mixing,
             images,
-            labels: (0..shape.images.n).map(|i| i * 3 % 5).collect(),
+            labels: (0..batch).map(|i| i * 3 % 5).collect(),
             active: mask(random, kind, edges),
         }
     }
@@ -80,7 +89,7 @@ impl Trial {
     /// Records the supernet on a device.
     pub fn device<B: Backend>(&self, backend: B) -> Device<B> {
         let mut recorder = Recorder::new();
-        let supernet = Supernet::record(&mut recorder, self.shape).unwrap();
+        let supernet = Supernet::record(&mut recorder, self.shape.clone()).unwrap();
         Device { tape: recorder.finish(backend).unwrap(), supernet }
     }
 
@@ -90,7 +99,7 @@ impl Trial {
         let cell: usize = words.next()?.parse().ok()?;
         let (_ops, edge) = (words.next().filter(|&word| word == "_ops")?, words.next()?);
         let (_ops, operation) = (words.next()?, words.next()?);
-        let row = usize::from(self.shape.is_reduction(cell)) * edges_of(self.shape.nodes)
+        let row = self.shape.space.cell_at(cell, self.shape.cells) * edges_of(self.shape.nodes)
             + edge.parse::<usize>().unwrap();
         Some(row * CANDIDATES + operation.parse::<usize>().unwrap())
     }

@@ -44,7 +44,7 @@ pub enum Call {
     Fill(Span, f64),
     Copy(Span, Span),
     ScaledAdd(Span, f64, Option<Span>, Span),
-    Norm(Span, Span),
+    EuclideanNorm(Span, Span),
     GradientDescent(GradientDescent),
 }
 
@@ -83,7 +83,7 @@ impl Call {
             Call::ScaledAdd(target, factor, divisor, source) => {
                 backend.scaled_add(*target, *factor, *divisor, *source);
             }
-            Call::Norm(source, result) => backend.norm(*source, *result),
+            Call::EuclideanNorm(source, result) => backend.euclidean_norm(*source, *result),
             Call::GradientDescent(step) => backend.gradient_descent(step),
         }
     }

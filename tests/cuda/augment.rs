@@ -1,7 +1,7 @@
 //! Batches that the device augments, against those that the host augments: the same bytes.
 
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, CrossEntropy, ImageBytes, PlacedImage, Shape, Slot, Span};
+use darts::backend::{CrossEntropy, CrossEntropyKernels, Device, ImageBytes, PlacedImage, Shape, Slot, Span};
 use darts::data::{Augmentation, Images, Normalisation, Placement};
 use darts::random::{Stream, generator};
 use half::{bf16, f16};

@@ -1,7 +1,7 @@
 //! What the driver refuses becomes an error at the next call that can return one.
 
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Mixed, Shape, Slot, Span};
+use darts::backend::{Device, Mixed, MixedKernels, Shape, Slot, Span, VectorKernels};
 
 use crate::backend;
 

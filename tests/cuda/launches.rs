@@ -1,12 +1,12 @@
 //! How many kernels a step takes, and what the host launches for it.
 
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Gradients, Mode, Shape, Work, cuda};
+use darts::backend::{Gradients, Mode, Shape, VectorKernels, Work, cuda};
 use darts::data::AugmentedBy;
-use darts::epochs::Budget;
-use darts::search::plan::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
-use darts::space::SupernetShape;
+use darts::epochs::{BatchView, Budget};
+use darts::plan::search::{Order, Plan};
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::{Space, SupernetShape};
 
 use crate::backend;
 
@@ -24,7 +24,7 @@ fn supernet(
     nodes: usize,
     order: Order,
 ) -> Option<Bilevel<cuda::Cuda>> {
-    let shape = SupernetShape { images, classes: 10, init_channels, cells, nodes };
+    let shape = SupernetShape { space: Space::darts(), images, classes: 10, init_channels, cells, nodes };
     let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
     Some(Bilevel::record(backend(Precision::F32)?, shape, settings).unwrap())
 }

@@ -3,12 +3,12 @@
 use darts::autograd::{MixingWeights, Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Gradients, Mode, Shape, Span};
+use darts::backend::{Device, Gradients, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;
 use darts::search::relaxation::Relaxation;
-use darts::space::{Supernet, SupernetShape};
+use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 
 use crate::backend;
@@ -92,7 +92,8 @@ fn faint_gradients_survive_in_f16() {
 }
 
 fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
-    let shape = SupernetShape { images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
+    let shape =
+        SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
     let net = Supernet::record(recorder, shape).unwrap();
     Recorded {
         gradients: vec![net.spans.gradients],

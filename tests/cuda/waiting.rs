@@ -1,7 +1,9 @@
 //! Partial sums that wait for whoever reads their results.
 
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, BatchNormReduce, Norm, Operand, Shape, Slot, Span, Sums};
+use darts::backend::{
+    BatchNormKernels, BatchNormReduce, Device, Norm, Operand, Shape, Slot, Span, Sums, VectorKernels,
+};
 
 use crate::backend;
 

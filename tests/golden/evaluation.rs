@@ -33,7 +33,7 @@ impl<B: Backend> Evaluation<B> {
             cells: set.number("L") as usize,
             auxiliary: auxiliary.then_some(AUXILIARY),
             drop_path: auxiliary && set.has("drop_mask.00"),
-            rectified: auxiliary,
+            official_inplace_relu: auxiliary,
         };
         let mut recorder = Recorder::new();
         let network = Network::record(&mut recorder, &genotype(set), shape).unwrap();

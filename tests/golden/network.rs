@@ -4,13 +4,12 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::Value;
 use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::epochs::BatchView;
 use darts::nn::Parameters;
 use darts::random::{Stream, generator};
 use darts::search::adam::AdamSettings;
-use darts::search::bilevel::FINITE_DIFFERENCE;
-use darts::search::{BatchView, Bilevel, BilevelSettings};
-use darts::space::SupernetShape;
-use darts::space::alphas::edges_of;
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::{Space, SupernetShape};
 use rand::RngExt;
 
 /// The optimiser of the alphas in all sets.
@@ -61,10 +60,12 @@ impl<B: Backend> Network<B> {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
         let edges = set.get("init.alpha.normal").shape[0];
+        let edges_of = |nodes: usize| Space::darts().wiring(0, nodes).edges.len();
         let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
         assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
         let classes = set.get("fwd.logits").shape[1];
         let shape = SupernetShape {
+            space: Space::darts(),
             images: Shape::new(set.number("N") as usize, side, side, channels),
             classes,
             init_channels: set.number("C") as usize,
@@ -77,7 +78,7 @@ impl<B: Backend> Network<B> {
             weight_decay: 3e-4,
             gradient_clip,
             adam: ADAM,
-            finite_difference: finite_difference.unwrap_or(FINITE_DIFFERENCE),
+            finite_difference: finite_difference.unwrap_or(0.01),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();

@@ -132,11 +132,11 @@ fn vector_arithmetic() {
 }
 
 #[test]
-fn norm() {
+fn euclidean_norm() {
     check(23, |case| {
         let len = vector_len(case);
         let source = case.span(len, 1.0);
-        Call::Norm(source, case.result_span("norm", 1, 1, 1.0))
+        Call::EuclideanNorm(source, case.result_span("norm", 1, 1, 1.0))
     });
 }
 

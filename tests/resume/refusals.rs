@@ -76,6 +76,24 @@ fn a_checkpoint_of_any_epoch_is_gone_on_from() {
     Kind::Search.check(&run, "from inside the run directory");
 }
 
+/// Before there was a table of the method, the order stood among the other keys.
+#[test]
+fn a_run_whose_plan_is_of_an_earlier_version_goes_on() {
+    let scratch = finished(Kind::Search);
+    let (here, run) = (scratch.path(), scratch.path().join("run"));
+    fs::remove_file(checkpoints(&run).pop().unwrap()).unwrap();
+    let file = run.join("plan.toml");
+    let plan = fs::read_to_string(&file).unwrap();
+    let (keys, method) = plan.split_once("\n[method]\n").unwrap();
+    assert!(method.contains("order = \"first\"\n"), "{method}");
+    fs::write(&file, format!("order = \"first\"\n{keys}")).unwrap();
+    printed(here, &["search", "--resume=run", "--quiet"]);
+    refused(here, &["search", "--resume=run", "--order=second"], 2, &["--order is \"second\"", "\"first\""]);
+    printed(here, &["report", "run"]);
+    fs::write(&file, plan).unwrap();
+    Kind::Search.check(&run, "with a plan of an earlier version");
+}
+
 #[test]
 fn a_plan_that_does_not_match_is_refused_with_its_key() {
     for kind in Kind::BOTH {

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
+use darts::plan::search::Order;
 use darts::plan::{Command, Device};
-use darts::search::plan::Order;
 use darts::space::published;
-use darts::{search, train};
+use darts::{plan, search, train};
 
 /// Keeps the last checkpoint, and all records as text.
 #[derive(Default)]
@@ -135,7 +135,7 @@ fn of_version_1(checkpoint: &Checkpoint) -> Checkpoint {
 #[test]
 fn a_search_goes_on_from_a_checkpoint_of_version_1() {
     let go = |control: &Control, keep: &mut Keep| {
-        search::run::run_with(&small_search(Order::Second), digits(), control, keep).map(interrupted)
+        search::session::run(&small_search(Order::Second), digits(), control, keep).map(interrupted)
     };
     let mut keep = Keep::default();
     let asked = AtomicUsize::new(0);
@@ -167,8 +167,8 @@ fn digits() -> Dataset {
     "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap()
 }
 
-fn small_search(order: Order) -> search::plan::Plan {
-    search::plan::Plan {
+fn small_search(order: Order) -> plan::search::Plan {
+    plan::search::Plan {
         order,
         epochs: 2,
         init_channels: 1,
@@ -184,14 +184,14 @@ fn small_search(order: Order) -> search::plan::Plan {
 fn a_search_goes_on_from_any_position() {
     for order in [Order::First, Order::Second] {
         let plan = small_search(order);
-        check(&|control, keep| search::run::run_with(&plan, digits(), control, keep).map(interrupted), 7);
+        check(&|control, keep| search::session::run(&plan, digits(), control, keep).map(interrupted), 7);
     }
 }
 
 #[test]
 fn a_training_goes_on_from_any_position() {
     let genotype = published::find("pc-darts").unwrap().genotype;
-    let plan = train::plan::Plan {
+    let plan = plan::train::Plan {
         epochs: 2,
         init_channels: 1,
         cells: 3,
@@ -202,7 +202,7 @@ fn a_training_goes_on_from_any_position() {
         ..Default::default()
     };
     check(
-        &|control, keep| train::run::run_with(&plan, &genotype, digits(), control, keep).map(interrupted),
+        &|control, keep| train::session::run(&plan, &genotype, digits(), control, keep).map(interrupted),
         7,
     );
 }

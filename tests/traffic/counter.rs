@@ -13,7 +13,9 @@ use super::notes::MOMENTS;
 use super::operators::*;
 use super::statistics::COMBINE;
 
-impl Backend for Counter {
+impl Backend for Counter {}
+
+impl Device for Counter {
     type Scalar = f32;
 
     fn reserve(&mut self, _: usize, _: usize) -> Result<()> {
@@ -37,7 +39,9 @@ impl Backend for Counter {
     }
 
     fn write_labels(&mut self, _: &[u32]) {}
+}
 
+impl ConvolutionKernels for Counter {
     fn convolution_forward(&mut self, op: &Convolution) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let blocks = tiles(rows, columns);
@@ -72,7 +76,9 @@ impl Backend for Counter {
             call.operations += convolution_products(op);
         });
     }
+}
 
+impl SeparableKernels for Counter {
     fn separable_forward(&mut self, op: &Separable) {
         let (blocks, columns) = (bands(op.output_shape), op.output_shape.c as usize);
         let branches = || op.sources.iter().flat_map(|s| s.branches.iter().map(move |branch| (s, branch)));
@@ -117,7 +123,9 @@ impl Backend for Counter {
             .collect();
         self.reduce(&reduces);
     }
+}
 
+impl PointwiseKernels for Counter {
     fn pointwise_forward(&mut self, op: &Pointwise) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let blocks = tiles(rows, columns / op.weights.len());
@@ -155,7 +163,9 @@ impl Backend for Counter {
         });
         self.sums(blocks, gradient.weights.iter().copied());
     }
+}
 
+impl NormalisedPoolsKernels for Counter {
     fn normalised_pools_forward(&mut self, op: &NormalisedPools) {
         let blocks = normalised_pools_blocks(op);
         self.add("normalised_pools_forward", |call| {
@@ -177,7 +187,9 @@ impl Backend for Counter {
             call.operations += normalised_pools_taps(op) + 2 * values;
         });
     }
+}
 
+impl PoolKernels for Counter {
     fn pool_forward(&mut self, op: &Pool) {
         self.add("pool_forward", |call| {
             call.read_value(&op.input, op.input.data.len);
@@ -205,7 +217,9 @@ impl Backend for Counter {
             call.operations += op.kernel * op.kernel * values;
         });
     }
+}
 
+impl BatchNormKernels for Counter {
     fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
         self.add(COMBINE, |call| {
             for BatchNorm { statistics, running, norm, .. } in norms {
@@ -244,7 +258,9 @@ impl Backend for Counter {
             }
         });
     }
+}
 
+impl NodeSumKernels for Counter {
     fn node_sum_forward(&mut self, op: &NodeSum) {
         self.add("node_sum_forward", |call| {
             for branch in &op.branches {
@@ -274,7 +290,9 @@ impl Backend for Counter {
             .collect();
         self.reduce(&reduces);
     }
+}
 
+impl MixedKernels for Counter {
     fn mixed_forward(&mut self, op: &Mixed) {
         self.add("mixed_forward", |call| {
             for branch in &op.branches {
@@ -309,7 +327,9 @@ impl Backend for Counter {
             }
         });
     }
+}
 
+impl GlobalPoolKernels for Counter {
     fn global_pool_forward(&mut self, op: &GlobalPool) {
         self.add("global_pool_forward", |call| {
             for input in &op.inputs {
@@ -329,7 +349,9 @@ impl Backend for Counter {
             }
         });
     }
+}
 
+impl LinearKernels for Counter {
     fn linear_forward(&mut self, op: &Linear) {
         self.add("linear_forward", |call| {
             call.read([op.input]);
@@ -354,7 +376,9 @@ impl Backend for Counter {
             }
         });
     }
+}
 
+impl CrossEntropyKernels for Counter {
     fn cross_entropy(&mut self, op: &CrossEntropy) {
         self.add("cross_entropy", |call| {
             call.read([op.logits]);
@@ -365,7 +389,9 @@ impl Backend for Counter {
             call.operations += 8 * op.logits.len;
         });
     }
+}
 
+impl VectorKernels for Counter {
     fn fill(&mut self, span: Span, _: f64) {
         self.add("fill", |call| call.write([span]));
     }
@@ -381,21 +407,23 @@ impl Backend for Counter {
         });
     }
 
-    fn norm(&mut self, source: Span, result: Span) {
+    fn euclidean_norm(&mut self, source: Span, result: Span) {
         // Partial sums take 8 bytes each.
         let partial = 2 * source.len.div_ceil(256).min(1024);
-        self.add("norm_partials", |call| {
+        self.add("euclidean_norm_partials", |call| {
             call.read([source]);
             call.scratch(partial);
             call.operations += 2 * source.len;
         });
-        self.add("norm_result", |call| {
+        self.add("euclidean_norm_result", |call| {
             call.scratch(partial);
             call.write([result]);
             call.operations += partial / 2;
         });
     }
+}
 
+impl GradientDescentKernels for Counter {
     fn gradient_descent(&mut self, step: &GradientDescent) {
         self.add("gradient_descent", |call| {
             call.read([step.weights, step.gradient, step.momentum_buffer]);

@@ -26,10 +26,11 @@ use std::process::Command;
 use call::Work;
 use counter::Counter;
 use darts::backend::gpu::Precision;
-use darts::backend::{Backend, Scalar, Shape, cuda};
-use darts::search::plan::{Order, Plan};
-use darts::search::{BatchView, Bilevel, BilevelSettings};
-use darts::space::SupernetShape;
+use darts::backend::{Backend, Device, Scalar, Shape, cuda};
+use darts::epochs::BatchView;
+use darts::plan::search::{Order, Plan};
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::{Space, SupernetShape};
 use statistics::Traffic;
 use table::Row;
 
@@ -54,7 +55,8 @@ const ROUNDING: f64 = 0.01;
 /// Builds the supernet of the paper and takes one step of the alphas and one of the weights.
 fn iterate<B: Backend>(backend: B, batch: usize) -> Bilevel<B> {
     let images = Shape::new(batch, 32, 32, 3);
-    let shape = SupernetShape { images, classes: 10, init_channels: 16, cells: 8, nodes: 4 };
+    let shape =
+        SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 16, cells: 8, nodes: 4 };
     let settings = BilevelSettings::from(&Plan { order: Order::First, ..Plan::paper() });
     let mut bilevel = Bilevel::new(backend, shape, settings, 1).unwrap();
     let pixels: Vec<B::Scalar> =

@@ -4,11 +4,18 @@ use super::memory::Memory;
 use super::statistics::Units;
 use super::stream::{self, Reduce, Reduction, standard};
 use super::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormReduce, Cpu, Mode,
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormKernels, BatchNormReduce,
+    Cpu, Mode,
 };
 
-impl Cpu {
-    pub(super) fn reduce_gradient(&mut self, op: &BatchNormReduce) {
+impl BatchNormKernels for Cpu {
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
+        let memory = self.memory();
+        // SAFETY: `memory` is borrowed from `self` exclusively.
+        norms.iter().for_each(|norm| unsafe { normalise(memory, norm, mode) });
+    }
+
+    fn batch_norm_reduce(&mut self, op: &BatchNormReduce) {
         if !self.memory().open(op.gate) {
             return;
         }
@@ -41,13 +48,19 @@ impl Cpu {
         // SAFETY: each unit left `[2][channels]`.
         unsafe { stream::combine_sums(sums, units.count(), 2 * channels, memory, op.sums) };
     }
+
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+        let memory = self.memory();
+        // SAFETY: `memory` is borrowed from `self` exclusively.
+        gradients.iter().for_each(|gradient| unsafe { normalise_backward(memory, gradient) });
+    }
 }
 
-/// See [`Backend::batch_norm_forward`](super::super::Backend::batch_norm_forward).
+/// The coefficients of one batch norm.
 ///
 /// # Safety
 /// The spans lie in the memory, which no other thread touches.
-pub unsafe fn normalise(memory: Memory, op: &BatchNorm, mode: Mode) {
+unsafe fn normalise(memory: Memory, op: &BatchNorm, mode: Mode) {
     if !memory.open(op.gate) {
         return;
     }
@@ -79,11 +92,11 @@ pub unsafe fn normalise(memory: Memory, op: &BatchNorm, mode: Mode) {
     }
 }
 
-/// See [`Backend::batch_norm_backward`](super::super::Backend::batch_norm_backward).
+/// The coefficients of one gradient.
 ///
 /// # Safety
 /// The spans lie in the memory, which no other thread touches.
-pub unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
+unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
     if !memory.open(op.gate) {
         for span in [op.gamma, op.beta].into_iter().flatten() {
             // SAFETY: the caller's promise.

@@ -12,7 +12,7 @@ use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
-use super::{Convolution, ConvolutionGradient, Cpu};
+use super::{Convolution, ConvolutionGradient, ConvolutionKernels, Cpu};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -96,8 +96,8 @@ impl Geometry {
     }
 }
 
-impl Cpu {
-    pub(super) fn convolve(&mut self, op: &Convolution) {
+impl ConvolutionKernels for Cpu {
+    fn convolution_forward(&mut self, op: &Convolution) {
         let geometry = Geometry::new(op);
         let (units, channels) = (geometry.units, geometry.out_channels);
         let sums = self.sums.at_least(units.count() * 2 * channels);
@@ -121,7 +121,7 @@ impl Cpu {
         unsafe { statistics::combine(sums, 2 * channels, units, geometry.out_pixels(), result, channels) };
     }
 
-    pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
         let geometry = Geometry::new(op);
         let units = geometry.units;
         let len = piece(op.weights.len);

@@ -8,7 +8,7 @@ use super::memory::{Area, Memory};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
 use super::stream::{self, Block, target_area};
-use super::{Cpu, Mixed, MixedGradient, Norm};
+use super::{Cpu, Mixed, MixedGradient, MixedKernels, Norm};
 
 /// Elements of a chunk of the node in the forward pass.
 const FORWARD_CHUNK: usize = 2048;
@@ -41,8 +41,8 @@ fn pixels(op: &Mixed, units: Units, unit: usize) -> Range<usize> {
     images.start * pixels..images.end * pixels
 }
 
-impl Cpu {
-    pub(super) fn mix(&mut self, op: &Mixed) {
+impl MixedKernels for Cpu {
+    fn mixed_forward(&mut self, op: &Mixed) {
         let (memory, instructions) = (self.memory(), self.instructions);
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         // SAFETY: the workspace holds `[branches + 1][channels]`.
@@ -53,7 +53,7 @@ impl Cpu {
         });
     }
 
-    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let (channels, branches) = (op.shape.c as usize, op.branches.len());
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         let step = (branches + 1) * channels;

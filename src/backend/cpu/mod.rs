@@ -13,14 +13,16 @@
 
 mod batch_norm;
 mod convolution;
+mod cross_entropy;
 mod depthwise;
 mod gemm;
-mod loss;
+mod global_pool;
+mod gradient_descent;
+mod linear;
 mod memory;
 mod mixed;
 mod node_sum;
 mod normalised_pools;
-mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
@@ -31,6 +33,7 @@ mod simd_x86;
 mod statistics;
 mod stream;
 mod team;
+mod vectors;
 mod weights;
 
 pub use simd::Instructions;
@@ -108,7 +111,9 @@ impl Cpu {
     }
 }
 
-impl Backend for Cpu {
+impl Backend for Cpu {}
+
+impl Device for Cpu {
     type Scalar = f32;
 
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
@@ -148,116 +153,11 @@ impl Backend for Cpu {
         self.labels.clear();
         self.labels.extend_from_slice(labels);
     }
+}
 
-    fn convolution_forward(&mut self, operator: &Convolution) {
-        self.convolve(operator);
-    }
-
-    fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient) {
-        self.convolve_backward(operator, gradient);
-    }
-
-    fn separable_forward(&mut self, operator: &Separable) {
-        self.separable(operator);
-    }
-
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
-        self.separable_gradients(operator, gradient, wanted);
-    }
-
-    fn pointwise_forward(&mut self, operator: &Pointwise) {
-        self.pointwise(operator);
-    }
-
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
-        self.pointwise_gradients(operator, gradient, wanted);
-    }
-
-    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
-        self.pool(operator);
-    }
-
-    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
-        self.pool_gradient(operator, gradient);
-    }
-
-    fn pool_forward(&mut self, operator: &Pool) {
-        self.pool_windows(operator);
-    }
-
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
-        self.pool_windows_gradient(operator, gradient);
-    }
-
-    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
-        let memory = self.memory();
-        // SAFETY: `memory` is borrowed from `self` exclusively.
-        norms.iter().for_each(|norm| unsafe { batch_norm::normalise(memory, norm, mode) });
-    }
-
-    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
-        self.reduce_gradient(reduce);
-    }
-
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
-        let memory = self.memory();
-        // SAFETY: `memory` is borrowed from `self` exclusively.
-        gradients.iter().for_each(|gradient| unsafe { batch_norm::normalise_backward(memory, gradient) });
-    }
-
-    fn mixed_forward(&mut self, operator: &Mixed) {
-        self.mix(operator);
-    }
-
-    fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
-        self.mix_backward(operator, gradient);
-    }
-
-    fn node_sum_forward(&mut self, operator: &NodeSum) {
-        self.join(operator);
-    }
-
-    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
-        self.join_gradients(operator, gradient);
-    }
-
-    fn global_pool_forward(&mut self, operator: &GlobalPool) {
-        self.average_pixels(operator);
-    }
-
-    fn global_pool_backward(&mut self, operator: &GlobalPool, gradient: &GlobalPoolGradient) {
-        self.average_pixels_backward(operator, gradient);
-    }
-
-    fn linear_forward(&mut self, operator: &Linear) {
-        self.affine_map(operator);
-    }
-
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients) {
-        self.affine_map_backward(operator, gradient, wanted);
-    }
-
-    fn cross_entropy(&mut self, operator: &CrossEntropy) {
-        self.loss(operator);
-    }
-
-    fn fill(&mut self, span: Span, value: f64) {
-        self.state.as_mut_slice()[span.range()].fill(value as f32);
-    }
-
-    fn copy(&mut self, target: Span, source: Span) {
-        self.state.as_mut_slice().copy_within(source.range(), target.offset);
-    }
-
-    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
-        self.add_scaled(target, factor, divisor, source);
-    }
-
-    fn norm(&mut self, source: Span, result: Span) {
-        self.euclidean_norm(source, result);
-    }
-
-    fn gradient_descent(&mut self, step: &GradientDescent) {
-        self.descend(step);
+impl Target {
+    /// Assigns or adds one element.
+    fn deliver(&self, to: &mut f32, value: f32) {
+        *to = if self.accumulate { *to + value } else { value };
     }
 }

@@ -7,7 +7,7 @@ use super::memory::{Area, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
 use super::stream::{self, Block, Reduce, Reduction, standard, target_area};
-use super::{Cpu, NodeSum, NodeSumBranch, NodeSumGradient};
+use super::{Cpu, NodeSum, NodeSumBranch, NodeSumGradient, NodeSumKernels};
 
 /// Elements of a chunk.
 const CHUNK: usize = 2048;
@@ -28,8 +28,8 @@ unsafe fn factor(memory: Memory, branch: &NodeSumBranch, image: usize) -> f32 {
     branch.factors.map_or(1.0, |factors| unsafe { memory.span(factors).get(image) })
 }
 
-impl Cpu {
-    pub(super) fn join(&mut self, op: &NodeSum) {
+impl NodeSumKernels for Cpu {
+    fn node_sum_forward(&mut self, op: &NodeSum) {
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         let scratch_len = 2 * piece(op.shape.c as usize);
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
@@ -41,7 +41,7 @@ impl Cpu {
         });
     }
 
-    pub(super) fn join_gradients(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
+    fn node_sum_backward(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
         let channels = op.shape.c as usize;
         let units = Units::new(op.shape.n as usize, op.shape.image_pixels());
         let step = op.branches.len() * 2 * channels;

@@ -9,7 +9,7 @@ use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
-use super::{Cpu, NormalisedPools, NormalisedPoolsGradient};
+use super::{Cpu, NormalisedPools, NormalisedPoolsGradient, NormalisedPoolsKernels};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -68,8 +68,8 @@ impl Geometry {
     }
 }
 
-impl Cpu {
-    pub(super) fn pool(&mut self, op: &NormalisedPools) {
+impl NormalisedPoolsKernels for Cpu {
+    fn normalised_pools_forward(&mut self, op: &NormalisedPools) {
         let open = [op.maximum_gate, op.average_gate].map(|gate| self.memory().open(gate));
         if open == [false; 2] {
             return;
@@ -104,7 +104,7 @@ impl Cpu {
         }
     }
 
-    pub(super) fn pool_gradient(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
+    fn normalised_pools_backward(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         let open = [op.maximum_gate, op.average_gate].map(|gate| self.memory().open(gate));
         if open == [false; 2] {
             return self.withhold(gradient.input);

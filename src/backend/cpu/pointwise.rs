@@ -12,7 +12,7 @@ use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
-use super::{Backend, Cpu, Gradients, Operand, Pointwise, PointwiseGradient};
+use super::{Cpu, Gradients, Operand, Pointwise, PointwiseGradient, PointwiseKernels, VectorKernels};
 
 /// Elements of a strip that leave room in the first-level cache.
 const STRIP: usize = 4096;
@@ -132,8 +132,8 @@ fn activate(
     }
 }
 
-impl Cpu {
-    pub(super) fn pointwise(&mut self, op: &Pointwise) {
+impl PointwiseKernels for Cpu {
+    fn pointwise_forward(&mut self, op: &Pointwise) {
         if !self.memory().open(op.gate) {
             return;
         }
@@ -160,12 +160,7 @@ impl Cpu {
         unsafe { statistics::combine(sums, 2 * channels, units, geometry.out_pixels, result, channels) };
     }
 
-    pub(super) fn pointwise_gradients(
-        &mut self,
-        op: &Pointwise,
-        gradient: &PointwiseGradient,
-        wanted: Gradients,
-    ) {
+    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
         let weights = wanted.of_weights();
         if !self.memory().open(op.gate) {
             gradient.inputs.iter().for_each(|&target| self.withhold(target));

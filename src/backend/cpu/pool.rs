@@ -9,7 +9,7 @@ use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
 use super::stream::{Activate, Deliver, affine, target_area};
-use super::{Cpu, Pool, PoolGradient, PoolKind};
+use super::{Cpu, Pool, PoolGradient, PoolKernels, PoolKind};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -100,8 +100,8 @@ impl Window {
     }
 }
 
-impl Cpu {
-    pub(super) fn pool_windows(&mut self, op: &Pool) {
+impl PoolKernels for Cpu {
+    fn pool_forward(&mut self, op: &Pool) {
         let geometry = Geometry::new(op);
         let scratch_len = piece(geometry.in_len());
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
@@ -114,7 +114,7 @@ impl Cpu {
         });
     }
 
-    pub(super) fn pool_windows_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
+    fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let geometry = Geometry::new(op);
         let scratch_len = 2 * piece(geometry.in_len());
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);

@@ -14,7 +14,9 @@ use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, affine};
 use super::weights::spread_weights;
-use super::{Cpu, Separable, SeparableBranch, SeparableSource};
+use super::{
+    Cpu, Gradients, Separable, SeparableBranch, SeparableGradient, SeparableKernels, SeparableSource,
+};
 
 /// Elements of a tile: what leaves room for its neighbours in the first-level cache.
 const TILE: usize = 4096;
@@ -156,8 +158,8 @@ pub fn most_taps(op: &Separable) -> usize {
     branches.map(|branch| branch.kernel * branch.kernel).max().unwrap_or(0)
 }
 
-impl Cpu {
-    pub(super) fn separable(&mut self, op: &Separable) {
+impl SeparableKernels for Cpu {
+    fn separable_forward(&mut self, op: &Separable) {
         let geometry = Geometry::new(op, self.instructions.lanes());
         let (branches, most) = count_branches(op);
         let (units, channels) = (geometry.units.count(), geometry.out_channels);
@@ -204,6 +206,10 @@ impl Cpu {
             // SAFETY: each unit left `[most][2][channels]`.
             unsafe { statistics::combine(partials, step, geometry.units, pixels, result, channels) };
         });
+    }
+
+    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
+        self.separable_gradients(op, gradient, wanted);
     }
 }
 

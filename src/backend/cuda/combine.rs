@@ -8,7 +8,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{ABSENT, Placed, gate, marked, small};
 use super::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, Cuda, Kernel, Mode, Span,
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormKernels, BatchNormReduce,
+    Cuda, Kernel, Mode, Span,
 };
 
 /// Norms of one launch, and moments that wait.
@@ -253,8 +254,10 @@ impl Cuda {
         let tiles = results.div_ceil(BLOCK[0] as usize);
         self.send(kernel, [tiles, entries, 1], BLOCK, &self.memory.origin(), table);
     }
+}
 
-    pub(super) fn normalise(&mut self, norms: &[BatchNorm], mode: Mode) {
+impl BatchNormKernels for Cuda {
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
         let mut waiting = self.waiting.replace(Waiting::new());
         for norms in norms.chunks(NORMS) {
             let mut table = Forward {
@@ -276,7 +279,11 @@ impl Cuda {
         self.waiting.replace(waiting);
     }
 
-    pub(super) fn normalise_backward(&mut self, gradients: &[BatchNormGradient]) {
+    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
+        self.reduce_gradients(std::iter::once(reduce.clone()));
+    }
+
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
         let mut rest = gradients;
         // What a batch norm needs first is there.
         if !self.waiting.borrow().moments.as_slice().is_empty() {

@@ -87,7 +87,9 @@ kernels! {
         "convolution": convolution_forward convolution_weights convolution_input;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
         "node_sum": node_sum_forward node_sum_backward;
-        "loss": global_pool_forward global_pool_backward linear_forward linear_backward cross_entropy;
+        "cross_entropy": cross_entropy;
+        "global_pool": global_pool_forward global_pool_backward;
+        "linear": linear_forward linear_backward;
         "mixed": mixed_forward mixed_finish;
         "pointwise": pointwise_forward_16 pointwise_forward_32 pointwise_forward_64 pointwise_input_32
             pointwise_input_64 pointwise_weights_16 pointwise_weights_32 pointwise_weights_64;
@@ -100,7 +102,8 @@ kernels! {
     }
     state: {
         "combine": combine_sums combine_moments batch_norm_forward batch_norm_backward;
-        "optimizer": fill scaled_add norm_partials norm_result gradient_descent;
+        "gradient_descent": gradient_descent;
+        "vectors": fill scaled_add euclidean_norm_partials euclidean_norm_result;
     }
 }
 

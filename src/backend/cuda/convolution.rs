@@ -6,7 +6,7 @@ use super::combine::{Moments, Sum};
 use super::geometry::{Factor, Placed, Reader, TargetPlace, UnstoredGradientPlace};
 use super::memory::Scratch;
 use super::pointwise::{block, packed, rows_per_split};
-use super::{Convolution, ConvolutionGradient, Cuda, Kernel, Precision, Shape, small};
+use super::{Convolution, ConvolutionGradient, ConvolutionKernels, Cuda, Kernel, Precision, Shape, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -53,8 +53,8 @@ impl Parameters {
     }
 }
 
-impl Cuda {
-    pub(super) fn convolve(&mut self, op: &Convolution) {
+impl ConvolutionKernels for Cuda {
+    fn convolution_forward(&mut self, op: &Convolution) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         // The kernel has one form for all widths.
         let [width, height] = block(64);
@@ -76,7 +76,7 @@ impl Cuda {
         }]);
     }
 
-    pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
         let (rows, len, columns) = (op.output_shape.pixels(), op.weights.len, op.output_shape.c as usize);
         let mut parameters = parameters(op);
         parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::channel_sums::{ChannelSums, Group, Standardised};
 use super::geometry::{MAX_BRANCHES, Placed, Reader, gate};
 use super::memory::Scratch;
-use super::{Cuda, Kernel, Mixed, MixedGradient, Operand, channel_block, small};
+use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_block, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -56,8 +56,8 @@ fn check(op: &Mixed) {
     assert!(count <= MAX_BRANCHES, "a node of {count} branches; the CUDA kernels take {MAX_BRANCHES}");
 }
 
-impl Cuda {
-    pub(super) fn mix(&mut self, op: &Mixed) {
+impl MixedKernels for Cuda {
+    fn mixed_forward(&mut self, op: &Mixed) {
         check(op);
         let channels = op.shape.c as usize;
         let rows = op.shape.pixels();
@@ -82,7 +82,7 @@ impl Cuda {
         self.launch(Kernel::mixed_forward, [rows.div_ceil(each), across, 1], block, &table);
     }
 
-    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         check(op);
         let (channels, all) = (op.shape.c as usize, op.branches.len());
         let (mut table, chunks) = ChannelSums::new(op.shape);

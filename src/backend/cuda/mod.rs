@@ -5,7 +5,7 @@
 //!
 //! The two device memories are flat buffers; a kernel gets their addresses and a table of places by value. Results do
 //! not depend on the order in which blocks run: partial sums are added in the order of the rows. Calls queue work and
-//! return; reading waits. A dry run ([`Backend::begin_dry_run`]) learns how much scratch the calls of a step take, so a step
+//! return; reading waits. A dry run ([`Device::begin_dry_run`]) learns how much scratch the calls of a step take, so a step
 //! allocates nothing, and the tape's replays are recorded as graphs, each of which is one launch.
 
 mod augment;
@@ -14,19 +14,22 @@ mod channel_sums;
 mod combine;
 mod context;
 mod convolution;
+mod cross_entropy;
 mod devices;
 mod geometry;
+mod global_pool;
+mod gradient_descent;
 mod graph;
-mod loss;
+mod linear;
 mod memory;
 mod mixed;
 mod node_sum;
 mod normalised_pools;
-mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
 mod stream;
+mod vectors;
 
 pub use devices::{devices, first};
 
@@ -36,6 +39,7 @@ use bytemuck::Pod;
 
 use super::gpu::Precision;
 use super::*;
+use crate::Result;
 use combine::Waiting;
 use context::{Context, KERNELS, Kernel, State};
 use geometry::{MemoryPlace, small};
@@ -164,7 +168,9 @@ fn by_width(width: usize, narrow: Kernel, wide: Kernel) -> Kernel {
     if width == 16 { narrow } else { wide }
 }
 
-impl Backend for Cuda {
+impl Backend for Cuda {}
+
+impl Device for Cuda {
     type Scalar = f32;
 
     fn most_operands(&self) -> usize {
@@ -243,114 +249,5 @@ impl Backend for Cuda {
 
     fn write_labels(&mut self, labels: &[u32]) {
         self.memory.write_labels(&self.context, labels);
-    }
-
-    fn convolution_forward(&mut self, operator: &Convolution) {
-        self.convolve(operator);
-    }
-
-    fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient) {
-        self.convolve_backward(operator, gradient);
-    }
-
-    fn separable_forward(&mut self, operator: &Separable) {
-        self.separable(operator);
-    }
-
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
-        self.separable_gradients(operator, gradient, wanted);
-    }
-
-    fn pointwise_forward(&mut self, operator: &Pointwise) {
-        self.pointwise(operator);
-    }
-
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
-        self.pointwise_gradients(operator, gradient, wanted);
-    }
-
-    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
-        self.pool(operator);
-    }
-
-    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
-        self.pool_gradient(operator, gradient);
-    }
-
-    fn pool_forward(&mut self, operator: &Pool) {
-        self.pool_windows(operator);
-    }
-
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
-        self.pool_windows_gradient(operator, gradient);
-    }
-
-    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
-        self.normalise(norms, mode);
-    }
-
-    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
-        self.reduce_gradients(std::iter::once(reduce.clone()));
-    }
-
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
-        self.normalise_backward(gradients);
-    }
-
-    fn mixed_forward(&mut self, operator: &Mixed) {
-        self.mix(operator);
-    }
-
-    fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
-        self.mix_backward(operator, gradient);
-    }
-
-    fn node_sum_forward(&mut self, operator: &NodeSum) {
-        self.join(operator);
-    }
-
-    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
-        self.join_gradients(operator, gradient);
-    }
-
-    fn global_pool_forward(&mut self, operator: &GlobalPool) {
-        self.average_pixels(operator);
-    }
-
-    fn global_pool_backward(&mut self, operator: &GlobalPool, gradient: &GlobalPoolGradient) {
-        self.average_pixels_backward(operator, gradient);
-    }
-
-    fn linear_forward(&mut self, operator: &Linear) {
-        self.affine_map(operator);
-    }
-
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients) {
-        self.affine_map_backward(operator, gradient, wanted);
-    }
-
-    fn cross_entropy(&mut self, operator: &CrossEntropy) {
-        self.loss(operator);
-    }
-
-    fn fill(&mut self, span: Span, value: f64) {
-        self.set(span, value);
-    }
-
-    fn copy(&mut self, target: Span, source: Span) {
-        self.settle();
-        self.memory.copy(&self.context, target, source);
-    }
-
-    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
-        self.add_scaled(target, factor, divisor, source);
-    }
-
-    fn norm(&mut self, source: Span, result: Span) {
-        self.euclidean_norm(source, result);
-    }
-
-    fn gradient_descent(&mut self, step: &GradientDescent) {
-        self.descend(step);
     }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{MAX_SUMMED, Placed, Reader, TargetPlace};
-use super::{BatchNormReduce, Cuda, Kernel, NodeSum, NodeSumGradient, small};
+use super::{BatchNormReduce, Cuda, Kernel, NodeSum, NodeSumGradient, NodeSumKernels, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -42,12 +42,12 @@ fn parameters(op: &NodeSum) -> Parameters {
     parameters
 }
 
-impl Cuda {
-    pub(super) fn join(&mut self, op: &NodeSum) {
+impl NodeSumKernels for Cuda {
+    fn node_sum_forward(&mut self, op: &NodeSum) {
         self.launch_each(Kernel::node_sum_forward, op.shape.len(), 1, &parameters(op));
     }
 
-    pub(super) fn join_gradients(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
+    fn node_sum_backward(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
         let mut parameters = Parameters { node: gradient.output.place(), ..parameters(op) };
         for (place, branch) in parameters.branches.iter_mut().zip(&gradient.branches) {
             place.target = TargetPlace::from(branch.input);

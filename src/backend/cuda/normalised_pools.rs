@@ -5,7 +5,10 @@ use bytemuck::{Pod, Zeroable};
 use super::combine::Moments;
 use super::geometry::{ABSENT, Placed, Reader, TargetPlace, gate};
 use super::memory::Scratch;
-use super::{Cuda, Kernel, NormalisedPools, NormalisedPoolsGradient, Shape, Slot, UnstoredGradient, small};
+use super::{
+    Cuda, Kernel, NormalisedPools, NormalisedPoolsGradient, NormalisedPoolsKernels, Shape, Slot,
+    UnstoredGradient, small,
+};
 
 /// Floats of shared memory: values of forward, windows of backward.
 const VALUES: usize = 5120;
@@ -93,24 +96,8 @@ fn touched(windows: usize, stride: usize) -> usize {
     stride * (windows - 1) + 3
 }
 
-impl Cuda {
-    fn pool_parameters(&self, op: &NormalisedPools) -> Parameters {
-        Parameters {
-            input: op.input.shape,
-            output: op.output_shape,
-            stride: small(op.stride),
-            reader: Reader::from(&op.input),
-            gates: [gate(op.maximum_gate), gate(op.average_gate)],
-            ..Parameters::zeroed()
-        }
-    }
-
-    /// Channels of a block.
-    fn slice(&self) -> usize {
-        SECTOR / self.memory.precision().bytes()
-    }
-
-    pub(super) fn pool(&mut self, op: &NormalisedPools) {
+impl NormalisedPoolsKernels for Cuda {
+    fn normalised_pools_forward(&mut self, op: &NormalisedPools) {
         let (input, output, channels) = (op.input.shape, op.output_shape, op.output_shape.c as usize);
         let (height, width) = (output.h as usize, output.w as usize);
         let fits = |lines, columns| {
@@ -148,7 +135,7 @@ impl Cuda {
         ]);
     }
 
-    pub(super) fn pool_gradient(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
+    fn normalised_pools_backward(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         let (input, output, slice) = (op.input.shape, op.output_shape, self.slice());
         let (height, width, channels) = (input.h as usize, input.w as usize, input.c as usize);
         // The most windows that touch this many positions; each image may add one where the stride does not divide it.
@@ -180,6 +167,24 @@ impl Cuda {
             .for_each(|(which, output_gradient)| parameters.sum(which, output_gradient));
         let grid = [(input.n as usize * height).div_ceil(lines), channels.div_ceil(slice), 1];
         self.launch(Kernel::normalised_pools_backward, grid, [512, 1], &parameters);
+    }
+}
+
+impl Cuda {
+    fn pool_parameters(&self, op: &NormalisedPools) -> Parameters {
+        Parameters {
+            input: op.input.shape,
+            output: op.output_shape,
+            stride: small(op.stride),
+            reader: Reader::from(&op.input),
+            gates: [gate(op.maximum_gate), gate(op.average_gate)],
+            ..Parameters::zeroed()
+        }
+    }
+
+    /// Channels of a block.
+    fn slice(&self) -> usize {
+        SECTOR / self.memory.precision().bytes()
     }
 }
 

@@ -5,7 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use super::combine::{Moments, Sum};
 use super::geometry::{Factor, MAX_INPUTS, Placed, Reader, TargetPlace, UnstoredGradientPlace, gate};
 use super::memory::Scratch;
-use super::{Cuda, Gradients, Kernel, Operand, Pointwise, PointwiseGradient, Precision, Shape, small};
+use super::{
+    Cuda, Gradients, Kernel, Operand, Pointwise, PointwiseGradient, PointwiseKernels, Precision, Shape, small,
+};
 
 /// Inputs whose channels follow each other, and where those of each start.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -113,8 +115,8 @@ impl Parameters {
     }
 }
 
-impl Cuda {
-    pub(super) fn pointwise(&mut self, op: &Pointwise) {
+impl PointwiseKernels for Cuda {
+    fn pointwise_forward(&mut self, op: &Pointwise) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
         let mut parameters = parameters(op);
         parameters.pack(self.memory.precision());
@@ -141,12 +143,7 @@ impl Cuda {
         }]);
     }
 
-    pub(super) fn pointwise_gradients(
-        &mut self,
-        op: &Pointwise,
-        gradient: &PointwiseGradient,
-        wanted: Gradients,
-    ) {
+    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
         let mut parameters = parameters(op);
         parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);
         for (place, &target) in parameters.targets.iter_mut().zip(&gradient.inputs) {
@@ -167,7 +164,9 @@ impl Cuda {
             self.pointwise_weight_gradients(op, gradient, parameters);
         }
     }
+}
 
+impl Cuda {
     fn pointwise_weight_gradients(
         &mut self,
         op: &Pointwise,

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::geometry::{Placed, Reader, TargetPlace};
 use super::memory::Scratch;
-use super::{Cuda, Kernel, Pool, PoolGradient, PoolKind, Shape, small};
+use super::{Cuda, Kernel, Pool, PoolGradient, PoolKernels, PoolKind, Shape, small};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -38,12 +38,12 @@ fn parameters(op: &Pool) -> Parameters {
     }
 }
 
-impl Cuda {
-    pub(super) fn pool_windows(&mut self, op: &Pool) {
+impl PoolKernels for Cuda {
+    fn pool_forward(&mut self, op: &Pool) {
         self.launch_each(Kernel::pool_forward, op.output_shape.len(), 1, &parameters(op));
     }
 
-    pub(super) fn pool_windows_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
+    fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let maximum = op.kind == PoolKind::Maximum;
         let mut scratch = Scratch::default();
         let parameters = Parameters {

@@ -17,7 +17,7 @@ use super::memory::Scratch;
 use super::{
     BatchNormReduce, Gradients, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target,
 };
-use super::{Chunks, Cuda, Kernel, Shape, by_width, channel_block, small, tile};
+use super::{Chunks, Cuda, Kernel, SeparableKernels, Shape, by_width, channel_block, small, tile};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -150,11 +150,24 @@ fn products(op: &Separable, parts: &[Part]) -> (Products, usize) {
     (table, count)
 }
 
-impl Cuda {
-    pub(super) fn separable(&mut self, op: &Separable) {
+impl SeparableKernels for Cuda {
+    fn separable_forward(&mut self, op: &Separable) {
         each_launch(op, |parts| self.separable_products(op, parts));
     }
 
+    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
+        each_launch(op, |parts| self.part_gradients(op, gradient, wanted, parts));
+        for (sources, gradients) in op.sources.chunks(GROUPS).zip(gradient.sources.chunks(GROUPS)) {
+            let reduces = sources.iter().zip(gradients).filter_map(|(source, gradient)| {
+                let (Target { slot, gate, .. }, sums) = (gradient.input, gradient.sums?);
+                Some(BatchNormReduce { gradient: slot, input: source.input, sums, gate })
+            });
+            self.reduce_gradients(reduces);
+        }
+    }
+}
+
+impl Cuda {
     /// The products of one launch: in bands where they fit.
     fn separable_products(&mut self, op: &Separable, parts: &[Part]) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
@@ -190,22 +203,6 @@ impl Cuda {
             self.launch(kernel, [rows.div_ceil(height), columns.div_ceil(width), count], [256, 1], &table);
         }
         self.combine_moments(&moments[..count]);
-    }
-
-    pub(super) fn separable_gradients(
-        &mut self,
-        op: &Separable,
-        gradient: &SeparableGradient,
-        wanted: Gradients,
-    ) {
-        each_launch(op, |parts| self.part_gradients(op, gradient, wanted, parts));
-        for (sources, gradients) in op.sources.chunks(GROUPS).zip(gradient.sources.chunks(GROUPS)) {
-            let reduces = sources.iter().zip(gradients).filter_map(|(source, gradient)| {
-                let (Target { slot, gate, .. }, sums) = (gradient.input, gradient.sums?);
-                Some(BatchNormReduce { gradient: slot, input: source.input, sums, gate })
-            });
-            self.reduce_gradients(reduces);
-        }
     }
 
     /// Gradients of the branches of one launch.

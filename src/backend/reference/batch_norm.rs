@@ -2,8 +2,24 @@
 
 use super::*;
 
+impl<S: Storage> BatchNormKernels for Reference<S> {
+    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
+        norms.iter().for_each(|norm| self.normalise(norm, mode));
+    }
+
+    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
+        if self.open(reduce.gate) {
+            self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
+        }
+    }
+
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+        gradients.iter().for_each(|gradient| self.normalise_backward(gradient));
+    }
+}
+
 impl<S: Storage> Reference<S> {
-    pub(super) fn normalise(&mut self, op: &BatchNorm, mode: Mode) {
+    fn normalise(&mut self, op: &BatchNorm, mode: Mode) {
         if !self.open(op.gate) {
             return;
         }
@@ -53,7 +69,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn normalise_backward(&mut self, op: &BatchNormGradient) {
+    fn normalise_backward(&mut self, op: &BatchNormGradient) {
         if !self.open(op.gate) {
             return self.clear(&[op.gamma, op.beta].into_iter().flatten().collect::<Vec<_>>());
         }

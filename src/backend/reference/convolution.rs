@@ -2,8 +2,8 @@
 
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn convolve(&mut self, op: &Convolution) {
+impl<S: Storage> ConvolutionKernels for Reference<S> {
+    fn convolution_forward(&mut self, op: &Convolution) {
         let [n, out_h, out_w, out_c] = sides(op.output_shape);
         for image in 0..n {
             for (row, column) in pixels(out_h, out_w) {
@@ -20,7 +20,7 @@ impl<S: Storage> Reference<S> {
         self.moments(op.output, out_c, op.statistics);
     }
 
-    pub(super) fn convolve_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
         let [n, out_h, out_w, out_c] = sides(op.output_shape);
         let mut sums = vec![zero::<S::Scalar>(); op.weights.len];
         let mut input = vec![zero::<S::Scalar>(); op.input.data.len];
@@ -44,7 +44,9 @@ impl<S: Storage> Reference<S> {
             self.deliver(target, &input);
         }
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// Element `index` of the input as the windows see it.
     fn convolved(&self, op: &Convolution, index: usize) -> S::Scalar {
         let channel = index % op.input.shape.c as usize;

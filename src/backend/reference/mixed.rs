@@ -2,8 +2,8 @@
 
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn mix(&mut self, op: &Mixed) {
+impl<S: Storage> MixedKernels for Reference<S> {
+    fn mixed_forward(&mut self, op: &Mixed) {
         let channels = op.shape.c as usize;
         for index in 0..op.output.len {
             let sum = op
@@ -18,7 +18,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn mix_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
+    fn mixed_backward(&mut self, op: &Mixed, gradient: &MixedGradient) {
         let channels = op.shape.c as usize;
         for c in 0..channels {
             let total = (c..op.output.len).step_by(channels).map(|i| self.raw(gradient.output, i)).sum();
@@ -44,7 +44,9 @@ impl<S: Storage> Reference<S> {
             }
         }
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// `sum(g * y)` from the sums over `xhat`.
     fn weight_slope(&self, norm: Option<Norm>, sums: Sums) -> S::Scalar {
         let gamma = norm.and_then(|norm| norm.gamma);

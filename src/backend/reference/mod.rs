@@ -5,14 +5,17 @@
 
 mod batch_norm;
 mod convolution;
-mod loss;
+mod cross_entropy;
+mod global_pool;
+mod gradient_descent;
+mod linear;
 mod mixed;
 mod node_sum;
 mod normalised_pools;
-mod optimizer;
 mod pointwise;
 mod pool;
 mod separable;
+mod vectors;
 
 use num_traits::Float;
 
@@ -180,7 +183,9 @@ fn source(position: usize, stride: usize, tap: usize, padding: usize, side: usiz
     (position * stride + tap).checked_sub(padding).filter(|&at| at < side)
 }
 
-impl<S: Storage> Backend for Reference<S> {
+impl<S: Storage> Backend for Reference<S> {}
+
+impl<S: Storage> Device for Reference<S> {
     type Scalar = S::Scalar;
 
     fn reserve(&mut self, activations: usize, state: usize) -> Result<()> {
@@ -216,116 +221,5 @@ impl<S: Storage> Backend for Reference<S> {
     fn write_labels(&mut self, labels: &[u32]) {
         self.labels.clear();
         self.labels.extend_from_slice(labels);
-    }
-
-    fn convolution_forward(&mut self, operator: &Convolution) {
-        self.convolve(operator);
-    }
-
-    fn convolution_backward(&mut self, operator: &Convolution, gradient: &ConvolutionGradient) {
-        self.convolve_backward(operator, gradient);
-    }
-
-    fn separable_forward(&mut self, operator: &Separable) {
-        self.separable(operator);
-    }
-
-    fn separable_backward(&mut self, operator: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
-        self.separable_gradients(operator, gradient, wanted);
-    }
-
-    fn pointwise_forward(&mut self, operator: &Pointwise) {
-        self.pointwise(operator);
-    }
-
-    fn pointwise_backward(&mut self, operator: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
-        self.pointwise_gradients(operator, gradient, wanted);
-    }
-
-    fn normalised_pools_forward(&mut self, operator: &NormalisedPools) {
-        self.pool(operator);
-    }
-
-    fn normalised_pools_backward(&mut self, operator: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
-        self.pool_gradient(operator, gradient);
-    }
-
-    fn pool_forward(&mut self, operator: &Pool) {
-        self.pool_windows(operator);
-    }
-
-    fn pool_backward(&mut self, operator: &Pool, gradient: &PoolGradient) {
-        self.pool_windows_gradient(operator, gradient);
-    }
-
-    fn batch_norm_forward(&mut self, norms: &[BatchNorm], mode: Mode) {
-        norms.iter().for_each(|norm| self.normalise(norm, mode));
-    }
-
-    fn batch_norm_reduce(&mut self, reduce: &BatchNormReduce) {
-        if self.open(reduce.gate) {
-            self.reduce_gradient(reduce.gradient, &reduce.input, reduce.sums);
-        }
-    }
-
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
-        gradients.iter().for_each(|gradient| self.normalise_backward(gradient));
-    }
-
-    fn mixed_forward(&mut self, operator: &Mixed) {
-        self.mix(operator);
-    }
-
-    fn mixed_backward(&mut self, operator: &Mixed, gradient: &MixedGradient) {
-        self.mix_backward(operator, gradient);
-    }
-
-    fn node_sum_forward(&mut self, operator: &NodeSum) {
-        self.join(operator);
-    }
-
-    fn node_sum_backward(&mut self, operator: &NodeSum, gradient: &NodeSumGradient) {
-        self.join_gradients(operator, gradient);
-    }
-
-    fn global_pool_forward(&mut self, operator: &GlobalPool) {
-        self.average_pixels(operator);
-    }
-
-    fn global_pool_backward(&mut self, operator: &GlobalPool, gradient: &GlobalPoolGradient) {
-        self.average_pixels_backward(operator, gradient);
-    }
-
-    fn linear_forward(&mut self, operator: &Linear) {
-        self.affine_map(operator);
-    }
-
-    fn linear_backward(&mut self, operator: &Linear, gradient: &LinearGradient, wanted: Gradients) {
-        self.affine_map_backward(operator, gradient, wanted);
-    }
-
-    fn cross_entropy(&mut self, operator: &CrossEntropy) {
-        self.loss(operator);
-    }
-
-    fn fill(&mut self, span: Span, value: f64) {
-        self.state[span.range()].fill(S::Scalar::of(value));
-    }
-
-    fn copy(&mut self, target: Span, source: Span) {
-        self.state.copy_within(source.range(), target.offset);
-    }
-
-    fn scaled_add(&mut self, target: Span, factor: f64, divisor: Option<Span>, source: Span) {
-        self.add_scaled(target, factor, divisor, source);
-    }
-
-    fn norm(&mut self, source: Span, result: Span) {
-        let squares = self.state[source.range()].iter().map(|x| x.wide() * x.wide()).sum::<f64>();
-        self.put(result, 0, S::Scalar::of(squares.sqrt()));
-    }
-
-    fn gradient_descent(&mut self, step: &GradientDescent) {
-        self.descend(step);
     }
 }

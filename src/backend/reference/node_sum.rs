@@ -2,8 +2,8 @@
 
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn join(&mut self, op: &NodeSum) {
+impl<S: Storage> NodeSumKernels for Reference<S> {
+    fn node_sum_forward(&mut self, op: &NodeSum) {
         for index in 0..op.output.len {
             let channel = index % op.shape.c as usize;
             let value = |branch: &NodeSumBranch| {
@@ -15,7 +15,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn join_gradients(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
+    fn node_sum_backward(&mut self, op: &NodeSum, gradient: &NodeSumGradient) {
         for (branch, gradients) in op.branches.iter().zip(&gradient.branches) {
             let slope = |index| self.factor(op, branch, index) * self.raw(gradient.output, index);
             let slopes: Vec<_> = (0..op.output.len).map(slope).collect();
@@ -25,7 +25,9 @@ impl<S: Storage> Reference<S> {
             }
         }
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// What a branch is multiplied by at an element.
     fn factor(&self, op: &NodeSum, branch: &NodeSumBranch, index: usize) -> S::Scalar {
         let image = index / (op.shape.image_pixels() * op.shape.c as usize);

@@ -3,8 +3,8 @@
 use super::convolution::pixels;
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn pool(&mut self, op: &NormalisedPools) {
+impl<S: Storage> NormalisedPoolsKernels for Reference<S> {
+    fn normalised_pools_forward(&mut self, op: &NormalisedPools) {
         let channels = op.output_shape.c as usize;
         if self.open(op.maximum_gate) {
             for y in 0..op.output_shape.len() {
@@ -23,7 +23,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn pool_gradient(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
+    fn normalised_pools_backward(&mut self, op: &NormalisedPools, gradient: &NormalisedPoolsGradient) {
         let channels = op.output_shape.c as usize;
         let (maximum, average) = (self.open(op.maximum_gate), self.open(op.average_gate));
         if !maximum && !average {
@@ -43,7 +43,9 @@ impl<S: Storage> Reference<S> {
         }
         self.deliver(gradient.input, &input);
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// The largest neighbour and where it is first found.
     fn first_largest(&self, op: &NormalisedPools, y: usize) -> (S::Scalar, usize) {
         let channel = y % op.output_shape.c as usize;

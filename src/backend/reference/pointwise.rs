@@ -2,8 +2,8 @@
 
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn pointwise(&mut self, op: &Pointwise) {
+impl<S: Storage> PointwiseKernels for Reference<S> {
+    fn pointwise_forward(&mut self, op: &Pointwise) {
         if !self.open(op.gate) {
             return;
         }
@@ -18,12 +18,7 @@ impl<S: Storage> Reference<S> {
         self.moments(op.output, out_c, op.statistics);
     }
 
-    pub(super) fn pointwise_gradients(
-        &mut self,
-        op: &Pointwise,
-        gradient: &PointwiseGradient,
-        wanted: Gradients,
-    ) {
+    fn pointwise_backward(&mut self, op: &Pointwise, gradient: &PointwiseGradient, wanted: Gradients) {
         if !self.open(op.gate) {
             gradient.inputs.iter().for_each(|&target| self.withhold(target));
             if wanted.of_weights() {

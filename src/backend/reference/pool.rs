@@ -3,8 +3,8 @@
 use super::convolution::pixels;
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn pool_windows(&mut self, op: &Pool) {
+impl<S: Storage> PoolKernels for Reference<S> {
+    fn pool_forward(&mut self, op: &Pool) {
         for y in 0..op.output_shape.len() {
             let pixels = self.window_values(op, y);
             let result = match op.kind {
@@ -18,7 +18,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn pool_windows_gradient(&mut self, op: &Pool, gradient: &PoolGradient) {
+    fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let mut input = vec![zero::<S::Scalar>(); op.input.data.len];
         for y in 0..op.output_shape.len() {
             let slope = self.raw(gradient.output, y);
@@ -41,7 +41,9 @@ impl<S: Storage> Reference<S> {
         }
         self.deliver(gradient.input, &input);
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// The pixels in the window of an output element, row by row: their values as they are read, and their indices.
     fn window_values(&self, op: &Pool, y: usize) -> Vec<(S::Scalar, usize)> {
         let [_, out_h, out_w, channels] = sides(op.output_shape);

@@ -3,8 +3,8 @@
 use super::convolution::pixels;
 use super::*;
 
-impl<S: Storage> Reference<S> {
-    pub(super) fn separable(&mut self, op: &Separable) {
+impl<S: Storage> SeparableKernels for Reference<S> {
+    fn separable_forward(&mut self, op: &Separable) {
         let [_, _, _, out_c] = sides(op.output_shape);
         for source in &op.sources {
             for branch in &source.branches {
@@ -26,12 +26,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    pub(super) fn separable_gradients(
-        &mut self,
-        op: &Separable,
-        gradient: &SeparableGradient,
-        wanted: Gradients,
-    ) {
+    fn separable_backward(&mut self, op: &Separable, gradient: &SeparableGradient, wanted: Gradients) {
         for (source, gradients) in op.sources.iter().zip(&gradient.sources) {
             let channels = source.input.shape.c as usize;
             let mut input = vec![zero(); source.input.data.len];
@@ -56,7 +51,9 @@ impl<S: Storage> Reference<S> {
             }
         }
     }
+}
 
+impl<S: Storage> Reference<S> {
     /// Gradients of one branch's weights; its part of the input gradient is added to `input`, not yet
     /// masked by the ReLU.
     fn branch_gradients(

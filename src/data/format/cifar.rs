@@ -106,7 +106,6 @@ impl Layout {
     fn dataset(&self, name: &str, train: Images, test: Images, constants: (Vec<f32>, Vec<f32>)) -> Dataset {
         Dataset {
             name: name.into(),
-            classes: self.classes.len(),
             class_names: names(self.classes),
             train,
             test,
@@ -312,7 +311,7 @@ mod tests {
         let files = [("train.bin", records_of_100(7)), ("test.bin", records_of_100(2))];
         let dataset = cifar100(directory(&files).path()).unwrap();
         dataset.check().unwrap();
-        assert_eq!((dataset.classes, dataset.train.count(), dataset.test.count()), (100, 7, 2));
+        assert_eq!((dataset.classes(), dataset.train.count(), dataset.test.count()), (100, 7, 2));
         assert_eq!(dataset.train.labels, [0, 1, 2, 3, 4, 5, 6]);
         let files = [("data_batch_1.bin", records(7)), ("test_batch.bin", records(2))];
         assert_eq!(dataset.train.pixels, cifar10(directory(&files).path()).unwrap().train.pixels);

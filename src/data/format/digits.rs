@@ -34,7 +34,6 @@ fn load(seed: u64) -> Result<Dataset> {
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
         name: DIGITS.name.into(),
-        classes: CLASSES,
         class_names: (0..CLASSES).map(|digit| digit.to_string()).collect(),
         train,
         test,

@@ -74,7 +74,6 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
         name: directory
             .file_name()
             .map_or("folder".into(), |name| format!("folder:{}", name.to_string_lossy())),
-        classes: listed.classes.len(),
         class_names: listed.classes,
         train,
         test,

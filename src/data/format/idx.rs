@@ -88,7 +88,6 @@ fn load(name: &str, class_names: &[&str], directory: &Path) -> Result<Dataset> {
     }
     Ok(Dataset {
         name: name.into(),
-        classes: CLASSES,
         class_names: names(class_names),
         train,
         test,

@@ -1,0 +1,71 @@
+//! The operators that networks of cells are made of. A network is described once, in these terms, and read by several: to
+//! record it on a tape, to export it, and to count what it costs.
+
+use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
+use crate::Result;
+use crate::backend::PoolKind;
+
+/// The branches that take a result, by the places of their mixing weights in the table of a type of cell. It is computed
+/// where one of them is active; without users always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// The type of cell.
+    pub cell: usize,
+    /// The places of the mixing weights.
+    pub mixing: Vec<usize>,
+}
+
+/// What a node adds up.
+#[derive(Clone, Debug)]
+pub struct Branch<V> {
+    /// The result of an operation on an edge.
+    pub value: V,
+    /// The place of its mixing weight in the table of its type of cell.
+    pub mixing: usize,
+    /// Whether the operation is an identity, which drop path never drops.
+    pub identity: bool,
+}
+
+/// A reader of a network's description.
+pub trait Graph {
+    /// Images or feature maps.
+    type Value: Clone;
+
+    /// A convolution over images at stride 1 with padding that keeps their size, and batch norm.
+    fn convolution(&mut self, images: &Self::Value, block: &ConvolutionBlock) -> Result<Self::Value>;
+
+    /// ReLU, 1x1 convolution over the inputs' concatenated channels, batch norm.
+    fn pointwise(&mut self, inputs: &[Self::Value], block: &PointwiseBlock) -> Result<Self::Value>;
+
+    /// Separable convolutions of sources of one shape, with all blocks that read each of them; the results in their
+    /// order.
+    fn separable(
+        &mut self,
+        sources: &[(Self::Value, Vec<&SeparableBlock>)],
+        stride: usize,
+    ) -> Result<Vec<Self::Value>>;
+
+    /// 3x3 pooling of one kind, without batch norm.
+    fn pool(&mut self, name: &str, input: &Self::Value, kind: PoolKind, stride: usize)
+    -> Result<Self::Value>;
+
+    /// The maximum and the average of 3x3 neighbourhoods, each with a batch norm: the pools of a supernet.
+    fn normalised_pools(
+        &mut self,
+        input: &Self::Value,
+        block: &PoolsBlock,
+        stride: usize,
+    ) -> Result<[Self::Value; 2]>;
+
+    /// The sum of a node's branches, in a cell of type `cell`.
+    fn node(&mut self, name: &str, cell: usize, branches: &[Branch<Self::Value>]) -> Result<Self::Value>;
+
+    /// The output of a cell: its nodes, whose channels whoever reads them takes as concatenated.
+    fn output(&mut self, name: &str, nodes: Vec<Self::Value>) -> Vec<Self::Value> {
+        let _ = name;
+        nodes
+    }
+
+    /// The mean of each of the features' concatenated channels, and a linear layer: the logits.
+    fn classifier(&mut self, features: &[Self::Value], block: &ClassifierBlock) -> Result<Self::Value>;
+}

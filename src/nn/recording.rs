@@ -1,0 +1,116 @@
+//! Recording a network on a tape.
+
+use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
+use super::graph::{Branch, Graph, Users};
+use super::parameters::{NormParts, Spans};
+use crate::Result;
+use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
+use crate::backend::{Backend, PoolKind, Span};
+
+/// A recorder, where the parameters lie, and how nodes add up their branches.
+pub struct Recording<'a, B: Backend> {
+    /// The tape being recorded.
+    pub recorder: &'a mut Recorder<B>,
+    /// The flat vectors of the parameters.
+    pub spans: &'a Spans,
+    /// How nodes add up their branches.
+    pub sums: NodeSums,
+}
+
+/// How nodes add up their branches.
+pub enum NodeSums {
+    /// Weighted, with the mixing weights of each type of cell: in a search.
+    Mixed(Vec<MixingWeights>),
+    /// As they are, or with the factors of drop path: in a training.
+    Plain(Option<DropPath>),
+}
+
+/// The factors of drop path, `[branch][n]`, in the order in which nodes add up their branches.
+pub struct DropPath {
+    images: usize,
+    rest: Span,
+}
+
+impl DropPath {
+    /// Factors for batches of so many images.
+    pub fn new(factors: Span, images: usize) -> Self {
+        DropPath { images, rest: factors }
+    }
+
+    fn next(&mut self) -> Span {
+        let next = self.rest.part(0, self.images);
+        self.rest = self.rest.part(self.images, self.rest.len - self.images);
+        next
+    }
+}
+
+impl<B: Backend> Recording<'_, B> {
+    /// The gate of work that these branches use.
+    fn gate(&mut self, users: &Users) -> Option<Span> {
+        match &self.sums {
+            NodeSums::Mixed(weights) => self.recorder.gate(weights[users.cell], &users.mixing),
+            NodeSums::Plain(_) => None,
+        }
+    }
+
+    /// A batch norm behind a gate.
+    fn gated(&mut self, norm: NormParts, users: &Users) -> NormParameters {
+        NormParameters { gate: self.gate(users), ..self.spans.norm(norm) }
+    }
+}
+
+impl<B: Backend> Graph for Recording<'_, B> {
+    type Value = Value;
+
+    fn convolution(&mut self, images: &Value, block: &ConvolutionBlock) -> Result<Value> {
+        let (weights, norm) = (self.spans.weight(block.weights), self.spans.norm(block.norm));
+        self.recorder.convolution(*images, weights, block.kernel, block.channels, norm)
+    }
+
+    fn pointwise(&mut self, inputs: &[Value], block: &PointwiseBlock) -> Result<Value> {
+        let weights: Vec<Weight> = block.matrices.iter().map(|&part| self.spans.weight(part)).collect();
+        let norm = self.gated(block.norm, &block.users);
+        self.recorder.pointwise(inputs, &weights, block.channels, norm)
+    }
+
+    fn separable(&mut self, sources: &[(Value, Vec<&SeparableBlock>)], stride: usize) -> Result<Vec<Value>> {
+        let channels = sources.iter().flat_map(|(_, blocks)| blocks).map(|block| block.channels).next();
+        let mut parameters = |blocks: &[&SeparableBlock]| -> Vec<_> {
+            let gated = blocks.iter().map(|block| block.parameters(self.spans, self.gate(&block.users)));
+            gated.collect()
+        };
+        let sources: Vec<_> = sources.iter().map(|(value, blocks)| (*value, parameters(blocks))).collect();
+        self.recorder.separable(&sources, stride, channels.unwrap_or_default())
+    }
+
+    fn pool(&mut self, _: &str, input: &Value, kind: PoolKind, stride: usize) -> Result<Value> {
+        self.recorder.pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
+    }
+
+    fn normalised_pools(&mut self, input: &Value, block: &PoolsBlock, stride: usize) -> Result<[Value; 2]> {
+        let norms = [0, 1].map(|pool| self.gated(block.norms[pool], &block.users[pool]));
+        Ok(self.recorder.normalised_pools(*input, stride, norms))
+    }
+
+    fn node(&mut self, _: &str, cell: usize, branches: &[Branch<Value>]) -> Result<Value> {
+        match &mut self.sums {
+            NodeSums::Mixed(weights) => {
+                let branches: Vec<_> = branches.iter().map(|branch| (branch.value, branch.mixing)).collect();
+                self.recorder.mixed(&branches, weights[cell])
+            }
+            NodeSums::Plain(drop_path) => {
+                let factors = |branch: &Branch<Value>| {
+                    if branch.identity { None } else { drop_path.as_mut().map(DropPath::next) }
+                };
+                let values = branches.iter().map(|branch| branch.value);
+                let branches: Vec<_> = values.zip(branches.iter().map(factors)).collect();
+                self.recorder.node_sum(&branches)
+            }
+        }
+    }
+
+    fn classifier(&mut self, features: &[Value], block: &ClassifierBlock) -> Result<Value> {
+        let pooled = self.recorder.global_pool(features)?;
+        self.recorder.linear(pooled, self.spans.weight(block.weights), self.spans.weight(block.bias))
+    }
+}

@@ -1,0 +1,132 @@
+//! From flags, a plan file, the images of a run and a preset to one checked plan.
+
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+
+use super::keys::Preset;
+use super::{Contradiction, PlanTable, Violation};
+use crate::{Error, Result};
+
+/// What the user wrote of a plan. Values stand by the names of their keys.
+pub struct Written {
+    /// What neither flags nor the plan file say.
+    pub preset: Preset,
+    /// The plan file and its values.
+    pub file: Option<(PathBuf, Table)>,
+    /// The values of the flags.
+    pub flags: Table,
+}
+
+/// A plan and what the user wrote of it.
+pub struct Given<P> {
+    /// The plan.
+    pub plan: P,
+    /// What the user wrote.
+    pub written: Written,
+}
+
+impl Written {
+    /// One checked plan out of the flags, the plan file, the images if neither names a data set, and the preset.
+    ///
+    /// # Errors
+    /// A value that cannot be, in terms of where it was written.
+    pub fn plan<P: PlanTable>(self, images: Table) -> Result<Given<P>> {
+        let mut values = P::keys().preset(self.preset);
+        if !self.wrote("data") {
+            values.extend(images);
+        }
+        values.extend(self.file.iter().flat_map(|(_, values)| values.clone()));
+        values.extend(self.flags.clone());
+        self.check::<P>(&values)?;
+        let given = Given { plan: P::from_table(values)?, written: self };
+        match given.plan.conflict() {
+            None => Ok(given),
+            Some(violation) => Err(given.refusal(violation)),
+        }
+    }
+
+    /// The plan of a run that goes on, which neither the flags nor the plan file may contradict.
+    ///
+    /// # Errors
+    /// A value that cannot be, or is not that of the run, in terms of where it was written.
+    pub fn plan_of_run<P: PlanTable>(self, run: &Path, begun: &P) -> Result<Given<P>> {
+        let begun = begun.to_table()?;
+        let mut values = begun.clone();
+        let contradiction = |place: String, of: Contradiction| {
+            let (run, Contradiction { given, begun, .. }) = (run.display(), of);
+            format!("{place} is {given}, and {run} was begun with {begun}; a run goes on with its own plan")
+        };
+        if let Some((path, written)) = &self.file {
+            values.extend(written.clone());
+            if let Some(of) = P::keys().contradiction(&values, &begun) {
+                let place = format!("{}: {}", path.display(), P::keys().path(&of.key));
+                return Err(Error::Plan(contradiction(place, of)));
+            }
+        }
+        values.extend(self.flags.clone());
+        if let Some(of) = P::keys().contradiction(&values, &begun) {
+            return Err(Error::Usage(contradiction(flag(&of.key), of)));
+        }
+        self.check::<P>(&values)?;
+        Ok(Given { plan: P::from_table(values)?, written: self })
+    }
+
+    /// Refuses a value that its key cannot hold.
+    fn check<P: PlanTable>(&self, values: &Table) -> Result<()> {
+        P::keys().violation(values).map_or(Ok(()), |violation| Err(self.refusal::<P>(violation)))
+    }
+
+    /// Whether a flag gives the value of a key.
+    pub fn in_flags(&self, key: &str) -> bool {
+        self.flags.contains_key(key)
+    }
+
+    /// The plan file, if it gives the value of a key.
+    pub fn in_file(&self, key: &str) -> Option<&Path> {
+        let (path, values) = self.file.as_ref()?;
+        values.contains_key(key).then_some(path)
+    }
+
+    fn wrote(&self, key: &str) -> bool {
+        self.in_flags(key) || self.in_file(key).is_some()
+    }
+
+    /// The sentence about a value that cannot be, in terms of where it was written. Of two values that exclude each
+    /// other, the one that the user wrote is to blame.
+    fn refusal<P: PlanTable>(&self, violation: Violation) -> Error {
+        let Violation { key, value, expected, other } = &violation;
+        match other {
+            Some(other) if !self.wrote(key) && self.wrote(other.key) => {
+                return self.refusal::<P>((**other).clone());
+            }
+            _ => {}
+        }
+        if self.in_flags(key) {
+            return Error::Usage(format!("{} is {value}; expected {expected}", flag(key)));
+        }
+        if let Some(path) = self.in_file(key) {
+            let (path, key) = (path.display(), P::keys().path(key));
+            return Error::Plan(format!("{path}: {key} is {value}; expected {expected}"));
+        }
+        if *key == "data" {
+            return Error::Usage(format!(
+                "--preset {} leaves the data set to you: add --data, such as --data cifar10:DIR",
+                self.preset.name()
+            ));
+        }
+        violation.into()
+    }
+}
+
+impl<P: PlanTable> Given<P> {
+    /// The sentence about a value that cannot be, in terms of where it was written.
+    pub fn refusal(&self, violation: Violation) -> Error {
+        self.written.refusal::<P>(violation)
+    }
+}
+
+/// The flag of a key.
+fn flag(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
+}

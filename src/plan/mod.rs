@@ -1,0 +1,140 @@
+//! The plans of a search and of a training: everything that determines a run, checked before any work starts.
+//!
+//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan and `shared` for those of
+//! both, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a plan file and a preset become one plan.
+
+pub mod file;
+pub mod keys;
+pub mod merge;
+pub mod search;
+mod shared;
+pub mod train;
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::data::Reading;
+use crate::{Error, Result};
+use keys::{Keys, Preset};
+pub use shared::{Command, Device, THREADS};
+
+/// A value that a plan must not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// The key.
+    pub key: &'static str,
+    /// The value found.
+    pub value: String,
+    /// What is allowed.
+    pub expected: String,
+    /// The same conflict of two keys as a violation of the other, which is to blame if the user wrote only that one.
+    pub other: Option<Box<Violation>>,
+}
+
+impl Violation {
+    /// A value and what is allowed instead.
+    pub fn new(key: &'static str, value: impl ToString, expected: impl Into<String>) -> Self {
+        Violation { key, value: value.to_string(), expected: expected.into(), other: None }
+    }
+
+    /// A conflict of two keys.
+    pub fn or(self, other: Violation) -> Self {
+        Violation { other: Some(Box::new(other)), ..self }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { key, value, expected, .. } = self;
+        write!(f, "{key} is {value}; expected {expected}")
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Error::Plan(violation.to_string())
+    }
+}
+
+/// A key for which a plan holds another value than the one that a run was begun with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contradiction {
+    /// The name of the key.
+    pub key: String,
+    /// The value found, as TOML writes it.
+    pub given: String,
+    /// The value that the run was begun with.
+    pub begun: String,
+}
+
+/// A plan, whose fields are its keys.
+pub trait PlanTable: Serialize + DeserializeOwned {
+    /// The command whose run it determines.
+    const COMMAND: Command;
+
+    /// Its keys.
+    fn keys() -> &'static Keys;
+
+    /// The first two values that exclude each other.
+    fn conflict(&self) -> Option<Violation>;
+
+    /// The data set, as `--data` has it.
+    fn data(&self) -> &str;
+
+    /// How the pictures of a folder are read.
+    fn reading(&self, strict: bool) -> Reading;
+
+    /// The seed of all random numbers.
+    fn seed(&self) -> u64;
+
+    /// Threads of the processor; 0 for all cores.
+    fn threads(&self) -> usize;
+
+    /// The device that the run will use, or why it cannot.
+    fn resolve_device(&self) -> Result<Device>;
+
+    /// The plan of a preset.
+    fn preset(preset: Preset) -> Self {
+        Self::from_table(Self::keys().preset(preset)).expect("each key is a field that its values suit")
+    }
+
+    /// The plan of these values, by the names of their keys; not validated.
+    fn from_table(values: toml::Table) -> Result<Self> {
+        values.try_into().map_err(|error: toml::de::Error| Error::Plan(error.message().replace('\n', " ")))
+    }
+
+    /// The values of the plan by the names of their keys.
+    fn to_table(&self) -> Result<toml::Table> {
+        toml::Table::try_from(self).map_err(|error| Error::Plan(error.to_string()))
+    }
+
+    /// Reads a plan file; keys that are absent have the values of the small plan. The path is for messages.
+    fn from_toml(text: &str, path: &Path) -> Result<Self> {
+        let mut values = Self::keys().preset(Preset::Small);
+        values.extend(file::read(Self::keys(), text, path)?);
+        let plan = Self::from_table(values)?;
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// The plan as a file; [`PlanTable::from_toml`] gives back the same plan, bit for bit.
+    fn to_toml(&self) -> Result<String> {
+        Ok(Self::keys().to_toml(&self.to_table()?))
+    }
+
+    /// The first value that the plan must not hold.
+    ///
+    /// # Errors
+    /// A whole number that TOML has not.
+    fn violation(&self) -> Result<Option<Violation>> {
+        Ok(Self::keys().violation(&self.to_table()?).or_else(|| self.conflict()))
+    }
+
+    /// Refuses a plan that cannot be run, naming the key, its value and what is allowed.
+    fn validate(&self) -> Result<()> {
+        self.violation()?.map_or(Ok(()), |violation| Err(violation.into()))
+    }
+}

@@ -1,0 +1,149 @@
+//! What both plans have: a command, a device, keys, and conflicts between them.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use super::Violation;
+use super::keys::{Key, count, text, word};
+use crate::Result;
+use crate::backend::cuda;
+use crate::backend::gpu::Precision;
+use crate::data::{Reading, format};
+
+/// How many threads of the processor may be asked for; 0 for all cores.
+pub const THREADS: RangeInclusive<usize> = 0..=1024;
+
+/// The two commands that make a run: a search, and the training of the network that it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// `darts search`.
+    Search,
+    /// `darts train`.
+    Train,
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Command::Search => "search",
+            Command::Train => "train",
+        }
+    }
+
+    /// Its run, with an article.
+    pub fn run(self) -> &'static str {
+        match self {
+            Command::Search => "a search",
+            Command::Train => "a training",
+        }
+    }
+}
+
+/// Where a run computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+    /// The best device that this binary and this machine have.
+    Auto,
+}
+
+impl Device {
+    /// The device that a run with activations of this precision will use, or why it cannot.
+    pub fn resolve(self, precision: Precision) -> Result<Device> {
+        let device = match self {
+            Device::Cpu => Device::Cpu,
+            Device::Auto => cuda::first().map_or(Device::Cpu, |_| Device::Cuda),
+            Device::Cuda => cuda::first().map(|_| Device::Cuda)?,
+        };
+        if device == Device::Cpu && precision != Precision::F32 {
+            // A device that was left open: say why there is no GPU.
+            return cuda::first().map(|_| device);
+        }
+        Ok(device)
+    }
+}
+
+/// The keys that say which images a run sees.
+pub(super) fn images() -> [Key; 3] {
+    let side = Reading::default().image_size as i64;
+    [
+        text(
+            "data",
+            "DATA",
+            |text| text.trim().is_empty().then(|| "the name of a data set, such as digits".to_owned()),
+            ["digits", ""],
+            &format::help(),
+        ),
+        count(
+            "image_size",
+            4..=1024,
+            [side; 2],
+            "Side in pixels that the pictures of a folder are cut and resized to",
+        ),
+        word(
+            "colour",
+            "COLOUR",
+            &["rgb", "grey"],
+            ["rgb"; 2],
+            "What is read of the pictures of a folder: rgb or grey",
+        ),
+    ]
+}
+
+/// The seed.
+pub(super) fn seed() -> Key {
+    let meaning = "Seed of all random numbers; the same seed gives the same result";
+    // TOML has no larger whole number.
+    count("seed", 0..=i64::MAX, [0; 2], meaning)
+}
+
+/// The keys that say what a run computes on; `place` asks where.
+pub(super) fn machine(place: &str) -> [Key; 3] {
+    let most = *THREADS.end() as i64;
+    [
+        count(
+            "threads",
+            0..=most,
+            [0; 2],
+            "Threads of the CPU; 0 for all cores; the result does not depend on it",
+        ),
+        word(
+            "device",
+            "DEVICE",
+            &["cpu", "cuda", "auto"],
+            ["auto"; 2],
+            &format!("{place}: cpu, cuda, or auto for the best that is there"),
+        ),
+        word(
+            "precision",
+            "TYPE",
+            &["f32", "bf16", "f16"],
+            ["f32"; 2],
+            "What a GPU stores feature maps as: f32, bf16 or f16; sums stay f32",
+        ),
+    ]
+}
+
+/// A precision that the device has not.
+pub(super) fn precision_conflict(device: Device, precision: Precision) -> Option<Violation> {
+    (device == Device::Cpu && precision != Precision::F32).then(|| {
+        let other = format!("cuda or auto for the precision {}", precision.name());
+        Violation::new("precision", precision.name(), "f32, the only one of device cpu")
+            .or(Violation::new("device", "cpu", other))
+    })
+}
+
+/// A schedule that rises.
+pub(super) fn schedule_conflict([first, last]: [f64; 2]) -> Option<Violation> {
+    (last > first).then(|| {
+        Violation::new("weight_lr_min", last, format!("at most weight_lr, which is {first}"))
+            .or(Violation::new("weight_lr", first, format!("at least weight_lr_min, which is {last}")))
+    })
+}

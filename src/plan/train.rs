@@ -1,0 +1,208 @@
+//! The plan of a training: everything that determines its result, but for the genotype.
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
+use super::shared::{images, machine, precision_conflict, schedule_conflict, seed};
+use super::{Command, Device, PlanTable, Violation};
+use crate::Result;
+use crate::backend::gpu::Precision;
+use crate::data::{Augmentation, Colour, Dataset, Reading};
+use crate::space::NetworkShape;
+
+/// Everything that determines a training. The fields are the keys in [`Plan::keys`], which say what they mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Plan {
+    pub data: String,
+    pub image_size: usize,
+    pub colour: Colour,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub init_channels: usize,
+    pub cells: usize,
+    pub seed: u64,
+    pub weight_lr: f64,
+    pub weight_lr_min: f64,
+    pub weight_momentum: f64,
+    pub weight_decay: f64,
+    pub gradient_clip: f64,
+    pub auxiliary_weight: f64,
+    pub drop_path: f64,
+    pub crop_padding: usize,
+    pub flip: bool,
+    pub cutout: usize,
+    pub threads: usize,
+    pub device: Device,
+    pub precision: Precision,
+}
+
+// A flipped digit is another character, and the feature maps of 8x8 images are too small for the auxiliary head.
+#[rustfmt::skip]
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let mut keys = Vec::from(images());
+    keys.extend([
+        count("epochs", 1..=100_000, [40, 600],
+            "Passes over the training images"),
+        count("batch_size", 1..=65_536, [32, 96],
+            "Images in a step"),
+        count("init_channels", 1..=1024, [16, 36],
+            "Channels of a node in the first cells; each reduction doubles them"),
+        // With one or two cells both reductions fall together and no cell is a normal one.
+        count("cells", 3..=100, [5, 20],
+            "Cells of the network; those at 1/3 and 2/3 of the depth reduce"),
+        seed(),
+        number("weight_lr", "RATE", RATE, [0.025; 2],
+            "Learning rate in the first epoch"),
+        number("weight_lr_min", "RATE", RATE, [0.0; 2],
+            "Learning rate that the cosine schedule ends at"),
+        number("weight_momentum", "FACTOR", FRACTION, [0.9; 2],
+            "Momentum of the weights, below 1"),
+        number("weight_decay", "RATE", RATE, [3e-4; 2],
+            "Weight decay"),
+        number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
+            "Largest norm of a gradient; a longer one is shortened to it"),
+        number("auxiliary_weight", "FACTOR", RATE, [0.0, 0.4],
+            "Share of the auxiliary head's loss; 0 for no such head"),
+        number("drop_path", "SHARE", FRACTION, [0.1, 0.2],
+            "Probability of drop path, to which it rises epoch by epoch"),
+        count("crop_padding", 0..=1024, [1, 4],
+            "Black pixels around an image before its size is cut out at random"),
+        switch("flip", [false, true],
+            "Whether half of the images are mirrored: true or false"),
+        count("cutout", 0..=1024, [2, 16],
+            "Side of a square that is set to the mean; 0 for none"),
+    ]);
+    keys.extend(machine("Where to train"));
+    Keys(keys)
+});
+
+impl Default for Plan {
+    /// The small plan: a model of the digits in half a minute on a laptop.
+    fn default() -> Self {
+        Plan::preset(Preset::Small)
+    }
+}
+
+impl Plan {
+    /// The training of the paper on CIFAR-10. The data set is left empty: it must be given.
+    pub fn paper() -> Self {
+        Plan::preset(Preset::Paper)
+    }
+
+    /// How training images are varied.
+    pub fn augmentation(&self) -> Augmentation {
+        let cutout = (self.cutout > 0).then_some(self.cutout);
+        Augmentation { crop_padding: self.crop_padding, flip: self.flip, cutout }
+    }
+
+    /// The share of the auxiliary head's loss, where there is a head.
+    pub fn auxiliary(&self) -> Option<f64> {
+        (self.auxiliary_weight > 0.0).then_some(self.auxiliary_weight)
+    }
+
+    /// The first value that does not fit the data set.
+    pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
+        let (images, side) = (&dataset.train, dataset.train.height.min(dataset.train.width));
+        let (count, name) = (images.count(), &self.data);
+        if self.batch_size > count {
+            let expected = format!("at most {count}, the training images of {name}");
+            return Some(Violation::new("batch_size", self.batch_size, expected));
+        }
+        if self.crop_padding >= side {
+            let expected = format!("less than {side}, the side of an image of {name}");
+            return Some(Violation::new("crop_padding", self.crop_padding, expected));
+        }
+        if self.cutout > side {
+            let expected = format!("at most {side}, the side of an image of {name}");
+            return Some(Violation::new("cutout", self.cutout, expected));
+        }
+        let suits = NetworkShape::suits_auxiliary(images.height, images.width);
+        (self.auxiliary().is_some() && !suits).then(|| {
+            let expected = format!(
+                "0 for images of {}x{}: the auxiliary head is made for those of 29 to 40 pixels a side",
+                images.height, images.width
+            );
+            Violation::new("auxiliary_weight", self.auxiliary_weight, expected)
+        })
+    }
+}
+
+impl PlanTable for Plan {
+    const COMMAND: Command = Command::Train;
+
+    fn keys() -> &'static Keys {
+        &KEYS
+    }
+
+    fn conflict(&self) -> Option<Violation> {
+        precision_conflict(self.device, self.precision)
+            .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
+    }
+
+    fn data(&self) -> &str {
+        &self.data
+    }
+
+    fn reading(&self, strict: bool) -> Reading {
+        Reading { image_size: self.image_size, colour: self.colour, strict }
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn resolve_device(&self) -> Result<Device> {
+        self.device.resolve(self.precision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::{Reading, Source};
+
+    #[test]
+    fn a_plan_comes_back_exactly_and_absent_keys_are_those_of_the_small_one() {
+        let plan = Plan { drop_path: 0.1 + 0.2, flip: true, seed: 7, ..Plan::default() };
+        let read = |text: &str| Plan::from_toml(text, Path::new("some.toml"));
+        assert_eq!(read(&plan.to_toml().unwrap()).unwrap(), plan);
+        assert_eq!(read("").unwrap(), Plan::default());
+        let refusal = |text: &str| read(text).unwrap_err().to_string();
+        assert!(refusal("flip = 3").contains("line 1, key flip: "));
+        assert_eq!(refusal("drop_path = 1.0"), "plan: drop_path is 1; expected a number from 0 to below 1");
+        assert!(
+            refusal("auxiliary_weight = -1").contains("auxiliary_weight is -1; expected a number from 0")
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_the_images_is_named() {
+        let digits = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
+        let sentence =
+            |plan: Plan| plan.violation_by_data(&digits).map(|v| crate::Error::from(v).to_string());
+        assert_eq!(sentence(Plan::default()), None);
+        let small = Plan::default;
+        let found = sentence(Plan { batch_size: 40_000, ..small() }).unwrap();
+        assert_eq!(found, "plan: batch_size is 40000; expected at most 1438, the training images of digits");
+        assert!(sentence(Plan { crop_padding: 8, ..small() }).unwrap().contains("less than 8"));
+        assert!(sentence(Plan { cutout: 9, ..small() }).unwrap().contains("at most 8"));
+        let found = sentence(Plan { auxiliary_weight: 0.4, ..small() }).unwrap();
+        assert!(found.contains("auxiliary_weight is 0.4; expected 0 for images of 8x8"), "{found}");
+    }
+
+    #[test]
+    fn the_sizes_that_suit_the_auxiliary_head_are_those_that_are_told() {
+        let suits: Vec<usize> = (1..100).filter(|&side| NetworkShape::suits_auxiliary(side, side)).collect();
+        assert_eq!(suits, (29..=40).collect::<Vec<_>>());
+    }
+}

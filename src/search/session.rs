@@ -1,0 +1,235 @@
+//! A whole search: epochs over the two halves of a data set, observed.
+
+use std::sync::Arc;
+
+use super::bilevel::{ALPHA_STEPS, Bilevel};
+use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use crate::Result;
+use crate::autograd::Tape;
+use crate::backend::cpu::Cpu;
+use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
+use crate::data::{Dataset, Loader, halves};
+use crate::epochs::schedule::cosine;
+use crate::epochs::{
+    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, Position, Ready, Sum, drive,
+    fit_memory,
+};
+use crate::plan::Device;
+use crate::plan::search::Plan;
+use crate::random::Stream;
+use crate::space::alphas::Alphas;
+use crate::space::derivation::{derive, mean_entropies, skip_connections};
+use crate::space::{Space, SupernetShape};
+
+/// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
+/// alphas that the search ends with.
+///
+/// # Errors
+/// A plan that does not fit the data, a device that is not there, a loss that is no longer a number, a checkpoint of
+/// another run, or whatever the observer could not do.
+pub fn run(
+    plan: &Plan,
+    dataset: Dataset,
+    control: &Control,
+    observer: &mut (dyn Observer<SearchPhase> + Send),
+) -> Result<Ended<Alphas>> {
+    let identity = Identity::new(plan, None, &dataset)?;
+    if let Some(checkpoint) = control.from {
+        identity.check(&checkpoint.identity, plan)?;
+    }
+    if identity.device == Device::Cuda {
+        let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
+        let mut search = SearchSession::new(plan, dataset, backend)?;
+        // One thread queues the work of the GPU.
+        observer.started(&search.summary(gpu.to_string(), 1))?;
+        return search.epochs(identity, control, observer);
+    }
+    let cpu = Cpu::new(plan.threads)?;
+    let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
+    let mut search = SearchSession::new(plan, dataset, cpu)?;
+    observer.started(&search.summary(device, threads))?;
+    search.epochs(identity, control, observer)
+}
+
+struct SearchSession<'a, B: Backend<Scalar = f32>> {
+    plan: &'a Plan,
+    bilevel: Bilevel<B>,
+    train: Loader,
+    valid: Loader,
+    /// The validation half as it is, in order.
+    evaluation: Loader,
+    images_per_half: usize,
+    peak_bytes: usize,
+    /// What a step launches.
+    work: Work,
+    weight_lr: f64,
+}
+
+impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
+    fn new(plan: &'a Plan, dataset: Dataset, backend: B) -> Result<Self> {
+        let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
+        let images_per_half = weight_half.len();
+        plan.check_against(images_per_half)?;
+        let (classes, augmentation) = (dataset.classes(), dataset.augmentation);
+        let normalisation = dataset.normalisation();
+        let images = Arc::new(dataset.train);
+        let shape = SupernetShape {
+            space: Space::darts(),
+            images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
+            classes,
+            init_channels: plan.init_channels,
+            cells: plan.cells,
+            nodes: plan.nodes,
+        };
+        let bytes = ImageBytes {
+            pixels: &images.pixels,
+            shape: Shape::new(images.count(), images.height, images.width, images.channels),
+            mean: &normalisation.mean,
+            deviation: &normalisation.deviation,
+        };
+        let bilevel = Bilevel::record(backend, shape, plan.into())?;
+        let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
+            fit_memory(bilevel, &bytes, plan.seed)?;
+        let loader = |indices: &[u32], order| {
+            let (images, normalisation, indices) =
+                (Arc::clone(&images), normalisation.clone(), indices.to_vec());
+            let Plan { batch_size, seed, .. } = *plan;
+            Loader::new(images, normalisation, augmentation, indices, batch_size, seed, order)
+                .map(|loader| loader.augmented_by(augmented_by))
+        };
+        let train = loader(&weight_half, Stream::TrainOrder)?;
+        let valid = loader(&alpha_half, Stream::ValidOrder)?;
+        let in_order =
+            Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
+        let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
+        Ok(SearchSession {
+            plan,
+            bilevel,
+            train,
+            valid,
+            evaluation,
+            images_per_half,
+            peak_bytes,
+            work,
+            weight_lr,
+        })
+    }
+
+    fn summary(&self, device: String, threads: usize) -> Summary {
+        Summary {
+            weights: self.bilevel.supernet.parameters.len(),
+            alphas: self.bilevel.architecture.alphas.len(),
+            peak_bytes: self.peak_bytes,
+            device,
+            threads,
+            train_images: self.images_per_half,
+            valid_images: self.images_per_half,
+            steps_per_epoch: self.train.batches_per_pass(),
+            kernels_per_step: self.work.kernels,
+            launches_per_step: self.work.launches,
+        }
+    }
+
+    fn epochs(
+        &mut self,
+        identity: Identity,
+        control: &Control,
+        observer: &mut (dyn Observer<SearchPhase> + Send),
+    ) -> Result<Ended<Alphas>> {
+        let counted =
+            control.from.and_then(|checkpoint| with_alpha_steps(checkpoint, self.steps_per_epoch()));
+        let control = Control { from: counted.as_ref().or(control.from), ..*control };
+        let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
+        Ok(ended.map(|()| self.alphas()))
+    }
+
+    fn alphas(&self) -> Alphas {
+        let (supernet, values) = (&self.bilevel.supernet, &self.bilevel.architecture.alphas);
+        let mut values = values.iter().copied();
+        let tables = supernet.wirings.iter().map(|wiring| values.by_ref().take(wiring.len()).collect());
+        Alphas {
+            space: Arc::clone(&supernet.shape.space),
+            nodes: supernet.shape.nodes,
+            tables: tables.collect(),
+        }
+    }
+}
+
+/// A checkpoint of an earlier format with the count of Adam's steps, which it does not hold: there every step of the search
+/// was one of the alphas.
+fn with_alpha_steps(checkpoint: &Checkpoint, steps_per_epoch: usize) -> Option<Checkpoint> {
+    if checkpoint.tensor(ALPHA_STEPS).is_some() {
+        return None;
+    }
+    let Position { epochs, steps } = checkpoint.progress.position;
+    let steps = epochs.saturating_mul(steps_per_epoch).saturating_add(steps);
+    let mut counted = checkpoint.clone();
+    counted.tensors.push((ALPHA_STEPS.to_owned(), Numbers::F64(vec![steps as f64])));
+    Some(counted)
+}
+
+impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
+    type Phase = SearchPhase;
+    type Device = B;
+
+    fn tape(&mut self) -> &mut Tape<B> {
+        &mut self.bilevel.tape
+    }
+
+    fn state(&self) -> Vec<(&'static str, Span)> {
+        self.bilevel.state()
+    }
+
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        self.bilevel.host_state()
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.batches_per_pass()
+    }
+
+    fn start_epoch(&mut self, epoch: usize, steps: usize) {
+        let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
+        self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        self.train.start_behind(epoch as u64, steps);
+        self.valid.start_behind(epoch as u64, steps);
+    }
+
+    fn step(&mut self) -> Result<(BatchResult, usize)> {
+        let (Some(train), Some(valid)) = (self.train.next_batch(), self.valid.next_batch()) else {
+            unreachable!("both halves have a batch for each step");
+        };
+        Ok((self.bilevel.step(train, valid, self.weight_lr)?, self.plan.batch_size))
+    }
+
+    fn start_evaluation(&mut self) {
+        self.evaluation.start(0);
+    }
+
+    /// The validation half with the running statistics.
+    fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
+        let Some(batch) = self.evaluation.next_batch() else { return Ok(None) };
+        Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)))
+    }
+
+    fn evaluated(&self) -> &'static str {
+        "validation"
+    }
+
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
+        let alphas = self.alphas();
+        let genotype = derive(&alphas);
+        let record = EpochRecord {
+            epoch,
+            train_loss: train.loss(),
+            train_accuracy: train.accuracy(),
+            valid_loss: valid.loss(),
+            valid_accuracy: valid.accuracy(),
+            entropy: mean_entropies(&alphas),
+            skip_connections: skip_connections(&genotype),
+            weight_lr: self.weight_lr,
+            genotype,
+        };
+        (record, alphas)
+    }
+}

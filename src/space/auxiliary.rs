@@ -1,0 +1,82 @@
+//! The auxiliary head: a second classifier on an inner cell, whose loss helps to train a deep network.
+
+use super::Network;
+use crate::autograd::{Loss, Value, Window};
+use crate::backend::{Backend, PoolKind, Shape};
+use crate::nn::parameters::NormParts;
+use crate::nn::{ClassifierBlock, ConvolutionBlock, Layout, Parameters, Part, Recording};
+use crate::{Error, Result};
+
+/// Channels of the two convolutions.
+const CHANNELS: [usize; 2] = [128, 768];
+/// The window of the average pooling.
+const POOL: Window = Window { kernel: 5, stride: 3, padding: 0 };
+/// The side of the second convolution, which leaves one pixel.
+const KERNEL: usize = 2;
+
+/// A declared auxiliary head.
+pub struct AuxiliaryHead {
+    first: (Part, NormParts),
+    second: ConvolutionBlock,
+    classifier: ClassifierBlock,
+}
+
+/// The pooled feature maps, if they are of 2x2 pixels.
+fn pooled(maps: Shape) -> Option<Shape> {
+    let pooled = maps.windows(POOL.kernel, POOL.stride, POOL.padding, maps.c as usize)?;
+    let side = KERNEL as u32;
+    (pooled.h == side && pooled.w == side).then_some(pooled)
+}
+
+/// Whether images of these sides leave the head the feature maps that it is made for.
+pub fn suits(height: usize, width: usize) -> bool {
+    // Two cells up to there halve the resolution.
+    pooled(Shape::new(1, height, width, 1).strided(2, 1).strided(2, 1)).is_some()
+}
+
+impl AuxiliaryHead {
+    /// Declares the parameters over a cell's output of so many channels.
+    pub fn declare(parameters: &mut Parameters, inputs: usize, classes: usize) -> Self {
+        let name = |member: usize| format!("{}features.{member}", Network::AUXILIARY);
+        let [middle, features] = CHANNELS;
+        let first =
+            parameters.weight(format!("{}.weight", name(2)), Layout::Matrix { inputs, outputs: middle });
+        let first = (first, parameters.norm(vec![name(3)], middle, true));
+        let second = ConvolutionBlock::declare(parameters, [name(5), name(6)], KERNEL, [middle, features]);
+        let name = format!("{}classifier", Network::AUXILIARY);
+        let classifier = ClassifierBlock::declare(parameters, &name, features, classes);
+        AuxiliaryHead { first, second, classifier }
+    }
+
+    /// Records ReLU, average pooling to 2x2, a 1x1 and a 2x2 convolution, each with batch norm and ReLU, and a
+    /// classifier, whose loss counts `weight` times.
+    pub fn record<B: Backend>(
+        &self,
+        Recording { recorder, spans, .. }: &mut Recording<B>,
+        cell: &[Value],
+        weight: f64,
+    ) -> Result<(Value, Loss)> {
+        let mut values = Vec::new();
+        for &node in cell {
+            let shape = recorder.shape(node);
+            if pooled(shape).is_none() {
+                let reason = format!("it reads feature maps of 8 to 10 pixels a side, not {shape}");
+                return Err(Error::Shape { operator: "auxiliary head", reason });
+            }
+            values.push(recorder.pool(node, PoolKind::Average, POOL, true)?);
+        }
+        // This convolution begins with a ReLU of its own, which changes nothing: averages behind a ReLU are not
+        // negative, and where one is zero so are the gradients of all its pixels.
+        let (part, norm) = self.first;
+        let value = recorder.pointwise(&values, &[spans.weight(part)], CHANNELS[0], spans.norm(norm))?;
+        let ConvolutionBlock { kernel, channels, weights, norm } = self.second;
+        let (weights, norm) = (spans.weight(weights), spans.norm(norm));
+        let value = recorder.activated_convolution(value, weights, kernel, channels, norm)?;
+        let pixel = Window { kernel: 1, stride: 1, padding: 0 };
+        let value = recorder.pool(value, PoolKind::Average, pixel, true)?;
+        let (weights, bias) = (spans.weight(self.classifier.weights), spans.weight(self.classifier.bias));
+        let logits = recorder.linear(value, weights, bias)?;
+        recorder.keep(logits);
+        Ok((logits, recorder.cross_entropy(logits, weight)))
+    }
+}

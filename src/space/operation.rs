@@ -1,0 +1,242 @@
+//! The operations that an edge may hold: one row each. To add one, add its row, and name it in a space.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use crate::backend::PoolKind;
+use crate::{Error, Result};
+
+/// An operation on an edge of a cell.
+#[derive(Debug)]
+pub struct Operation {
+    /// The official name, which genotypes and spaces are written with.
+    pub name: &'static str,
+    /// The name in at most six letters, for a line of a terminal.
+    pub short: &'static str,
+    /// What it is a kind of.
+    pub family: Family,
+    /// What it computes; nothing, where this program can show the operation but not compute it.
+    pub block: Option<Block>,
+    /// Its colour in drawings.
+    pub colour: Colour,
+}
+
+/// Kinds of operations, which a reader should be able to tell apart at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// No connection.
+    None,
+    /// Pooling.
+    Pool,
+    /// The identity.
+    Skip,
+    /// Separable convolutions.
+    Separable,
+    /// Dilated separable convolutions.
+    Dilated,
+    /// Dense convolutions.
+    Convolution,
+}
+
+/// What an operation computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// Zeros: the edge is not there.
+    Zero,
+    /// Its input, or a factorized reduction of it where the stride is 2.
+    Identity,
+    /// Pooling over 3x3.
+    Pool(PoolKind),
+    /// ReLU, depthwise convolution, pointwise convolution and batch norm.
+    Separable {
+        /// Side of the depthwise window: odd.
+        kernel: usize,
+        /// Distance between its taps.
+        dilation: usize,
+        /// How often the four follow each other; the first has the stride.
+        times: usize,
+    },
+}
+
+/// A colour as CSS writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour {
+    /// On a light background.
+    pub light: &'static str,
+    /// On a dark background.
+    pub dark: &'static str,
+}
+
+/// Every operation that a genotype may be written with.
+pub static OPERATIONS: [Operation; 10] = [
+    Operation {
+        name: "none",
+        short: "none",
+        family: Family::None,
+        block: Some(Block::Zero),
+        colour: Colour { light: "#7d8590", dark: "#98a1ab" },
+    },
+    Operation {
+        name: "max_pool_3x3",
+        short: "max3",
+        family: Family::Pool,
+        block: Some(Block::Pool(PoolKind::Maximum)),
+        colour: Colour { light: "#2f9fd0", dark: "#66c6ef" },
+    },
+    Operation {
+        name: "avg_pool_3x3",
+        short: "avg3",
+        family: Family::Pool,
+        block: Some(Block::Pool(PoolKind::Average)),
+        colour: Colour { light: "#1f5fbf", dark: "#6f9dff" },
+    },
+    Operation {
+        name: "skip_connect",
+        short: "skip",
+        family: Family::Skip,
+        block: Some(Block::Identity),
+        colour: Colour { light: "#d1440c", dark: "#ff7f50" },
+    },
+    Operation {
+        name: "sep_conv_3x3",
+        short: "sep3",
+        family: Family::Separable,
+        block: Some(Block::Separable { kernel: 3, dilation: 1, times: 2 }),
+        colour: Colour { light: "#0f8a5f", dark: "#3fcf97" },
+    },
+    Operation {
+        name: "sep_conv_5x5",
+        short: "sep5",
+        family: Family::Separable,
+        block: Some(Block::Separable { kernel: 5, dilation: 1, times: 2 }),
+        colour: Colour { light: "#7b3fb5", dark: "#bd8bf0" },
+    },
+    Operation {
+        name: "sep_conv_7x7",
+        short: "sep7",
+        family: Family::Separable,
+        block: Some(Block::Separable { kernel: 7, dilation: 1, times: 2 }),
+        colour: Colour { light: "#5f8a00", dark: "#b5d94a" },
+    },
+    Operation {
+        name: "dil_conv_3x3",
+        short: "dil3",
+        family: Family::Dilated,
+        block: Some(Block::Separable { kernel: 3, dilation: 2, times: 1 }),
+        colour: Colour { light: "#c2478f", dark: "#f283c0" },
+    },
+    Operation {
+        name: "dil_conv_5x5",
+        short: "dil5",
+        family: Family::Dilated,
+        block: Some(Block::Separable { kernel: 5, dilation: 2, times: 1 }),
+        colour: Colour { light: "#b87800", dark: "#f0b13c" },
+    },
+    Operation {
+        name: "conv_7x1_1x7",
+        short: "conv7",
+        family: Family::Convolution,
+        block: None,
+        colour: Colour { light: "#8a5a3c", dark: "#d3a283" },
+    },
+];
+
+impl Operation {
+    /// The operation of this name.
+    ///
+    /// # Errors
+    /// There is none; the sentence lists those that there are.
+    pub fn find(name: &str) -> Result<&'static Operation> {
+        OPERATIONS.iter().find(|operation| operation.name == name).ok_or_else(|| {
+            let known: Vec<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+            let name: String = name.chars().take(40).collect();
+            Error::Genotype(format!("unknown operation {name:?}; known are {}", known.join(", ")))
+        })
+    }
+
+    /// Whether it stands for no edge: a derivation passes it over.
+    pub fn is_zero(&self) -> bool {
+        self.block == Some(Block::Zero)
+    }
+
+    /// Whether it is the identity, of which a search that collapses has too many.
+    pub fn is_skip(&self) -> bool {
+        self.block == Some(Block::Identity)
+    }
+
+    /// Whether it has weights of its own wherever it stands; a factorized reduction has them at stride 2 only.
+    pub fn is_learned(&self) -> bool {
+        !matches!(self.block, Some(Block::Zero | Block::Identity | Block::Pool(_)))
+    }
+
+    /// Its place in [`OPERATIONS`].
+    fn index(&self) -> usize {
+        OPERATIONS.iter().position(|other| std::ptr::eq(other, self)).unwrap_or(OPERATIONS.len())
+    }
+}
+
+impl PartialEq for Operation {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Operation {}
+
+impl Hash for Operation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl PartialOrd for Operation {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// In the order of [`OPERATIONS`].
+impl Ord for Operation {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.index().cmp(&other.index())
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_is_found_by_its_name_and_has_a_colour_of_its_own() {
+        for operation in &OPERATIONS {
+            assert_eq!(Operation::find(operation.name).unwrap(), operation);
+            assert!(operation.short.len() <= 6, "{operation}");
+        }
+        for colour in [|row: &Operation| row.colour.light, |row: &Operation| row.colour.dark] {
+            assert_eq!(OPERATIONS.iter().map(colour).collect::<BTreeSet<_>>().len(), OPERATIONS.len());
+        }
+        let shorts: BTreeSet<_> = OPERATIONS.iter().map(|row| row.short).collect();
+        assert_eq!(shorts.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_those_that_are_known() {
+        let refused = Operation::find("sep").unwrap_err().to_string();
+        assert!(refused.contains("unknown operation \"sep\"; known are none, max_pool_3x3,"), "{refused}");
+    }
+
+    #[test]
+    fn separable_windows_are_odd() {
+        let odd = |block| matches!(block, Block::Separable { kernel, .. } if kernel % 2 == 0);
+        assert!(!OPERATIONS.iter().filter_map(|row| row.block).any(odd));
+    }
+}

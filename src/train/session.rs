@@ -1,0 +1,230 @@
+//! A whole training: epochs over the training images, measured on the test images, observed.
+
+use std::sync::Arc;
+
+use super::model::{Description, Model};
+use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
+use super::trainer::Trainer;
+use crate::Result;
+use crate::autograd::Tape;
+use crate::backend::cpu::Cpu;
+use crate::backend::{Backend, ImageBytes, Shape, Span, cuda};
+use crate::data::{Batch, Dataset, Loader};
+pub use crate::epochs::Outcome;
+use crate::epochs::schedule::cosine;
+use crate::epochs::{
+    BatchResult, BatchView, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory,
+};
+use crate::plan::Device;
+use crate::plan::train::Plan;
+use crate::random::Stream;
+use crate::space::genotype::Genotype;
+use crate::space::{Network, NetworkShape};
+
+/// Trains the network of a genotype on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an
+/// interruption.
+///
+/// # Errors
+/// A genotype or a plan that does not fit the data, a device that is not there, a loss that is no longer a number, a
+/// checkpoint of another run, or whatever the observer could not do.
+pub fn run(
+    plan: &Plan,
+    genotype: &Genotype,
+    dataset: Dataset,
+    control: &Control,
+    observer: &mut (dyn Observer<TrainingPhase> + Send),
+) -> Result<Ended<Outcome>> {
+    let identity = Identity::new(plan, Some(genotype), &dataset)?;
+    if let Some(checkpoint) = control.from {
+        identity.check(&checkpoint.identity, plan)?;
+    }
+    if identity.device == Device::Cuda {
+        let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
+        let mut training = TrainingSession::new(plan, genotype, dataset, backend)?;
+        // One thread queues the work of the GPU.
+        observer.started(&training.summary(gpu.to_string(), 1))?;
+        return training.epochs(identity, control, observer);
+    }
+    let cpu = Cpu::new(plan.threads)?;
+    let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
+    let mut training = TrainingSession::new(plan, genotype, dataset, cpu)?;
+    observer.started(&training.summary(device, threads))?;
+    training.epochs(identity, control, observer)
+}
+
+struct TrainingSession<'a, B: Backend<Scalar = f32>> {
+    plan: &'a Plan,
+    trainer: Trainer<B>,
+    train: Loader,
+    /// The test images as they are, in order.
+    test: Loader,
+    images: [usize; 2],
+    peak_bytes: usize,
+    description: Description,
+    outcome: Outcome,
+    weight_lr: f64,
+    drop_path: f64,
+}
+
+impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
+    fn new(plan: &'a Plan, genotype: &Genotype, dataset: Dataset, backend: B) -> Result<Self> {
+        if let Some(violation) = plan.violation_by_data(&dataset) {
+            return Err(violation.into());
+        }
+        let description = Description::new(plan, genotype, &dataset);
+        let normalisation = dataset.normalisation();
+        let (train, test) = (Arc::new(dataset.train), Arc::new(dataset.test));
+        let shape = NetworkShape {
+            images: Shape::new(plan.batch_size, train.height, train.width, train.channels),
+            classes: description.class_names.len(),
+            init_channels: plan.init_channels,
+            cells: plan.cells,
+            auxiliary: plan.auxiliary(),
+            drop_path: plan.drop_path > 0.0,
+            official_inplace_relu: false,
+        };
+        let images = [train.count(), test.count()];
+        let bytes = ImageBytes {
+            pixels: &train.pixels,
+            shape: Shape::new(images[0], train.height, train.width, train.channels),
+            mean: &normalisation.mean,
+            deviation: &normalisation.deviation,
+        };
+        let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
+        let Ready { subject: trainer, peak_bytes, augmented_by, .. } =
+            fit_memory(trainer, &bytes, plan.seed)?;
+        let all = |count: usize| (0..count as u32).collect::<Vec<_>>();
+        let train = Loader::new(
+            train,
+            normalisation.clone(),
+            plan.augmentation(),
+            all(images[0]),
+            plan.batch_size,
+            plan.seed,
+            Stream::TrainOrder,
+        )?;
+        Ok(TrainingSession {
+            train: train.augmented_by(augmented_by),
+            test: Loader::sequential(test, normalisation, all(images[1]), plan.batch_size)?,
+            trainer,
+            peak_bytes,
+            plan,
+            images,
+            description,
+            outcome: Outcome::default(),
+            weight_lr: plan.weight_lr,
+            drop_path: 0.0,
+        })
+    }
+
+    fn summary(&self, device: String, threads: usize) -> Summary {
+        let weights = self.trainer.network.parameters.len();
+        let auxiliary_weights = self.trainer.network.auxiliary_weights();
+        Summary {
+            weights: weights - auxiliary_weights,
+            auxiliary_weights,
+            peak_bytes: self.peak_bytes,
+            device,
+            threads,
+            train_images: self.images[0],
+            test_images: self.images[1],
+            steps_per_epoch: self.train.batches_per_pass(),
+        }
+    }
+
+    fn epochs(
+        &mut self,
+        identity: Identity,
+        control: &Control,
+        observer: &mut (dyn Observer<TrainingPhase> + Send),
+    ) -> Result<Ended<Outcome>> {
+        let ended = drive(self, identity, self.plan.epochs, control, observer)?;
+        Ok(ended.map(|()| self.outcome))
+    }
+
+    fn model(&self, epoch: usize, accuracy: f64) -> Model {
+        let Network { parameters, spans, .. } = &self.trainer.network;
+        let description =
+            Description { epoch, steps: self.trainer.steps(), accuracy, ..self.description.clone() };
+        Model {
+            description,
+            parameters: parameters.clone(),
+            weights: self.trainer.tape.read(spans.weights),
+            running: self.trainer.tape.read(spans.running),
+        }
+    }
+}
+
+impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
+    type Phase = TrainingPhase;
+    type Device = B;
+
+    fn tape(&mut self) -> &mut Tape<B> {
+        &mut self.trainer.tape
+    }
+
+    fn state(&self) -> Vec<(&'static str, Span)> {
+        self.trainer.state()
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.batches_per_pass()
+    }
+
+    fn start_epoch(&mut self, epoch: usize, steps: usize) {
+        let Plan { weight_lr, weight_lr_min, drop_path, epochs, .. } = *self.plan;
+        self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        self.drop_path = drop_path * (epoch - 1) as f64 / epochs as f64;
+        self.trainer.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
+        self.train.start_behind(epoch as u64, steps);
+    }
+
+    fn step(&mut self) -> Result<(BatchResult, usize)> {
+        let Some(batch) = self.train.next_batch() else {
+            unreachable!("there is a batch for each step");
+        };
+        let result = self.trainer.step(batch, self.weight_lr, self.drop_path)?;
+        Ok((result, self.plan.batch_size))
+    }
+
+    fn start_evaluation(&mut self) {
+        self.test.start(0);
+    }
+
+    fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
+        let Some(batch) = self.test.next_batch() else { return Ok(None) };
+        Ok(Some((self.trainer.evaluate(view(batch), batch.real)?, batch.real)))
+    }
+
+    fn evaluated(&self) -> &'static str {
+        "test"
+    }
+
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
+        let best = epoch == 1 || test.accuracy() > self.outcome.best.0;
+        if best {
+            self.outcome.best = (test.accuracy(), epoch);
+        }
+        self.outcome.last = test.accuracy();
+        let record = EpochRecord {
+            epoch,
+            train_loss: train.loss(),
+            train_accuracy: train.accuracy(),
+            test_loss: test.loss(),
+            test_accuracy: test.accuracy(),
+            best,
+            weight_lr: self.weight_lr,
+            drop_path: self.drop_path,
+        };
+        (record, self.model(epoch, test.accuracy()))
+    }
+
+    fn outcome(&mut self) -> Option<&mut Outcome> {
+        Some(&mut self.outcome)
+    }
+}
+
+/// The images of a batch that the loader has augmented.
+fn view(batch: &Batch) -> BatchView<'_, f32> {
+    BatchView { images: &batch.images, labels: &batch.labels }
+}
