@@ -12,7 +12,8 @@ struct PlacedImage {
     u32 image, label;
     int down, right;
     u32 flip;
-    u32 first_row, last_row, first_column, last_column;
+    // First row, last row (exclusive), first column and last column (exclusive).
+    u32 cutout[4];
 };
 static_assert(sizeof(PlacedImage) == 36);
 
@@ -38,7 +39,8 @@ __device__ inline float augmented(const Images& images, u32 index) {
     const u32 c = index % shape.c, pixel = index / shape.c, x = pixel % shape.w, line = pixel / shape.w;
     const u32 y = line % shape.h;
     const PlacedImage& place = images.placements[line / shape.h];
-    if (y >= place.first_row && y < place.last_row && x >= place.first_column && x < place.last_column) return 0.0f;
+    const u32* cutout = place.cutout;
+    if (y >= cutout[0] && y < cutout[1] && x >= cutout[2] && x < cutout[3]) return 0.0f;
     // Beyond the image they are at least its side, as unsigned numbers wrap.
     const u32 row = y + u32(place.down), column = (place.flip ? shape.w - 1 - x : x) + u32(place.right);
     float value = 0.0f;

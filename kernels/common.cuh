@@ -59,9 +59,11 @@ __device__ inline float unstored_gradient_of(const Memory& memory, const Unstore
     return sum;
 }
 
+__device__ inline bool adds(const Target& target) { return target.gate & MARK; }
+
 __device__ inline void deliver(const Memory& memory, const Target& target, u32 index, float value) {
     const u32 place = target.data + index;
-    store(memory, place, target.adds() ? load(memory, place) + value : value);
+    store(memory, place, adds(target) ? load(memory, place) + value : value);
 }
 
 // Whether work behind this gate is done: the same for all threads of a block, which read it first.
@@ -72,7 +74,7 @@ __device__ inline bool open(const Memory& memory, u32 gate) {
 
 // Whether closed work owes a target zeros: if it comes first, and somebody reads them.
 __device__ inline bool owes_zeros(const Memory& memory, const Target& target) {
-    return !target.adds() && open(memory, target.gate);
+    return !adds(target) && open(memory, target.gate);
 }
 
 // The open ones of up to MOST pieces of work, in their order, in shared memory.

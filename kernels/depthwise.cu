@@ -156,7 +156,7 @@ __device__ inline void deliver_slice(const Memory& memory, const Depthwise& op, 
         const u32 index = (image * side + pixel) * op.input.c + first + word;
         float values[PACK], before[PACK] = {};
         load_pack(memory, source.input.data + index, values);
-        if (source.target.adds()) load_pack(memory, source.target.data + index, before);
+        if (adds(source.target)) load_pack(memory, source.target.data + index, before);
 #pragma unroll
         for (u32 k = 0; k < PACK; ++k) {
             const bool passes = fmaf(norm[word + k], values[k], norm[SLICE + word + k]) > 0.0f;

@@ -1,5 +1,5 @@
-// What the host tells a kernel, by value: mirrors of src/backend/cuda/geometry.rs, field by field. Both sides assert
-// the sizes. Every place is an index into one of the device's flat memories, so a table of many operands is small
+// What the host tells a kernel, by value. src/backend/cuda/ mirrors it, and tests/mirrors.rs compares both field by
+// field. Every place is an index into one of the device's flat memories, so a table of many operands is small
 // and a launch needs no pointer from the heap.
 #pragma once
 
@@ -64,7 +64,6 @@ static_assert(sizeof(UnstoredGradient) == 152);
 // Where an input gradient goes, and the gate of its value, with a mark where the gradient is added to what is there.
 struct Target {
     u32 data, gate;
-    __device__ bool adds() const { return gate & MARK; }
 };
 static_assert(sizeof(Target) == 8);
 

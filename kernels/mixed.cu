@@ -31,8 +31,9 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
     list.find(op.count, [&](u32 k) { return open(memory, op.branches[k].gate); });
     const u32 channels = op.channels, width = blockDim.x, lane = threadIdx.x, own = blockIdx.y * width + lane;
     float shift = 0.0f;
-    for (u32 k = threadIdx.y; k < list.count; k += blockDim.y) {
-        const MixedBranch& branch = op.branches[list.numbers[k]];
+    for (u32 k = threadIdx.y; k < op.count; k += blockDim.y) {
+        const MixedBranch& branch = op.branches[k];
+        if (!open(memory, branch.gate)) continue;
         const float weight = memory.state[branch.weight];
         const bool normalised = branch.input.scale != ABSENT && own < channels;
         factors[k][lane] = normalised ? weight * memory.state[branch.input.scale + own] : weight;
@@ -53,8 +54,9 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
 #pragma unroll 4
         for (u32 k = 0; k < list.count; ++k) {
             float x[PACK], factor[PACK];
-            load_run(memory, op.branches[list.numbers[k]].input.data + index, op.packed, c, channels, x);
-            load_shared(factors[k] + run, factor);
+            const u32 number = list.numbers[k];
+            load_run(memory, op.branches[number].input.data + index, op.packed, c, channels, x);
+            load_shared(factors[number] + run, factor);
 #pragma unroll
             for (u32 i = 0; i < PACK; ++i) sum[i] = fmaf(factor[i], x[i], sum[i]);
         }

@@ -133,7 +133,7 @@ __device__ inline void deliver_run(const Memory& memory, const Pointwise& op, u3
     };
     if (op.packed) {
         const u32 i = input_of(op.inputs, channel);
-        if (op.targets[i].adds()) {
+        if (adds(op.targets[i])) {
             float before[RUN];
             load_run(memory, place(i, channel), before);
 #pragma unroll
@@ -160,7 +160,7 @@ __device__ inline void assign_zeros(const Memory& memory, const Pointwise& op, u
         if (y >= op.input.h || x >= op.input.w) continue;
         const u32 place = (pixel.image * op.input.h + y) * op.input.w + x;
         float zeros[PACK] = {};
-        if (!op.packed || !op.targets[input_of(op.inputs, channel)].adds())
+        if (!op.packed || !adds(op.targets[input_of(op.inputs, channel)]))
             deliver_run(memory, op, place, channel, zeros);
     }
 }

@@ -9,8 +9,8 @@ use crate::{Error, Result};
 /// What the names of files begin with that are being written.
 const UNFINISHED: &str = ".writing-";
 
-/// Writes a file beside its place and renames it there, so that nobody ever sees half of it. It is on the disk when this
-/// returns, also for whoever starts the machine again after a failure of its power.
+/// Writes a file under a temporary name beside its place, then renames it: a reader sees the whole file or none. When this
+/// returns, the file is on the disk and survives a failure of power.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -43,8 +43,8 @@ fn named_like_a_plain_file(directory: &Path) -> std::io::Result<tempfile::NamedT
     builder.prefix(UNFINISHED).tempfile_in(directory)
 }
 
-/// Removes what a process left in a directory that was ended while it wrote; whoever calls this knows that no other
-/// process is writing there.
+/// Removes the unfinished files of a process that was killed while it wrote. No other process may be writing into the
+/// directory.
 pub fn remove_unfinished(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let unfinished = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED));

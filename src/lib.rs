@@ -2,7 +2,7 @@
 //!
 //! Each module uses only the ones before it; read them in this order:
 //!
-//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`], [`tensor_file`] and [`toml_text`]: what everything else leans on.
+//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`], [`tensor_file`] and [`toml_text`]: what all others use.
 //! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
 //! 4. [`nn`]: parameters and their initial values.

@@ -61,7 +61,9 @@ fn allocations(mut step: impl FnMut() + Send) -> usize {
 #[test]
 fn a_step_allocates_nothing() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(0)))), 50, "the counter counts");
-    for (order, threads) in [(Order::First, 1), (Order::First, 2), (Order::Second, 2)] {
+    for (order, threads) in
+        [(Order::First, 1), (Order::First, 2), (Order::Second, 2), (Order::Extrapolated, 2)]
+    {
         let shape = SupernetShape {
             space: Space::darts(),
             images: Shape::new(8, 8, 8, 3),

@@ -61,9 +61,14 @@ fn a_seed_gives_the_same_bytes_on_any_number_of_threads() {
     assert!(one == train(2, 20, Order::First, 7), "two threads");
     assert!(one == train(3, 20, Order::First, 7), "three threads");
     assert!(one[0] != train(2, 20, Order::First, 8)[0], "another seed must give other alphas");
-    let second = train(1, 5, Order::Second, 7);
-    assert!(second == train(2, 5, Order::Second, 7), "second order");
-    assert!(second[0] != train(1, 5, Order::First, 7)[0], "the second order must differ from the first");
+    let orders = [Order::First, Order::Second, Order::Extrapolated].map(|order| {
+        let alone = train(1, 5, order, 7);
+        assert!(alone == train(2, 5, order, 7), "{order:?} order");
+        alone
+    });
+    for (one, other) in [(0, 1), (1, 2), (0, 2)] {
+        assert!(orders[one][0] != orders[other][0], "the orders {one} and {other} must differ");
+    }
 }
 
 /// Remembers what a search tells.

@@ -1,5 +1,28 @@
 //! Where slots lie: those that never live at the same time may share memory.
 
+use crate::backend::Slot;
+
+/// Where slots seem to lie that have no place yet: beyond all memory, so that whoever uses one fails.
+const UNPLACED: usize = 1 << 48;
+
+/// The number of a slot, by which it is known until it has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotId(pub usize);
+
+impl SlotId {
+    /// The number of a slot without a place.
+    pub fn of(slot: Slot) -> Self {
+        SlotId(
+            slot.offset.checked_sub(UNPLACED).expect("each field of an operator is shown, and placed, once"),
+        )
+    }
+
+    /// The slot of this number and length, still without a place.
+    pub fn unplaced(self, len: usize) -> Slot {
+        Slot { offset: UNPLACED + self.0, len }
+    }
+}
+
 /// The life of a slot, in the numbering of the replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
@@ -16,6 +39,16 @@ impl Interval {
         }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
+    }
+
+    /// When its last use is over.
+    pub fn last(&self) -> usize {
+        self.last
+    }
+
+    /// The slot that lives so long, if any use was declared.
+    pub fn slot(&self, offset: usize) -> Option<Slot> {
+        (self.len > 0).then_some(Slot { offset, len: self.len })
     }
 
     fn meets(&self, other: &Interval) -> bool {

@@ -17,6 +17,7 @@ pub mod mixed;
 pub mod node_sum;
 pub mod normalised_pools;
 pub mod pointwise;
+mod poison;
 pub mod pool;
 pub mod recorder;
 pub mod separable;

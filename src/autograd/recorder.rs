@@ -2,7 +2,8 @@
 
 use super::batch_norm::Normalised;
 use super::gates::GateTable;
-use super::memory::{Interval, place};
+use super::memory::{Interval, SlotId, place};
+use super::poison::Poison;
 use super::tape::{Tape, Use, dry_run};
 use crate::Result;
 use crate::backend::{Backend, Gradients, Mode, Norm, Operand, Shape, Slot, Span, Sums, Target};
@@ -60,7 +61,7 @@ pub enum BatchNormSums {
 /// What the tape knows of one value.
 #[derive(Clone, Debug)]
 pub struct ValueRecord {
-    /// Where and how it is read. Until the recording ends, the slot's offset is its number.
+    /// Where and how it is read.
     pub operand: Operand,
     /// The gradient that consumers add to.
     pub gradient: Slot,
@@ -191,7 +192,7 @@ impl<B: Backend> Recorder<B> {
     /// A slot whose place is decided when the recording ends.
     pub(super) fn slot(&mut self, len: usize) -> Slot {
         self.slots += 1;
-        Slot { offset: self.slots - 1, len }
+        SlotId(self.slots - 1).unplaced(len)
     }
 
     /// A span that is zeroed before each backward replay.
@@ -258,15 +259,22 @@ impl<B: Backend> Recorder<B> {
             operator.bind(&self.values);
         }
         self.decide_first_writers();
-        let (offsets, activations) = self.place_slots(purpose);
+        let lives = self.lives(purpose);
+        let (offsets, activations) = place(&lives);
+        // A slot that no one uses stays without a place.
+        let settle = |slot: &mut Slot| {
+            let SlotId(id) = SlotId::of(*slot);
+            *slot = lives[id].slot(offsets[id]).unwrap_or(*slot);
+        };
         for operator in &mut self.operators {
-            operator.slots(&mut |_, slot| slot.offset = offsets[slot.offset]);
+            operator.slots(&mut |_, slot| settle(slot));
         }
         for record in &mut self.values.0 {
-            record.operand.data.offset = offsets[record.operand.data.offset];
-            record.gradient.offset = offsets[record.gradient.offset];
+            settle(&mut record.operand.data);
+            settle(&mut record.gradient);
         }
         Tape {
+            poison: Poison::new(&lives, &offsets),
             activations,
             state: self.state,
             peak_bytes: 0,
@@ -284,45 +292,44 @@ impl<B: Backend> Recorder<B> {
     fn decide_first_writers(&mut self) {
         let mut written = vec![false; self.slots];
         for &value in &self.outputs {
-            written[self.values.get(value).gradient.offset] = true;
+            written[SlotId::of(self.values.get(value).gradient).0] = true;
         }
         for operator in self.operators.iter_mut().rev() {
             operator.targets(&mut |target| {
-                target.accumulate = std::mem::replace(&mut written[target.slot.offset], true);
+                target.accumulate = std::mem::replace(&mut written[SlotId::of(target.slot).0], true);
             });
         }
     }
 
     /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
     /// then backward ones; slots whose lives do not meet share memory.
-    fn place_slots(&mut self, purpose: Use) -> (Vec<usize>, usize) {
+    fn lives(&mut self, purpose: Use) -> Vec<Interval> {
         let count = self.operators.len();
-        let mut intervals = vec![Interval::default(); self.slots];
+        let mut lives = vec![Interval::default(); self.slots];
+        let mut touch = |slot: Slot, time: usize| lives[SlotId::of(slot).0].touch(time, slot.len);
         for (index, operator) in self.operators.iter_mut().enumerate() {
             operator.slots(&mut |phase, slot| {
                 if phase != Phase::Backward {
-                    intervals[slot.offset].touch(index, slot.len);
+                    touch(*slot, index);
                 }
                 if phase != Phase::Forward && purpose == Use::Training {
-                    intervals[slot.offset].touch(2 * count - 1 - index, slot.len);
+                    touch(*slot, 2 * count - 1 - index);
                 }
             });
         }
         for &value in self.kept.iter().chain(&self.inputs) {
-            let slot = self.values.get(value).operand.data;
-            intervals[slot.offset].touch(2 * count, slot.len);
+            touch(self.values.get(value).operand.data, 2 * count);
         }
         for &value in &self.inputs {
             let record = self.values.get(value);
-            intervals[record.operand.data.offset].touch(0, record.operand.data.len);
+            touch(record.operand.data, 0);
             if record.consumers > 0 && purpose == Use::Training {
-                intervals[record.gradient.offset].touch(2 * count, record.gradient.len);
+                touch(record.gradient, 2 * count);
             }
         }
         for &value in &self.outputs {
-            let slot = self.values.get(value).gradient;
-            intervals[slot.offset].touch(count, slot.len);
+            touch(self.values.get(value).gradient, count);
         }
-        place(&intervals)
+        lives
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::gates::GateTable;
+use super::poison::Poison;
 use super::recorder::{Operator, Value, Values};
 use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
 use crate::{Error, Result};
@@ -52,6 +53,7 @@ pub struct Tape<B: Backend> {
     pub(super) gates: GateTable,
     /// Their values, on their way to the device.
     pub(super) gate_values: Vec<B::Scalar>,
+    pub(super) poison: Poison,
     pub(super) activations: usize,
     pub(super) state: usize,
     pub(super) peak_bytes: usize,
@@ -85,8 +87,8 @@ impl<B: Backend> Tape<B> {
 
     /// Computes every value from the inputs.
     pub fn forward(&mut self, mode: Mode) {
-        let operators = &self.operators;
-        self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, backend, mode));
+        let (operators, poison) = (&self.operators, &self.poison);
+        self.backend.replay(Replay::Forward(mode), &mut |backend| forward(operators, poison, backend, mode));
     }
 
     /// Computes the gradients of the mixing weights and, where wanted, of the weights. Follows a forward replay
@@ -96,9 +98,9 @@ impl<B: Backend> Tape<B> {
     /// When the tape was recorded for inference.
     pub fn backward(&mut self, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
-        let (operators, accumulators) = (&self.operators, &self.accumulators);
+        let (operators, accumulators, poison) = (&self.operators, &self.accumulators, &self.poison);
         self.backend.replay(Replay::Backward(wanted), &mut |backend| {
-            backward(operators, accumulators, backend, wanted);
+            backward(operators, accumulators, poison, backend, wanted);
         });
     }
 
@@ -108,10 +110,10 @@ impl<B: Backend> Tape<B> {
     /// When the tape was recorded for inference.
     pub fn differentiate(&mut self, mode: Mode, wanted: Gradients) {
         assert!(self.purpose == Use::Training, "a tape for inference has no room for gradients");
-        let (operators, accumulators) = (&self.operators, &self.accumulators);
+        let (operators, accumulators, poison) = (&self.operators, &self.accumulators, &self.poison);
         self.backend.replay(Replay::Both(mode, wanted), &mut |backend| {
-            forward(operators, backend, mode);
-            backward(operators, accumulators, backend, wanted);
+            forward(operators, poison, backend, mode);
+            backward(operators, accumulators, poison, backend, wanted);
         });
     }
 
@@ -231,22 +233,25 @@ impl<B: Backend> Tape<B> {
     }
 }
 
-fn forward<B: Backend>(operators: &[Box<dyn Operator<B>>], backend: &mut B, mode: Mode) {
-    for operator in operators {
+fn forward<B: Backend>(operators: &[Box<dyn Operator<B>>], poison: &Poison, backend: &mut B, mode: Mode) {
+    for (call, operator) in operators.iter().enumerate() {
         operator.forward(backend, mode);
+        poison.after(call, backend);
     }
 }
 
 fn backward<B: Backend>(
     operators: &[Box<dyn Operator<B>>],
     accumulators: &[Span],
+    poison: &Poison,
     backend: &mut B,
     wanted: Gradients,
 ) {
     for &span in accumulators {
         backend.fill(span, 0.0);
     }
-    for operator in operators.iter().rev() {
+    for (call, operator) in (operators.len()..).zip(operators.iter().rev()) {
         operator.backward(backend, wanted);
+        poison.after(call, backend);
     }
 }

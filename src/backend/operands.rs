@@ -40,7 +40,7 @@ impl Slot {
     }
 }
 
-/// Images, height, width, channels: NHWC, contiguous.
+/// Images, height, width, channels: NHWC, contiguous. Mirrors `Shape` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Shape {
@@ -188,7 +188,7 @@ pub struct ImageBytes<'a> {
 
 /// Which image of the data set stands at a place of a batch, and how it is shown there: pixel `(y, x)` is that of the
 /// image at `(y + down, x' + right)`, with `x'` counted from the right where it is mirrored; black outside the image;
-/// `(value - mean) / deviation`; zero in the cutout.
+/// `(value - mean) / deviation`; zero in the cutout. Mirrors `PlacedImage` of `kernels/augment.cu`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct PlacedImage {

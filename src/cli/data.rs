@@ -6,8 +6,8 @@ use crate::data::{Dataset, Reading, ReadingProgress, Source};
 use crate::watch::progress::Bar;
 use crate::{Error, Result};
 
-/// Loads a data set on so many threads, 0 for all cores; shows how far it is unless it is to be quiet,
-/// and names what had to be left out.
+/// Loads a data set on so many threads, 0 for all cores. Shows a progress bar unless `quiet`, and names the files that were
+/// skipped.
 pub fn load(source: &Source, seed: u64, reading: &Reading, threads: usize, quiet: bool) -> Result<Dataset> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Error::Device(format!("no {threads} threads: {error}")))?;

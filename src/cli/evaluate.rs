@@ -41,7 +41,7 @@ Examples:
   darts evaluate runs/2026-01-31-150000-digits-train
   darts evaluate runs/model/last.safetensors --data cifar10:DIR --json";
 
-/// All that is told.
+/// The figures of an evaluation.
 struct Report<'a> {
     path: &'a Path,
     model: &'a Model,
@@ -86,13 +86,13 @@ impl Arguments {
         };
         super::data::refuse_for_own_images(&source, self.strict.then_some("strict"))?;
         // The same seed tests with the same images, which the model has not seen in its training.
-        let own = &model.description;
-        let reading = match own.reading() {
+        let description = &model.description;
+        let reading = match description.reading() {
             Ok(reading) => Reading { strict: self.strict, ..reading },
-            // Pictures of a folder will not fit, which is told when they are compared with the model.
+            // Pictures of a folder cannot fit this model: `fits` refuses them.
             Err(_) => Reading::default(),
         };
-        super::data::load(&source, own.seed, &reading, self.model.threads, self.json)
+        super::data::load(&source, description.seed, &reading, self.model.threads, self.json)
     }
 }
 
@@ -111,21 +111,23 @@ fn default_source(name: &str) -> Result<Source> {
 
 /// Refuses images or classes that are not those of the model.
 fn fits(path: &Path, model: &Model, dataset: &Dataset) -> Result<()> {
-    let (own, images) = (&model.description, &dataset.test);
+    let (description, images) = (&model.description, &dataset.test);
     let refuse = |reason| Err(Error::Format { path: path.into(), reason });
-    let (wanted, found) =
-        ([own.height, own.width, own.channels], [images.height, images.width, images.channels]);
+    let (wanted, found) = (
+        [description.height, description.width, description.channels],
+        [images.height, images.width, images.channels],
+    );
     if wanted != found {
         let shape = |[h, w, c]: [usize; 3]| format!("{h}x{w} pixels of {c} values");
         let (wanted, found) = (shape(wanted), shape(found));
         return refuse(format!("is a model for images of {wanted}; those of {} are {found}", dataset.name));
     }
-    if own.class_names != dataset.class_names {
+    if description.class_names != dataset.class_names {
         let list = |names: &[String]| names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         return refuse(format!(
             "tells {} classes apart ({}...); {} has {} ({}...)",
-            own.class_names.len(),
-            list(&own.class_names),
+            description.class_names.len(),
+            list(&description.class_names),
             dataset.name,
             dataset.class_names.len(),
             list(&dataset.class_names),
@@ -135,9 +137,9 @@ fn fits(path: &Path, model: &Model, dataset: &Dataset) -> Result<()> {
 }
 
 /// The test images with the brightness of those that the model was trained on.
-fn scaled(dataset: Dataset, own: &Description) -> Images {
+fn scaled(dataset: Dataset, description: &Description) -> Images {
     let (white, mut images) = (dataset.white, dataset.test);
-    images.pixels.iter_mut().for_each(|byte| *byte = own.scaled(*byte, white));
+    images.pixels.iter_mut().for_each(|byte| *byte = description.scaled(*byte, white));
     images
 }
 
@@ -167,7 +169,7 @@ impl Report<'_> {
     }
 
     fn text(&self) -> String {
-        let own = &self.model.description;
+        let description = &self.model.description;
         let Evaluation { images, loss, accuracy, top_five, .. } = self.evaluation;
         let millions = self.cost.multiply_adds as f64 / 1e6;
         format!(
@@ -176,13 +178,13 @@ impl Report<'_> {
              accuracy  {:.2} % of {} images of {}, {:.2} % within five guesses, loss {loss:.4}\n\
              latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n{}{}",
             self.path.display(),
-            own.cells,
-            own.init_channels,
-            own.epoch,
-            own.data,
+            description.cells,
+            description.init_channels,
+            description.epoch,
+            description.data,
             grouped(self.cost.weights),
-            own.height,
-            own.width,
+            description.height,
+            description.width,
             100.0 * accuracy,
             grouped(images),
             self.data,

@@ -41,7 +41,7 @@ fn format(text: &str) -> std::result::Result<Format, String> {
 }
 
 impl Arguments {
-    /// Reads the model, writes the file and tells its name.
+    /// Reads the model, writes the file and prints its name.
     pub fn run(self) -> Result<()> {
         let path = file_of(&self.model)?;
         let output = self.out.unwrap_or_else(|| path.with_extension(self.format.ending()));

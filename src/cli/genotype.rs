@@ -1,10 +1,12 @@
 //! A genotype by what a user calls it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::plan::file::table;
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
+use crate::space::stored::Choice;
 use crate::space::{Space, sampled};
 use crate::store::genotype::{error_in, load_genotype};
 use crate::store::place::{MAX_PLAN, PLAN};
@@ -16,18 +18,33 @@ pub struct Found {
     pub genotype: Genotype,
     /// Its entry, if it was found by a published name.
     pub published: Option<Published>,
-    /// What the plan of its run says of the images, if it was found by a run directory.
+    /// What the plan of its run says of the images, if it was found by a run directory; and its space.
     pub images: toml::Table,
 }
 
 /// The keys of a plan that say which images a run sees, and how an undivided data set is divided.
 const IMAGES: [&str; 4] = ["data", "image_size", "colour", "seed"];
 
-/// Finds the genotype of a published name, of a seed, of a run directory, in a file, or in the text itself.
-pub fn find(given: &str) -> Result<Found> {
+/// Finds the genotype of a published name, of a seed, of a run directory, in a file, or in the text itself. `space` is that
+/// of what does not say of which space it is, and must have all edges of what does.
+pub fn find(given: &str, space: Option<&Arc<Space>>) -> Result<Found> {
+    let mut found = find_in(given, space.unwrap_or(&Space::darts()))?;
+    if let Some(space) = space.filter(|space| **space != found.genotype.space) {
+        let refused = |error: Error| match error {
+            Error::Genotype(reason) if given.len() < 60 => Error::Genotype(format!("{given}: {reason}")),
+            error => error,
+        };
+        found.genotype = found.genotype.into_space(space).map_err(refused)?;
+    }
+    let space = Choice::of(&found.genotype.space).to_string();
+    found.images.insert("space".to_owned(), toml::Value::String(space));
+    Ok(found)
+}
+
+fn find_in(given: &str, space: &Arc<Space>) -> Result<Found> {
     let unpublished = |genotype| Found { genotype, published: None, images: toml::Table::new() };
     if given.contains(['(', '{', '|']) && !Path::new(given).exists() {
-        return Ok(unpublished(Genotype::from_text(given, &Space::darts())?));
+        return Ok(unpublished(Genotype::from_text(given, space)?));
     }
     let path = Path::new(given);
     if path.is_dir() {
@@ -35,11 +52,9 @@ pub fn find(given: &str) -> Result<Found> {
     }
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
-        return Ok(unpublished(
-            Genotype::from_text(&text, &Space::darts()).map_err(|error| error_in(path, error))?,
-        ));
+        return Ok(unpublished(Genotype::from_text(&text, space).map_err(|error| error_in(path, error))?));
     }
-    if let Some(drawn) = sampled::find(given, &Space::darts()) {
+    if let Some(drawn) = sampled::find(given, space) {
         return drawn.map(unpublished);
     }
     if given.contains(['/', '\\', '.']) {

@@ -104,7 +104,7 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     match error.kind() {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Whoever closed the pipe has read enough.
+            // A closed pipe has a reader that has read enough.
             let _ = error.print();
         }
         _ => output::report(&sentence(&error.to_string())),

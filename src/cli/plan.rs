@@ -82,15 +82,20 @@ impl PlanArguments {
         images: Table,
         begun: Option<(&Path, &P)>,
     ) -> Result<Given<P>> {
-        let written = Written {
-            preset: if self.preset == Preset::Paper.name() { Preset::Paper } else { Preset::Small },
-            file: self.plan.clone().map(read::<P>).transpose()?,
-            flags: flags.values.clone(),
-        };
+        let written = self.written(flags)?;
         match begun {
             Some((run, begun)) => written.plan_of_run(run, begun),
             None => written.plan(images),
         }
+    }
+
+    /// What the user wrote.
+    pub fn written<P: PlanTable>(&self, flags: &PlanFlags<P>) -> Result<Written> {
+        Ok(Written {
+            preset: if self.preset == Preset::Paper.name() { Preset::Paper } else { Preset::Small },
+            file: self.plan.clone().map(read::<P>).transpose()?,
+            flags: flags.values.clone(),
+        })
     }
 }
 

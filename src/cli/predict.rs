@@ -43,8 +43,7 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl Arguments {
-    /// Classifies and prints, picture after picture. One that cannot be read does not keep the others from being told
-    /// of.
+    /// Classifies and prints picture after picture. A picture that cannot be read is named, and the others follow.
     pub fn run(self) -> Result<()> {
         let model = Model::load(&self.model.path()?)?;
         let mut classifier = open(&model, self.model.device, self.model.threads, 1)?;
@@ -101,12 +100,13 @@ fn all_failures(failed: Vec<(PathBuf, Error)>) -> Result<()> {
 }
 
 /// A picture as the network reads it: as those of a folder are read.
-fn read(path: &Path, own: &Description) -> Result<Vec<f32>> {
-    let reading = own.reading().map_err(|reason| Error::Data { path: path.into(), reason })?;
+fn read(path: &Path, description: &Description) -> Result<Vec<f32>> {
+    let reading = description.reading().map_err(|reason| Error::Data { path: path.into(), reason })?;
     let mut bytes = vec![0; reading.size()];
     reading.read(path, &mut bytes)?;
-    let normalisation = own.normalisation();
-    let input =
-        |(index, byte): (usize, u8)| normalisation.apply(own.scaled(byte, u8::MAX), index % own.channels);
+    let normalisation = description.normalisation();
+    let input = |(index, byte): (usize, u8)| {
+        normalisation.apply(description.scaled(byte, u8::MAX), index % description.channels)
+    };
     Ok(bytes.into_iter().enumerate().map(input).collect())
 }

@@ -1,6 +1,7 @@
 //! What `darts search` and `darts train` share: where a run is stored, how it goes on, and how it ends.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::interruption::Interruption;
@@ -9,6 +10,7 @@ use super::plan::{PlanArguments, PlanFlags, number};
 use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
+use crate::space::Space;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
 use crate::store::run_directory::RunDirectory;
@@ -57,7 +59,7 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl RunArguments {
-    /// The plan of a new run, on these images if nothing else is asked for, or the run that goes on with its own.
+    /// The plan of a new run, on `images` unless flags or plan file name others; or a run to resume, with its own plan.
     pub fn begin<P: PlanTable>(
         &self,
         flags: &PlanFlags<P>,
@@ -66,6 +68,11 @@ impl RunArguments {
         let resumed = self.resume.as_deref().map(Resumption::<P>::open).transpose()?;
         let begun = resumed.as_ref().map(|resumed| (resumed.directory.path(), &resumed.plan));
         Ok((self.plan.with(flags, images, begun)?, resumed))
+    }
+
+    /// The space that flags or plan file name.
+    pub fn space<P: PlanTable>(&self, flags: &PlanFlags<P>) -> Result<Option<Arc<Space>>> {
+        self.plan.written(flags)?.space()
     }
 
     /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where

@@ -40,6 +40,8 @@ Examples:
   darts search --order second --epochs 30 --seed 7
   darts search --preset paper --data cifar10:DIR --out runs/paper
   darts search --data folder:pictures --image-size 64
+  darts search --space s2
+  darts search --space own.toml
   darts search --json | jq .valid_accuracy
   darts search --plan runs/2026-01-31-142500-digits-first/plan.toml --seed 8
   darts search --resume runs/2026-01-31-142500-digits-first";
@@ -47,15 +49,15 @@ Examples:
 impl Arguments {
     /// Searches, stores the run and shows its outcome.
     pub fn run(self) -> Result<()> {
-        let own = &self.run;
-        let (given, resumed) = own.begin::<Plan>(&self.flags, toml::Table::new())?;
+        let options = &self.run;
+        let (given, resumed) = options.begin::<Plan>(&self.flags, toml::Table::new())?;
         let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = given.dataset(own.strict, own.quiet)?;
+        let dataset = given.dataset(options.strict, options.quiet)?;
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
             return Err(given.refusal(violation));
         }
-        let (directory, checkpoint) = match (resumed, &own.out) {
+        let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
             (None, Some(path)) => (search_run::create_at(plan, path)?, None),
             (None, None) => (search_run::create(plan, Path::new(RUNS))?, None),
@@ -63,7 +65,7 @@ impl Arguments {
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        let (alphas, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
+        let (alphas, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
         self.finish(&alphas, &run)
     }
 
@@ -74,7 +76,7 @@ impl Arguments {
         let text = match (self.run.json, self.run.quiet) {
             (true, _) => format!("{}\n", json!({ "genotype": genotype, "run": run })),
             (false, true) => format!("{genotype}\n"),
-            (false, false) => told(&genotype, run),
+            (false, false) => outcome(&genotype, run),
         };
         print(&text)?;
         report.map(|_| ())
@@ -82,7 +84,7 @@ impl Arguments {
 }
 
 /// The outcome for a reader.
-fn told(genotype: &Genotype, run: &Path) -> String {
+fn outcome(genotype: &Genotype, run: &Path) -> String {
     let run = run.display();
     format!(
         "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \

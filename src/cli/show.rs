@@ -7,6 +7,7 @@ use super::output::{coloured, print};
 use crate::Result;
 use crate::draw::drawing::draw;
 use crate::space::published::{self, Published};
+use crate::space::stored::Choice;
 
 /// Draw the cells of a genotype.
 #[derive(clap::Args)]
@@ -16,6 +17,10 @@ pub struct Arguments {
     /// or as a Python literal, or such a text itself.
     #[arg(required_unless_present = "list", allow_hyphen_values = false)]
     genotype: Option<String>,
+    /// The search space of random:SEED or of a literal: darts, s1, s2, s3, or FILE.toml with one of your own
+    /// [default: darts].
+    #[arg(long, value_name = "SPACE", conflicts_with = "list")]
+    space: Option<String>,
     /// List the published genotypes with their test error on CIFAR-10 and their source.
     #[arg(long, conflicts_with = "genotype")]
     list: bool,
@@ -30,6 +35,7 @@ Examples:
   darts show darts-v2
   darts show darts-v2 --json > genotype.json
   darts show random:7
+  darts show random:7 --space s2
   darts show runs/2026-01-31-142500-digits-first
   darts show genotype.json
   darts show \"Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)\"";
@@ -37,10 +43,12 @@ Examples:
 impl Arguments {
     /// Finds the genotype and draws it, or lists all.
     pub fn run(self) -> Result<()> {
+        let space = |text: String| text.parse().and_then(|choice: Choice| choice.resolved()?.space());
+        let space = self.space.map(space).transpose()?;
         let text = match (self.genotype, self.json) {
-            (Some(given), true) => format!("{}\n", find(&given)?.genotype.to_json()),
+            (Some(given), true) => format!("{}\n", find(&given, space.as_ref())?.genotype.to_json()),
             (Some(given), false) => {
-                let Found { genotype, published, .. } = find(&given)?;
+                let Found { genotype, published, .. } = find(&given, space.as_ref())?;
                 let title = published.map(|entry| format!("{}\n\n", title(&entry))).unwrap_or_default();
                 format!("{title}{}", coloured(&genotype, &draw(&genotype)))
             }

@@ -39,7 +39,8 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Precedence: a flag, then the plan file, then the preset. Without --data, the network of a run is trained on \
-the images of that run: data, image size, colour and seed are those of its plan. Ctrl-C ends a training after \
+the images of that run: data, image size, colour and seed are those of its plan. Without --space, the space is \
+that of the genotype. Ctrl-C ends a training after \
 its step, stores a checkpoint, and says how it goes on; a second one ends it at once.
 
 Examples:
@@ -47,17 +48,19 @@ Examples:
   darts train runs/search --data folder:more-pictures --image-size 32
   darts train darts-v2 --epochs 5 --seed 7
   darts train random:7 --epochs 5
+  darts train random:7 --space s2
   darts train darts-v2 --preset paper --data cifar10:DIR --out runs/model
   darts train genotype.json --plan runs/2026-01-31-150000-digits-train/plan.toml
   darts train --resume runs/2026-01-31-150000-digits-train";
 
 impl Arguments {
-    /// Trains, stores the run and tells its outcome.
+    /// Trains, stores the run and prints its outcome.
     pub fn run(self) -> Result<()> {
-        let own = &self.run;
-        let found = self.genotype.as_deref().map(find).transpose()?;
+        let options = &self.run;
+        let space = options.space(&self.flags)?;
+        let found = self.genotype.as_deref().map(|given| find(given, space.as_ref())).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
-        let (given, resumed) = own.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
+        let (given, resumed) = options.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
         let genotype = match (wanted, begun) {
             (Some(wanted), Some(begun)) if wanted != begun => {
@@ -68,13 +71,13 @@ impl Arguments {
         };
         let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = given.dataset(own.strict, own.quiet)?;
+        let dataset = given.dataset(options.strict, options.quiet)?;
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let (directory, checkpoint) = match (resumed, &own.out) {
+        let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
             (None, Some(path)) => (training_run::create_at(plan, &genotype, path)?, None),
             (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
@@ -82,12 +85,12 @@ impl Arguments {
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)
         };
-        let (outcome, run) = own.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
+        let (outcome, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
         let measured = measure_classes(plan, test, &run);
         self.finish(&outcome, &run, measured)
     }
 
-    /// Writes the report and tells the outcome, which depends neither on the report nor on what was measured for it.
+    /// Writes the report and prints the outcome, also where the report or its measurements fail.
     fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);

@@ -21,7 +21,7 @@ pub struct Format {
     /// Its name in `--data`.
     pub name: &'static str,
     /// Where its files are.
-    pub place: Place,
+    pub location: Location,
     /// What the help of `--data` adds to the name; may be empty.
     pub note: &'static str,
     /// The files that are read, in Markdown.
@@ -34,7 +34,7 @@ pub struct Format {
 
 /// Where the files of a format are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// In the program.
     BuiltIn,
     /// In the directory that `--data` names.
@@ -72,10 +72,10 @@ impl ReadingProgress for () {
 impl Format {
     /// The values of `--data` that are of this format, such as `cifar10:DIR`.
     pub fn usage(&self) -> String {
-        let place = match self.place {
-            Place::BuiltIn => "",
-            Place::Directory => ":DIR",
-            Place::DirectoryOr(_) => "[:DIR]",
+        let place = match self.location {
+            Location::BuiltIn => "",
+            Location::Directory => ":DIR",
+            Location::DirectoryOr(_) => "[:DIR]",
         };
         format!("{}{place}", self.name)
     }
@@ -121,9 +121,9 @@ mod tests {
         for format in FORMATS {
             assert!(help.contains(&format.usage()) && help.contains(format.note), "{help}");
         }
-        let place = |place| Format { place, name: "x", ..*FORMATS[0] }.usage();
-        let places = [Place::BuiltIn, Place::Directory, Place::DirectoryOr("/usr")];
-        assert_eq!(places.map(place), ["x", "x:DIR", "x[:DIR]"]);
+        let usage = |location| Format { location, name: "x", ..*FORMATS[0] }.usage();
+        let locations = [Location::BuiltIn, Location::Directory, Location::DirectoryOr("/usr")];
+        assert_eq!(locations.map(usage), ["x", "x:DIR", "x[:DIR]"]);
         let of = |items: &[&str]| listed(items.iter().map(ToString::to_string).collect(), " and");
         assert_eq!([of(&["a"]), of(&["a", "b"]), of(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
     }

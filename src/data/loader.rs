@@ -56,8 +56,8 @@ pub struct Loader {
     spare: Vec<Batch>,
     batches: usize,
     epoch: u64,
-    asked: usize,
-    given: usize,
+    requested: usize,
+    returned: usize,
 }
 
 /// A buffer and what to put into it.
@@ -95,7 +95,7 @@ impl Loader {
     }
 
     /// Evaluation passes over `indices` as they are: in this order, without augmentation, and complete. The
-    /// last batch is filled up with the first image of the pass; [`Batch::real`] tells how many count.
+    /// last batch is filled up with the first image of the pass; [`Batch::real`] is the number that count.
     ///
     /// # Panics
     /// When an index is not one of an image, or the constants are not those of the images' channels.
@@ -146,8 +146,8 @@ impl Loader {
             current: batch,
             batches,
             epoch: 0,
-            asked: 0,
-            given: 0,
+            requested: 0,
+            returned: 0,
         })
     }
 
@@ -169,17 +169,17 @@ impl Loader {
 
     /// Begins the pass of an epoch; what is left of the pass before is dropped.
     pub fn start(&mut self, epoch: u64) {
-        self.start_behind(epoch, 0);
+        self.start_after(epoch, 0);
     }
 
-    /// Begins the pass of an epoch behind so many of its batches.
-    pub fn start_behind(&mut self, epoch: u64, batches: usize) {
-        while self.given < self.asked {
+    /// Begins the pass of an epoch after so many of its batches.
+    pub fn start_after(&mut self, epoch: u64, batches: usize) {
+        while self.returned < self.requested {
             let stale = self.receive();
             self.spare.push(stale);
         }
         let passed = batches.min(self.batches);
-        (self.epoch, self.asked, self.given) = (epoch, passed, passed);
+        (self.epoch, self.requested, self.returned) = (epoch, passed, passed);
         self.ask();
     }
 
@@ -188,7 +188,7 @@ impl Loader {
     /// # Panics
     /// When the thread that prepares batches panicked.
     pub fn next_batch(&mut self) -> Option<&Batch> {
-        if self.given == self.asked {
+        if self.returned == self.requested {
             return None;
         }
         let batch = self.receive();
@@ -199,15 +199,15 @@ impl Loader {
 
     /// Sends the spare buffers out, as long as the pass has batches for them.
     fn ask(&mut self) {
-        while self.asked < self.batches
+        while self.requested < self.batches
             && let Some(batch) = self.spare.pop()
         {
-            let request = Request { epoch: self.epoch, number: self.asked, batch };
+            let request = Request { epoch: self.epoch, number: self.requested, batch };
             let sent = self.requests.as_ref().is_some_and(|requests| requests.send(request).is_ok());
             if !sent {
                 self.pass_on_the_panic();
             }
-            self.asked += 1;
+            self.requested += 1;
         }
     }
 
@@ -215,7 +215,7 @@ impl Loader {
     fn receive(&mut self) -> Batch {
         match self.ready.recv() {
             Ok(batch) => {
-                self.given += 1;
+                self.returned += 1;
                 batch
             }
             Err(_) => self.pass_on_the_panic(),

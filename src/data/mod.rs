@@ -23,6 +23,7 @@ pub use picture::{Colour, Reading};
 pub use source::Source;
 pub use split::halves;
 
+use crate::backend::{ImageBytes, Shape};
 use crate::{Error, Result};
 
 /// Labelled images of one size, as bytes.
@@ -58,6 +59,16 @@ impl Images {
     pub fn image(&self, index: usize) -> &[u8] {
         let size = self.size();
         &self.pixels[index * size..(index + 1) * size]
+    }
+
+    /// The images in the form that a device takes.
+    pub fn bytes<'a>(&'a self, normalisation: &'a Normalisation) -> ImageBytes<'a> {
+        ImageBytes {
+            pixels: &self.pixels,
+            shape: Shape::new(self.count(), self.height, self.width, self.channels),
+            mean: &normalisation.mean,
+            deviation: &normalisation.deviation,
+        }
     }
 
     /// Some of the images, in the order of their indices here.

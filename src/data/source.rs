@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::format::{FORMATS, Format, Place, ReadingProgress, Request, usages};
+use super::format::{FORMATS, Format, Location, ReadingProgress, Request, usages};
 use super::{Dataset, Reading};
 use crate::{Error, Result};
 
@@ -19,9 +19,9 @@ pub struct Source {
 impl Source {
     /// Reads and checks the data set. The seed splits sets that come undivided.
     pub fn load(&self, seed: u64, reading: &Reading, progress: &dyn ReadingProgress) -> Result<Dataset> {
-        let installed = match self.format.place {
-            Place::DirectoryOr(installed) => installed,
-            Place::BuiltIn | Place::Directory => "",
+        let installed = match self.format.location {
+            Location::DirectoryOr(installed) => installed,
+            Location::BuiltIn | Location::Directory => "",
         };
         let directory = self.directory.as_deref().unwrap_or(Path::new(installed));
         let dataset = (self.format.load)(&Request { directory, seed, reading, progress })?;
@@ -49,10 +49,10 @@ impl FromStr for Source {
             None => (text, None),
         };
         let found = FORMATS.iter().copied().find(|format| format.name == name).filter(|format| {
-            match (format.place, directory) {
-                (Place::BuiltIn | Place::DirectoryOr(_), None) => true,
-                (Place::Directory | Place::DirectoryOr(_), Some(directory)) => !directory.is_empty(),
-                (Place::BuiltIn, Some(_)) | (Place::Directory, None) => false,
+            match (format.location, directory) {
+                (Location::BuiltIn | Location::DirectoryOr(_), None) => true,
+                (Location::Directory | Location::DirectoryOr(_), Some(directory)) => !directory.is_empty(),
+                (Location::BuiltIn, Some(_)) | (Location::Directory, None) => false,
             }
         });
         match found {
@@ -79,10 +79,10 @@ mod tests {
     fn a_source_survives_its_text() {
         for format in FORMATS {
             let (alone, with) = (format.name.to_owned(), format!("{}:a b:c", format.name));
-            let texts = match format.place {
-                Place::BuiltIn => vec![alone],
-                Place::Directory => vec![with],
-                Place::DirectoryOr(_) => vec![alone, with],
+            let texts = match format.location {
+                Location::BuiltIn => vec![alone],
+                Location::Directory => vec![with],
+                Location::DirectoryOr(_) => vec![alone, with],
             };
             for text in texts {
                 let source: Source = text.parse().unwrap();

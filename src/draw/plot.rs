@@ -20,7 +20,7 @@ pub struct Curve {
 
 /// What surrounds the curves.
 pub struct Frame<'a> {
-    /// What is told to those who cannot see it.
+    /// The description for a screen reader.
     pub label: &'a str,
     /// Width and height in units of the drawing.
     pub size: (u32, u32),

@@ -166,24 +166,24 @@ impl Identity {
     }
 
     /// Refuses to go on as `self` from a checkpoint of another run; names what differs.
-    pub fn check(&self, begun: &Identity, plan: &impl PlanTable) -> Result<()> {
-        if self.command != begun.command {
-            let (begun, own) = (begun.command.run(), self.command.run());
-            return Err(Error::Plan(format!("the checkpoint is of {begun}, not of {own}")));
+    pub fn check(&self, saved: &Identity, plan: &impl PlanTable) -> Result<()> {
+        if self.command != saved.command {
+            let (found, expected) = (saved.command.run(), self.command.run());
+            return Err(Error::Plan(format!("the checkpoint is of {found}, not of {expected}")));
         }
-        if let Some(Contradiction { key, given, begun }) = begun.contradiction(plan)? {
+        if let Some(Contradiction { key, given, begun }) = saved.contradiction(plan)? {
             return Err(Error::Plan(format!("{key} is {given}, and the checkpoint was saved with {begun}")));
         }
-        if self.genotype != begun.genotype {
+        if self.genotype != saved.genotype {
             return Err(Error::Genotype("it is another than the one of the checkpoint".into()));
         }
-        if self.data != begun.data {
+        if self.data != saved.data {
             let reason = "these are other images than those that the run was begun with".to_owned();
             return Err(Error::Data { path: plan.data().into(), reason });
         }
-        if self.device != begun.device {
+        if self.device != saved.device {
             let name = |device| if device == Device::Cuda { "cuda" } else { "cpu" };
-            let (here, there) = (name(self.device), name(begun.device));
+            let (here, there) = (name(self.device), name(saved.device));
             return Err(Error::Device(format!(
                 "device is {here} here, and the checkpoint was saved on {there}, whose results differ in their last bits"
             )));

@@ -49,7 +49,7 @@ pub trait Epochs {
     }
 }
 
-/// How a run is begun, and when it stores its state.
+/// How a run is started_at, and when it stores its state.
 #[derive(Clone, Copy, Default)]
 pub struct Control<'a> {
     /// Where it goes on; at the start if there is none.
@@ -102,13 +102,13 @@ pub fn drive<E: Epochs>(
         progress,
         stored: control.from.map(|_| progress.position),
         stored_at: now,
-        begun: now,
-        first: 0,
-        epoch_begun: now,
+        started_at: now,
+        first_step: 0,
+        epoch_started_at: now,
     };
     driver.restore()?;
     let Position { epochs, steps } = driver.progress.position;
-    driver.first = epochs * driver.run.steps_per_epoch() + steps;
+    driver.first_step = epochs * driver.run.steps_per_epoch() + steps;
     driver.epochs()
 }
 
@@ -118,15 +118,15 @@ struct Driver<'a, E: Epochs> {
     epochs: usize,
     control: &'a Control<'a>,
     observer: &'a mut (dyn Observer<E::Phase> + Send),
-    /// Its seconds are those before `epoch_begun`.
+    /// Its seconds are those before `epoch_started_at`.
     progress: Progress,
     /// Where the state was last stored, and when.
     stored: Option<Position>,
     stored_at: Instant,
     /// When the first step of this process began, and how many steps of the run came before it.
-    begun: Instant,
-    first: usize,
-    epoch_begun: Instant,
+    started_at: Instant,
+    first_step: usize,
+    epoch_started_at: Instant,
 }
 
 impl<E: Epochs> Driver<'_, E> {
@@ -141,7 +141,7 @@ impl<E: Epochs> Driver<'_, E> {
 
     /// What is left of an epoch. Where it was interrupted, if it was.
     fn epoch(&mut self) -> Result<Option<Position>> {
-        self.epoch_begun = Instant::now();
+        self.epoch_started_at = Instant::now();
         let (epoch, steps) = (self.progress.position.epochs + 1, self.run.steps_per_epoch());
         self.run.start_epoch(epoch, self.progress.position.steps);
         while self.progress.position.steps < steps {
@@ -160,7 +160,7 @@ impl<E: Epochs> Driver<'_, E> {
             evaluation.add(result, images);
             if self.interrupted() {
                 // It is repeated from its start, and does not count as time of the steps.
-                (self.progress.seconds, self.epoch_begun) = (trained, Instant::now());
+                (self.progress.seconds, self.epoch_started_at) = (trained, Instant::now());
                 return self.store().map(Some);
             }
         }
@@ -172,7 +172,7 @@ impl<E: Epochs> Driver<'_, E> {
         self.observer.epoch(&record, &timing, &artifact)?;
         let position = Position { epochs: epoch, steps: 0 };
         self.progress = Progress { position, ..Progress::default() };
-        self.epoch_begun = Instant::now();
+        self.epoch_started_at = Instant::now();
         self.store()?;
         Ok(None)
     }
@@ -185,7 +185,7 @@ impl<E: Epochs> Driver<'_, E> {
         self.progress.train.add(result, images);
         let train = &self.progress.train;
         let done = (epoch - 1) * steps + step;
-        let (here, left) = ((done - self.first) as f64, (self.epochs * steps - done) as f64);
+        let (here, left) = ((done - self.first_step) as f64, (self.epochs * steps - done) as f64);
         self.observer.step(&StepRecord {
             epoch,
             epochs: self.epochs,
@@ -194,13 +194,13 @@ impl<E: Epochs> Driver<'_, E> {
             train_loss: train.loss(),
             train_accuracy: train.accuracy(),
             images_per_second: train.images() / self.seconds(),
-            seconds_left: self.begun.elapsed().as_secs_f64() / here * left,
+            seconds_left: self.started_at.elapsed().as_secs_f64() / here * left,
         })
     }
 
     /// How long the epoch has taken, before and after an interruption.
     fn seconds(&self) -> f64 {
-        self.progress.seconds + self.epoch_begun.elapsed().as_secs_f64()
+        self.progress.seconds + self.epoch_started_at.elapsed().as_secs_f64()
     }
 
     fn interrupted(&self) -> bool {
@@ -225,8 +225,8 @@ impl<E: Epochs> Driver<'_, E> {
         let read = |&(name, span): &(&str, Span)| (name.to_owned(), Numbers::F32(tape.read(span)));
         let mut tensors: Vec<_> = spans.iter().map(read).collect();
         tape.status()?;
-        let own = self.run.host_state().into_iter();
-        tensors.extend(own.map(|(name, values)| (name.to_owned(), Numbers::F64(values.to_vec()))));
+        let host = self.run.host_state().into_iter();
+        tensors.extend(host.map(|(name, values)| (name.to_owned(), Numbers::F64(values.to_vec()))));
         // At the end of an epoch nothing of the next has been done, and the time does not make the bytes differ.
         let seconds = if self.progress.position.steps > 0 { self.seconds() } else { 0.0 };
         let outcome = self.run.outcome().copied().unwrap_or_default();
@@ -245,8 +245,8 @@ impl<E: Epochs> Driver<'_, E> {
                 self.epochs
             ));
         }
-        let (spans, own) = (self.run.state(), self.run.host_state());
-        let count = spans.len() + own.len();
+        let (spans, host) = (self.run.state(), self.run.host_state());
+        let count = spans.len() + host.len();
         if checkpoint.tensors.len() != count {
             return unfit(format!("it holds {} tensors, not {count}", checkpoint.tensors.len()));
         }
@@ -255,7 +255,7 @@ impl<E: Epochs> Driver<'_, E> {
             Some(numbers) => Err(format!("{name} has {} values, not {len}", numbers.len())),
             None => Err(format!("it holds no {name}")),
         };
-        for (name, values) in own {
+        for (name, values) in host {
             match find(name, values.len()) {
                 Ok(Numbers::F64(stored)) => values.copy_from_slice(stored),
                 Ok(Numbers::F32(stored)) => {

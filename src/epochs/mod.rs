@@ -5,11 +5,12 @@
 //! 1. [`input`]: what a step is given; [`sum`]: the results of batches; [`schedule`]: the learning rate.
 //! 2. [`observer`]: what a run reports while it goes on.
 //! 3. [`checkpoint`]: everything that the next step depends on, as a file.
-//! 4. [`budget`]: whether a run fits the memory of its device.
+//! 4. [`device`]: where a run computes; [`budget`]: whether a run fits the memory of its device.
 //! 5. [`driver`]: the epochs.
 
 pub mod budget;
 pub mod checkpoint;
+pub mod device;
 pub mod driver;
 pub mod input;
 pub mod observer;
@@ -18,6 +19,7 @@ pub mod sum;
 
 pub use budget::{Budget, Ready, fit_memory};
 pub use checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position};
+pub use device::{OpenDevice, open_cpu, open_gpu};
 pub use driver::{Control, Ended, Epochs, drive};
 pub use input::{BatchView, Input};
 pub use observer::{Observer, Observers, Phase, StepRecord, Timing};

@@ -61,13 +61,13 @@ pub trait Observer<P: Phase> {
     }
     /// Called after each epoch with its result.
     fn epoch(&mut self, record: &P::Record, timing: &Timing, artifact: &P::Artifact) -> Result<()>;
-    /// Called with the state of the run, after each epoch and whenever it is to be stored.
+    /// Called with the state of the run, after each epoch and whenever the driver stores it.
     fn checkpoint(&mut self, _: &Checkpoint) -> Result<()> {
         Ok(())
     }
 }
 
-/// Several observers, told in order.
+/// Several observers, called in order.
 pub struct Observers<'a, P: Phase>(pub Vec<&'a mut (dyn Observer<P> + Send)>);
 
 impl<P: Phase> Observer<P> for Observers<'_, P> {

@@ -1,11 +1,14 @@
 //! From flags, a plan file, the images of a run and a preset to one checked plan.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::keys::Preset;
 use super::{Contradiction, PlanTable, Violation};
+use crate::space::Space;
+use crate::space::stored::Choice;
 use crate::{Error, Result};
 
 /// What the user wrote of a plan. Values stand by the names of their keys.
@@ -31,14 +34,18 @@ impl Written {
     ///
     /// # Errors
     /// A value that cannot be, in terms of where it was written.
-    pub fn plan<P: PlanTable>(self, images: Table) -> Result<Given<P>> {
+    pub fn plan<P: PlanTable>(mut self, mut images: Table) -> Result<Given<P>> {
+        self.read_space()?;
         let mut values = P::keys().preset(self.preset);
+        // The space is that of the genotype, whatever the images.
+        values.extend(images.remove("space").map(|space| ("space".to_owned(), space)));
         if !self.wrote("data") {
             values.extend(images);
         }
         values.extend(self.file.iter().flat_map(|(_, values)| values.clone()));
         values.extend(self.flags.clone());
         self.check::<P>(&values)?;
+        P::complete(&mut values, &|key| self.wrote(key))?;
         let given = Given { plan: P::from_table(values)?, written: self };
         match given.plan.conflict() {
             None => Ok(given),
@@ -50,7 +57,8 @@ impl Written {
     ///
     /// # Errors
     /// A value that cannot be, or is not that of the run, in terms of where it was written.
-    pub fn plan_of_run<P: PlanTable>(self, run: &Path, begun: &P) -> Result<Given<P>> {
+    pub fn plan_of_run<P: PlanTable>(mut self, run: &Path, begun: &P) -> Result<Given<P>> {
+        self.read_space()?;
         let begun = begun.to_table()?;
         let mut values = begun.clone();
         let contradiction = |place: String, of: Contradiction| {
@@ -70,6 +78,28 @@ impl Written {
         }
         self.check::<P>(&values)?;
         Ok(Given { plan: P::from_table(values)?, written: self })
+    }
+
+    /// Reads the file of a space, so that the plan holds the space itself.
+    fn read_space(&mut self) -> Result<()> {
+        let file = self.file.iter_mut().map(|(_, values)| values);
+        for values in file.chain([&mut self.flags]) {
+            if let Some(Value::String(text)) = values.get_mut("space") {
+                *text = text.parse().and_then(|choice: Choice| choice.resolved())?.to_string();
+            }
+        }
+        Ok(())
+    }
+
+    /// The space that flags or plan file name.
+    ///
+    /// # Errors
+    /// It is unknown, or its file is not one of a space.
+    pub fn space(&self) -> Result<Option<Arc<Space>>> {
+        let tables = [Some(&self.flags), self.file.as_ref().map(|(_, values)| values)];
+        let text = tables.into_iter().flatten().find_map(|values| values.get("space")?.as_str());
+        let space = |text: &str| text.parse().and_then(|choice: Choice| choice.resolved()?.space());
+        text.map(space).transpose()
     }
 
     /// Refuses a value that its key cannot hold.

@@ -78,6 +78,15 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     /// Its keys.
     fn keys() -> &'static Keys;
 
+    /// Fills in what other values decide where the user wrote nothing, by the names of keys.
+    ///
+    /// # Errors
+    /// A value that decides is none.
+    fn complete(values: &mut toml::Table, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        let _ = (values, wrote);
+        Ok(())
+    }
+
     /// The first two values that exclude each other.
     fn conflict(&self) -> Option<Violation>;
 

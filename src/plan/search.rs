@@ -1,16 +1,18 @@
 //! The plan of a search: everything that determines its result.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
-use super::shared::{images, machine, precision_conflict, schedule_conflict, seed};
+use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, Device, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Colour, Reading};
 use crate::space::Space;
+use crate::space::stored::Choice;
 
 /// The order of the approximation of the alpha gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +22,7 @@ pub enum Order {
     First,
     /// The weights are taken after one virtual step; about three times the cost.
     Second,
-    /// As the second, with the finite difference extrapolated to the distance 0.
+    /// As the second, with the limit of its finite difference at shrinking distances where rounding lets it be seen.
     Extrapolated,
 }
 
@@ -46,6 +48,7 @@ pub struct Plan {
     pub data: String,
     pub image_size: usize,
     pub colour: Colour,
+    pub space: String,
     pub method: String,
     pub order: Order,
     pub finite_difference: f64,
@@ -72,15 +75,17 @@ pub struct Plan {
 #[rustfmt::skip]
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let mut keys = Vec::from(images());
+    keys.push(space());
     keys.extend([
         word("method", "NAME", &["darts"], ["darts"; 2],
             "Search method: darts").at("method.name"),
         word("order", "ORDER", &["first", "second", "extrapolated"], ["first"; 2],
             "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
-             three times the cost, extrapolated as second with an exacter finite difference")
+             three times the cost, extrapolated as second with the limit of its finite difference where \
+             rounding lets it be seen, at up to four times")
             .at("method.order").formerly("order"),
         number("finite_difference", "NORM", SHARE, [0.01; 2],
-            "Distance that the second order moves the weights for its finite difference")
+            "Distance that order second moves the weights for its finite difference")
             .at("method.finite_difference"),
         count("epochs", 1..=100_000, [12, 50],
             "Passes over the half that trains the weights"),
@@ -88,8 +93,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Images in a step, from each half"),
         count("init_channels", 1..=1024, [8, 16],
             "Channels of a node in the first cells; each reduction doubles them"),
-        // With one or two cells both kinds of reduction fall together and no cell is a normal one.
-        count("cells", 3..=100, [3, 8],
+        count("cells", 1..=100, [3, 8],
             "Cells of the supernet; those at 1/3 and 2/3 of the depth reduce"),
         count("nodes", 1..=16, [4, 4],
             "Nodes of a cell"),
@@ -130,10 +134,23 @@ impl Plan {
         Plan::preset(Preset::Paper)
     }
 
-    /// A supernet larger than any that is meant.
+    /// The space.
+    ///
+    /// # Errors
+    /// It is none that [`validate`](PlanTable::validate) accepts.
+    pub fn space(&self) -> Result<Arc<Space>> {
+        self.space.parse().and_then(|choice: Choice| choice.space())
+    }
+
+    /// A supernet larger than any that is meant, or a number of nodes that the space does not have.
     fn edge_conflict(&self) -> Option<Violation> {
         let Plan { cells, nodes, .. } = *self;
-        let edges = Space::darts().wiring(0, nodes).edges.len();
+        let space = self.space().ok()?;
+        if let Some(reason) = space.nodes_refusal(nodes) {
+            let expected = format!("{}, as the space {space} has: {reason}", space.nodes());
+            return Some(Violation::new("nodes", nodes, expected));
+        }
+        let edges = space.wirings(nodes).iter().map(|wiring| wiring.edges.len()).max().unwrap_or(1);
         (cells * edges > MOST_EDGES).then(|| {
             let fewer = format!("fewer with {cells} cells: the supernet has at most {MOST_EDGES} edges");
             Violation::new("cells", cells, format!("at most {} with {nodes} nodes", MOST_EDGES / edges))
@@ -162,10 +179,16 @@ impl PlanTable for Plan {
         &KEYS
     }
 
+    fn complete(values: &mut Table, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        if let (Some(Value::String(text)), false) = (values.get("space"), wrote("nodes")) {
+            let space = text.parse().and_then(|choice: Choice| choice.space())?;
+            values.insert("nodes".to_owned(), Value::Integer(space.nodes() as i64));
+        }
+        Ok(())
+    }
+
     fn conflict(&self) -> Option<Violation> {
-        let computed = (self.order == Order::Extrapolated)
-            .then(|| Violation::new("order", "extrapolated", "first or second: nothing computes it yet"));
-        computed
+        cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
@@ -269,7 +292,7 @@ mod tests {
     #[test]
     fn impossible_values_are_refused_with_what_is_allowed() {
         assert_eq!(refusal("epochs = 0"), "plan: epochs is 0; expected a whole number from 1 to 100000");
-        assert!(refusal("cells = 101").contains("cells is 101; expected a whole number from 3 to 100"));
+        assert!(refusal("cells = 101").contains("cells is 101; expected a whole number from 1 to 100"));
         assert!(refusal("nodes = 17").contains("from 1 to 16"));
         assert!(
             refusal("precision = \"bf16\"\ndevice = \"cpu\"").contains("precision is bf16; expected f32")

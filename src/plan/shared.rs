@@ -10,6 +10,7 @@ use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
 use crate::data::{Reading, format};
+use crate::space::stored::Choice;
 
 /// How many threads of the processor may be asked for; 0 for all cores.
 pub const THREADS: RangeInclusive<usize> = 0..=1024;
@@ -95,6 +96,29 @@ pub(super) fn images() -> [Key; 3] {
             "What is read of the pictures of a folder: rgb or grey",
         ),
     ]
+}
+
+/// The search space.
+pub(super) fn space() -> Key {
+    text(
+        "space",
+        "SPACE",
+        |text| {
+            let space = text.parse().and_then(|choice: Choice| choice.space());
+            space.is_err().then(Choice::expected)
+        },
+        ["darts"; 2],
+        "Search space: darts, s1, s2, s3, or FILE.toml with one of your own",
+    )
+}
+
+/// Fewer cells than the space allows.
+pub(super) fn cells_conflict(choice: &str, cells: usize) -> Option<Violation> {
+    let space = choice.parse().and_then(|choice: Choice| choice.space()).ok()?;
+    let fewest = space.fewest_cells();
+    (cells < fewest).then(|| {
+        Violation::new("cells", cells, format!("a whole number from {fewest} to 100 in the space {space}"))
+    })
 }
 
 /// The seed.

@@ -1,16 +1,17 @@
 //! The plan of a training: everything that determines its result, but for the genotype.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
-use super::shared::{images, machine, precision_conflict, schedule_conflict, seed};
+use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, Device, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
-use crate::space::NetworkShape;
+use crate::space::stored::Choice;
+use crate::space::{NetworkShape, Space};
 
 /// Everything that determines a training. The fields are the keys in [`Plan::keys`], which say what they mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,7 @@ pub struct Plan {
     pub data: String,
     pub image_size: usize,
     pub colour: Colour,
+    pub space: String,
     pub epochs: usize,
     pub batch_size: usize,
     pub init_channels: usize,
@@ -44,6 +46,7 @@ pub struct Plan {
 #[rustfmt::skip]
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let mut keys = Vec::from(images());
+    keys.push(space());
     keys.extend([
         count("epochs", 1..=100_000, [40, 600],
             "Passes over the training images"),
@@ -51,8 +54,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Images in a step"),
         count("init_channels", 1..=1024, [16, 36],
             "Channels of a node in the first cells; each reduction doubles them"),
-        // With one or two cells both reductions fall together and no cell is a normal one.
-        count("cells", 3..=100, [5, 20],
+        count("cells", 1..=100, [5, 20],
             "Cells of the network; those at 1/3 and 2/3 of the depth reduce"),
         seed(),
         number("weight_lr", "RATE", RATE, [0.025; 2],
@@ -91,6 +93,14 @@ impl Plan {
     /// The training of the paper on CIFAR-10. The data set is left empty: it must be given.
     pub fn paper() -> Self {
         Plan::preset(Preset::Paper)
+    }
+
+    /// The space of the genotype.
+    ///
+    /// # Errors
+    /// It is none that [`validate`](PlanTable::validate) accepts.
+    pub fn space(&self) -> Result<Arc<Space>> {
+        self.space.parse().and_then(|choice: Choice| choice.space())
     }
 
     /// How training images are varied.
@@ -139,7 +149,8 @@ impl PlanTable for Plan {
     }
 
     fn conflict(&self) -> Option<Violation> {
-        precision_conflict(self.device, self.precision)
+        cells_conflict(&self.space, self.cells)
+            .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
 

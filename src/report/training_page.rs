@@ -39,14 +39,14 @@ fn facts(history: &TrainingHistory) -> Markup {
 }
 
 fn outcome(history: &TrainingHistory) -> Markup {
-    let (best, last, own) = (history.best(), history.last(), &history.model);
+    let (best, last, model) = (history.best(), history.last(), &history.model);
     let gap = 100.0 * (last.train_accuracy - last.test_accuracy);
     html! {
         section {
             h2 { "Outcome" }
             p {
-                "A network of " (own.cells) " cells and " (own.init_channels) " channels tells " (own.class_names.len())
-                " classes of images of " (own.height) "×" (own.width) " pixels apart. After epoch " (last.epoch) " it is right on "
+                "A network of " (model.cells) " cells and " (model.init_channels) " channels tells " (model.class_names.len())
+                " classes of images of " (model.height) "×" (model.width) " pixels apart. After epoch " (last.epoch) " it is right on "
                 (percent(last.test_accuracy)) " of the test images, with a loss of " (format!("{:.4}", last.test_loss)) "."
             }
             p {

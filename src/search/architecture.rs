@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::relaxation::{Relaxation, Sample, initial_alphas};
+use super::method::Method;
+use super::progress::Progress;
+use super::relaxation::{Sample, initial_alphas};
 
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
 #[derive(Clone, Debug)]
@@ -11,17 +13,18 @@ pub struct Architecture {
     pub alphas: Vec<f64>,
     /// The gradient of a loss by them.
     pub gradient: Vec<f64>,
-    relaxation: Relaxation,
+    /// What is done with them.
+    pub method: Method,
     rows: Vec<Range<usize>>,
     sample: Sample,
 }
 
 impl Architecture {
     /// Alphas of zero for these rows.
-    pub fn new(relaxation: Relaxation, rows: Vec<Range<usize>>) -> Self {
+    pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
         let count = rows.last().map_or(0, |row| row.end);
         let sample = Sample::new(count);
-        Architecture { alphas: vec![0.0; count], gradient: vec![0.0; count], relaxation, rows, sample }
+        Architecture { alphas: vec![0.0; count], gradient: vec![0.0; count], method, rows, sample }
     }
 
     /// Sets the alphas to their start for `seed`.
@@ -30,13 +33,46 @@ impl Architecture {
     }
 
     /// Draws a new sample.
-    pub fn sample(&mut self) -> &Sample {
-        self.relaxation.sample(&self.rows, &self.alphas, &mut self.sample);
+    pub fn sample(&mut self, progress: Progress) -> &Sample {
+        self.method.relaxation.sample(&self.rows, &self.alphas, progress, &mut self.sample);
         &self.sample
     }
 
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
     pub fn pull_back(&mut self, slopes: &[f64]) {
-        self.relaxation.pull_back(&self.rows, &self.sample, slopes, &mut self.gradient);
+        self.method.relaxation.pull_back(&self.rows, &self.sample, slopes, &mut self.gradient);
+    }
+
+    /// Adds the gradients of the penalties.
+    pub fn penalise(&mut self, progress: Progress) {
+        for penalty in &self.method.penalties {
+            penalty.add_gradient(&self.rows, &self.alphas, progress, &mut self.gradient);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::search::hypergradient::AlphaGradient;
+    use crate::search::penalty::tests::Cubes;
+
+    #[test]
+    fn penalties_are_added_to_the_gradient_of_the_loss() {
+        let penalties: Vec<Arc<dyn crate::search::penalty::Penalty>> =
+            vec![Arc::new(Cubes(0.5)), Arc::new(Cubes(2.0))];
+        let method = Method { penalties, ..Method::darts(AlphaGradient::First) };
+        let mut architecture = Architecture::new(method, vec![0..2, 2..5]);
+        architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0];
+        let progress = Progress { epoch: 1, ..Progress::default() };
+        architecture.sample(progress);
+        architecture.pull_back(&[0.3, -0.2, 1.0, 0.0, -1.0]);
+        let alone = architecture.gradient.clone();
+        architecture.penalise(progress);
+        let added: Vec<f64> = architecture.gradient.iter().zip(alone).map(|(all, own)| all - own).collect();
+        let expected = [3.0 * 5.0 * 0.25, 0.0, 3.0 * 5.0 * 4.0, 0.0, 0.0];
+        assert!(added.iter().zip(expected).all(|(ours, other)| (ours - other).abs() < 1e-12), "{added:?}");
     }
 }

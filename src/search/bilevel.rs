@@ -6,8 +6,9 @@
 
 use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
-use super::hypergradient::{Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
-use super::relaxation::Relaxation;
+use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
+use super::method::Method;
+use super::progress::Progress;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -15,17 +16,17 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
-use crate::plan::search::{Order, Plan};
+use crate::plan::search::Plan;
 use crate::space::{Supernet, SupernetShape};
 
 /// The name of the count of Adam's steps in a checkpoint.
 pub(super) const ALPHA_STEPS: &str = "alpha_steps";
 
 /// What the two optimisers need to know.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct BilevelSettings {
-    /// Whether the alpha gradient looks one step of the weights ahead.
-    pub second_order: bool,
+    /// What is done with the alphas.
+    pub method: Method,
     /// Momentum of the weights.
     pub weight_momentum: f64,
     /// Decay of the weights.
@@ -34,15 +35,12 @@ pub struct BilevelSettings {
     pub gradient_clip: f64,
     /// The optimiser of the alphas.
     pub adam: AdamSettings,
-    /// How far the second order's finite difference moves the weights. The official 0.01 is too far for the true product,
-    /// which a smaller distance in f64 approaches, and part of what its search is.
-    pub finite_difference: f64,
 }
 
 impl From<&Plan> for BilevelSettings {
     fn from(plan: &Plan) -> Self {
         BilevelSettings {
-            second_order: plan.order == Order::Second,
+            method: plan.into(),
             weight_momentum: plan.weight_momentum,
             weight_decay: plan.weight_decay,
             gradient_clip: plan.gradient_clip,
@@ -51,7 +49,6 @@ impl From<&Plan> for BilevelSettings {
                 betas: (plan.alpha_beta1, plan.alpha_beta2),
                 decay: plan.alpha_weight_decay,
             },
-            finite_difference: plan.finite_difference,
         }
     }
 }
@@ -79,7 +76,11 @@ pub struct Bilevel<B: Backend> {
     pub architecture: Architecture,
     /// Their optimiser.
     pub adam: Adam,
+    /// Where the search stands. Every step counts itself.
+    pub progress: Progress,
     settings: BilevelSettings,
+    /// Which branches the tape takes for active.
+    active: Vec<bool>,
     /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
     transfer: (Vec<B::Scalar>, Vec<f64>),
 }
@@ -115,7 +116,7 @@ impl<B: Backend> Budget for Bilevel<B> {
             AugmentedBy::Host => Input::Host(BatchView { images: &pixels, labels: &labels }),
         };
         let step = dry_run(self, |bilevel| bilevel.step(batch, batch, 0.0).map(drop))?;
-        // The last dry run is the one that counts for the memory.
+        // The last dry run decides the memory, so it does all that the search does.
         let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
             bilevel.evaluate(batch, 1).map(drop)
@@ -126,6 +127,7 @@ impl<B: Backend> Budget for Bilevel<B> {
 
     fn start(&mut self, images: Option<&ImageBytes>, seed: u64) -> Result<()> {
         self.tape.reserve()?;
+        self.active.fill(true);
         if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
             augmenter.upload(images)?;
         }
@@ -149,16 +151,20 @@ impl<B: Backend> Bilevel<B> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
         let (weights, alphas) = (supernet.spans.weights.len, supernet.mixing.value.len);
-        let second_order =
-            settings.second_order.then(|| SecondOrderSpans::new(&mut recorder, weights, alphas));
+        let second_order = match settings.method.gradient {
+            AlphaGradient::First => None,
+            AlphaGradient::Second(_) => Some(SecondOrderSpans::new(&mut recorder, weights, alphas)),
+        };
         let spans =
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
         Ok(Bilevel {
             tape: recorder.lay_out(backend),
             spans,
-            architecture: Architecture::new(Relaxation::Softmax, supernet.rows()),
+            architecture: Architecture::new(settings.method.clone(), supernet.rows()),
             adam: Adam::new(alphas, settings.adam),
             supernet,
+            progress: Progress::default(),
+            active: vec![true; alphas],
             settings,
             transfer: (vec![B::Scalar::default(); alphas], vec![0.0; alphas]),
         })
@@ -173,6 +179,7 @@ impl<B: Backend> Bilevel<B> {
         backend.fill(self.spans.momentum, 0.0);
         self.architecture.restart(seed);
         self.adam.restart();
+        self.progress = Progress { seed, ..Progress::default() };
         self.mix();
     }
 
@@ -205,7 +212,9 @@ impl<B: Backend> Bilevel<B> {
     ) -> Result<BatchResult> {
         let (train, valid) = (train.into(), valid.into());
         self.alpha_step(train, valid, weight_lr)?;
-        self.weight_step(train, weight_lr)
+        let result = self.weight_step(train, weight_lr)?;
+        self.progress.step += 1;
+        Ok(result)
     }
 
     /// A step of the alphas. `weight_lr` is the xi of the second order.
@@ -217,23 +226,27 @@ impl<B: Backend> Bilevel<B> {
     ) -> Result<()> {
         let (train, valid) = (train.into(), valid.into());
         self.mix();
-        match self.spans.second_order {
-            None => self.differentiate(valid, Mode::Train, Gradients::Inputs)?,
-            Some(spans) => {
+        match (self.architecture.method.gradient, self.spans.second_order) {
+            (AlphaGradient::Second(product), Some(spans)) => {
                 let step = self.look_ahead(weight_lr);
-                spans.gradient(&mut self.problem(train, valid), step)?;
+                spans.gradient(&mut self.problem(train, valid), step, product)?;
             }
+            _ => self.differentiate(valid, Mode::Train, Gradients::Inputs)?,
         }
         self.update_alphas();
         Ok(())
     }
 
-    /// Hands the supernet the mixing weights of a new sample.
+    /// Hands the supernet a new sample: the mixing weights, and which branches are active.
     pub fn mix(&mut self) {
         let (values, _) = &mut self.transfer;
-        let weights = &self.architecture.sample().weights;
-        values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
+        let sample = self.architecture.sample(self.progress);
+        values.iter_mut().zip(&sample.weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
         self.tape.backend().write(self.supernet.mixing.value, values);
+        if self.active != sample.active {
+            self.active.copy_from_slice(&sample.active);
+            self.tape.set_active(&self.active).expect("a gate for each mixing weight");
+        }
     }
 
     /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
@@ -244,9 +257,10 @@ impl<B: Backend> Bilevel<B> {
         self.architecture.pull_back(slopes);
     }
 
-    /// Adam's step along the alpha gradient of the passes before.
+    /// Adam's step along the alpha gradient of the passes before and of the penalties.
     pub fn update_alphas(&mut self) {
         self.pull_back(self.supernet.mixing.gradient);
+        self.architecture.penalise(self.progress);
         self.adam.step(&mut self.architecture.alphas, &self.architecture.gradient);
     }
 
@@ -321,12 +335,7 @@ impl<B: Backend> Bilevel<B> {
 
     /// The look-ahead step of the second order.
     pub fn look_ahead(&self, xi: f64) -> LookAhead {
-        LookAhead {
-            xi,
-            momentum: self.settings.weight_momentum,
-            decay: self.settings.weight_decay,
-            distance: self.settings.finite_difference,
-        }
+        LookAhead { xi, momentum: self.settings.weight_momentum, decay: self.settings.weight_decay }
     }
 
     /// The two losses of the supernet on a pair of batches.

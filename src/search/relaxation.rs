@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use rand_distr::{Distribution, Normal};
 
+use super::progress::Progress;
 use crate::random::{Stream, generator};
 
 /// Initial alphas are normal numbers of this deviation.
@@ -25,18 +26,20 @@ pub enum Relaxation {
 pub struct Sample {
     /// The mixing weights, in the order of the alphas.
     pub weights: Vec<f64>,
+    /// Which branches are computed at all; the others have no gradient.
+    pub active: Vec<bool>,
 }
 
 impl Sample {
-    /// Room for the mixing weights of so many alphas; zeros.
+    /// Room for the mixing weights of so many alphas; zeros, all active.
     pub fn new(alphas: usize) -> Self {
-        Sample { weights: vec![0.0; alphas] }
+        Sample { weights: vec![0.0; alphas], active: vec![true; alphas] }
     }
 }
 
 impl Relaxation {
-    /// Overwrites `sample` with that of these alphas.
-    pub fn sample(self, rows: &[Range<usize>], alphas: &[f64], sample: &mut Sample) {
+    /// Overwrites `sample` with that of these alphas. Whatever is random is addressed by seed and step.
+    pub fn sample(self, rows: &[Range<usize>], alphas: &[f64], _: Progress, sample: &mut Sample) {
         for row in rows {
             match self {
                 Relaxation::Softmax => softmax(&alphas[row.clone()], &mut sample.weights[row.clone()]),
@@ -94,7 +97,7 @@ mod tests {
 
     fn sampled(alphas: &[f64]) -> Sample {
         let mut sample = Sample::new(alphas.len());
-        Relaxation::Softmax.sample(&ROWS, alphas, &mut sample);
+        Relaxation::Softmax.sample(&ROWS, alphas, Progress::default(), &mut sample);
         sample
     }
 

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use super::progress::Progress;
 use crate::Result;
 use crate::autograd::Tape;
-use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, ImageBytes, Shape, Span, Work, cuda};
+use crate::backend::{Backend, Shape, Span, Work};
 use crate::data::{Dataset, Loader, halves};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, Position, Ready, Sum, drive,
-    fit_memory,
+    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
+    drive, fit_memory, open_cpu, open_gpu,
 };
 use crate::plan::Device;
 use crate::plan::search::Plan;
 use crate::random::Stream;
+use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{derive, mean_entropies, skip_connections};
-use crate::space::{Space, SupernetShape};
+use crate::space::derivation::{mean_entropies, skip_connections};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
 /// alphas that the search ends with.
@@ -37,17 +37,22 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
-    if identity.device == Device::Cuda {
-        let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
-        let mut search = SearchSession::new(plan, dataset, backend)?;
-        // One thread queues the work of the GPU.
-        observer.started(&search.summary(gpu.to_string(), 1))?;
-        return search.epochs(identity, control, observer);
+    match identity.device {
+        Device::Cuda => run_on(open_gpu(plan.precision)?, plan, dataset, identity, control, observer),
+        _ => run_on(open_cpu(plan.threads)?, plan, dataset, identity, control, observer),
     }
-    let cpu = Cpu::new(plan.threads)?;
-    let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let mut search = SearchSession::new(plan, dataset, cpu)?;
-    observer.started(&search.summary(device, threads))?;
+}
+
+fn run_on<B: Backend<Scalar = f32>>(
+    OpenDevice { backend, name, threads }: OpenDevice<B>,
+    plan: &Plan,
+    dataset: Dataset,
+    identity: Identity,
+    control: &Control,
+    observer: &mut (dyn Observer<SearchPhase> + Send),
+) -> Result<Ended<Alphas>> {
+    let mut search = SearchSession::new(plan, dataset, backend)?;
+    observer.started(&search.summary(name, threads))?;
     search.epochs(identity, control, observer)
 }
 
@@ -74,22 +79,16 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {
-            space: Space::darts(),
+            space: plan.space()?,
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
             classes,
             init_channels: plan.init_channels,
             cells: plan.cells,
             nodes: plan.nodes,
         };
-        let bytes = ImageBytes {
-            pixels: &images.pixels,
-            shape: Shape::new(images.count(), images.height, images.width, images.channels),
-            mean: &normalisation.mean,
-            deviation: &normalisation.deviation,
-        };
         let bilevel = Bilevel::record(backend, shape, plan.into())?;
         let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
-            fit_memory(bilevel, &bytes, plan.seed)?;
+            fit_memory(bilevel, &images.bytes(&normalisation), plan.seed)?;
         let loader = |indices: &[u32], order| {
             let (images, normalisation, indices) =
                 (Arc::clone(&images), normalisation.clone(), indices.to_vec());
@@ -191,8 +190,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
-        self.train.start_behind(epoch as u64, steps);
-        self.valid.start_behind(epoch as u64, steps);
+        let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
+        self.bilevel.progress = Progress { seed: self.plan.seed, epoch: epoch - 1, epochs, step };
+        self.train.start_after(epoch as u64, steps);
+        self.valid.start_after(epoch as u64, steps);
     }
 
     fn step(&mut self) -> Result<(BatchResult, usize)> {
@@ -218,7 +219,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
-        let genotype = derive(&alphas);
+        let genotype = self.bilevel.architecture.method.selection.genotype(&alphas);
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),

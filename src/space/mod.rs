@@ -278,7 +278,8 @@ impl Space {
         self.nodes_refusal(nodes).map_or(Ok(()), |reason| Err(Error::Space(format!("{self}: {reason}"))))
     }
 
-    fn nodes_refusal(&self, nodes: usize) -> Option<String> {
+    /// Why the space has no cells of so many nodes.
+    pub fn nodes_refusal(&self, nodes: usize) -> Option<String> {
         for (cell, CellType { name, title, .. }) in CELLS.iter().enumerate() {
             let last = nodes + INPUTS - 1;
             if let Some((to, from)) = self.lists[cell].keys().find(|(to, _)| *to > last) {

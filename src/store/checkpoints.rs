@@ -72,18 +72,18 @@ pub(super) fn newest(run: &Path, command: Command) -> Result<Option<(PathBuf, Ch
 
 /// Reads one of the checkpoints of a run. Where it cannot be read, the error offers the command that goes on from the newest
 /// of the others that can.
-pub(super) fn load(run: &Path, wanted: &Path, command: Command) -> Result<Checkpoint> {
-    let (path, reason) = match Checkpoint::load(wanted) {
+pub(super) fn load(run: &Path, file: &Path, command: Command) -> Result<Checkpoint> {
+    let (path, reason) = match Checkpoint::load(file) {
         Err(Error::Format { path, reason }) => (path, reason),
         Err(Error::Io { path, source }) => (path, source.to_string()),
         outcome => return outcome,
     };
-    let place = wanted.file_name().and_then(|name| position(name.to_str()?));
+    let damaged = file.file_name().and_then(|name| position(name.to_str()?));
     let stored = stored(run)?;
-    let mut others = stored.iter().rev().filter(|(position, _)| Some(*position) != place);
+    let mut others = stored.iter().rev().filter(|(position, _)| Some(*position) != damaged);
     let way_out = match others.find(|(_, path)| Checkpoint::load(path).is_ok()) {
         Some((position, other)) => {
-            let side = if Some(*position) < place { "before" } else { "after" };
+            let side = if Some(*position) < damaged { "before" } else { "after" };
             format!("`{}` goes on from the one {side} it", resume_command(command, other))
         }
         None => "nor can any other checkpoint of this run be read".to_owned(),
@@ -91,7 +91,7 @@ pub(super) fn load(run: &Path, wanted: &Path, command: Command) -> Result<Checkp
     Err(Error::Format { path, reason: format!("{reason}; {way_out}") })
 }
 
-/// The command line that goes on with a run or from a checkpoint.
+/// The command line that resumes a run or a checkpoint.
 pub fn resume_command(command: Command, from: &Path) -> String {
     format!("darts {} --resume {}", command.name(), word(&from.display().to_string()))
 }

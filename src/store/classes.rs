@@ -15,7 +15,7 @@ const MAX_FILE: usize = 32 << 20;
 /// The most classes whose confusions are shown one and all, on a page as in a terminal.
 pub const MOST_COLUMNS: usize = 20;
 
-/// The classes that a network tells apart, and what it took the test images for.
+/// The classes of a network, and the confusion matrix of the test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Classes {

@@ -1,4 +1,4 @@
-//! Which command made a run: its plan tells.
+//! Which command made a run, by the keys of its plan.
 
 use std::cmp::Ordering;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a run directory tells of its search or its training, as far as it went.
+//! A run directory read back: the finished epochs of a search or of a training.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -58,8 +58,8 @@ impl LineFile {
         Ok(right.count())
     }
 
-    /// Drops the first line that `keep` refuses and all behind it, and an end that is no whole line. Gives how many are
-    /// left.
+    /// Drops the first line that `keep` refuses and all after it, and an incomplete last line. Returns the number of lines
+    /// that are left.
     pub fn keep_while(&mut self, mut keep: impl FnMut(usize, &[u8]) -> bool) -> Result<usize> {
         let bytes = read_bounded(&self.path, MAX_LINES)?;
         let (mut kept, mut end) = (0, 0);

@@ -11,11 +11,11 @@ pub const MAX_PLAN: usize = 64 * 1024;
 
 /// What a run directory may find in its place.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Place {
+pub(super) enum Vacancy {
     /// Nothing; a search that started in the same second owns what is there.
-    New,
+    Absent,
     /// Nothing or an empty directory.
-    NewOrEmpty,
+    AbsentOrEmpty,
 }
 
 /// The directories that were made for a run, so that a failure leaves nothing behind.
@@ -26,7 +26,7 @@ pub(super) struct Created {
 
 impl Created {
     /// Creates the directory and what is missing above it.
-    pub fn run_directory(&mut self, path: &Path, place: Place) -> Result<()> {
+    pub fn run_directory(&mut self, path: &Path, vacancy: Vacancy) -> Result<()> {
         let missing: Vec<&Path> = path
             .ancestors()
             .skip(1)
@@ -50,7 +50,7 @@ impl Created {
             return Err(Error::io(path, source));
         }
         let reason = match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(true) if place == Place::NewOrEmpty => return Ok(()),
+            Ok(true) if vacancy == Vacancy::AbsentOrEmpty => return Ok(()),
             Ok(_) => "it exists and is not empty",
             Err(_) => "a file is in its place",
         };

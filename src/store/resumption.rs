@@ -15,15 +15,15 @@ use crate::plan::{Command, Contradiction, PlanTable};
 use crate::space::genotype::Genotype;
 use crate::{Error, Result};
 
-/// A run that is to go on.
+/// An interrupted run, opened to be resumed.
 pub struct Resumption<P> {
-    /// The plan that it was begun with.
+    /// Its plan.
     pub plan: P,
-    /// What a training trains.
+    /// The genotype of a training.
     pub genotype: Option<Genotype>,
-    /// Where it goes on; at its start, if it was ended before it stored anything.
+    /// The state to resume from; `None` if the run ended before it stored any, so it starts anew.
     pub checkpoint: Option<Checkpoint>,
-    /// Its directory. Nothing in it is changed before the run starts.
+    /// Its directory, unchanged until the run starts.
     pub directory: RunDirectory,
 }
 
@@ -33,17 +33,17 @@ impl<P: PlanTable> Resumption<P> {
     /// # Errors
     /// No such run or one of the other command, a run that another process is writing, a checkpoint that cannot be read, or
     /// a plan that was changed.
-    pub fn open(given: &Path) -> Result<Self> {
-        let (run, named) = place(given)?;
-        let place = run.join(PLAN);
-        let text = read_text(&place, MAX_PLAN)?;
-        check_command::<P>(&run, &table(&text, &place)?)?;
+    pub fn open(from: &Path) -> Result<Self> {
+        let (run, named) = run_and_checkpoint(from)?;
+        let plan_file = run.join(PLAN);
+        let text = read_text(&plan_file, MAX_PLAN)?;
+        check_command::<P>(&run, &table(&text, &plan_file)?)?;
         let lock = lock(&run)?;
         let found = match named {
             Some(path) => Some((path.clone(), checkpoints::load(&run, &path, P::COMMAND)?)),
             None => checkpoints::newest(&run, P::COMMAND)?,
         };
-        let plan = P::from_toml(&text, &place)?;
+        let plan = P::from_toml(&text, &plan_file)?;
         let genotype = if P::COMMAND == Command::Train { Some(load_genotype(&run)?) } else { None };
         match &found {
             Some((path, checkpoint)) => check(&run, path, checkpoint, &plan, genotype.as_ref())?,
@@ -62,21 +62,21 @@ impl<P: PlanTable> Resumption<P> {
 }
 
 /// The run directory, and the checkpoint if one is named.
-fn place(given: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
-    let fail = |reason: &str| Err(Error::Format { path: given.into(), reason: reason.to_owned() });
-    if given.is_dir() {
-        check_run(given)?;
-        return Ok((given.to_owned(), None));
+fn run_and_checkpoint(from: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    let fail = |reason: &str| Err(Error::Format { path: from.into(), reason: reason.to_owned() });
+    if from.is_dir() {
+        check_run(from)?;
+        return Ok((from.to_owned(), None));
     }
-    if !given.exists() {
+    if !from.exists() {
         return fail("no such run directory or checkpoint");
     }
-    let directory = given.parent().filter(|parent| parent.ends_with(CHECKPOINTS));
+    let directory = from.parent().filter(|parent| parent.ends_with(CHECKPOINTS));
     let Some(run) = directory.and_then(Path::parent) else {
         return fail("is not a checkpoint in the directory of its run, RUN/checkpoints");
     };
     let run = if run.as_os_str().is_empty() { Path::new(".") } else { run };
-    Ok((run.to_owned(), Some(given.to_owned())))
+    Ok((run.to_owned(), Some(from.to_owned())))
 }
 
 /// Refuses the run of the other command.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::alphas::ALPHAS;
 use super::checkpoints::{self, CHECKPOINTS};
 use super::lines::{LineFile, epoch_of};
-use super::place::{Created, PLAN, Place};
+use super::place::{Created, PLAN, Vacancy};
 use crate::epochs::{Checkpoint, Position, Timing};
 use crate::files::{remove_unfinished, write_whole};
 use crate::{Error, Result};
@@ -22,10 +22,11 @@ pub const RUNS: &str = "runs";
 pub(super) const METRICS: &str = "metrics.jsonl";
 /// The file of the epochs' durations.
 pub(super) const TIMINGS: &str = "timings.jsonl";
-/// What a run directory begins with.
+
+/// The first contents of a run directory.
 #[derive(Clone)]
-pub struct Beginning {
-    /// What the name of a directory without a given place has behind date and time.
+pub struct NewRun {
+    /// The end of the directory's name, after date and time, where the user names no directory.
     pub name: String,
     /// The plan as TOML.
     pub plan: String,
@@ -48,7 +49,7 @@ pub struct RunDirectory {
 /// Where a run directory comes from.
 enum Origin {
     /// Made for this run, and to be removed as long as nothing is stored in it.
-    New(Created, Beginning),
+    New(Created, NewRun),
     /// It holds something to go on from.
     Kept,
     /// To be taken back to this position when the run starts.
@@ -57,16 +58,16 @@ enum Origin {
 
 impl RunDirectory {
     /// Creates a directory that is named after date and time; a number is appended if that exists.
-    pub fn begin(beginning: Beginning, parent: &Path) -> Result<Self> {
+    pub fn create(new_run: NewRun, parent: &Path) -> Result<Self> {
         let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S");
-        let name = format!("{now}-{}", beginning.name);
+        let name = format!("{now}-{}", new_run.name);
         let numbered = |number: usize| match number {
             1 => parent.join(&name),
             _ => parent.join(format!("{name}-{number}")),
         };
         let mut number = 1;
         loop {
-            match Self::filled(numbered(number), &beginning, Place::New) {
+            match Self::filled(numbered(number), &new_run, Vacancy::Absent) {
                 Err(Error::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
                 {
@@ -78,20 +79,20 @@ impl RunDirectory {
     }
 
     /// Creates exactly this directory, or takes it if it is empty.
-    pub fn begin_at(beginning: Beginning, path: &Path) -> Result<Self> {
-        Self::filled(path.to_owned(), &beginning, Place::NewOrEmpty)
+    pub fn create_at(new_run: NewRun, path: &Path) -> Result<Self> {
+        Self::filled(path.to_owned(), &new_run, Vacancy::AbsentOrEmpty)
     }
 
-    fn filled(path: PathBuf, beginning: &Beginning, place: Place) -> Result<Self> {
+    fn filled(path: PathBuf, new_run: &NewRun, vacancy: Vacancy) -> Result<Self> {
         let mut created = Created::default();
-        let claimed = created.run_directory(&path, place).and_then(|()| claim(&path));
+        let claimed = created.run_directory(&path, vacancy).and_then(|()| claim(&path));
         let filled = claimed.and_then(|lock| {
-            let lines = fill(&path, beginning).inspect_err(|_| empty(&path, beginning))?;
+            let lines = fill(&path, new_run).inspect_err(|_| empty(&path, new_run))?;
             Ok((lock, lines))
         });
         match filled {
             Ok((lock, [metrics, timings])) => {
-                let origin = Origin::New(created, beginning.clone());
+                let origin = Origin::New(created, new_run.clone());
                 Ok(RunDirectory { path, metrics, timings, _lock: lock, epochs: 0, origin })
             }
             Err(error) => {
@@ -160,8 +161,8 @@ impl RunDirectory {
     /// Removes the directory if nothing was stored in it; what was stored stays. Says whether there is something to go
     /// on from.
     pub fn abandon(self) -> bool {
-        if let Origin::New(created, beginning) = &self.origin {
-            empty(&self.path, beginning);
+        if let Origin::New(created, new_run) = &self.origin {
+            empty(&self.path, new_run);
             created.undo();
             return false;
         }
@@ -182,24 +183,24 @@ fn claim(run: &Path) -> Result<File> {
 }
 
 /// Writes what a run directory begins with; the plan last, by which it is known.
-fn fill(path: &Path, beginning: &Beginning) -> Result<[LineFile; 2]> {
-    for name in beginning.directories {
+fn fill(path: &Path, new_run: &NewRun) -> Result<[LineFile; 2]> {
+    for name in new_run.directories {
         let directory = path.join(name);
         std::fs::create_dir(&directory).map_err(|source| Error::io(directory, source))?;
     }
-    for (name, text) in &beginning.files {
+    for (name, text) in &new_run.files {
         write_whole(&path.join(name), text.as_bytes())?;
     }
     let lines = [LineFile::create(path.join(METRICS))?, LineFile::create(path.join(TIMINGS))?];
-    write_whole(&path.join(PLAN), beginning.plan.as_bytes())?;
+    write_whole(&path.join(PLAN), new_run.plan.as_bytes())?;
     Ok(lines)
 }
 
 /// Removes what a run directory holds before its first epoch, and nothing else.
-fn empty(run: &Path, beginning: &Beginning) {
-    let files = beginning.files.iter().map(|(name, _)| *name).chain([PLAN, METRICS, TIMINGS]);
+fn empty(run: &Path, new_run: &NewRun) {
+    let files = new_run.files.iter().map(|(name, _)| *name).chain([PLAN, METRICS, TIMINGS]);
     files.for_each(|name| drop(std::fs::remove_file(run.join(name))));
-    beginning.directories.iter().for_each(|name| drop(std::fs::remove_dir(run.join(name))));
+    new_run.directories.iter().for_each(|name| drop(std::fs::remove_dir(run.join(name))));
     checkpoints::remove_empty(run);
 }
 

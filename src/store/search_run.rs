@@ -17,7 +17,7 @@ use std::path::Path;
 
 use super::alphas::{ALPHAS, alphas_file, epochs};
 use super::genotype::{remove_genotype, write_genotype};
-use super::run_directory::{Beginning, RunDirectory, data_name};
+use super::run_directory::{NewRun, RunDirectory, data_name};
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
@@ -28,16 +28,16 @@ use crate::{Error, Result};
 
 /// Creates `<parent>/<date and time>-<data set>-<order>`; a number is appended if that exists.
 pub fn create(plan: &Plan, parent: &Path) -> Result<RunDirectory> {
-    RunDirectory::begin(beginning(plan)?, parent)
+    RunDirectory::create(new_run(plan)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
 pub fn create_at(plan: &Plan, path: &Path) -> Result<RunDirectory> {
-    RunDirectory::begin_at(beginning(plan)?, path)
+    RunDirectory::create_at(new_run(plan)?, path)
 }
 
-fn beginning(plan: &Plan) -> Result<Beginning> {
-    Ok(Beginning {
+fn new_run(plan: &Plan) -> Result<NewRun> {
+    Ok(NewRun {
         name: format!("{}-{}", data_name(&plan.data), plan.order.name()),
         plan: plan.to_toml()?,
         files: Vec::new(),

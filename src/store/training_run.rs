@@ -18,7 +18,7 @@ use std::path::Path;
 
 use super::classes::Classes;
 use super::genotype::genotype_files;
-use super::run_directory::{Beginning, RunDirectory, data_name};
+use super::run_directory::{NewRun, RunDirectory, data_name};
 use crate::Result;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
@@ -34,17 +34,17 @@ pub const LAST: &str = "last.safetensors";
 
 /// Creates `<parent>/<date and time>-<data set>-train`; a number is appended if that exists.
 pub fn create(plan: &Plan, genotype: &Genotype, parent: &Path) -> Result<RunDirectory> {
-    RunDirectory::begin(beginning(plan, genotype)?, parent)
+    RunDirectory::create(new_run(plan, genotype)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
 pub fn create_at(plan: &Plan, genotype: &Genotype, path: &Path) -> Result<RunDirectory> {
-    RunDirectory::begin_at(beginning(plan, genotype)?, path)
+    RunDirectory::create_at(new_run(plan, genotype)?, path)
 }
 
-fn beginning(plan: &Plan, genotype: &Genotype) -> Result<Beginning> {
+fn new_run(plan: &Plan, genotype: &Genotype) -> Result<NewRun> {
     let [json, literal] = genotype_files(genotype);
-    Ok(Beginning {
+    Ok(NewRun {
         name: format!("{}-train", data_name(&plan.data)),
         plan: plan.to_toml()?,
         files: vec![json, literal],

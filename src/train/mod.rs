@@ -4,7 +4,7 @@
 //!
 //! 1. [`trainer`]: one step.
 //! 2. [`model`]: what a training ends in, as a file; [`classifier`]: a model in use.
-//! 3. [`observer`]: what a training tells while it runs.
+//! 3. [`observer`]: what a training reports while it runs.
 //! 4. [`session`]: epochs over a data set.
 
 pub mod classifier;

@@ -15,6 +15,7 @@ use crate::nn::Parameters;
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
 use crate::space::genotype::Genotype;
+use crate::space::stored::Choice;
 use crate::space::{Network, NetworkShape};
 use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
@@ -133,6 +134,7 @@ impl Description {
             init_channels: self.init_channels,
             cells: self.cells,
             data: self.data.clone(),
+            space: Choice::of(&self.genotype.space).to_string(),
             ..Plan::default()
         };
         if let Some(violation) = plan.violation().map_err(|error| error.to_string())? {

@@ -7,13 +7,13 @@ use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
 use super::trainer::Trainer;
 use crate::Result;
 use crate::autograd::Tape;
-use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, ImageBytes, Shape, Span, cuda};
+use crate::backend::{Backend, Shape, Span};
 use crate::data::{Batch, Dataset, Loader};
 pub use crate::epochs::Outcome;
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, BatchView, Control, Ended, Epochs, Identity, Ready, Sum, drive, fit_memory,
+    BatchResult, BatchView, Control, Ended, Epochs, Identity, OpenDevice, Ready, Sum, drive, fit_memory,
+    open_cpu, open_gpu,
 };
 use crate::plan::Device;
 use crate::plan::train::Plan;
@@ -38,17 +38,25 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
-    if identity.device == Device::Cuda {
-        let (gpu, backend) = (cuda::first()?, cuda::open(plan.precision)?);
-        let mut training = TrainingSession::new(plan, genotype, dataset, backend)?;
-        // One thread queues the work of the GPU.
-        observer.started(&training.summary(gpu.to_string(), 1))?;
-        return training.epochs(identity, control, observer);
+    match identity.device {
+        Device::Cuda => {
+            run_on(open_gpu(plan.precision)?, plan, genotype, dataset, identity, control, observer)
+        }
+        _ => run_on(open_cpu(plan.threads)?, plan, genotype, dataset, identity, control, observer),
     }
-    let cpu = Cpu::new(plan.threads)?;
-    let (device, threads) = (format!("CPU, {}", cpu.instructions().name()), cpu.threads());
-    let mut training = TrainingSession::new(plan, genotype, dataset, cpu)?;
-    observer.started(&training.summary(device, threads))?;
+}
+
+fn run_on<B: Backend<Scalar = f32>>(
+    OpenDevice { backend, name, threads }: OpenDevice<B>,
+    plan: &Plan,
+    genotype: &Genotype,
+    dataset: Dataset,
+    identity: Identity,
+    control: &Control,
+    observer: &mut (dyn Observer<TrainingPhase> + Send),
+) -> Result<Ended<Outcome>> {
+    let mut training = TrainingSession::new(plan, genotype, dataset, backend)?;
+    observer.started(&training.summary(name, threads))?;
     training.epochs(identity, control, observer)
 }
 
@@ -84,15 +92,9 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             official_inplace_relu: false,
         };
         let images = [train.count(), test.count()];
-        let bytes = ImageBytes {
-            pixels: &train.pixels,
-            shape: Shape::new(images[0], train.height, train.width, train.channels),
-            mean: &normalisation.mean,
-            deviation: &normalisation.deviation,
-        };
         let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
         let Ready { subject: trainer, peak_bytes, augmented_by, .. } =
-            fit_memory(trainer, &bytes, plan.seed)?;
+            fit_memory(trainer, &train.bytes(&normalisation), plan.seed)?;
         let all = |count: usize| (0..count as u32).collect::<Vec<_>>();
         let train = Loader::new(
             train,
@@ -176,7 +178,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
         self.drop_path = drop_path * (epoch - 1) as f64 / epochs as f64;
         self.trainer.set_steps(((epoch - 1) * self.train.batches_per_pass() + steps) as u64);
-        self.train.start_behind(epoch as u64, steps);
+        self.train.start_after(epoch as u64, steps);
     }
 
     fn step(&mut self) -> Result<(BatchResult, usize)> {

@@ -84,7 +84,7 @@ impl<B: Backend> Budget for Trainer<B> {
             AugmentedBy::Host => Input::Host(tested),
         };
         let step = dry_run(self, |trainer| trainer.step(batch, 0.0, 0.5).map(drop))?;
-        // The last dry run is the one that counts for the memory.
+        // The last dry run decides the memory, so it does all that the training does.
         dry_run(self, |trainer| {
             trainer.step(batch, 0.0, 0.5)?;
             trainer.evaluate(tested, 1).map(drop)

@@ -27,13 +27,13 @@ fn bar() -> Option<ProgressBar> {
     })
 }
 
-/// How far something is that has no lines to show: nothing where the standard error is no terminal.
+/// A progress bar of work that prints no lines; invisible where the standard error is no terminal.
 pub struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// A bar, if it is wanted and there is a terminal; it appears when it is first told of anything.
-    pub fn new(wanted: bool) -> Self {
-        Bar(wanted.then(bar).flatten())
+    /// A bar that appears with the first progress, if it is to be visible and there is a terminal.
+    pub fn new(visible: bool) -> Self {
+        Bar(visible.then(bar).flatten())
     }
 
     /// Shows that so much of all is done; may be called from several threads.

@@ -7,7 +7,9 @@ use darts::backend::{Device, Gradients, Mode, Shape, Span};
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;
-use darts::search::relaxation::Relaxation;
+use darts::search::hypergradient::AlphaGradient;
+use darts::search::method::Method;
+use darts::search::progress::Progress;
 use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 
@@ -39,7 +41,8 @@ fn gradients(
     let mut architecture = net.architecture;
     if let Some((mixing, architecture)) = &mut architecture {
         architecture.restart(5);
-        let weights: Vec<f32> = architecture.sample().weights.iter().map(|&weight| weight as f32).collect();
+        let weights: Vec<f32> =
+            architecture.sample(Progress::default()).weights.iter().map(|&weight| weight as f32).collect();
         tape.backend().write(mixing.value, &weights);
     }
     tape.write_value(net.images, &pixels).unwrap();
@@ -97,7 +100,7 @@ fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
     let net = Supernet::record(recorder, shape).unwrap();
     Recorded {
         gradients: vec![net.spans.gradients],
-        architecture: Some((net.mixing, Architecture::new(Relaxation::Softmax, net.rows()))),
+        architecture: Some((net.mixing, Architecture::new(Method::darts(AlphaGradient::First), net.rows()))),
         parameters: net.parameters,
         spans: net.spans,
         images: net.images,

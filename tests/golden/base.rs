@@ -1,17 +1,18 @@
 //! One forward and backward pass, and the alpha step in first and second order, at two settings of the alphas.
 
 use super::comparison::Comparisons;
-use super::network::{Network, compare_alphas};
+use super::network::{Network, OFFICIAL, both, compare_alphas};
 use super::set::Set;
 use darts::backend::{Backend, Gradients, Mode};
 use darts::search::architecture::Architecture;
+use darts::search::hypergradient::{AlphaGradient, Product};
 
 const NO_CLIP: f64 = f64::INFINITY;
 
 pub fn check<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
     let mut rows = Comparisons::default();
     // One network serves all checks, each from the start; the second order also does what the first does.
-    let mut network = Network::new(set, backend, true, NO_CLIP, None);
+    let mut network = Network::new(set, backend, OFFICIAL, NO_CLIP);
     network.neighbour = neighbour;
     for prefix in ["", "alt."] {
         if !set.has(&format!("{prefix}init.alpha.normal")) {
@@ -113,13 +114,39 @@ fn second_order<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, se
 /// does not compute.
 pub fn check_exact_product<B: Backend>(set: &Set, backend: B) -> Comparisons {
     let mut rows = Comparisons::default();
-    let mut network = Network::new(set, backend, true, NO_CLIP, Some(1e-6));
-    for prefix in ["", "alt."].into_iter().filter(|prefix| set.has(&format!("{prefix}so.hvp_exact.normal"))) {
-        network.restart(set, prefix);
-        let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
-        network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
-        let product = network.pull_back(network.bilevel.spans.second_order.unwrap().product);
+    let gradient = AlphaGradient::Second(Product::Difference(1e-6));
+    let mut network = Network::new(set, backend, gradient, NO_CLIP);
+    for prefix in with_exact_product(set) {
+        let product = product(&mut network, set, prefix);
         compare_alphas(&mut rows, set, &product, &format!("{prefix}so.hvp_exact"), true);
     }
     rows
+}
+
+/// At each setting of the alphas, how far the product is from the exact one, as a share of its length: with the official
+/// distance, and as a limit.
+pub fn product_errors<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Vec<[f64; 2]> {
+    let orders = [OFFICIAL, AlphaGradient::Second(Product::Limit)];
+    let mut networks = orders.map(|gradient| Network::new(set, backend(), gradient, NO_CLIP));
+    let norm = |vector: &mut dyn Iterator<Item = f64>| vector.map(|x| x * x).sum::<f64>().sqrt();
+    let mut errors = |prefix: &str| {
+        let exact = both(set, &format!("{prefix}so.hvp_exact"));
+        networks.each_mut().map(|network| {
+            let found = product(network, set, prefix);
+            norm(&mut found.iter().zip(&exact).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied())
+        })
+    };
+    with_exact_product(set).map(&mut errors).collect()
+}
+
+fn with_exact_product(set: &Set) -> impl Iterator<Item = &'static str> {
+    ["", "alt."].into_iter().filter(|prefix| set.has(&format!("{prefix}so.hvp_exact.normal")))
+}
+
+/// The product by the alphas at a start.
+fn product<B: Backend>(network: &mut Network<B>, set: &Set, prefix: &str) -> Vec<f64> {
+    network.restart(set, prefix);
+    let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
+    network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
+    network.pull_back(network.bilevel.spans.second_order.unwrap().product)
 }

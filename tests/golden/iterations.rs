@@ -1,11 +1,12 @@
 //! Three full search iterations: a step of the alphas, then one of the weights.
 
 use super::comparison::{Comparisons, from_some_neighbour};
-use super::network::{ADAM, Network, both, compare_alphas};
+use super::network::{ADAM, Network, OFFICIAL, both, compare_alphas};
 use super::set::Set;
 use darts::backend::Backend;
 use darts::search::Bilevel;
 use darts::search::adam::Adam;
+use darts::search::hypergradient::AlphaGradient;
 
 /// All iterations, one after the other.
 pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
@@ -60,7 +61,8 @@ impl<'a, B: Backend> Iterations<'a, B> {
         let second_order = set.names().any(|name| name.ends_with(".hvp.normal"));
         let gradient_clip = if set.name.starts_with("iters_clip") { 0.5 } else { 5.0 };
         let base = set.base();
-        let network = Network::new(&base, backend, second_order, gradient_clip, None);
+        let gradient = if second_order { OFFICIAL } else { AlphaGradient::First };
+        let network = Network::new(&base, backend, gradient, gradient_clip);
         Iterations { set, base, network, second_order }
     }
 

@@ -8,12 +8,17 @@ use darts::epochs::BatchView;
 use darts::nn::Parameters;
 use darts::random::{Stream, generator};
 use darts::search::adam::AdamSettings;
+use darts::search::hypergradient::{AlphaGradient, Product};
+use darts::search::method::Method;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{Space, SupernetShape};
 use rand::RngExt;
 
 /// The optimiser of the alphas in all sets.
 pub const ADAM: AdamSettings = AdamSettings { rate: 3e-4, betas: (0.5, 0.999), decay: 1e-3 };
+
+/// The second order of the official code.
+pub const OFFICIAL: AlphaGradient = AlphaGradient::Second(Product::Difference(0.01));
 
 /// A network and a batch or two in its number type.
 pub struct Network<B: Backend> {
@@ -50,13 +55,7 @@ impl<T: Scalar> Batch<T> {
 
 impl<B: Backend> Network<B> {
     /// The network at the start of a base set.
-    pub fn new(
-        set: &Set,
-        backend: B,
-        second_order: bool,
-        gradient_clip: f64,
-        finite_difference: Option<f64>,
-    ) -> Self {
+    pub fn new(set: &Set, backend: B, gradient: AlphaGradient, gradient_clip: f64) -> Self {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
         let edges = set.get("init.alpha.normal").shape[0];
@@ -73,12 +72,11 @@ impl<B: Backend> Network<B> {
             nodes,
         };
         let settings = BilevelSettings {
-            second_order,
+            method: Method::darts(gradient),
             weight_momentum: 0.9,
             weight_decay: 3e-4,
             gradient_clip,
             adam: ADAM,
-            finite_difference: finite_difference.unwrap_or(0.01),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();

@@ -182,7 +182,7 @@ fn small_search(order: Order) -> plan::search::Plan {
 
 #[test]
 fn a_search_goes_on_from_any_position() {
-    for order in [Order::First, Order::Second] {
+    for order in [Order::First, Order::Second, Order::Extrapolated] {
         let plan = small_search(order);
         check(&|control, keep| search::session::run(&plan, digits(), control, keep).map(interrupted), 7);
     }

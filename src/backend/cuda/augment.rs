@@ -6,6 +6,7 @@ use super::geometry::{ImagePlace, Placed, small};
 use super::{Augmenter, Cuda, ImageBytes, Kernel, PlacedImage, Shape, Slot};
 use crate::Result;
 
+/// Mirrors `Augment` of `kernels/augment.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

@@ -16,6 +16,7 @@ const SHARED: usize = (48 << 10) - 16;
 const MAX_LINES: usize = 64;
 
 /// Some of the branches of a source, which are `count` from `first` on: those that fill block `index`.
+/// Mirrors `Group` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Group {
@@ -26,6 +27,7 @@ struct Group {
 }
 
 /// How blocks walk.
+/// Mirrors `Bands` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Bands {

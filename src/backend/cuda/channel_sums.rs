@@ -15,6 +15,7 @@ use super::{
 pub(super) const GROUPS: usize = 32;
 
 /// A gradient and the values that pass under it together.
+/// Mirrors `Group` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Group {
@@ -43,6 +44,7 @@ impl Group {
     }
 }
 
+/// Mirrors `Standardised` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Standardised {
@@ -64,6 +66,7 @@ impl Standardised {
     }
 }
 
+/// Mirrors `Identity` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Identity {
@@ -72,6 +75,7 @@ struct Identity {
     gate: u32,
 }
 
+/// Mirrors `ChannelSums` of `kernels/channel_sums.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct ChannelSums {

@@ -23,6 +23,7 @@ const WAITING: usize = 64;
 const BLOCK: [u32; 2] = [32, 8];
 
 /// Partial sums of blocks, and where their sum goes.
+/// Mirrors `Sum` of `kernels/combine.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Sum {
@@ -53,6 +54,7 @@ impl Sum {
 }
 
 /// Means and squared deviations of blocks of rows, and where mean and variance go.
+/// Mirrors `Moments` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Moments {
@@ -64,16 +66,23 @@ pub(super) struct Moments {
     pub gate: u32,
 }
 
+/// Mirrors `CombineSums` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct SumTable([Sum; WAITING]);
+struct SumTable {
+    sums: [Sum; WAITING],
+}
 const _: () = assert!(size_of::<SumTable>() == 24 * 64);
 
+/// Mirrors `CombineMoments` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct MomentTable([Moments; NORMS]);
+struct MomentTable {
+    entries: [Moments; NORMS],
+}
 const _: () = assert!(size_of::<MomentTable>() == 24 * 64);
 
+/// Mirrors `Norm` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct NormPlace {
@@ -87,6 +96,7 @@ struct NormPlace {
     beta: u32,
 }
 
+/// Mirrors `BatchNormForward` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Forward {
@@ -97,6 +107,7 @@ struct Forward {
 }
 const _: () = assert!(size_of::<Forward>() == 12 + 52 * 64);
 
+/// Mirrors `NormGradient` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GradientPlace {
@@ -114,6 +125,7 @@ struct GradientPlace {
     gate: u32,
 }
 
+/// Mirrors `Term` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct TermPlace {
@@ -126,6 +138,7 @@ struct TermPlace {
     gate: u32,
 }
 
+/// Mirrors `BatchNormBackward` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Backward {
@@ -238,13 +251,13 @@ impl Cuda {
 
     fn add_sums(&self, sums: &[Sum]) {
         let mut table = SumTable::zeroed();
-        table.0[..sums.len()].copy_from_slice(sums);
+        table.sums[..sums.len()].copy_from_slice(sums);
         self.launch_combining(Kernel::combine_sums, longest(sums), sums.len(), &table);
     }
 
     fn add_moments(&self, moments: &[Moments]) {
         let mut table = MomentTable::zeroed();
-        table.0[..moments.len()].copy_from_slice(moments);
+        table.entries[..moments.len()].copy_from_slice(moments);
         let widest = moments.iter().map(|entry| entry.channels as usize).max().unwrap_or_default();
         self.launch_combining(Kernel::combine_moments, widest, moments.len(), &table);
     }

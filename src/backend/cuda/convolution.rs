@@ -8,6 +8,7 @@ use super::memory::Scratch;
 use super::pointwise::{block, packed, rows_per_split};
 use super::{Convolution, ConvolutionGradient, ConvolutionKernels, Cuda, Kernel, Precision, Shape, small};
 
+/// Mirrors `Convolution` of `kernels/convolution.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

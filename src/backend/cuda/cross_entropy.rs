@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::geometry::{Placed, small};
 use super::{CrossEntropy, CrossEntropyKernels, Cuda, Kernel};
 
+/// Mirrors `CrossEntropy` of `kernels/cross_entropy.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

@@ -1,4 +1,5 @@
-//! What a kernel is told, by value: mirrors of `kernels/geometry.cuh`, field by field. Both sides assert the sizes.
+//! What a kernel is told, by value: mirrors of structs of the kernels, which `tests/mirrors.rs` compares
+//! field by field.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -24,6 +25,7 @@ pub const MAX_SUMMED: usize = 8;
 pub const MAX_WINDOW: usize = 7;
 
 /// The device's memories, as addresses.
+/// Mirrors `Memory` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct MemoryPlace {
@@ -35,6 +37,7 @@ pub struct MemoryPlace {
 const _: () = assert!(size_of::<MemoryPlace>() == 32);
 
 /// The data set, and the placements of a batch, as addresses.
+/// Mirrors `Images` of `kernels/augment.cu`.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct ImagePlace {
@@ -88,6 +91,7 @@ pub fn marked(mark: bool, gate: u32) -> u32 {
 }
 
 /// An activation as its readers see it.
+/// Mirrors `Reader` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Reader {
@@ -109,6 +113,7 @@ impl From<&Operand> for Reader {
 }
 
 /// The gradient of a raw value in front of a batch norm.
+/// Mirrors `UnstoredGradient` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct UnstoredGradientPlace {
@@ -148,6 +153,7 @@ impl UnstoredGradientPlace {
 }
 
 /// Where an input gradient goes; the gate has a mark where it is added to.
+/// Mirrors `Target` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TargetPlace {
@@ -163,6 +169,7 @@ impl From<Target> for TargetPlace {
 }
 
 /// One matrix product of a launch.
+/// Mirrors `Factor` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Factor {

@@ -6,6 +6,7 @@ use super::geometry::{MAX_INPUTS, Placed, TargetPlace};
 use super::pointwise::Concatenation;
 use super::{Cuda, GlobalPool, GlobalPoolGradient, GlobalPoolKernels, Kernel, Shape};
 
+/// Mirrors `GlobalPool` of `kernels/global_pool.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

@@ -6,6 +6,7 @@ use super::geometry::{Placed, small};
 use super::vectors::fours;
 use super::{Cuda, GradientDescent, GradientDescentKernels, Kernel};
 
+/// Mirrors `GradientDescent` of `kernels/gradient_descent.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

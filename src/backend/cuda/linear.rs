@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::geometry::{Placed, TargetPlace, small};
 use super::{Cuda, Gradients, Kernel, Linear, LinearGradient, LinearKernels};
 
+/// Mirrors `Linear` of `kernels/linear.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

@@ -7,6 +7,7 @@ use super::geometry::{MAX_BRANCHES, Placed, Reader, gate};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_block, small};
 
+/// Mirrors `MixedBranch` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct BranchPlace {
@@ -15,6 +16,7 @@ struct BranchPlace {
     gate: u32,
 }
 
+/// Mirrors `MixedForward` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Forward {
@@ -28,6 +30,7 @@ struct Forward {
 }
 const _: () = assert!(size_of::<Forward>() == 24 + 20 * 128);
 
+/// Mirrors `BranchGradient` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GradientPlace {
@@ -39,6 +42,7 @@ struct GradientPlace {
     gate: u32,
 }
 
+/// Mirrors `MixedFinish` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Finish {

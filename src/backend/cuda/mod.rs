@@ -122,7 +122,7 @@ impl Cuda {
             let launched = &self.launched[kernel as usize];
             launched.set(launched.get() + 1);
             let grid = grid.map(|side| u32::try_from(side).expect("a grid has fewer than 2^32 blocks"));
-            // SAFETY: parameters mirror what the kernel declares (sizes are asserted on both sides); operands lie in
+            // SAFETY: parameters mirror what the kernel declares (`tests/mirrors.rs` compares them); operands lie in
             // the memories by the contract of `Backend`, and kernels check their threads against the shapes.
             unsafe { self.context.launch(kernel, grid, block, place, parameters) };
         }

@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::geometry::{MAX_SUMMED, Placed, Reader, TargetPlace};
 use super::{BatchNormReduce, Cuda, Kernel, NodeSum, NodeSumGradient, NodeSumKernels, small};
 
+/// Mirrors `NodeSumBranch` of `kernels/node_sum.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Branch {
@@ -13,6 +14,7 @@ struct Branch {
     target: TargetPlace,
 }
 
+/// Mirrors `NodeSum` of `kernels/node_sum.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

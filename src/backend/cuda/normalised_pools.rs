@@ -23,6 +23,7 @@ const FEW_LINES: [usize; 2] = [8, 16];
 const RUNS: [usize; 2] = [256, 512];
 
 /// A gradient or a raw result, and its factors in the output gradients of both results.
+/// Mirrors `PoolTerm` of `kernels/normalised_pools.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct PoolTerm {
@@ -30,6 +31,7 @@ struct PoolTerm {
     factors: [u32; 2],
 }
 
+/// Mirrors `NormalisedPools` of `kernels/normalised_pools.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

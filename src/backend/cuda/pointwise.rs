@@ -10,6 +10,7 @@ use super::{
 };
 
 /// Inputs whose channels follow each other, and where those of each start.
+/// Mirrors `Concatenation` of `kernels/readers.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Concatenation {
@@ -32,6 +33,7 @@ impl From<&[Operand]> for Concatenation {
     }
 }
 
+/// Mirrors `Pointwise` of `kernels/pointwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

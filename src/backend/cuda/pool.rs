@@ -6,6 +6,7 @@ use super::geometry::{Placed, Reader, TargetPlace};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Pool, PoolGradient, PoolKernels, PoolKind, Shape, small};
 
+/// Mirrors `Pool` of `kernels/pool.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Parameters {

@@ -19,6 +19,7 @@ use super::{
 };
 use super::{Chunks, Cuda, Kernel, SeparableKernels, Shape, by_width, channel_block, small, tile};
 
+/// Mirrors `Separable` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Products {
@@ -34,6 +35,7 @@ struct Products {
 const _: () = assert!(size_of::<Products>() == 40 + 212 * 18 + 136);
 
 /// Partial gradients of a branch's weights.
+/// Mirrors `Partials` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Partials {
@@ -41,6 +43,7 @@ struct Partials {
     depthwise: u32,
 }
 
+/// Mirrors `Branch` of `kernels/depthwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct BranchPlace {
@@ -53,6 +56,7 @@ struct BranchPlace {
     gate: u32,
 }
 
+/// Mirrors `Source` of `kernels/depthwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct SourcePlace {
@@ -62,6 +66,7 @@ struct SourcePlace {
     count: u32,
 }
 
+/// Mirrors `Depthwise` of `kernels/depthwise.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Depthwise {

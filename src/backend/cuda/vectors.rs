@@ -9,6 +9,7 @@ use super::{Cuda, Kernel, Span, VectorKernels};
 /// The most blocks that stride over a vector.
 const BLOCKS: usize = 1024;
 
+/// Mirrors `Vectors` of `kernels/vectors.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Vectors {

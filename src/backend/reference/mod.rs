@@ -101,7 +101,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    /// Element `index` behind the ReLU, which lets pass what is no number.
+    /// Element `index` after the ReLU; NaN passes through.
     fn activated(&self, operand: &Operand, index: usize, channel: usize) -> S::Scalar {
         let value = self.value(operand.data, operand.norm, index, channel);
         if value < zero() { zero() } else { value }

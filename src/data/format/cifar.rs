@@ -8,7 +8,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Format, Place};
+use super::{Format, Location};
 use crate::data::{Augmentation, Dataset, Images, names};
 use crate::{Error, Result};
 
@@ -70,7 +70,7 @@ struct Layout {
 /// CIFAR-10.
 pub static CIFAR10: Format = Format {
     name: "cifar10",
-    place: Place::Directory,
+    location: Location::Directory,
     note: "",
     files: "`data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`: records of a label byte and 32x32 bytes of red, \
             green and blue",
@@ -81,7 +81,7 @@ pub static CIFAR10: Format = Format {
 /// CIFAR-100 by its fine labels.
 pub static CIFAR100: Format = Format {
     name: "cifar100",
-    place: Place::Directory,
+    location: Location::Directory,
     note: "",
     files: "`train.bin` and `test.bin`: the same with two label bytes, of which the second, the fine class, is used",
     pictures: false,

@@ -3,7 +3,7 @@
 //! They are the test part of *Optical Recognition of Handwritten Digits* (E. Alpaydin and C. Kaynak, 1998;
 //! UCI Machine Learning Repository, doi:10.24432/C50P49), licensed CC BY 4.0; see `digits8x8.LICENSE.md`.
 
-use super::{Format, Place};
+use super::{Format, Location};
 use crate::Result;
 use crate::data::split::stratified;
 use crate::data::{Augmentation, Dataset, Images};
@@ -19,7 +19,7 @@ const CLASSES: usize = 10;
 /// The digits inside the program.
 pub static DIGITS: Format = Format {
     name: "digits",
-    place: Place::BuiltIn,
+    location: Location::BuiltIn,
     note: "(built in)",
     files: "the built-in digits",
     pictures: false,

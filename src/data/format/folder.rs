@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Format, Place, ReadingProgress, Request};
+use super::{Format, Location, ReadingProgress, Request};
 use crate::data::split::stratified;
 use crate::data::{Augmentation, Dataset, Images, Reading};
 use crate::machine::available_memory;
@@ -30,7 +30,7 @@ const FEWEST: usize = 2;
 /// Pictures, one directory for each class.
 pub static FOLDER: Format = Format {
     name: "folder",
-    place: Place::Directory,
+    location: Location::Directory,
     note: "for pictures of your own in DIR/train/CLASS/ and, if there, DIR/test/CLASS/",
     files: "pictures: `DIR/train/CLASS/*.png` and, if there, `DIR/test/CLASS/*.png`; see below",
     pictures: true,
@@ -177,7 +177,7 @@ impl Part {
             outcome
         });
         let outcomes: Vec<Result<()>> = if reading.strict {
-            // The first of the files, whichever thread was faster; what lies behind it is not begun.
+            // The first file in order, whichever thread was faster; no file after it is started.
             match decoded.find_first(Result::is_err) {
                 Some(Err(error)) => return Err(error),
                 _ => self.files.iter().map(|_| Ok(())).collect(),

@@ -1,7 +1,7 @@
 //! The IDX format of MNIST (LeCun, Cortes and Burges) and Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017).
 //!
 //! A file is a magic number (two zero bytes, the type, the number of dimensions), the dimensions as big-endian
-//! 32-bit numbers, and the values. It may be compressed with gzip, which is told from its first bytes.
+//! 32-bit numbers, and the values. It may be compressed with gzip: its first bytes say so.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Format, Place};
+use super::{Format, Location};
 use crate::data::{Augmentation, Dataset, Images, names};
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ const MOST_VALUES: u64 = 1 << 30;
 /// MNIST.
 pub static MNIST: Format = Format {
     name: "mnist",
-    place: Place::Directory,
+    location: Location::Directory,
     note: "",
     files: "`train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same for `t10k`, plain or gzipped; images of any \
             size up to 1024x1024",
@@ -50,7 +50,7 @@ pub static MNIST: Format = Format {
 /// Fashion-MNIST.
 pub static FASHION_MNIST: Format = Format {
     name: "fashion-mnist",
-    place: Place::DirectoryOr(INSTALLED),
+    location: Location::DirectoryOr(INSTALLED),
     note: "",
     files: "the same; without DIR those of Debian's package `dataset-fashion-mnist`",
     pictures: false,
@@ -268,7 +268,7 @@ mod tests {
             directory("-", ".gz", gz),
             directory(".", "", <[u8]>::to_vec),
             directory(".", ".gz", gz),
-            // Compression is told from the content: downloads are often unpacked or not against their name.
+            // Only the content says whether a file is compressed: the names of downloads often do not.
             directory("-", "", gz),
             directory("-", ".gz", <[u8]>::to_vec),
         ];

@@ -55,7 +55,7 @@ fn a_pass_can_begin_in_its_middle() {
         let mut loader = loader(ALL, 60, 7);
         loader.start(2);
         loader.next_batch();
-        loader.start_behind(3, passed);
+        loader.start_after(3, passed);
         for expected in whole.iter().skip(passed) {
             assert!(loader.next_batch() == Some(expected), "behind {passed} batches");
         }

@@ -1,0 +1,116 @@
+//! Slots whose lives do not meet share memory. A replay that destroys each slot as soon as its life is over must give the
+//! same bytes as one that does not; else an operator uses a slot which it has not declared.
+
+use darts::autograd::Tape;
+use darts::backend::reference::Reference;
+use darts::backend::{Shape, Span};
+use darts::epochs::{BatchResult, BatchView};
+use darts::plan::search::{Order, Plan};
+use darts::search::{Bilevel, BilevelSettings};
+use darts::space::{NetworkShape, Space, SupernetShape};
+use darts::train::{Trainer, TrainerSettings};
+
+const IMAGES: Shape = Shape { n: 3, h: 8, w: 8, c: 2 };
+/// What the auxiliary head takes.
+const LARGE: Shape = Shape { n: 3, h: 32, w: 32, c: 2 };
+const LABELS: [[u32; 3]; 2] = [[0, 2, 1], [2, 2, 0]];
+
+/// Every operation in both cells, so at both strides, and nodes of one edge and of several.
+const GENOTYPE: &str = "Genotype(normal=[('sep_conv_3x3', 1), ('max_pool_3x3', 0), ('dil_conv_5x5', 2), \
+    ('skip_connect', 0), ('avg_pool_3x3', 1), ('sep_conv_5x5', 3), ('dil_conv_3x3', 2), ('skip_connect', 1)], \
+    normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('skip_connect', 1), ('avg_pool_3x3', 0), \
+    ('sep_conv_3x3', 2), ('dil_conv_3x3', 1), ('sep_conv_5x5', 0), ('skip_connect', 2), ('dil_conv_5x5', 1)], \
+    reduce_concat=range(2, 6))";
+
+fn pixels(images: Shape, seed: usize) -> Vec<f64> {
+    (0..images.len()).map(|i| ((i * 37 + seed * 11) % 101) as f64 / 50.0 - 1.0).collect()
+}
+
+/// What steps leave: results of batches, and vectors by their names.
+type Outcome = (Vec<BatchResult>, Vec<(&'static str, Vec<f64>)>);
+
+fn read(tape: &Tape<Reference<f64>>, spans: Vec<(&'static str, Span)>) -> Vec<(&'static str, Vec<f64>)> {
+    spans.into_iter().map(|(name, span)| (name, tape.read(span))).collect()
+}
+
+fn check(what: &str, outcome: impl Fn(bool) -> Outcome) {
+    let (expected, found) = (outcome(false), outcome(true));
+    for ((name, expected), (_, found)) in expected.1.iter().zip(&found.1) {
+        assert!(expected.iter().all(|value| value.is_finite()), "{what}: {name} is no sum of numbers");
+        let same = expected.iter().zip(found).filter(|(a, b)| a.to_bits() == b.to_bits()).count();
+        assert_eq!(same, expected.len(), "{what}: {name} depends on slots whose life is over");
+    }
+    assert_eq!(expected.0, found.0, "{what}");
+}
+
+/// Two steps of a search, and an evaluation.
+fn search(order: Order, poisoned: bool, active: impl Fn(usize) -> bool) -> Outcome {
+    let space = Space::darts();
+    let shape = SupernetShape { space, images: IMAGES, classes: 3, init_channels: 2, cells: 3, nodes: 3 };
+    let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
+    let mut bilevel = Bilevel::new(Reference::<f64>::new(), shape, settings, 1).unwrap();
+    let branches = bilevel.supernet.mixing.value.len;
+    bilevel.tape.set_active(&(0..branches).map(active).collect::<Vec<_>>()).unwrap();
+    if poisoned {
+        bilevel.tape.poison();
+    }
+    let (train, valid) = (pixels(IMAGES, 0), pixels(IMAGES, 1));
+    let train = BatchView { images: &train, labels: &LABELS[0] };
+    let valid = BatchView { images: &valid, labels: &LABELS[1] };
+    let mut results: Vec<_> = (0..2).map(|_| bilevel.step(train, valid, 0.1).unwrap()).collect();
+    results.push(bilevel.evaluate(valid, 2).unwrap());
+    let spans = bilevel.supernet.spans;
+    let mut left = bilevel.state();
+    left.extend([("gradients", spans.gradients), ("mixing gradient", bilevel.supernet.mixing.gradient)]);
+    let mut vectors = read(&bilevel.tape, left);
+    vectors.push(("alphas", bilevel.architecture.alphas.clone()));
+    (results, vectors)
+}
+
+/// Two steps of a training with auxiliary head and drop path, and an evaluation.
+fn training(poisoned: bool) -> Outcome {
+    let shape = NetworkShape {
+        images: LARGE,
+        classes: 3,
+        init_channels: 2,
+        cells: 3,
+        auxiliary: Some(0.4),
+        drop_path: true,
+        official_inplace_relu: false,
+    };
+    let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
+    let genotype = GENOTYPE.parse().unwrap();
+    let mut trainer = Trainer::new(Reference::<f64>::new(), &genotype, shape, settings, 1).unwrap();
+    if poisoned {
+        trainer.tape.poison();
+    }
+    let (images, others) = (pixels(LARGE, 0), pixels(LARGE, 1));
+    let train = BatchView { images: &images, labels: &LABELS[0] };
+    let test = BatchView { images: &others, labels: &LABELS[1] };
+    let mut results: Vec<_> = (0..2).map(|_| trainer.step(train, 0.1, 0.3).unwrap()).collect();
+    results.push(trainer.evaluate(test, 2).unwrap());
+    let mut left = trainer.state();
+    left.push(("gradients", trainer.network.spans.gradients));
+    (results, read(&trainer.tape, left))
+}
+
+#[test]
+fn a_search_uses_no_slot_whose_life_is_over() {
+    for order in [Order::First, Order::Second] {
+        check(&format!("{order:?} order"), |poisoned| search(order, poisoned, |_| true));
+    }
+}
+
+#[test]
+fn a_search_with_closed_gates_uses_no_slot_whose_life_is_over() {
+    for kept in [2, 3] {
+        check(&format!("{kept} of 5 branches"), |poisoned| {
+            search(Order::First, poisoned, |branch| branch % 5 < kept)
+        });
+    }
+}
+
+#[test]
+fn a_training_uses_no_slot_whose_life_is_over() {
+    check("a training", training);
+}
