@@ -486,7 +486,7 @@ fn pool() {
 /// Two nodes over a normalised state, a plain one and convolutions of which one flows into both nodes; with and
 /// without factors.
 #[test]
-fn joins_with_drop_path() {
+fn node_sums_with_drop_path() {
     check("node_sum", |c| {
         let [first, second] = [c.input(3, 3, 5, 3), c.input(3, 3, 5, 3)];
         let (weights, norm) = (c.weight(9), c.norm(3, true));

@@ -1,5 +1,5 @@
-//! Slots whose lives do not meet share memory. A replay that destroys each slot as soon as its life is over must give the
-//! same bytes as one that does not; else an operator uses a slot which it has not declared.
+//! Slots whose lives do not meet share memory. A replay that destroys each slot before its life begins and as soon as it is
+//! over must give the same bytes as one that does not; else an operator uses a slot which it has not declared.
 
 use darts::autograd::Tape;
 use darts::backend::reference::Reference;
@@ -38,7 +38,7 @@ fn check(what: &str, outcome: impl Fn(bool) -> Outcome) {
     for ((name, expected), (_, found)) in expected.1.iter().zip(&found.1) {
         assert!(expected.iter().all(|value| value.is_finite()), "{what}: {name} is no sum of numbers");
         let same = expected.iter().zip(found).filter(|(a, b)| a.to_bits() == b.to_bits()).count();
-        assert_eq!(same, expected.len(), "{what}: {name} depends on slots whose life is over");
+        assert_eq!(same, expected.len(), "{what}: {name} depends on slots beyond their lives");
     }
     assert_eq!(expected.0, found.0, "{what}");
 }
@@ -95,14 +95,14 @@ fn training(poisoned: bool) -> Outcome {
 }
 
 #[test]
-fn a_search_uses_no_slot_whose_life_is_over() {
+fn a_search_uses_no_slot_beyond_its_life() {
     for order in [Order::First, Order::Second] {
         check(&format!("{order:?} order"), |poisoned| search(order, poisoned, |_| true));
     }
 }
 
 #[test]
-fn a_search_with_closed_gates_uses_no_slot_whose_life_is_over() {
+fn a_search_with_closed_gates_uses_no_slot_beyond_its_life() {
     for kept in [2, 3] {
         check(&format!("{kept} of 5 branches"), |poisoned| {
             search(Order::First, poisoned, |branch| branch % 5 < kept)
@@ -111,6 +111,6 @@ fn a_search_with_closed_gates_uses_no_slot_whose_life_is_over() {
 }
 
 #[test]
-fn a_training_uses_no_slot_whose_life_is_over() {
+fn a_training_uses_no_slot_beyond_its_life() {
     check("a training", training);
 }

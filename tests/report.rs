@@ -79,10 +79,12 @@ fn the_page_holds_every_figure() {
     assert_eq!(all(&page, "svg.cell").len(), 2);
     assert_eq!(all(&page, ".charts figure").len(), 5);
     // Loss, accuracy, entropy and skip connections have two curves, the throughput has one.
-    let curves = |figures: &str| all(&page, &format!("{figures} polyline[stroke^='var(--operation-']")).len();
-    assert_eq!(curves(".charts"), 9);
+    let curves = |figures: &str, colours: &str| {
+        all(&page, &format!("{figures} polyline[stroke^='var(--{colours}-']")).len()
+    };
+    assert_eq!(curves(".charts", "curve"), 9);
     assert_eq!(all(&page, ".edges figure").len(), 2 * EDGES);
-    assert_eq!(curves(".edges"), 2 * EDGES * OPERATIONS);
+    assert_eq!(curves(".edges", "operation"), 2 * EDGES * OPERATIONS);
     assert_eq!(all(&page, ".legend.over li").len(), OPERATIONS);
     let rows = all(&page, ".heat tbody tr");
     assert_eq!(rows.len(), 2 * EDGES);
@@ -113,7 +115,7 @@ fn the_page_of_a_training_holds_every_figure() {
     assert_eq!(all(&page, "svg.cell").len(), 2);
     assert_eq!(all(&page, ".charts figure").len(), 5);
     // Loss and accuracy have two curves, learning rate, drop path and throughput have one.
-    assert_eq!(all(&page, ".charts polyline[stroke^='var(--operation-']").len(), 7);
+    assert_eq!(all(&page, ".charts polyline[stroke^='var(--curve-']").len(), 7);
     let facts: Vec<String> =
         all(&page, ".facts strong").iter().map(|fact| fact.text().collect::<String>()).collect();
     let metrics = fs::read_to_string(training().join("metrics.jsonl")).unwrap();

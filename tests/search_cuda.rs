@@ -104,7 +104,7 @@ fn a_data_set_that_does_not_fit_is_copied_batch_by_batch() {
         std::fs::write(directory.path().join(name), record.repeat(9_990)).unwrap();
     }
     // Of 64 MiB the driver may have need.
-    for (gibibytes, launches) in [("0.085", 6), ("1", 8)] {
+    for (gibibytes, launches) in [("0.085", 5), ("1", 7)] {
         let arguments =
             "--data cifar10:. --device cuda --init-channels 2 --cells 3 --nodes 2 --batch-size 4 --out";
         let mut child = command(&library, directory.path(), &format!("{arguments} {launches}"))

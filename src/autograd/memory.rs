@@ -23,7 +23,42 @@ impl SlotId {
     }
 }
 
-/// The life of a slot, in the numbering of the replay.
+/// The moments of a replay, in their order: inputs are written, operators called forward, gradients of outputs written,
+/// operators called backward, and results read.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// Number of operators.
+    pub operators: usize,
+}
+
+impl Moments {
+    /// Inputs are written.
+    pub fn start(self) -> usize {
+        0
+    }
+
+    /// An operator's forward.
+    pub fn forward(self, operator: usize) -> usize {
+        1 + operator
+    }
+
+    /// Gradients of outputs are written.
+    pub fn middle(self) -> usize {
+        1 + self.operators
+    }
+
+    /// An operator's backward.
+    pub fn backward(self, operator: usize) -> usize {
+        2 * self.operators + 1 - operator
+    }
+
+    /// Results are read.
+    pub fn end(self) -> usize {
+        2 * self.operators + 2
+    }
+}
+
+/// The life of a slot, in [`Moments`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
     first: usize,
@@ -41,9 +76,9 @@ impl Interval {
         self.last = self.last.max(time);
     }
 
-    /// When its last use is over.
-    pub fn last(&self) -> usize {
-        self.last
+    /// When it is used first, and last.
+    pub fn range(&self) -> [usize; 2] {
+        [self.first, self.last]
     }
 
     /// The slot that lives so long, if any use was declared.

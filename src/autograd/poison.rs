@@ -1,46 +1,57 @@
-//! A replay that destroys what nobody may read any more, for tests on the reference: an operator that reads a slot whose
-//! life it has not declared (see [`Operator::slots`](super::Operator::slots)) computes NaN.
+//! A replay that destroys what nobody may use, for tests on the reference: an operator that uses a slot beyond the life
+//! which it has declared (see [`Operator::slots`](super::Operator::slots)) computes NaN, or loses its result.
 
 use num_traits::Float;
 
-use super::memory::Interval;
+use super::memory::{Interval, Moments};
 use super::tape::Tape;
 use crate::backend::{Backend, Slot};
 
-/// Which slots end when.
+/// Which slots begin and end with a call.
+#[derive(Clone, Default)]
+struct Call {
+    begin: Vec<Slot>,
+    end: Vec<Slot>,
+}
+
+/// The lives of all slots.
 pub(super) struct Poison {
-    /// By the number of an operator's call: forward operators counted up, then backward ones.
-    ends: Vec<Vec<Slot>>,
+    /// By the moment of the call.
+    calls: Vec<Call>,
     on: bool,
 }
 
 impl Poison {
-    /// The ends of these lives; off.
-    pub fn new(lives: &[Interval], offsets: &[usize]) -> Self {
-        let mut ends = vec![Vec::new(); lives.iter().map(|life| life.last() + 1).max().unwrap_or(0)];
+    /// These lives; off.
+    pub fn new(moments: Moments, lives: &[Interval], offsets: &[usize]) -> Self {
+        let mut calls = vec![Call::default(); moments.end() + 1];
         for (life, &offset) in lives.iter().zip(offsets) {
-            ends[life.last()].extend(life.slot(offset));
+            let [first, last] = life.range();
+            calls[first].begin.extend(life.slot(offset));
+            calls[last].end.extend(life.slot(offset));
         }
-        Poison { ends, on: false }
+        Poison { calls, on: false }
     }
 
-    /// Destroys the slots that end with this call.
-    pub fn after<B: Backend>(&self, call: usize, backend: &mut B) {
-        if self.on {
-            self.ends.get(call).into_iter().flatten().for_each(|&slot| destroy(slot, backend));
+    /// Makes an operator's call; destroys before it the slots that begin, and after it those that end.
+    pub fn around<B: Backend>(&self, moment: usize, backend: &mut B, call: impl FnOnce(&mut B)) {
+        let Call { begin, end } = &self.calls[moment];
+        self.destroy(begin, backend);
+        call(backend);
+        self.destroy(end, backend);
+    }
+
+    fn destroy<B: Backend>(&self, slots: &[Slot], backend: &mut B) {
+        for &slot in slots.iter().filter(|_| self.on) {
+            backend.write_activations(slot, &vec![B::Scalar::nan(); slot.len]);
         }
     }
-}
-
-fn destroy<B: Backend>(slot: Slot, backend: &mut B) {
-    backend.write_activations(slot, &vec![B::Scalar::nan(); slot.len]);
 }
 
 impl<B: Backend> Tape<B> {
-    /// From now on replays write NaN over each slot as soon as its life is over, and over the whole memory at once: inputs
-    /// are to be written anew. Not for a device that records its replays.
+    /// From now on replays fill slots with NaN before their life begins and as soon as it is over. Not for a device that
+    /// records its replays.
     pub fn poison(&mut self) {
         self.poison.on = true;
-        destroy(Slot { offset: 0, len: self.activations }, &mut self.backend);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::batch_norm::Normalised;
 use super::gates::GateTable;
-use super::memory::{Interval, SlotId, place};
+use super::memory::{Interval, Moments, SlotId, place};
 use super::poison::Poison;
 use super::tape::{Tape, Use, dry_run};
 use crate::Result;
@@ -274,7 +274,7 @@ impl<B: Backend> Recorder<B> {
             settle(&mut record.gradient);
         }
         Tape {
-            poison: Poison::new(&lives, &offsets),
+            poison: Poison::new(Moments { operators: self.operators.len() }, &lives, &offsets),
             activations,
             state: self.state,
             peak_bytes: 0,
@@ -304,31 +304,31 @@ impl<B: Backend> Recorder<B> {
     /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
     /// then backward ones; slots whose lives do not meet share memory.
     fn lives(&mut self, purpose: Use) -> Vec<Interval> {
-        let count = self.operators.len();
+        let moments = Moments { operators: self.operators.len() };
         let mut lives = vec![Interval::default(); self.slots];
         let mut touch = |slot: Slot, time: usize| lives[SlotId::of(slot).0].touch(time, slot.len);
         for (index, operator) in self.operators.iter_mut().enumerate() {
             operator.slots(&mut |phase, slot| {
                 if phase != Phase::Backward {
-                    touch(*slot, index);
+                    touch(*slot, moments.forward(index));
                 }
                 if phase != Phase::Forward && purpose == Use::Training {
-                    touch(*slot, 2 * count - 1 - index);
+                    touch(*slot, moments.backward(index));
                 }
             });
         }
         for &value in self.kept.iter().chain(&self.inputs) {
-            touch(self.values.get(value).operand.data, 2 * count);
+            touch(self.values.get(value).operand.data, moments.end());
         }
         for &value in &self.inputs {
             let record = self.values.get(value);
-            touch(record.operand.data, 0);
+            touch(record.operand.data, moments.start());
             if record.consumers > 0 && purpose == Use::Training {
-                touch(record.gradient, 2 * count);
+                touch(record.gradient, moments.end());
             }
         }
         for &value in &self.outputs {
-            touch(self.values.get(value).gradient, count);
+            touch(self.values.get(value).gradient, moments.middle());
         }
         lives
     }

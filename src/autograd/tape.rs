@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::gates::GateTable;
+use super::memory::Moments;
 use super::poison::Poison;
 use super::recorder::{Operator, Value, Values};
 use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
@@ -234,9 +235,9 @@ impl<B: Backend> Tape<B> {
 }
 
 fn forward<B: Backend>(operators: &[Box<dyn Operator<B>>], poison: &Poison, backend: &mut B, mode: Mode) {
-    for (call, operator) in operators.iter().enumerate() {
-        operator.forward(backend, mode);
-        poison.after(call, backend);
+    let moments = Moments { operators: operators.len() };
+    for (index, operator) in operators.iter().enumerate() {
+        poison.around(moments.forward(index), backend, |backend| operator.forward(backend, mode));
     }
 }
 
@@ -250,8 +251,8 @@ fn backward<B: Backend>(
     for &span in accumulators {
         backend.fill(span, 0.0);
     }
-    for (call, operator) in (operators.len()..).zip(operators.iter().rev()) {
-        operator.backward(backend, wanted);
-        poison.after(call, backend);
+    let moments = Moments { operators: operators.len() };
+    for (index, operator) in operators.iter().enumerate().rev() {
+        poison.around(moments.backward(index), backend, |backend| operator.backward(backend, wanted));
     }
 }

@@ -17,9 +17,7 @@ pub struct Arguments {
     /// or as a Python literal, or such a text itself.
     #[arg(required_unless_present = "list", allow_hyphen_values = false)]
     genotype: Option<String>,
-    /// The search space of random:SEED or of a literal: darts, s1, s2, s3, or FILE.toml with one of your own
-    /// [default: darts].
-    #[arg(long, value_name = "SPACE", conflicts_with = "list")]
+    #[arg(long, value_name = "SPACE", conflicts_with = "list", help = space_help())]
     space: Option<String>,
     /// List the published genotypes with their test error on CIFAR-10 and their source.
     #[arg(long, conflicts_with = "genotype")]
@@ -27,6 +25,13 @@ pub struct Arguments {
     /// Print JSON instead: the genotype, or the list with all genotypes.
     #[arg(long)]
     json: bool,
+}
+
+fn space_help() -> String {
+    format!(
+        "Search space of random:SEED or of a literal: {} with one of your own [default: darts]",
+        Choice::expected()
+    )
 }
 
 const EXAMPLES: &str = "\

@@ -108,7 +108,7 @@ pub(super) fn space() -> Key {
             space.is_err().then(Choice::expected)
         },
         ["darts"; 2],
-        "Search space: darts, s1, s2, s3, or FILE.toml with one of your own",
+        &format!("Search space: {} with one of your own", Choice::expected()),
     )
 }
 

@@ -9,7 +9,7 @@ use super::relaxation::{Sample, initial_alphas};
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
 #[derive(Clone, Debug)]
 pub struct Architecture {
-    /// The alphas of the normal cells, then of the reduction cells: `[2][edges][candidates]`.
+    /// The table of each type of cell, one after another.
     pub alphas: Vec<f64>,
     /// The gradient of a loss by them.
     pub gradient: Vec<f64>,

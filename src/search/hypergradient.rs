@@ -107,7 +107,7 @@ pub struct SecondOrderSpans {
     present: Span,
     /// The sum of the gradients at `w + r v` and `w - r v`, less twice that at `w`.
     bend: Span,
-    /// The norm of either of the last.
+    /// The norm of `product` or of `bend`.
     length: Span,
     /// `|v|`.
     pub norm: Span,
@@ -142,7 +142,6 @@ impl SecondOrderSpans {
         let device = problem.device();
         device.copy(self.vector, spans.gradients);
         device.copy(self.mixing_gradient, spans.mixing_gradient);
-        let device = problem.device();
         device.euclidean_norm(self.vector, self.norm);
         device.fill(self.one, 1.0);
         match product {

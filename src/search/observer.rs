@@ -11,7 +11,7 @@ use crate::space::genotype::Genotype;
 pub struct Summary {
     /// Weights of the supernet.
     pub weights: usize,
-    /// Alphas of both cells.
+    /// Alphas of all types of cells.
     pub alphas: usize,
     /// All memory that the search takes of the device, in bytes: known before the first step, and constant. On a GPU that is
     /// tensors, scratch, labels and the data set; on the processor the tensors.

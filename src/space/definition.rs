@@ -196,10 +196,8 @@ fn candidates(key: &str, names: &[String]) -> std::result::Result<Vec<&'static O
     let mut operations = Vec::with_capacity(names.len());
     let mut seen = BTreeSet::new();
     for name in names {
-        let operation = Operation::find(name).map_err(|error| match error {
-            Error::Genotype(reason) => format!("{key}: {reason}"),
-            other => other.to_string(),
-        })?;
+        let operation = Operation::find(name, |operation| operation.block.is_some())
+            .map_err(|reason| format!("{key}: {reason}"))?;
         if operation.block.is_none() {
             return Err(format!("{key}: the operation {name} can be shown, but not computed"));
         }

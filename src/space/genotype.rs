@@ -199,18 +199,22 @@ impl RawGenotype {
         RawGenotype { edges: vec![None; cells], concat: vec![None; cells] }
     }
 
+    /// The first field that was not given.
+    fn missing(&self, space: &Space) -> Option<String> {
+        space.cells().iter().zip(&self.edges).zip(&self.concat).find_map(|((kind, edges), concat)| {
+            let suffix = [edges.is_none().then_some(""), concat.is_none().then_some("_concat")];
+            suffix.into_iter().flatten().next().map(|suffix| format!("{}{suffix}", kind.name))
+        })
+    }
+
     /// The genotype, checked.
     pub fn checked(self, space: &Arc<Space>) -> Result<Genotype> {
-        let mut cells = Vec::with_capacity(self.edges.len());
-        for ((kind, edges), (cell, concat)) in
-            space.cells().iter().zip(self.edges).zip(self.concat.into_iter().enumerate())
-        {
-            let missing = |field: &str| Error::Genotype(format!("the field {}{field} is missing", kind.name));
-            let edges = edges.ok_or_else(|| missing(""))?;
-            let concat = concat.ok_or_else(|| missing("_concat"))?;
-            cells.push(checked(space, cell, edges, concat)?);
+        if let Some(missing) = self.missing(space) {
+            return Err(Error::Genotype(format!("the field {missing} is missing")));
         }
-        Ok(Genotype { space: Arc::clone(space), cells })
+        let fields = self.edges.into_iter().flatten().zip(self.concat.into_iter().flatten());
+        let cells = fields.enumerate().map(|(cell, (edges, concat))| checked(space, cell, edges, concat));
+        Ok(Genotype { space: Arc::clone(space), cells: cells.collect::<Result<_>>()? })
     }
 }
 
@@ -267,6 +271,9 @@ impl<'de> Visitor<'de> for Reader {
             }
         }
         let space = space.map_or(Ok(fields), |choice| choice.space()).map_err(A::Error::custom)?;
+        if let Some(missing) = raw.missing(&space) {
+            return Err(A::Error::custom(format!("missing field `{missing}`")));
+        }
         raw.checked(&space).map_err(A::Error::custom)
     }
 }
@@ -318,10 +325,8 @@ fn edges_of_nodes(space: &Space, cell: usize, edges: usize) -> Option<Vec<usize>
 
 fn checked_edge(cell: &str, node: usize, (name, from): (String, usize)) -> Result<ChosenEdge> {
     let refuse = |reason: String| Err(Error::Genotype(reason));
-    let operation = Operation::find(&name).map_err(|error| match error {
-        Error::Genotype(reason) => Error::Genotype(format!("node {node} of the {cell} cell: {reason}")),
-        other => other,
-    })?;
+    let operation = Operation::find(&name, |operation| !operation.is_zero())
+        .map_err(|reason| Error::Genotype(format!("node {node} of the {cell} cell: {reason}")))?;
     if operation.is_zero() {
         return refuse(format!(
             "node {node} of the {cell} cell holds the operation none, which stands for no edge; a genotype lists only the edges that are there"

@@ -161,7 +161,7 @@ impl Observer<SearchPhase> for Progress {
             }
         };
         self.print(&format!("device    {}, {threads}, {memory}", summary.device));
-        self.print("epochs    loss and accuracy; then of the normal and the reduction cell: the mean entropy in nats,");
+        self.print("epochs    loss and accuracy; then of each type of cell: the mean entropy in nats,");
         self.print("          the number of skip connections, and each node as operation and input + operation and input");
         Ok(())
     }
