@@ -6,9 +6,11 @@ use std::fs::write;
 use darts::data::{Reading, Source};
 use darts::epochs::Checkpoint;
 use darts::plan::{self, PlanTable};
-use darts::space::Space;
 use darts::space::alphas::Alphas;
+use darts::space::derivation::derive;
 use darts::space::genotype::Genotype;
+use darts::space::stored::Choice;
+use darts::space::{Space, sampled};
 use darts::train::model::Model;
 use tempfile::TempDir;
 
@@ -72,6 +74,22 @@ pub fn genotype(bytes: &[u8]) {
     let space = &genotype.space;
     assert_eq!(Genotype::from_literal(&genotype.to_string(), space).expect("a written genotype"), genotype);
     assert_eq!(Genotype::from_json(&genotype.to_json()).expect("a written genotype"), genotype);
+}
+
+/// A space.
+pub fn space(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(space) = Space::from_toml(text, "space.toml".as_ref()) else { return };
+    let choice: Choice = Choice::of(&space).to_string().parse().expect("a written space");
+    assert_eq!(choice.space().expect("a space that was read"), space);
+    for wiring in space.wirings(space.nodes()) {
+        let ends = wiring.rows().scan(0, |start, row| Some(row.start == std::mem::replace(start, row.end)));
+        assert!(ends.into_iter().all(|follows| follows), "rows lie one after another");
+    }
+    let genotype = sampled::draw(bytes.len() as u64, &space);
+    assert_eq!(Genotype::from_json(&genotype.to_json()).expect("a written genotype"), genotype);
+    assert_eq!(Genotype::from_literal(&genotype.to_string(), &space).expect("a written genotype"), genotype);
+    assert_eq!(derive(&Alphas::zeros(space.clone(), space.nodes())).space, space);
 }
 
 /// Alphas of an epoch.

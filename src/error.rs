@@ -73,7 +73,7 @@ impl Error {
     /// that was interrupted, as shells have it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) | Error::Plan(_) | Error::Genotype(_) => 2,
+            Error::Usage(_) | Error::Plan(_) | Error::Genotype(_) | Error::Space(_) => 2,
             Error::Interrupted { signal, .. } => 128 + signal,
             _ => 1,
         }

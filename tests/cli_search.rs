@@ -133,6 +133,145 @@ fn data_files_that_cannot_be_are_named() {
     assert!(!here.join("run").exists(), "nothing may be stored");
 }
 
+#[test]
+fn a_file_that_makes_no_space_is_refused_with_its_key() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let two = "candidates = [\"skip_connect\", \"sep_conv_7x7\"]\n";
+    let edge = |edge: &str| format!("{two}[edges.normal]\n\"{edge}\" = [\"none\", \"skip_connect\"]");
+    let cases: [(&str, &[&str]); 10] = [
+        (
+            "candidates = [\"skip_connect\", \"sep\"]",
+            &["own.toml: candidates: unknown operation \"sep\"; known are none,"],
+        ),
+        (
+            &format!("{two}node = 3"),
+            &["own.toml, line 2, key node: unknown field", "expected one of", "`nodes`"],
+        ),
+        (&format!("{two}nodes = \"many\""), &["own.toml, line 2, key nodes", "expected a whole number"]),
+        (&edge("2<-2"), &["own.toml: edges.normal.\"2<-2\": expected an edge such as"]),
+        (
+            &edge("9<-2"),
+            &["own.toml: edges.normal names the edge 9<-2, but with 4 nodes the last state is 5"],
+        ),
+        (
+            &format!("{two}[edges.wide]"),
+            &["own.toml: unknown key edges.wide; expected edges.all, edges.normal or edges.reduce"],
+        ),
+        (
+            "candidates = [\"skip_connect\"]",
+            &["own.toml: candidates: has 1 candidates; a search chooses among at least two"],
+        ),
+        (
+            "nodes = 2\nedges_kept = 1\n[edges.all]\n\"2<-0\" = [\"none\", \"skip_connect\"]",
+            &[
+                "own.toml: no edge enters node 1 (state 3) of the normal cell; expected candidates for all edges",
+            ],
+        ),
+        (
+            &format!("{two}edges_kept = 3"),
+            &["own.toml: edges_kept is 3, but only 2 enter node 0", "expected at most 2, or \"all\""],
+        ),
+        (
+            &format!("{two}name = \"s2\""),
+            &["own.toml: name is \"s2\", which is another space", "expected a name of its own"],
+        ),
+    ];
+    for (text, words) in cases {
+        fs::write(here.join("own.toml"), text).unwrap();
+        refused(here, &small("run", &["--space", "own.toml"]), 2, words);
+        refused(here, &["train", "random:1", "--space", "own.toml", "--out=run"], 2, words);
+        refused(here, &["show", "random:1", "--space", "own.toml"], 2, words);
+    }
+    let sevens = here.join("7.toml");
+    fs::write(&sevens, "space = 7").unwrap();
+    refused(
+        here,
+        &["search", "--plan", "7.toml", "--out=run"],
+        2,
+        &["7.toml, line 1, key space", "expected"],
+    );
+    assert!(!here.join("run").exists(), "nothing may be stored");
+}
+
+#[test]
+fn what_a_space_does_not_have_is_refused_with_the_flag() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let cases: [(&[&str], i32, &[&str]); 6] = [
+        (
+            &["search", "--space=s9"],
+            2,
+            &["space: \"s9\" is unknown; expected darts, s1, s2, s3 or a file FILE.toml"],
+        ),
+        (&["search", "--space=absent.toml"], 1, &["absent.toml: "]),
+        (
+            &["search", "--space=s1", "--nodes=3"],
+            2,
+            &["--nodes is 3; expected 4, as the space s1 has", "5<-0"],
+        ),
+        (
+            &["search", "--space=s2", "--cells=2"],
+            2,
+            &["--cells is 2; expected a whole number from 3 to 100 in the space s2"],
+        ),
+        (
+            &["train", "random:1", "--space=s2", "--cells=2"],
+            2,
+            &["--cells is 2; expected a whole number from 3 to 100 in the space s2"],
+        ),
+        (
+            &["train", "darts-v2", "--space=s2"],
+            2,
+            &[
+                "genotype: darts-v2: node 3 of the normal cell takes dil_conv_3x3 from state 2",
+                "the space s2",
+            ],
+        ),
+    ];
+    for (arguments, code, words) in cases {
+        refused(here, &[arguments, &["--out=run"]].concat(), code, words);
+    }
+    assert!(!here.join("run").exists(), "nothing may be stored");
+}
+
+#[test]
+fn a_space_of_ones_own_outlives_its_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let text = "candidates = [\"skip_connect\", \"sep_conv_7x7\"]\nnodes = 2\nedges_kept = \"all\"\n\
+                [edges.reduce]\n\"3<-2\" = [\"none\", \"max_pool_3x3\", \"dil_conv_5x5\"]";
+    fs::write(here.join("own.toml"), text).unwrap();
+    let space = "--space=own.toml";
+    let whole = printed(here, &small("whole", &[space, "--quiet"]));
+    // A copy that stands after its first epoch, as if it had been interrupted there.
+    printed(here, &small("cut", &[space, "--quiet"]));
+    fs::remove_file(here.join("own.toml")).unwrap();
+
+    assert_eq!(printed(here, &["derive", "whole"]), whole);
+    assert_eq!(whole.matches("('").count(), 2 * 5, "a node keeps all of its edges: {whole}");
+    let first = "cut/checkpoints/epoch-0001-step-00000.safetensors";
+    refused(here, &["search", "--resume", first, "--space=s2"], 2, &["--space is \"s2\"", "was begun with"]);
+    assert!(printed(here, &["search", "--resume", first]).contains("epoch 2/2"));
+    for file in ["genotype.json", "metrics.jsonl", "alphas/epoch-0002.safetensors"] {
+        let [whole, cut] = ["whole", "cut"].map(|run| fs::read(here.join(run).join(file)).unwrap());
+        assert!(whole == cut, "{file} differs");
+    }
+    printed(here, &["search", "--plan", "whole/plan.toml", "--out=again", "--quiet"]);
+    assert_eq!(fs::read_to_string(here.join("again/genotype.txt")).unwrap(), whole);
+
+    let size = ["--epochs=1", "--cells=3", "--init-channels=2", "--batch-size=64", "--quiet"];
+    let words = ["genotype: whole: node ", "which is no candidate there in the space s2"];
+    refused(here, &["train", "whole", "--space=s2"], 2, &words);
+    printed(here, &[&["train", "whole", "--out=model"], &size[..]].concat());
+    refused(here, &["train", "--resume=model", "--space=s2"], 2, &["--space is \"s2\"", "was begun with"]);
+    assert!(printed(here, &["evaluate", "model"]).contains("3 cells of 2 channels"));
+    assert_eq!(printed(here, &["export", "model", "--format=onnx"]), "model/best.onnx\n");
+    let [searched, trained] =
+        ["whole", "model"].map(|run| fs::read_to_string(here.join(run).join("genotype.json")).unwrap());
+    assert_eq!(searched, trained);
+}
+
 /// Images of random bytes in IDX files.
 fn write_mnist(directory: &Path, count: usize, height: usize, width: usize) {
     fs::create_dir(directory).unwrap();

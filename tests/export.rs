@@ -17,7 +17,9 @@ use darts::nn::Parameters;
 use darts::plan::Device;
 use darts::plan::train::Plan;
 use darts::random::{Stream, generator};
-use darts::space::{Network, published};
+use darts::space::genotype::{CellGenotype, ChosenEdge, Genotype};
+use darts::space::operation::OPERATIONS;
+use darts::space::{Network, Space, published};
 use darts::train::Model;
 use darts::train::classifier::{open, probabilities};
 use darts::train::model::Description;
@@ -141,8 +143,8 @@ fn compare(runtime: &OnnxRuntime, model: &Model, name: &str) {
 /// What a model of the digits is like, but for its size.
 fn description(genotype: &str, init_channels: usize, cells: usize) -> Description {
     let dataset = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
-    let genotype =
-        published::find(genotype).map_or_else(|_| genotype.parse().unwrap(), |published| published.genotype);
+    let read = |_| Genotype::from_text(genotype, &Space::darts()).unwrap();
+    let genotype = published::find(genotype).map_or_else(read, |published| published.genotype);
     Description::new(&Plan { init_channels, cells, ..Plan::default() }, &genotype, &dataset)
 }
 
@@ -160,6 +162,42 @@ fn onnxruntime_gives_the_same_probabilities() {
     compare(&runtime, &random_model(coloured(EVERY_OPERATION), 2), "colour, every operation");
     compare(&runtime, &random_model(description("darts-v2", 4, 6), 3), "grey, darts-v2");
     compare(&runtime, &random_model(coloured("darts-v1"), 4), "colour, darts-v1");
+}
+
+/// A genotype that holds every operation at both strides. Each node keeps `kept` edges from the inputs of its cell or,
+/// where it keeps all, an edge from every state.
+fn every_operation(kept: &str) -> Genotype {
+    let computed: Vec<_> = OPERATIONS.iter().filter(|operation| operation.block.is_some()).collect();
+    let names: Vec<_> = computed.iter().map(|operation| operation.name).collect();
+    let from_inputs = kept.parse().unwrap_or(2);
+    let nodes = computed.len().div_ceil(from_inputs);
+    let text = format!("candidates = {names:?}\nnodes = {nodes}\nedges_kept = {kept}");
+    let space = Space::from_toml(&text, Path::new("every.toml")).unwrap();
+    let mut turn = computed.iter().copied().filter(|operation| !operation.is_zero()).cycle();
+    let mut edge = |from: usize| ChosenEdge { operation: turn.next().unwrap(), from };
+    let mut nodes: Vec<Vec<ChosenEdge>> =
+        (0..nodes).map(|node| (0..from_inputs).map(|input| edge((node + input) % 2)).collect()).collect();
+    if kept == "\"all\"" {
+        for (node, edges) in nodes.iter_mut().enumerate() {
+            edges.extend((2..2 + node).map(&mut edge));
+        }
+    }
+    let cell = CellGenotype { concat: (2..2 + nodes.len()).collect(), nodes };
+    let genotype = Genotype { space, cells: vec![cell.clone(), cell] };
+    assert_eq!(Genotype::from_json(&genotype.to_json()).unwrap(), genotype);
+    genotype
+}
+
+#[test]
+fn onnxruntime_gives_the_same_probabilities_for_any_operation_and_any_number_of_edges() {
+    let Some(runtime) = OnnxRuntime::find() else { return };
+    for (index, kept) in ["1", "2", "\"all\""].into_iter().enumerate() {
+        let genotype = every_operation(kept).to_json();
+        let name = |colours: &str| format!("{colours}, {kept} edges of a node");
+        let seed = 7 + index as u64;
+        compare(&runtime, &random_model(description(&genotype, 2, 3), seed), &name("grey"));
+        compare(&runtime, &random_model(coloured(&genotype), seed), &name("colour"));
+    }
 }
 
 /// Trains a little, exports by the command, and gives the folder's model to both `darts predict` and onnxruntime.

@@ -36,6 +36,11 @@ fn genotype() {
 }
 
 #[test]
+fn space() {
+    replay("space", targets::space);
+}
+
+#[test]
 fn alphas() {
     replay("alphas", targets::alphas);
 }

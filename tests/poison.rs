@@ -1,10 +1,10 @@
-//! Slots whose lives do not meet share memory. A replay that destroys each slot before its life begins and as soon as it is
-//! over must give the same bytes as one that does not; else an operator uses a slot which it has not declared.
+//! Slots whose lives do not meet share memory. A replay in which each slot has memory of its own, destroyed before its life
+//! begins and as soon as it is over, must give the same bytes; else an operator uses a slot which it has not declared.
 
 use darts::autograd::Tape;
 use darts::backend::reference::Reference;
 use darts::backend::{Shape, Span};
-use darts::epochs::{BatchResult, BatchView};
+use darts::epochs::{BatchResult, BatchView, Budget};
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{NetworkShape, Space, SupernetShape};
@@ -48,12 +48,13 @@ fn search(order: Order, poisoned: bool, active: impl Fn(usize) -> bool) -> Outco
     let space = Space::darts();
     let shape = SupernetShape { space, images: IMAGES, classes: 3, init_channels: 2, cells: 3, nodes: 3 };
     let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
-    let mut bilevel = Bilevel::new(Reference::<f64>::new(), shape, settings, 1).unwrap();
-    let branches = bilevel.supernet.mixing.value.len;
-    bilevel.tape.set_active(&(0..branches).map(active).collect::<Vec<_>>()).unwrap();
+    let mut bilevel = Bilevel::record(Reference::<f64>::new(), shape, settings).unwrap();
     if poisoned {
         bilevel.tape.poison();
     }
+    bilevel.start(None, 1).unwrap();
+    let branches = bilevel.supernet.mixing.value.len;
+    bilevel.tape.set_active(&(0..branches).map(active).collect::<Vec<_>>()).unwrap();
     let (train, valid) = (pixels(IMAGES, 0), pixels(IMAGES, 1));
     let train = BatchView { images: &train, labels: &LABELS[0] };
     let valid = BatchView { images: &valid, labels: &LABELS[1] };
@@ -80,10 +81,11 @@ fn training(poisoned: bool) -> Outcome {
     };
     let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
     let genotype = GENOTYPE.parse().unwrap();
-    let mut trainer = Trainer::new(Reference::<f64>::new(), &genotype, shape, settings, 1).unwrap();
+    let mut trainer = Trainer::record(Reference::<f64>::new(), &genotype, shape, settings).unwrap();
     if poisoned {
         trainer.tape.poison();
     }
+    trainer.start(None, 1).unwrap();
     let (images, others) = (pixels(LARGE, 0), pixels(LARGE, 1));
     let train = BatchView { images: &images, labels: &LABELS[0] };
     let test = BatchView { images: &others, labels: &LABELS[1] };

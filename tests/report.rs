@@ -4,6 +4,9 @@
 mod command;
 
 use darts::plan::PlanTable;
+use darts::space::{Space, Wiring};
+use darts::store::genotype::load_genotype;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -210,6 +213,43 @@ fn check_drawings(run: &Path, count: usize) {
     for name in ["cell_normal.svg", "cell_reduce.svg"] {
         roxmltree::Document::parse(&fs::read_to_string(run.join(name)).unwrap()).unwrap();
     }
+}
+
+/// The page of a search in a space names all of its candidates, each with its curves.
+fn check_space(given: &str, space: &Space, arguments: &[&str], scratch: &Path) {
+    let size = ["--epochs=1", "--init-channels=1", "--batch-size=64", "--device=cpu", "--quiet"];
+    printed(scratch, &[&["search", "--space", given, "--out", space.name()], &size[..], arguments].concat());
+    let run = scratch.join(space.name());
+    let wirings = space.wirings(space.nodes());
+    check_drawings(&run, 2 + 5 + wirings.iter().map(|wiring| wiring.edges.len()).sum::<usize>());
+    needs_nothing(&run);
+    let text = page_of(&run);
+    let page = Html::parse_document(&text);
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+    let legend: BTreeSet<_> =
+        all(&page, ".legend.over li").iter().map(|entry| entry.text().collect::<String>()).collect();
+    let candidates = space.candidates().iter().map(|operation| operation.name.to_owned()).collect();
+    assert_eq!(legend, candidates);
+    // One epoch is a point and no line: one for each candidate of each edge.
+    let branches: usize = wirings.iter().map(Wiring::len).sum();
+    assert_eq!(all(&page, ".edges circle").len(), branches);
+    let genotype = load_genotype(&run).unwrap();
+    assert_eq!(*genotype.space, *space);
+    let kept: usize = genotype.cells.iter().map(|cell| cell.edges().count()).sum();
+    assert_eq!([".heat td.kept", ".edges .kept"].map(|kept| all(&page, kept).len()), [kept; 2]);
+}
+
+#[test]
+fn the_page_shows_a_search_in_any_space() {
+    let scratch = tempfile::tempdir().unwrap();
+    for space in Space::known() {
+        check_space(space.name(), space, &[], scratch.path());
+    }
+    let text = "nodes = 2\nedges_kept = \"all\"\ncandidates = [\"none\", \"sep_conv_7x7\"]\n\
+                [edges.reduce]\n\"2<-1\" = [\"max_pool_3x3\", \"avg_pool_3x3\", \"dil_conv_3x3\"]";
+    let own = scratch.path().join("own.toml");
+    fs::write(&own, text).unwrap();
+    check_space("own.toml", &Space::from_toml(text, &own).unwrap(), &["--order=second"], scratch.path());
 }
 
 #[test]

@@ -259,22 +259,19 @@ impl<B: Backend> Recorder<B> {
             operator.bind(&self.values);
         }
         self.decide_first_writers();
-        let lives = self.lives(purpose);
+        let moments = Moments { operators: self.operators.len() };
+        let lives = self.lives(moments, purpose);
         let (offsets, activations) = place(&lives);
-        // A slot that no one uses stays without a place.
-        let settle = |slot: &mut Slot| {
+        let mut order = Vec::new();
+        let mut settle = |slot: &mut Slot| {
             let SlotId(id) = SlotId::of(*slot);
+            order.push(id);
+            // A slot that no one uses stays without a place.
             *slot = lives[id].slot(offsets[id]).unwrap_or(*slot);
         };
-        for operator in &mut self.operators {
-            operator.slots(&mut |_, slot| settle(slot));
-        }
-        for record in &mut self.values.0 {
-            settle(&mut record.operand.data);
-            settle(&mut record.gradient);
-        }
+        each_slot(&mut self.operators, &mut self.values, &mut settle);
         Tape {
-            poison: Poison::new(Moments { operators: self.operators.len() }, &lives, &offsets),
+            poison: Poison::new(moments, lives, order),
             activations,
             state: self.state,
             peak_bytes: 0,
@@ -303,8 +300,7 @@ impl<B: Backend> Recorder<B> {
 
     /// Each slot lives from the first to the last operator that touches it, forward operators counted up,
     /// then backward ones; slots whose lives do not meet share memory.
-    fn lives(&mut self, purpose: Use) -> Vec<Interval> {
-        let moments = Moments { operators: self.operators.len() };
+    fn lives(&mut self, moments: Moments, purpose: Use) -> Vec<Interval> {
         let mut lives = vec![Interval::default(); self.slots];
         let mut touch = |slot: Slot, time: usize| lives[SlotId::of(slot).0].touch(time, slot.len);
         for (index, operator) in self.operators.iter_mut().enumerate() {
@@ -331,5 +327,18 @@ impl<B: Backend> Recorder<B> {
             touch(self.values.get(value).gradient, moments.middle());
         }
         lives
+    }
+}
+
+/// Shows every slot of a recording, in an order that stays the same.
+pub(super) fn each_slot<B: Backend>(
+    operators: &mut [Box<dyn Operator<B>>],
+    values: &mut Values,
+    visit: &mut dyn FnMut(&mut Slot),
+) {
+    operators.iter_mut().for_each(|operator| operator.slots(&mut |_, slot| visit(slot)));
+    for record in &mut values.0 {
+        visit(&mut record.operand.data);
+        visit(&mut record.gradient);
     }
 }

@@ -158,6 +158,7 @@ fn head(points: &[Point]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space::genotype::ChosenEdge;
     use crate::space::published;
 
     #[test]
@@ -174,6 +175,27 @@ mod tests {
                 }
                 assert!(!svg.contains("NaN") && !svg.contains("url("));
             }
+        }
+    }
+
+    #[test]
+    fn every_operation_is_drawn_with_its_name_and_its_colours() {
+        for operation in &OPERATIONS {
+            let edges = [0, 1].map(|from| ChosenEdge { operation, from }).to_vec();
+            let cell = CellGenotype { nodes: vec![edges], concat: vec![2] };
+            let svg = standalone(&Space::darts(), &cell, "A cell");
+            let document = roxmltree::Document::parse(&svg).unwrap();
+            let texts = document.descendants().filter(|node| node.has_tag_name("text"));
+            assert_eq!(texts.filter(|text| text.text() == Some(operation.name)).count(), 2);
+            // Each of two edges: its box, and its way to the sum.
+            let coloured = format!("--colour:var({})", variable(operation));
+            let groups = document.descendants().filter(|node| node.attribute("style") == Some(&coloured));
+            assert_eq!(groups.count(), 4, "{operation}");
+            let style = document.descendants().find(|node| node.has_tag_name("style")).unwrap();
+            let colours = [operation.colour.light, operation.colour.dark];
+            let held = colours.map(|colour| format!(" {}: {colour};", variable(operation)));
+            let places = held.map(|held| style.text().unwrap().find(&held).unwrap());
+            assert!(places[0] < places[1], "{operation}");
         }
     }
 

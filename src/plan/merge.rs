@@ -44,8 +44,8 @@ impl Written {
         }
         values.extend(self.file.iter().flat_map(|(_, values)| values.clone()));
         values.extend(self.flags.clone());
-        self.check::<P>(&values)?;
         P::complete(&mut values, &|key| self.wrote(key))?;
+        self.check::<P>(&values)?;
         let given = Given { plan: P::from_table(values)?, written: self };
         match given.plan.conflict() {
             None => Ok(given),

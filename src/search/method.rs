@@ -3,7 +3,7 @@
 //! A method is read from the table `[method]` of a plan. All of it is host code in f64 over a few hundred numbers: the
 //! supernet sees mixing weights alone. A component that DARTS does not have is not here either; it joins as a field, and
 //! where it acts is one place: a perturbation of the mixing weights where [`Architecture`](super::architecture::Architecture)
-//! has sampled them, a schedule or a guard where an epoch begins or ends ([`run`](super::run)).
+//! has sampled them, a schedule or a guard where an epoch begins or ends ([`session`](super::session)).
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub struct Method {
 /// How a genotype is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// The strongest edges of each node, each with its strongest operation: [`derive`].
+    /// The strongest edges of each node, each with its strongest operation: [`derive`](fn@derive).
     Strongest,
 }
 

@@ -98,6 +98,13 @@ impl Genotype {
                      the space {space}"
                 )));
             }
+            let entering: Vec<usize> = own.nodes.iter().map(Vec::len).collect();
+            if edges_of_nodes(space, cell, entering.iter().sum()).as_ref() != Some(&entering) {
+                let title = space.cells()[cell].title;
+                return Err(Error::Genotype(format!(
+                    "the nodes of the {title} have {entering:?} edges, and the space {space} keeps another number"
+                )));
+            }
         }
         Ok(Genotype { space: Arc::clone(space), cells: self.cells })
     }

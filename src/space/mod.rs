@@ -171,8 +171,12 @@ impl Space {
                 "{path}: name is {name:?}, which is another space of this program; expected a name of its own"
             )));
         }
+        // The path stands for the name.
+        let own = format!("{}: ", definition.name);
         Self::new(definition).map(Arc::new).map_err(|error| match error {
-            Error::Space(reason) => Error::Space(format!("{path}: {reason}")),
+            Error::Space(reason) => {
+                Error::Space(format!("{path}: {}", reason.strip_prefix(&own).unwrap_or(&reason)))
+            }
             other => other,
         })
     }

@@ -4,7 +4,7 @@ mod supernets;
 
 use darts::backend::cpu::Cpu;
 use darts::backend::reference::Reference;
-use darts::backend::{Device, Mode, Scalar, Span};
+use darts::backend::{Device, Mode, Span};
 use supernets::{Trial, masked_equals_weighed, masks_in_turn};
 
 const TRIALS: u64 = 20;
@@ -44,13 +44,6 @@ fn a_tape_serves_every_mask() {
     }
 }
 
-/// The Euclidean distance of two vectors over the length of the second.
-fn distance(found: &[f32], wanted: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut found.iter().zip(wanted).map(|(a, b)| a.wide() - b));
-    difference / norm(&mut wanted.iter().copied()).max(1e-9)
-}
-
 #[test]
 fn the_cpu_follows_the_reference_at_any_number_of_threads() {
     for index in 0..TRIALS {
@@ -60,15 +53,8 @@ fn the_cpu_follows_the_reference_at_any_number_of_threads() {
             trial.device(Cpu::new(threads).unwrap()).step(&trial, &trial.mixing, &trial.active)
         });
         assert_eq!(one, two, "trial {index} depends on the number of threads");
-        let parts = [
-            (&one.logits, &wanted.logits),
-            (&one.slopes, &wanted.slopes),
-            (&one.gradients, &wanted.gradients),
-            (&one.running, &wanted.running),
-        ];
-        for (part, (found, wanted)) in parts.into_iter().enumerate() {
-            let distance = distance(found, wanted);
-            assert!(distance < 1e-4, "trial {index}, part {part}: {distance:e}");
+        for (part, distance) in one.distances(&wanted) {
+            assert!(distance < 1e-4, "trial {index}, {part}: {distance:e}");
         }
     }
 }

@@ -1,19 +1,16 @@
 //! Random supernets of which a random part is active, on any device.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
+use std::ops::Range;
+
 use darts::autograd::{Recorder, Tape};
 use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::random::{Stream, generator};
 use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-
-/// Candidates of every edge.
-pub const CANDIDATES: usize = 8;
-
-/// Edges of a cell.
-pub fn edges_of(nodes: usize) -> usize {
-    Space::darts().wiring(0, nodes).edges.len()
-}
 
 /// A supernet, its numbers, and which branches are active.
 pub struct Trial {
@@ -24,6 +21,8 @@ pub struct Trial {
     pub images: Vec<f32>,
     pub labels: Vec<u32>,
     pub active: Vec<bool>,
+    /// Where the mixing weights of each edge lie.
+    pub rows: Vec<Range<usize>>,
 }
 
 /// What a step leaves.
@@ -37,12 +36,32 @@ pub struct Step<T> {
     pub running: Vec<T>,
 }
 
+/// The Euclidean distance of two vectors over the length of the second.
+fn distance<T: Scalar>(found: &[T], wanted: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut found.iter().zip(wanted).map(|(a, b)| a.wide() - b));
+    difference / norm(&mut wanted.iter().copied()).max(1e-9)
+}
+
+impl<T: Scalar> Step<T> {
+    /// How far the parts are from those of the reference.
+    pub fn distances(&self, wanted: &Step<f64>) -> [(&'static str, f64); 4] {
+        [
+            ("logits", distance(&self.logits, &wanted.logits)),
+            ("slopes", distance(&self.slopes, &wanted.slopes)),
+            ("gradients", distance(&self.gradients, &wanted.gradients)),
+            ("running", distance(&self.running, &wanted.running)),
+        ]
+    }
+}
+
 /// A mask by its kind: one branch an edge, no branch at all, or each with a probability of 1/5 to 4/5.
-pub fn mask(random: &mut ChaCha8Rng, kind: u64, edges: usize) -> Vec<bool> {
-    let mut active = vec![false; edges * CANDIDATES];
-    for edge in active.chunks_mut(CANDIDATES) {
+pub fn mask(random: &mut ChaCha8Rng, kind: u64, rows: &[Range<usize>]) -> Vec<bool> {
+    let mut active = vec![false; rows.last().map_or(0, |row| row.end)];
+    for row in rows {
+        let edge = &mut active[row.clone()];
         match kind % 6 {
-            0 => edge[random.random_range(1..CANDIDATES)] = true,
+            0 => edge[random.random_range(1..row.len())] = true,
             5 => {}
             fifths => edge.iter_mut().for_each(|branch| *branch = random.random_range(0..5) < fifths),
         }
@@ -66,13 +85,13 @@ impl Trial {
         Trial::of(shape, &mut random, index)
     }
 
+    /// A trial of this size, whose mask is of this kind.
     pub fn of(shape: SupernetShape, random: &mut ChaCha8Rng, kind: u64) -> Self {
         let supernet = Supernet::record(&mut Recorder::<Recorded>::new(), shape.clone()).unwrap();
-        let edges = 2 * edges_of(shape.nodes);
         let mut numbers = |len: usize, low: f32, high: f32| -> Vec<f32> {
             (0..len).map(|_| random.random_range(low..high)).collect()
         };
-        let mixing = numbers(edges * CANDIDATES, -1.0, 1.5);
+        let mixing = numbers(supernet.mixing.value.len, -1.0, 1.5);
         let images = numbers(shape.images.len(), -1.0, 1.0);
         let batch = shape.images.n;
         Trial {
@@ -82,7 +101,8 @@ impl Trial {
             mixing,
             images,
             labels: (0..batch).map(|i| i * 3 % 5).collect(),
-            active: mask(random, kind, edges),
+            active: mask(random, kind, &supernet.rows()),
+            rows: supernet.rows(),
         }
     }
 
@@ -99,9 +119,11 @@ impl Trial {
         let cell: usize = words.next()?.parse().ok()?;
         let (_ops, edge) = (words.next().filter(|&word| word == "_ops")?, words.next()?);
         let (_ops, operation) = (words.next()?, words.next()?);
-        let row = self.shape.space.cell_at(cell, self.shape.cells) * edges_of(self.shape.nodes)
-            + edge.parse::<usize>().unwrap();
-        Some(row * CANDIDATES + operation.parse::<usize>().unwrap())
+        let (space, nodes) = (&self.shape.space, self.shape.nodes);
+        let cells = 0..space.cell_at(cell, self.shape.cells);
+        let before: usize = cells.map(|cell| space.wiring(cell, nodes).edges.len()).sum();
+        let row = &self.rows[before + edge.parse::<usize>().unwrap()];
+        Some(row.start + operation.parse::<usize>().unwrap())
     }
 
     /// Whether one of these names belongs to an active branch, or to none.
@@ -196,7 +218,8 @@ pub fn masked_equals_weighed<B: Backend>(trial: &Trial, backend: impl Fn() -> B)
             assert!(ours.iter().all(|x| x.wide() == 0.0), "the gradient of {}", parameter.name);
         }
     }
-    for running in parameters.running() {
+    // A state has both pools as soon as an edge has one of them; the statistics of the other have no name.
+    for running in parameters.running().filter(|running| !running.names.is_empty()) {
         let part = running.part.offset..running.part.offset + running.part.len;
         let computed = trial.computes(running.names.iter().map(String::as_str));
         let expected =
@@ -210,7 +233,7 @@ pub fn masks_in_turn<B: Backend>(trial: &Trial, backend: impl Fn() -> B) {
     let mut random = generator(71, Stream::Test, 0);
     let mut one = trial.device(backend());
     for kind in [0, 4, 1, 5, 3, 2] {
-        let active = mask(&mut random, kind, trial.active.len() / CANDIDATES);
+        let active = mask(&mut random, kind, &trial.rows);
         let found = one.step(trial, &trial.mixing, &active);
         let wanted = trial.device(backend()).step(trial, &trial.mixing, &active);
         assert_eq!(found, wanted, "mask {kind}");

@@ -18,17 +18,22 @@ mod failure;
 mod gates;
 mod launches;
 mod loss_scale;
+#[path = "../spaces/networks.rs"]
+mod networks;
 #[path = "../parity/norms.rs"]
 mod norms;
 #[path = "../parity/pools.rs"]
 mod pools;
 #[path = "../parity/separable.rs"]
 mod separable;
+mod spaces;
 #[path = "../active/supernets.rs"]
 mod supernets;
 #[path = "../parity/vectors.rs"]
 mod vectors;
 mod waiting;
+
+use std::fmt;
 
 use common::{Call, Case};
 use darts::backend::cuda::{self, Cuda};
@@ -48,6 +53,27 @@ fn tell_launches(precision: Precision, backend: &Cuda) {
     println!("launched {} {}", precision.name(), counts.join(" "));
 }
 
+/// FNV-1a of the bits of results.
+struct Digest(u64);
+
+impl Digest {
+    fn new() -> Self {
+        Digest(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, values: &[f32]) {
+        for value in values {
+            self.0 = (self.0 ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
+}
+
 /// Compares the calls that `build` makes of random cases with the reference, in every storage type, and prints a digest
 /// of the results, from which [`emulator`] learns whether two runs gave the same bytes.
 fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
@@ -56,8 +82,7 @@ fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
 
 /// The same of so many cases.
 fn check_cases(seed: u64, cases: u64, build: impl Fn(&mut Case) -> Call) {
-    // FNV-1a.
-    let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut digest = Digest::new();
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let Some(mut backend) = backend(precision) else { return };
         for index in 0..cases {
@@ -65,13 +90,12 @@ fn check_cases(seed: u64, cases: u64, build: impl Fn(&mut Case) -> Call) {
             let call = build(&mut case);
             case.compare(&format!("case {index}"), &call, precision, std::slice::from_mut(&mut backend));
             let outcome = case.outcome(&mut backend, &call);
-            for value in outcome.activations.iter().chain(&outcome.state) {
-                digest = (digest ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
-            }
+            digest.add(&outcome.activations);
+            digest.add(&outcome.state);
         }
         tell_launches(precision, &backend);
     }
-    println!("digest {seed} {digest:016x}");
+    println!("digest {seed} {digest}");
 }
 
 /// How large a sum over this many terms of about 1 is.
