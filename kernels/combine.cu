@@ -72,7 +72,7 @@ static_assert(sizeof(CombineMoments) == 24 * 64);
 extern "C" __global__ void __launch_bounds__(256) combine_moments(const __grid_constant__ Memory memory,
                                                                   const __grid_constant__ CombineMoments op) {
     const Moments& entry = op.entries[blockIdx.y];
-    if (open(memory, entry.gate)) combined(memory, entry, blockIdx.x * COLUMNS + threadIdx.x);
+    if (open_for_block(memory, entry.gate)) combined(memory, entry, blockIdx.x * COLUMNS + threadIdx.x);
 }
 
 struct Norm {
@@ -92,7 +92,7 @@ constexpr u32 TRAIN = 0, INFERENCE = 2;
 extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(const __grid_constant__ Memory memory,
                                                                      const __grid_constant__ BatchNormForward op) {
     const Norm& norm = op.norms[blockIdx.y];
-    if (!open(memory, norm.moments.gate)) return;
+    if (!open_for_block(memory, norm.moments.gate)) return;
     const u32 c = blockIdx.x * COLUMNS + threadIdx.x, channels = norm.moments.channels;
     float* state = memory.state;
     float2 moments = {};
@@ -144,7 +144,9 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __gr
     }
     const NormGradient& norm = op.gradients[blockIdx.y];
     if (blockIdx.x * COLUMNS >= norm.channels) return;
-    const bool mine = threadIdx.y == 0 && c < norm.channels, norm_open = open(memory, norm.gate);
+    const bool mine = threadIdx.y == 0 && c < norm.channels;
+    // The other threads only help to sum.
+    const bool norm_open = mine && open(memory, norm.gate);
     float* state = memory.state;
     const float scale = mine ? state[norm.scale + c] : 0.0f, count = float(norm.count);
     float total = 0.0f, products = 0.0f;
@@ -163,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __gr
             total = fmaf(weight, term_total, total);
             products = fmaf(weight, term_products, products);
         }
-        if (mine) state[term.factor + c] = term_open ? scale * weight : 0.0f;
+        state[term.factor + c] = term_open ? scale * weight : 0.0f;
     }
     if (!mine) return;
     if (!norm_open) {

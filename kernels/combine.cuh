@@ -17,6 +17,12 @@ __device__ inline double slices_sum(double value) {
     return sum;
 }
 
+// Whether work behind this gate is done, read once for a block: its warps read few bytes more. All threads must call.
+__device__ inline bool open_for_block(const Memory& memory, u32 gate) {
+    if ((gate & ~MARK) == 0) return true;
+    return __syncthreads_and(threadIdx.y > 0 || open(memory, gate));
+}
+
 struct Sum {
     u32 source, count, step, destination, len;
     // With a mark where the sum is zero if it is closed; else it is left as it is.
@@ -25,7 +31,7 @@ struct Sum {
 
 // Adds one result of an entry and leaves it in its place, if there is one. All threads of the block must call.
 __device__ inline float combined(const Memory& memory, const Sum& entry, u32 i) {
-    if (!open(memory, entry.gate)) {
+    if (!open_for_block(memory, entry.gate)) {
         if (entry.gate & MARK && threadIdx.y == 0 && i < entry.len) memory.state[entry.destination + i] = 0.0f;
         return 0.0f;
     }

@@ -23,19 +23,6 @@ fn branches_that_are_not_active_weigh_nothing_on_the_cpu() {
     }
 }
 
-/// Slots share memory: what a mask leaves out must not leave a slot without its values, nor make another use it too long.
-#[test]
-fn no_mask_lets_a_slot_be_used_beyond_its_life() {
-    for index in 0..TRIALS {
-        let trial = Trial::new(index);
-        let mut poisoned = trial.device(Reference::<f64>::new());
-        poisoned.tape.poison();
-        let found = poisoned.step(&trial, &trial.mixing, &trial.active);
-        let wanted = trial.device(Reference::<f64>::new()).step(&trial, &trial.mixing, &trial.active);
-        assert_eq!(found, wanted, "trial {index}");
-    }
-}
-
 #[test]
 fn a_tape_serves_every_mask() {
     for index in 0..3 {

@@ -11,6 +11,7 @@ mod emulator;
 #[path = "skip.rs"]
 mod skip;
 
+pub use emulator::under;
 pub use skip::skip;
 
 /// Where the driver lies that a program on the GPU shall load; empty for the system's own. And whether it is the emulator's.
