@@ -28,6 +28,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
     __shared__ __align__(16) float factors[MAX_BRANCHES][MAX_TILE];
     __shared__ __align__(16) float shifts[MAX_TILE];
     __shared__ OpenList<MAX_BRANCHES> list;
+    // Of the open branches.
+    __shared__ u32 places[MAX_BRANCHES];
     list.find(op.count, [&](u32 k) { return open(memory, op.branches[k].gate); });
     const u32 channels = op.channels, width = blockDim.x, lane = threadIdx.x, own = blockIdx.y * width + lane;
     float shift = 0.0f;
@@ -39,6 +41,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
         factors[k][lane] = normalised ? weight * memory.state[branch.input.scale + own] : weight;
         if (normalised) shift = fmaf(weight, memory.state[branch.input.shift + own], shift);
     }
+    for (u32 k = threadIdx.y * width + lane; k < list.count; k += THREADS)
+        places[k] = op.branches[list.numbers[k]].input.data;
     shift = column_sum(shift);
     if (threadIdx.y == 0) shifts[lane] = shift;
     __syncthreads();
@@ -54,9 +58,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
 #pragma unroll 4
         for (u32 k = 0; k < list.count; ++k) {
             float x[PACK], factor[PACK];
-            const u32 number = list.numbers[k];
-            load_run(memory, op.branches[number].input.data + index, op.packed, c, channels, x);
-            load_shared(factors[number] + run, factor);
+            load_run(memory, places[k] + index, op.packed, c, channels, x);
+            load_shared(factors[list.numbers[k]] + run, factor);
 #pragma unroll
             for (u32 i = 0; i < PACK; ++i) sum[i] = fmaf(factor[i], x[i], sum[i]);
         }

@@ -165,7 +165,7 @@ __device__ inline void assign_zeros(const Memory& memory, const Pointwise& op, u
     }
 }
 
-// What a closed operator owes its inputs.
+// What a closed operator owes its inputs. A call, since its registers would make those of the products spill.
 __device__ inline void withhold_inputs(const Memory& memory, const Pointwise& op) {
     const u32 pixels = op.input.n * op.input.h * op.input.w;
     for (u32 i = 0; i < op.inputs.count; ++i) {
@@ -180,11 +180,12 @@ __device__ inline void input_gradient(const Memory& memory, const Pointwise& op)
     __shared__ typename Form::Shared shared;
     __shared__ CoefficientTable<DEPTH> coefficients;
     __shared__ ChannelTable<Form::WIDE> table;
+    if (!open(memory, op.factors[0].gate)) return withhold_inputs(memory, op);
     const u32 rows = op.output.n * op.output.h * op.output.w, columns = op.inputs.first[op.inputs.count];
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
-    if (!open(memory, op.factors[0].gate)) return withhold_inputs(memory, op);
     if (blockIdx.z >= 2) return assign_zeros(memory, op, first, last, blockIdx.z - 2, 3 - blockIdx.z);
-    const Factor& factor = op.factors[blockIdx.z];
+    // No index, whose multiplication by 52 bytes makes the kernel of 16 bits spill on sm_90.
+    const Factor& factor = blockIdx.z == 0 ? op.factors[0] : op.factors[1];
     Gradients<DEPTH> left(memory, op, factor, coefficients);
     Inputs<Form::WIDE> inputs(memory, op, table, factor.shift);
     Transpose<Form::WIDE> right{memory.state + factor.weights, factor.columns, inputs};
