@@ -192,7 +192,7 @@ fn compile_all(nvcc: &Path, architectures: &[u32], out: &Path) -> Result<(), Str
 fn compile(nvcc: &Path, task: &Task) -> Result<(), String> {
     let source = format!("kernels/{}.cu", task.stem);
     let mut command = Command::new(nvcc);
-    // Uncompressed, so that whoever reads only PTX finds it.
+    // Uncompressed, for readers of PTX that decompress nothing.
     command.args([
         "-std=c++17",
         "-O3",

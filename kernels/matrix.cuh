@@ -34,7 +34,7 @@ template <u32 ROWS_, u32 COLUMNS_, u32 STAGE, u32 STEP, u32 DEEP, u32 UNROLLED>
 struct Multiplying {
     static constexpr u32 ROWS = ROWS_, COLUMNS = COLUMNS_, LINES = 8, WIDTH = 4, RUN = 4, ACROSS = COLUMNS / 4;
     static constexpr u32 THREADS_USED = ROWS / 8 * ACROSS;
-    // The columns that right.stage() is told of together.
+    // The columns that one call of right.stage() brings.
     static constexpr u32 WIDE = COLUMNS;
     // Rows are padded for writers along the depth.
     struct Shared {

@@ -5,7 +5,7 @@
 //! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`], [`tensor_file`] and [`toml_text`]: what all others use.
 //! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
-//! 4. [`nn`]: parameters and their initial values.
+//! 4. [`nn`]: parameters, the blocks that own them, and the operators that a network is described in.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
 //! 7. [`plan`]: everything that determines a search or a training, checked before any work starts.

@@ -81,7 +81,7 @@ fn pictures_are_taken_in_colour_and_at_32_pixels_unless_told() {
     let plan = fs::read_to_string(here.join("run/plan.toml")).unwrap();
     assert!(plan.contains("image_size = 32") && plan.contains("colour = \"rgb\""), "{plan}");
 
-    // A training of the run sees the images of the run, unless it is told others.
+    // A training of the run sees the images of the run, unless its flags name others.
     let size = ["--epochs=1", "--init-channels=2", "--cells=3", "--batch-size=8", "--device=cpu"];
     let told = printed(here, &[&["train", "run", "--out=model"], &size[..]].concat());
     assert!(told.contains("16 to train on, 2 to test with"), "{told}");

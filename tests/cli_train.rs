@@ -175,7 +175,7 @@ fn a_model_is_evaluated_and_sees_the_digits() {
     fs::write(here.join("broken.png"), &fs::read(here.join("0.png")).unwrap()[..60]).unwrap();
     fs::write(here.join("text.png"), "no picture").unwrap();
     let told = refused(here, &["predict", "run", "1.png", "broken.png", "2.png"], 1, &["broken.png"]);
-    assert_eq!(told.lines().count(), 2, "the other pictures are told of: {told}");
+    assert_eq!(told.lines().count(), 2, "a line for each of the other pictures: {told}");
     assert!(told.lines().all(|line| line.contains(".png  ") && line.matches('%').count() == 3), "{told}");
     refused(here, &["predict", "run", "text.png"], 1, &["text.png", "holds no PNG"]);
     refused(

@@ -14,7 +14,7 @@ use command::{printed, refused};
 use darts::data::{Reading, Source};
 use darts::export::Format;
 use darts::nn::Parameters;
-use darts::plan::Device;
+use darts::plan::DeviceChoice;
 use darts::plan::train::Plan;
 use darts::random::{Stream, generator};
 use darts::space::genotype::{CellGenotype, ChosenEdge, Genotype};
@@ -101,7 +101,7 @@ fn own_logits(model: &Model, images: &[f32], count: usize) -> Vec<Vec<f32>> {
             inputs.push(normalisation.apply(byte, channel));
         }
     }
-    let logits = open(model, Device::Cpu, 2, count).unwrap().logits(&inputs).unwrap();
+    let logits = open(model, DeviceChoice::Cpu, 2, count).unwrap().logits(&inputs).unwrap();
     logits.chunks(own.class_names.len()).map(<[f32]>::to_vec).collect()
 }
 

@@ -4,7 +4,7 @@ use darts::backend::cpu::Cpu;
 use darts::backend::{Device as _, Shape};
 use darts::data::{Loader, Reading, Source, halves};
 use darts::epochs::{Control, Ended};
-use darts::plan::Device;
+use darts::plan::DeviceChoice;
 use darts::plan::search::{Order, Plan};
 use darts::random::Stream;
 use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
@@ -61,7 +61,7 @@ fn a_seed_gives_the_same_bytes_on_any_number_of_threads() {
     assert!(one == train(2, 20, Order::First, 7), "two threads");
     assert!(one == train(3, 20, Order::First, 7), "three threads");
     assert!(one[0] != train(2, 20, Order::First, 8)[0], "another seed must give other alphas");
-    let orders = [Order::First, Order::Second, Order::Extrapolated].map(|order| {
+    let orders = Order::ALL.map(|order| {
         let alone = train(1, 5, order, 7);
         assert!(alone == train(2, 5, order, 7), "{order:?} order");
         alone
@@ -103,7 +103,7 @@ fn small_plan() -> Plan {
         nodes: 2,
         batch_size: 32,
         threads: 2,
-        device: Device::Cpu,
+        device: DeviceChoice::Cpu,
         ..Plan::default()
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 const PICTURES: usize = 300;
 const HELD_OUT: usize = 60;
 
-/// What the search is told of the pictures.
+/// The flags that describe the pictures.
 const DATA: [&str; 3] = ["--data=folder:pictures", "--image-size=8", "--colour=grey"];
 
 /// A held-out picture: its file, its class, and its values from 0 to 1.

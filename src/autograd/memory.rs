@@ -2,7 +2,7 @@
 
 use crate::backend::Slot;
 
-/// Where slots seem to lie that have no place yet: beyond all memory, so that whoever uses one fails.
+/// Where slots seem to lie that have no place yet: beyond all memory, so that their use fails.
 const UNPLACED: usize = 1 << 48;
 
 /// The number of a slot, by which it is known until it has a place.

@@ -13,12 +13,12 @@ use crate::backend::{
 };
 use crate::{Error, Result};
 
-/// The mixing weights of all edges of a cell type: `[edges][operations]`.
+/// Mixing weights, such as those of a type of cell: row after row, a number for each candidate of an edge.
 #[derive(Clone, Copy, Debug)]
 pub struct MixingWeights {
     /// Any numbers, written from outside.
     pub value: Span,
-    /// The gradient of the loss by them, summed over the cells of the type.
+    /// The gradient of the loss by them, summed over all nodes that read them.
     pub gradient: Span,
     /// Their branches' gates; without, every branch is always computed.
     pub gates: Option<Gates>,

@@ -38,7 +38,7 @@ pub enum Replay {
     Forward(Mode),
     /// Its backward pass.
     Backward(Gradients),
-    /// Both, one after the other.
+    /// The forward pass, then the backward pass.
     Both(Mode, Gradients),
 }
 

@@ -18,18 +18,19 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The name in a plan.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::F16 => "f16",
-        }
-    }
+    /// All of them.
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 
     /// Bytes of a stored value.
     pub fn bytes(self) -> usize {
         if self == Precision::F32 { 4 } else { 2 }
+    }
+}
+
+/// Its name in a plan.
+impl fmt::Display for Precision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 

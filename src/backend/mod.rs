@@ -89,8 +89,8 @@ impl Gradients {
 /// - an input gradient that it would assign is zero, unless the gate of that value is closed too: then nobody reads it;
 /// - [`BatchNormTerm::factor`] of a closed consumer is zero.
 ///
-/// A sum leaves closed branches out. Whoever records work gives it a gate that is closed wherever that of a value which it
-/// reads is.
+/// A sum leaves closed branches out. Recorded work must have a gate that is closed wherever the gate of a value that it
+/// reads is closed.
 pub trait Backend:
     Device
     + ConvolutionKernels

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::whole_number;
-use crate::plan::{Device, THREADS};
+use crate::plan::{DeviceChoice, THREADS};
 use crate::store::training_run::BEST;
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ pub struct ModelArguments {
     pub threads: usize,
     /// Where to compute: cpu, cuda, or auto for the best that is there.
     #[arg(long, value_name = "DEVICE", value_parser = device, default_value = "auto")]
-    pub device: Device,
+    pub device: DeviceChoice,
 }
 
 fn threads(text: &str) -> std::result::Result<usize, String> {
@@ -28,13 +28,9 @@ fn threads(text: &str) -> std::result::Result<usize, String> {
     Err(format!("expected a whole number from {} to {}", THREADS.start(), THREADS.end()))
 }
 
-fn device(text: &str) -> std::result::Result<Device, String> {
-    match text {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Ok(Device::Cuda),
-        "auto" => Ok(Device::Auto),
-        _ => Err("expected cpu, cuda or auto".to_owned()),
-    }
+fn device(text: &str) -> std::result::Result<DeviceChoice, String> {
+    let named = DeviceChoice::ALL.into_iter().find(|device| device.to_string() == text);
+    named.ok_or_else(|| "expected cpu, cuda or auto".to_owned())
 }
 
 impl ModelArguments {

@@ -58,7 +58,9 @@ impl<P: PlanTable> FromArgMatches for PlanFlags<P> {
 /// The flag of a key.
 fn flag(key: &'static Key) -> Arg {
     let parser: ValueParser = match &key.domain {
-        Domain::Word(words) => PossibleValuesParser::new(words).map(Value::String).into(),
+        Domain::Word(words) => {
+            PossibleValuesParser::new(words.iter().map(String::as_str)).map(Value::String).into()
+        }
         Domain::Switch => BoolValueParser::new().map(Value::Boolean).into(),
         domain => ValueParser::new(|text: &str| domain.parse(text)),
     };

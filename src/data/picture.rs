@@ -1,5 +1,6 @@
 //! One picture: from a file of any size and colour to a square of bytes.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -34,12 +35,22 @@ pub enum Colour {
 }
 
 impl Colour {
+    /// All of them.
+    pub const ALL: [Colour; 2] = [Colour::Rgb, Colour::Grey];
+
     /// Values of a pixel.
     pub const fn channels(self) -> usize {
         match self {
             Colour::Rgb => 3,
             Colour::Grey => 1,
         }
+    }
+}
+
+/// Its name in a plan.
+impl fmt::Display for Colour {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sum::Sum;
 use crate::data::Dataset;
 use crate::files::read_bounded;
-use crate::plan::{Command, Contradiction, Device, PlanTable};
+use crate::plan::{Command, Contradiction, DeviceChoice, PlanTable};
 use crate::space::genotype::Genotype;
 use crate::tensor_file::{Format, Tensor, doubles, values};
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ pub struct Identity {
     /// The checksum of the data set.
     pub data: u32,
     /// The device, which was perhaps chosen automatically.
-    pub device: Device,
+    pub device: DeviceChoice,
 }
 
 /// How far a run is: how many epochs are finished, and how many steps of the next.
@@ -182,8 +182,7 @@ impl Identity {
             return Err(Error::Data { path: plan.data().into(), reason });
         }
         if self.device != saved.device {
-            let name = |device| if device == Device::Cuda { "cuda" } else { "cpu" };
-            let (here, there) = (name(self.device), name(saved.device));
+            let (here, there) = (self.device, saved.device);
             return Err(Error::Device(format!(
                 "device is {here} here, and the checkpoint was saved on {there}, whose results differ in their last bits"
             )));
@@ -244,7 +243,7 @@ mod tests {
                 plan,
                 genotype: Some(genotype),
                 data: 0xdead_beef,
-                device: Device::Cpu,
+                device: DeviceChoice::Cpu,
             },
             progress: Progress {
                 position: Position { epochs: 3, steps: 120 },

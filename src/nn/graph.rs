@@ -5,16 +5,6 @@ use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBloc
 use crate::Result;
 use crate::backend::PoolKind;
 
-/// The branches that take a result, by the places of their mixing weights in the table of a type of cell. It is computed
-/// where one of them is active; without users always.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users {
-    /// The type of cell.
-    pub cell: usize,
-    /// The places of the mixing weights.
-    pub mixing: Vec<usize>,
-}
-
 /// What a node adds up.
 #[derive(Clone, Debug)]
 pub struct Branch<V> {
@@ -60,7 +50,7 @@ pub trait Graph {
     /// The sum of a node's branches, in a cell of type `cell`.
     fn node(&mut self, name: &str, cell: usize, branches: &[Branch<Self::Value>]) -> Result<Self::Value>;
 
-    /// The output of a cell: its nodes, whose channels whoever reads them takes as concatenated.
+    /// The output of a cell: its nodes. Readers take their channels as concatenated.
     fn output(&mut self, name: &str, nodes: Vec<Self::Value>) -> Vec<Self::Value> {
         let _ = name;
         nodes

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::data::Reading;
 use crate::{Error, Result};
 use keys::{Keys, Preset};
-pub use shared::{Command, Device, THREADS};
+pub use shared::{Command, DeviceChoice, THREADS};
 
 /// A value that a plan must not hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +103,7 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     fn threads(&self) -> usize;
 
     /// The device that the run will use, or why it cannot.
-    fn resolve_device(&self) -> Result<Device>;
+    fn resolve_device(&self) -> Result<DeviceChoice>;
 
     /// The plan of a preset.
     fn preset(preset: Preset) -> Self {

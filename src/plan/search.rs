@@ -1,5 +1,6 @@
 //! The plan of a search: everything that determines its result.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
-use super::{Command, Device, PlanTable, Violation};
+use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Colour, Reading};
@@ -22,18 +23,19 @@ pub enum Order {
     First,
     /// The weights are taken after one virtual step; about three times the cost.
     Second,
-    /// As the second, with the limit of its finite difference at shrinking distances where rounding lets it be seen.
+    /// As the second, with the finite difference at a short distance where no kink is near, else at a long one.
     Extrapolated,
 }
 
 impl Order {
-    /// The name in a plan.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Order::First => "first",
-            Order::Second => "second",
-            Order::Extrapolated => "extrapolated",
-        }
+    /// All of them.
+    pub const ALL: [Order; 3] = [Order::First, Order::Second, Order::Extrapolated];
+}
+
+/// Its name in a plan.
+impl fmt::Display for Order {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 
@@ -68,7 +70,7 @@ pub struct Plan {
     pub alpha_beta2: f64,
     pub alpha_weight_decay: f64,
     pub threads: usize,
-    pub device: Device,
+    pub device: DeviceChoice,
     pub precision: Precision,
 }
 
@@ -79,10 +81,10 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     keys.extend([
         word("method", "NAME", &["darts"], ["darts"; 2],
             "Search method: darts").at("method.name"),
-        word("order", "ORDER", &["first", "second", "extrapolated"], ["first"; 2],
+        word("order", "ORDER", &Order::ALL, [Order::First; 2],
             "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
-             three times the cost, extrapolated as second with the limit of its finite difference where \
-             rounding lets it be seen, at up to four times")
+             three times the cost, extrapolated as second with a short finite difference where no kink of \
+             the loss is near, else a long one, at up to four times")
             .at("method.order").formerly("order"),
         number("finite_difference", "NORM", SHARE, [0.01; 2],
             "Distance that order second moves the weights for its finite difference")
@@ -210,7 +212,7 @@ impl PlanTable for Plan {
         self.threads
     }
 
-    fn resolve_device(&self) -> Result<Device> {
+    fn resolve_device(&self) -> Result<DeviceChoice> {
         self.device.resolve(self.precision)
     }
 }

@@ -1,15 +1,16 @@
 //! What both plans have: a command, a device, keys, and conflicts between them.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use super::Violation;
-use super::keys::{Key, count, text, word};
+use super::keys::{self, Key, count, text, word};
 use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
-use crate::data::{Reading, format};
+use crate::data::{Colour, Reading, format};
 use crate::space::stored::Choice;
 
 /// How many threads of the processor may be asked for; 0 for all cores.
@@ -46,7 +47,7 @@ impl Command {
 /// Where a run computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Device {
+pub enum DeviceChoice {
     /// The processor.
     Cpu,
     /// The first NVIDIA GPU.
@@ -55,19 +56,29 @@ pub enum Device {
     Auto,
 }
 
-impl Device {
+impl DeviceChoice {
+    /// All of them.
+    pub const ALL: [DeviceChoice; 3] = [DeviceChoice::Cpu, DeviceChoice::Cuda, DeviceChoice::Auto];
+
     /// The device that a run with activations of this precision will use, or why it cannot.
-    pub fn resolve(self, precision: Precision) -> Result<Device> {
+    pub fn resolve(self, precision: Precision) -> Result<DeviceChoice> {
         let device = match self {
-            Device::Cpu => Device::Cpu,
-            Device::Auto => cuda::first().map_or(Device::Cpu, |_| Device::Cuda),
-            Device::Cuda => cuda::first().map(|_| Device::Cuda)?,
+            DeviceChoice::Cpu => DeviceChoice::Cpu,
+            DeviceChoice::Auto => cuda::first().map_or(DeviceChoice::Cpu, |_| DeviceChoice::Cuda),
+            DeviceChoice::Cuda => cuda::first().map(|_| DeviceChoice::Cuda)?,
         };
-        if device == Device::Cpu && precision != Precision::F32 {
+        if device == DeviceChoice::Cpu && precision != Precision::F32 {
             // A device that was left open: say why there is no GPU.
             return cuda::first().map(|_| device);
         }
         Ok(device)
+    }
+}
+
+/// Its name in a plan.
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 
@@ -91,8 +102,8 @@ pub(super) fn images() -> [Key; 3] {
         word(
             "colour",
             "COLOUR",
-            &["rgb", "grey"],
-            ["rgb"; 2],
+            &Colour::ALL,
+            [Colour::Rgb; 2],
             "What is read of the pictures of a folder: rgb or grey",
         ),
     ]
@@ -100,16 +111,7 @@ pub(super) fn images() -> [Key; 3] {
 
 /// The search space.
 pub(super) fn space() -> Key {
-    text(
-        "space",
-        "SPACE",
-        |text| {
-            let space = text.parse().and_then(|choice: Choice| choice.space());
-            space.is_err().then(Choice::expected)
-        },
-        ["darts"; 2],
-        &format!("Search space: {} with one of your own", Choice::expected()),
-    )
+    keys::space("space", ["darts"; 2], &format!("Search space: {} with one of your own", Choice::expected()))
 }
 
 /// Fewer cells than the space allows.
@@ -141,26 +143,26 @@ pub(super) fn machine(place: &str) -> [Key; 3] {
         word(
             "device",
             "DEVICE",
-            &["cpu", "cuda", "auto"],
-            ["auto"; 2],
+            &DeviceChoice::ALL,
+            [DeviceChoice::Auto; 2],
             &format!("{place}: cpu, cuda, or auto for the best that is there"),
         ),
         word(
             "precision",
             "TYPE",
-            &["f32", "bf16", "f16"],
-            ["f32"; 2],
+            &Precision::ALL,
+            [Precision::F32; 2],
             "What a GPU stores feature maps as: f32, bf16 or f16; sums stay f32",
         ),
     ]
 }
 
 /// A precision that the device has not.
-pub(super) fn precision_conflict(device: Device, precision: Precision) -> Option<Violation> {
-    (device == Device::Cpu && precision != Precision::F32).then(|| {
-        let other = format!("cuda or auto for the precision {}", precision.name());
-        Violation::new("precision", precision.name(), "f32, the only one of device cpu")
-            .or(Violation::new("device", "cpu", other))
+pub(super) fn precision_conflict(device: DeviceChoice, precision: Precision) -> Option<Violation> {
+    (device == DeviceChoice::Cpu && precision != Precision::F32).then(|| {
+        let other = format!("cuda or auto for the precision {precision}");
+        Violation::new("precision", precision, "f32, the only one of device cpu")
+            .or(Violation::new("device", device, other))
     })
 }
 

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
-use super::{Command, Device, PlanTable, Violation};
+use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Reading};
+use crate::space::auxiliary::REDUCTIONS;
 use crate::space::stored::Choice;
 use crate::space::{NetworkShape, Space};
 
@@ -38,7 +39,7 @@ pub struct Plan {
     pub flip: bool,
     pub cutout: usize,
     pub threads: usize,
-    pub device: Device,
+    pub device: DeviceChoice,
     pub precision: Precision,
 }
 
@@ -114,6 +115,20 @@ impl Plan {
         (self.auxiliary_weight > 0.0).then_some(self.auxiliary_weight)
     }
 
+    /// An auxiliary head in a network that is too short for it.
+    fn auxiliary_conflict(&self) -> Option<Violation> {
+        let Plan { cells, auxiliary_weight, .. } = *self;
+        (self.auxiliary().is_some() && cells < REDUCTIONS).then(|| {
+            let before = format!("{REDUCTIONS} cells halve the resolution before an auxiliary head");
+            let without = format!("0 with {cells} cell: {before}");
+            Violation::new("cells", cells, format!("at least {REDUCTIONS}: {before}")).or(Violation::new(
+                "auxiliary_weight",
+                auxiliary_weight,
+                without,
+            ))
+        })
+    }
+
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let (images, side) = (&dataset.train, dataset.train.height.min(dataset.train.width));
@@ -150,6 +165,7 @@ impl PlanTable for Plan {
 
     fn conflict(&self) -> Option<Violation> {
         cells_conflict(&self.space, self.cells)
+            .or_else(|| self.auxiliary_conflict())
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -170,7 +186,7 @@ impl PlanTable for Plan {
         self.threads
     }
 
-    fn resolve_device(&self) -> Result<Device> {
+    fn resolve_device(&self) -> Result<DeviceChoice> {
         self.device.resolve(self.precision)
     }
 }
@@ -212,7 +228,20 @@ mod tests {
     }
 
     #[test]
-    fn the_sizes_that_suit_the_auxiliary_head_are_those_that_are_told() {
+    fn an_auxiliary_head_needs_two_cells() {
+        let space = "{\"name\": \"own\", \"candidates\": [\"none\", \"skip_connect\"], \"fewest_cells\": 1}";
+        let plan =
+            |cells, auxiliary_weight| Plan { cells, auxiliary_weight, space: space.into(), ..Plan::paper() };
+        let refusal = |cells, weight| plan(cells, weight).conflict().map(|found| found.to_string());
+        assert_eq!([refusal(2, 0.4), refusal(1, 0.0)], [None, None]);
+        assert_eq!(
+            refusal(1, 0.4).unwrap(),
+            "cells is 1; expected at least 2: 2 cells halve the resolution before an auxiliary head"
+        );
+    }
+
+    #[test]
+    fn the_sizes_that_suit_the_auxiliary_head_are_those_of_its_refusal() {
         let suits: Vec<usize> = (1..100).filter(|&side| NetworkShape::suits_auxiliary(side, side)).collect();
         assert_eq!(suits, (29..=40).collect::<Vec<_>>());
     }

@@ -8,7 +8,7 @@ use crate::space::alphas::Alphas;
 use crate::space::derivation::{largest_entropies, softmax};
 use crate::space::genotype::{ChosenEdge, Genotype};
 use crate::space::operation::OPERATIONS;
-use crate::space::{Edge, Operation, Space};
+use crate::space::{Edge, Keep, Operation, Space};
 use crate::store::history::History;
 
 /// Skip connections of a normal cell from which DARTS+ stops a search.
@@ -164,9 +164,15 @@ fn preferring_none(history: &History) -> Sign {
     Sign {
         doubtful: 2 * rows > edges,
         observed: format!("On {rows} of the {edges} edges of the supernet's {title}, none weighs most."),
-        rule: "Doubtful if that is more than half: a threshold of this report. The derivation of DARTS (Liu et al., 2019) \
-               passes none over, and keeps two edges a node even if none of its edges is wanted."
-            .to_owned(),
+        rule: format!(
+            "Doubtful if that is more than half: a threshold of this report. The derivation of DARTS (Liu et al., 2019) \
+             passes none over, and keeps {} even if none of its edges is wanted.",
+            match alphas.space.keep() {
+                Keep::Strongest(1) => "one edge a node".to_owned(),
+                Keep::Strongest(kept) => format!("{kept} edges a node"),
+                Keep::All => "all edges of a node".to_owned(),
+            }
+        ),
     }
 }
 
@@ -293,6 +299,22 @@ mod tests {
     fn doubts(history: &History) -> Vec<usize> {
         let signs = Verdict::of(history).signs;
         signs.iter().enumerate().filter(|(_, sign)| sign.doubtful).map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn the_rule_about_none_says_how_many_edges_the_space_keeps() {
+        let rule = |kept: &str| {
+            let text =
+                format!("edges_kept = {kept}\ncandidates = {:?}", Space::darts().definition().candidates);
+            let mut history = history(&[4; 10]);
+            for (_, alphas) in &mut history.alphas {
+                alphas.space = Space::from_toml(&text, std::path::Path::new("own.toml")).unwrap();
+            }
+            preferring_none(&history).rule
+        };
+        assert!(rule("1").contains("and keeps one edge a node even if"), "{}", rule("1"));
+        assert!(rule("2").contains("and keeps 2 edges a node even if"));
+        assert!(rule("\"all\"").contains("and keeps all edges of a node even if"));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! reach of the difference adds is the jump divided by `2 r`, a multiple of `P`; the terms of Taylor's series add next to
 //! nothing (on the golden nets about `1e-9 * (distance / 1e-5)^2` of `P`), so to extrapolate them away gains nothing. A
 //! distance that crosses no kink finds `P`, but for rounding, which in f32 is about `2e-7 / distance` of it; where kinks
-//! are nearer than that, a long distance is best, over which jumps average out: see [`Product::Limit`].
+//! are nearer than that, a long distance is best, over which jumps average out: see [`Product::Extrapolated`].
 //!
 //! Here everything is by the mixing weights m instead of the alphas: the alphas are the same in all passes, and the
 //! gradient by them is a linear function of that by m, so the relaxation pulls the sum back once.
@@ -68,17 +68,19 @@ pub enum Product {
     /// By the difference at this distance, how far the weights move in each direction (Euclidean distance). The official
     /// code has 0.01.
     Difference(f64),
-    /// As the limit of the difference at shrinking distances, where rounding lets it be seen: by the difference at
-    /// [`SHORT`] if no kink is that near, else by that at [`LONG`]. A kink shows in the two halves of the difference, from
-    /// `w - r v` to `w` and from there to `w + r v`: they are apart by more than [`SMOOTH`] of the whole.
-    Limit,
+    /// By the difference at [`SHORT`] if no kink shows within it, else by the difference at [`LONG`]. With
+    /// `g(w) = grad_alpha L_train(w)`, the difference is the mean of its halves `(g(w + r v) - g(w)) / r` and
+    /// `(g(w) - g(w - r v)) / r`. A kink shows where the distance of the halves is more than [`SMOOTH`] of the length of
+    /// their mean (both Euclidean).
+    Extrapolated,
 }
 
 /// A distance at which f32 rounds the difference by some hundredths.
 pub const SHORT: f64 = 5e-6;
 /// The distance of the least error among those that cross many kinks.
 pub const LONG: f64 = 0.1;
-/// What is allowed for rounding, which takes up to 0.15 on the golden nets. A kink makes it a multiple of 1.
+/// How far apart the halves of the difference at [`SHORT`] may be, as a share of its length. Rounding alone makes it up to
+/// 0.15 on the golden nets, a kink a multiple of 1.
 pub const SMOOTH: f64 = 0.5;
 
 /// The look-ahead step.
@@ -146,7 +148,7 @@ impl SecondOrderSpans {
         device.fill(self.one, 1.0);
         match product {
             Product::Difference(distance) => self.finite_difference(problem, distance)?,
-            Product::Limit => self.limit(problem)?,
+            Product::Extrapolated => self.extrapolated(problem)?,
         }
         let device = problem.device();
         device.copy(spans.weights, self.saved);
@@ -168,8 +170,8 @@ impl SecondOrderSpans {
         Ok(())
     }
 
-    /// Leaves the difference that [`Product::Limit`] chooses in `product`; w is moved.
-    fn limit(&self, problem: &mut impl Problem) -> Result<()> {
+    /// Leaves the difference that [`Product::Extrapolated`] chooses in `product`; w is moved.
+    fn extrapolated(&self, problem: &mut impl Problem) -> Result<()> {
         self.finite_difference(problem, SHORT)?;
         let device = problem.device();
         device.scaled_add(self.bend, -2.0, None, self.present);
@@ -321,7 +323,7 @@ mod tests {
     #[test]
     fn the_hypergradient_of_a_quadratic_problem_is_exact() {
         // Rounding counts more at shorter distances.
-        for (product, bar) in [(Product::Difference(0.01), 1e-12), (Product::Limit, 1e-9)] {
+        for (product, bar) in [(Product::Difference(0.01), 1e-12), (Product::Extrapolated, 1e-9)] {
             let (mut problem, second_order, step) = problem();
             second_order.gradient(&mut problem, step, product).unwrap();
             for (ours, [exact, first_order]) in
@@ -340,7 +342,7 @@ mod tests {
 
     /// A kink within the short distance would add 1e-3 / 1e-5 to the product, a hundred times itself.
     #[test]
-    fn the_limit_keeps_clear_of_a_kink() {
+    fn the_order_extrapolated_keeps_clear_of_a_kink() {
         let (_, _, step) = problem();
         let vector: Vec<f64> = ahead(step).iter().zip(C).map(|(w, c)| w - c).collect();
         let share = vector[0].abs() / vector.iter().map(|v| v * v).sum::<f64>().sqrt();
@@ -352,8 +354,8 @@ mod tests {
             ours.iter().zip(exact(step)).map(|(ours, [exact, _])| (ours - exact).abs()).fold(0.0, f64::max)
         };
         assert!(error(Product::Difference(SHORT), 0.5 * SHORT) > 1.0);
-        assert!(error(Product::Limit, 0.5 * SHORT) < 0.01);
+        assert!(error(Product::Extrapolated, 0.5 * SHORT) < 0.01);
         assert!(error(Product::Difference(LONG), 2.0 * SHORT) > 1e-4);
-        assert!(error(Product::Limit, 2.0 * SHORT) < 1e-9);
+        assert!(error(Product::Extrapolated, 2.0 * SHORT) < 1e-9);
     }
 }

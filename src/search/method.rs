@@ -54,7 +54,7 @@ impl From<&Plan> for Method {
         let gradient = match plan.order {
             Order::First => AlphaGradient::First,
             Order::Second => AlphaGradient::Second(Product::Difference(plan.finite_difference)),
-            Order::Extrapolated => AlphaGradient::Second(Product::Limit),
+            Order::Extrapolated => AlphaGradient::Second(Product::Extrapolated),
         };
         match plan.method.as_str() {
             "darts" => Method::darts(gradient),
@@ -84,7 +84,7 @@ mod tests {
         let Domain::Word(names) = &key.domain else { panic!("{:?}", key.domain) };
         assert!(!names.is_empty());
         for name in names {
-            let plan = Plan { method: (*name).to_owned(), order: Order::Second, ..Plan::default() };
+            let plan = Plan { method: name.clone(), order: Order::Second, ..Plan::default() };
             assert_eq!(Method::from(&plan).gradient, AlphaGradient::Second(Product::Difference(0.01)));
         }
     }

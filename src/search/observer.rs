@@ -66,7 +66,7 @@ impl Phase for SearchPhase {
     type Artifact = Alphas;
 }
 
-/// Records for the tests of those who store and show them.
+/// Records for the tests of modules that store and show them.
 #[cfg(test)]
 pub(crate) mod example {
     use super::*;

@@ -14,7 +14,7 @@ use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
     drive, fit_memory, open_cpu, open_gpu,
 };
-use crate::plan::Device;
+use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::SupernetShape;
@@ -38,7 +38,7 @@ pub fn run(
         identity.check(&checkpoint.identity, plan)?;
     }
     match identity.device {
-        Device::Cuda => run_on(open_gpu(plan.precision)?, plan, dataset, identity, control, observer),
+        DeviceChoice::Cuda => run_on(open_gpu(plan.precision)?, plan, dataset, identity, control, observer),
         _ => run_on(open_cpu(plan.threads)?, plan, dataset, identity, control, observer),
     }
 }

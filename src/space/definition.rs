@@ -66,6 +66,16 @@ enum RawKeep {
     Word(String),
 }
 
+impl Keep {
+    /// How many edges are kept of a node that so many enter.
+    pub fn of(self, entering: usize) -> usize {
+        match self {
+            Keep::Strongest(kept) => kept,
+            Keep::All => entering,
+        }
+    }
+}
+
 impl TryFrom<RawKeep> for Keep {
     type Error = String;
 

@@ -98,12 +98,14 @@ impl Genotype {
                      the space {space}"
                 )));
             }
-            let entering: Vec<usize> = own.nodes.iter().map(Vec::len).collect();
-            if edges_of_nodes(space, cell, entering.iter().sum()).as_ref() != Some(&entering) {
-                let title = space.cells()[cell].title;
-                return Err(Error::Genotype(format!(
-                    "the nodes of the {title} have {entering:?} edges, and the space {space} keeps another number"
-                )));
+            for (node, edges) in own.nodes.iter().enumerate() {
+                let (found, kept) = (edges.len(), space.keep().of(wiring.entering(node).count()));
+                if found != kept {
+                    let title = space.cells()[cell].title;
+                    return Err(Error::Genotype(format!(
+                        "node {node} of the {title} has {found} edges; the space {space} keeps {kept} of them"
+                    )));
+                }
             }
         }
         Ok(Genotype { space: Arc::clone(space), cells: self.cells })
@@ -400,6 +402,17 @@ mod tests {
         assert!(refusal(&good, &[3]).contains("names state 3"));
         assert!(refusal(&good, &[1]).contains("names state 1"));
         assert!(refusal(&good, &[2, 2]).contains("twice"));
+    }
+
+    #[test]
+    fn a_space_that_keeps_another_number_of_edges_refuses_the_genotype() {
+        let text = format!("edges_kept = 1\ncandidates = {:?}", Space::darts().definition().candidates);
+        let own = Space::from_toml(&text, std::path::Path::new("own.toml")).unwrap();
+        let genotype = crate::space::published::find("darts-v2").unwrap().genotype;
+        assert_eq!(
+            genotype.into_space(&own).unwrap_err().to_string(),
+            "genotype: node 0 of the normal cell has 2 edges; the space own keeps 1 of them"
+        );
     }
 
     #[test]

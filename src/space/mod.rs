@@ -4,9 +4,11 @@
 //!
 //! 1. [`operation`]: the operations, a row each; [`definition`]: what a file says of a space, and this module: the
 //!    space that it makes.
-//! 2. [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`] is its textual form.
+//! 2. [`stored`]: a space as files hold it; [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`]
+//!    is its textual form.
 //! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell.
-//! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`stack`]: a network of cells.
+//! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`auxiliary`]: a second
+//!    classifier; [`stack`]: a network of cells.
 //! 5. [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
 //! 6. [`derivation`]: from alphas to a genotype.
 //! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
@@ -147,7 +149,10 @@ impl Space {
     /// # Errors
     /// A definition that makes no space of the number of nodes that it names.
     pub fn new(definition: Definition) -> Result<Self> {
-        let refused = |reason: String| Error::Space(format!("{}: {reason}", definition.name));
+        let refused = |reason: String| match definition.name.as_str() {
+            "" => Error::Space(reason),
+            name => Error::Space(format!("{name}: {reason}")),
+        };
         definition.check().map_err(refused)?;
         let candidates = definition.default_candidates().map_err(refused)?;
         let lists =

@@ -24,8 +24,9 @@ pub struct NetworkShape {
     pub auxiliary: Option<f64>,
     /// Whether branches of nodes are multiplied by the factors of drop path.
     pub drop_path: bool,
-    /// Reproduces an in-place ReLU of the official auxiliary head, which in training the classifier reads behind, too.
-    /// It shows with three cells only, where both read the same cell. For comparisons with the official code.
+    /// Whether the classifier reads the last cell behind a ReLU where the auxiliary head reads the same cell, as it does
+    /// in networks of two or three cells. The official head has an in-place ReLU, which in training changes what the
+    /// classifier reads. For comparisons with the official code.
     pub official_inplace_relu: bool,
 }
 
@@ -79,12 +80,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// What the names of the auxiliary head's parameters begin with.
-    pub const AUXILIARY: &str = "auxiliary_head.";
-
     /// Number of weights of the auxiliary head, which the network is used and counted without.
     pub fn auxiliary_weights(&self) -> usize {
-        let head = self.parameters.iter().filter(|parameter| parameter.name.starts_with(Self::AUXILIARY));
+        let head = self.parameters.iter().filter(|parameter| parameter.training_only);
         head.map(|parameter| parameter.part.len).sum()
     }
 

@@ -74,7 +74,10 @@ impl Stack {
         }
         let auxiliary = shape.auxiliary.then(|| {
             let read = auxiliary_cell(shape.cells);
-            (AuxiliaryHead::declare(parameters, cells[read].width(), shape.classes), read)
+            let declare = |parameters: &mut Parameters| {
+                AuxiliaryHead::declare(parameters, cells[read].width(), shape.classes)
+            };
+            (parameters.for_training_only(declare), read)
         });
         let classifier = ClassifierBlock::declare(parameters, "classifier", inputs[1], shape.classes);
         Ok(Stack { stem, cells, auxiliary, classifier })

@@ -38,7 +38,7 @@ pub fn create_at(plan: &Plan, path: &Path) -> Result<RunDirectory> {
 
 fn new_run(plan: &Plan) -> Result<NewRun> {
     Ok(NewRun {
-        name: format!("{}-{}", data_name(&plan.data), plan.order.name()),
+        name: format!("{}-{}", data_name(&plan.data), plan.order),
         plan: plan.to_toml()?,
         files: Vec::new(),
         directories: &[ALPHAS],

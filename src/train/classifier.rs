@@ -11,7 +11,7 @@ use crate::backend::gpu::Precision;
 use crate::backend::{Backend, Mode, cuda};
 use crate::data::{Images, Loader};
 use crate::epochs::BatchResult;
-use crate::plan::Device;
+use crate::plan::DeviceChoice;
 use crate::space::Network;
 
 /// A model in use, whatever device it is on.
@@ -25,8 +25,8 @@ pub trait Classify {
 }
 
 /// Puts a model on a device, for batches of `batch` images.
-pub fn open(model: &Model, device: Device, threads: usize, batch: usize) -> Result<Box<dyn Classify>> {
-    if device.resolve(Precision::F32)? == Device::Cuda {
+pub fn open(model: &Model, device: DeviceChoice, threads: usize, batch: usize) -> Result<Box<dyn Classify>> {
+    if device.resolve(Precision::F32)? == DeviceChoice::Cuda {
         return Ok(Box::new(Classifier::new(cuda::open(Precision::F32)?, model, batch)?));
     }
     Ok(Box::new(Classifier::new(Cpu::new(threads)?, model, batch)?))

@@ -261,10 +261,9 @@ impl Model {
 
     /// The weights and running statistics of the network without the auxiliary head.
     pub fn inference(&self) -> [Vec<f32>; 2] {
-        let head = |name: &str| name.starts_with(Network::AUXILIARY);
-        let weights = self.parameters.iter().filter(|parameter| !head(&parameter.name));
+        let weights = self.parameters.iter().filter(|parameter| !parameter.training_only);
         let weights = weights.flat_map(|p| &self.weights[p.part.offset..][..p.part.len]).copied().collect();
-        let running = self.parameters.running().filter(|running| !head(&running.names[0]));
+        let running = self.parameters.running().filter(|running| !running.training_only);
         [weights, running.flat_map(|r| &self.running[r.part.offset..][..r.part.len]).copied().collect()]
     }
 }

@@ -15,7 +15,7 @@ use crate::epochs::{
     BatchResult, BatchView, Control, Ended, Epochs, Identity, OpenDevice, Ready, Sum, drive, fit_memory,
     open_cpu, open_gpu,
 };
-use crate::plan::Device;
+use crate::plan::DeviceChoice;
 use crate::plan::train::Plan;
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
@@ -39,7 +39,7 @@ pub fn run(
         identity.check(&checkpoint.identity, plan)?;
     }
     match identity.device {
-        Device::Cuda => {
+        DeviceChoice::Cuda => {
             run_on(open_gpu(plan.precision)?, plan, genotype, dataset, identity, control, observer)
         }
         _ => run_on(open_cpu(plan.threads)?, plan, genotype, dataset, identity, control, observer),

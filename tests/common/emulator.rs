@@ -1,12 +1,15 @@
 //! Where an emulator of the CUDA driver is found.
 
-use std::path::PathBuf;
 use std::process::Command;
+
+#[path = "beside.rs"]
+pub mod beside;
 
 /// The folder of the emulated driver, built where need be, or why there is none.
 pub fn library() -> Result<String, String> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/cuda-emulator");
-    let directory = std::env::var_os("DARTS_CUDA_EMULATOR").map_or_else(beside, PathBuf::from);
+    let Some(directory) = beside::folder("DARTS_CUDA_EMULATOR", "cuda-emulator") else {
+        return Err("no emulator of the CUDA driver: DARTS_CUDA_EMULATOR names the folder of one".to_owned());
+    };
     let build = directory.join("build");
     if !build.exists() {
         return Err(format!("no emulator of the CUDA driver in {}", directory.display()));

@@ -32,7 +32,7 @@ fn stored(precision: Precision, value: f32) -> f32 {
 
 #[test]
 fn a_batch_augmented_by_the_device_is_that_of_the_host() {
-    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+    for precision in Precision::ALL {
         let Some(mut device) = backend(precision) else { return };
         let mut cut = 0;
         for case in 0..30 {

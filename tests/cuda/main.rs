@@ -1,7 +1,7 @@
 //! The CUDA backend against the reference, in the cases of the CPU backend's parity tests.
 //!
 //! They run where a CUDA driver can be loaded: on a GPU, or under an emulator of the driver. Where there is no driver but
-//! an emulator beside the repository (`../shared/cuda-emulator`, or `DARTS_CUDA_EMULATOR`), one test runs all others
+//! an emulator (`DARTS_CUDA_EMULATOR`, or `cuda-emulator` in a folder beside the repository), one test runs all others
 //! under it, with guarded memory and with threads in both orders.
 
 mod active;
@@ -50,7 +50,7 @@ fn backend(precision: Precision) -> Option<Cuda> {
 /// Prints how often each kernel was launched, from which [`emulator`] learns whether there is one without a test.
 fn tell_launches(precision: Precision, backend: &Cuda) {
     let counts: Vec<_> = cuda::launched(backend).map(|(name, count)| format!("{name}={count}")).collect();
-    println!("launched {} {}", precision.name(), counts.join(" "));
+    println!("launched {precision} {}", counts.join(" "));
 }
 
 /// FNV-1a of the bits of results.
@@ -83,7 +83,7 @@ fn check(seed: u64, build: impl Fn(&mut Case) -> Call) {
 /// The same of so many cases.
 fn check_cases(seed: u64, cases: u64, build: impl Fn(&mut Case) -> Call) {
     let mut digest = Digest::new();
-    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+    for precision in Precision::ALL {
         let Some(mut backend) = backend(precision) else { return };
         for index in 0..cases {
             let mut case = Case::new(seed, index);

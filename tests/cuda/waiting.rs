@@ -1,4 +1,4 @@
-//! Partial sums that wait for whoever reads their results.
+//! Partial sums wait until a call reads their results.
 
 use darts::backend::gpu::Precision;
 use darts::backend::{

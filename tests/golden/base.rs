@@ -124,9 +124,9 @@ pub fn check_exact_product<B: Backend>(set: &Set, backend: B) -> Comparisons {
 }
 
 /// At each setting of the alphas, how far the product is from the exact one, as a share of its length: with the official
-/// distance, and as a limit.
+/// distance, and in the order `extrapolated`.
 pub fn product_errors<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Vec<[f64; 2]> {
-    let orders = [OFFICIAL, AlphaGradient::Second(Product::Limit)];
+    let orders = [OFFICIAL, AlphaGradient::Second(Product::Extrapolated)];
     let mut networks = orders.map(|gradient| Network::new(set, backend(), gradient, NO_CLIP));
     let norm = |vector: &mut dyn Iterator<Item = f64>| vector.map(|x| x * x).sum::<f64>().sqrt();
     let mut errors = |prefix: &str| {

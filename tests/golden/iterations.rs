@@ -8,7 +8,7 @@ use darts::search::Bilevel;
 use darts::search::adam::Adam;
 use darts::search::hypergradient::AlphaGradient;
 
-/// All iterations, one after the other.
+/// All iterations in their order, each from the end of the one before.
 pub fn check<B: Backend>(set: &Set, backend: B) -> Comparisons {
     let mut iterations = Iterations::new(set, backend);
     let mut rows = Comparisons::default();

@@ -58,8 +58,6 @@ impl Trial {
     }
 }
 
-const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
-
 /// A product of 64 pixels with a matrix of 16 columns, without statistics, which are not looked at here.
 fn product(case: &mut Case, depth: usize) -> Pointwise {
     let (shape, output_shape) = (Shape::new(1, 8, 8, depth), Shape::new(1, 8, 8, 16));
@@ -76,7 +74,7 @@ fn product(case: &mut Case, depth: usize) -> Pointwise {
 #[test]
 fn faults_of_a_product_are_refused() {
     for (precision, depth) in
-        PRECISIONS.into_iter().flat_map(|precision| [(precision, 16), (precision, 1024)])
+        Precision::ALL.into_iter().flat_map(|precision| [(precision, 16), (precision, 1024)])
     {
         let trial = Trial::new(precision, |case| Call::PointwiseForward(product(case, depth)));
         let Call::PointwiseForward(op) = &trial.call else { unreachable!() };
@@ -114,7 +112,7 @@ fn gradient(case: &mut Case, pixels: usize) -> Call {
 #[test]
 fn faults_of_a_sum_over_pixels_are_refused() {
     for (precision, pixels) in
-        PRECISIONS.into_iter().flat_map(|precision| [(precision, 16), (precision, 1024)])
+        Precision::ALL.into_iter().flat_map(|precision| [(precision, 16), (precision, 1024)])
     {
         let trial = Trial::new(precision, |case| gradient(case, pixels));
         let Call::PointwiseBackward(op, gradient, _) = &trial.call else { unreachable!() };
@@ -135,7 +133,7 @@ fn faults_of_a_sum_over_pixels_are_refused() {
 /// Sums that stay in f32 are held to f32 in every storage type.
 #[test]
 fn faults_of_channel_sums_are_refused() {
-    for precision in PRECISIONS {
+    for precision in Precision::ALL {
         let trial = Trial::new(precision, |case| {
             let shape = Shape::new(2, 16, 16, 8);
             Call::BatchNormReduce(BatchNormReduce {

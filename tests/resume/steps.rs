@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
 use darts::plan::search::Order;
-use darts::plan::{Command, Device};
+use darts::plan::{Command, DeviceChoice};
 use darts::space::published;
 use darts::{plan, search, train};
 
@@ -113,7 +113,7 @@ fn check(go: &Go, steps: usize) {
     let other = |command| if command == Command::Search { Command::Train } else { Command::Search };
     assert!(refusal(&|c| c.identity.command = other(c.identity.command)).contains("the checkpoint is of a"));
     assert!(refusal(&|c| c.identity.data ^= 1).contains("other images"));
-    assert!(refusal(&|c| c.identity.device = Device::Cuda).contains("device is cpu here"));
+    assert!(refusal(&|c| c.identity.device = DeviceChoice::Cuda).contains("device is cpu here"));
     assert!(
         refusal(&|c| c.identity.plan = c.identity.plan.replace("cells = 3", "cells = 4"))
             .contains("cells is 3")
@@ -175,14 +175,14 @@ fn small_search(order: Order) -> plan::search::Plan {
         nodes: 1,
         batch_size: 100,
         threads: 1,
-        device: Device::Cpu,
+        device: DeviceChoice::Cpu,
         ..Default::default()
     }
 }
 
 #[test]
 fn a_search_goes_on_from_any_position() {
-    for order in [Order::First, Order::Second, Order::Extrapolated] {
+    for order in Order::ALL {
         let plan = small_search(order);
         check(&|control, keep| search::session::run(&plan, digits(), control, keep).map(interrupted), 7);
     }
@@ -198,7 +198,7 @@ fn a_training_goes_on_from_any_position() {
         drop_path: 0.5,
         batch_size: 200,
         threads: 1,
-        device: Device::Cpu,
+        device: DeviceChoice::Cpu,
         ..Default::default()
     };
     check(

@@ -84,8 +84,7 @@ fn batch() -> usize {
 /// What activations are stored as.
 fn precision() -> Precision {
     let Ok(text) = std::env::var("DARTS_TRAFFIC_PRECISION") else { return Precision::F32 };
-    let all = [Precision::F32, Precision::Bf16, Precision::F16];
-    let named = all.into_iter().find(|precision| precision.name() == text);
+    let named = Precision::ALL.into_iter().find(|precision| precision.to_string() == text);
     named.unwrap_or_else(|| panic!("DARTS_TRAFFIC_PRECISION is {text:?}; expected f32, bf16 or f16"))
 }
 

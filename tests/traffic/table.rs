@@ -100,7 +100,7 @@ pub fn markdown(rows: &[Row], precision: Precision, batches: [usize; 2]) -> Stri
     writeln!(
         text,
         "\nActivations as {}. Launches, must, moved and their ratios at batch {small}; the rest at batch {large}.",
-        precision.name()
+        precision
     )
     .unwrap();
     text

@@ -18,6 +18,7 @@ mod depthwise;
 mod gemm;
 mod global_pool;
 mod gradient_descent;
+mod lattice;
 mod linear;
 mod memory;
 mod mixed;

@@ -108,7 +108,9 @@ impl Drop for Team {
         self.shared.call().dissolved = true;
         self.shared.called.notify_all();
         // A thread catches what its tasks panic with.
-        self.threads.drain(..).for_each(|thread| thread.join().expect("threads end as they are told"));
+        self.threads
+            .drain(..)
+            .for_each(|thread| thread.join().expect("a thread ends when its team is dissolved"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a kernel is told, by value: mirrors of structs of the kernels, which `tests/mirrors.rs` compares
+//! What a kernel takes by value: mirrors of structs of the kernels, which `tests/mirrors.rs` compares
 //! field by field.
 
 use bytemuck::{Pod, Zeroable};

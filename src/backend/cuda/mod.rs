@@ -1,6 +1,6 @@
 //! The CUDA backend: the kernels of `kernels/`, launched through cudarc.
 //!
-//! Read `geometry` (what a kernel is told), `context` (device, stream, kernels) and `memory` first; then the
+//! Read `geometry` (what a kernel takes by value), `context` (device, stream, kernels) and `memory` first; then the
 //! operators, each in its file, beside the kernel of the same name.
 //!
 //! The two device memories are flat buffers; a kernel gets their addresses and a table of places by value. Results do

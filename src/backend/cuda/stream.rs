@@ -6,7 +6,7 @@ use super::{Cuda, Slot};
 const ACCESS: usize = 16;
 
 impl Cuda {
-    /// Whether runs of channels of these values are one access each, as kernels are told.
+    /// Whether a run of channels of these values is one access, as a number that kernels take.
     pub(super) fn packed(&self, channels: usize, slots: impl IntoIterator<Item = Slot>) -> u32 {
         let pack = ACCESS / self.memory.precision().bytes();
         let aligned = slots.into_iter().all(|slot| slot.offset.is_multiple_of(pack));
