@@ -29,7 +29,7 @@ constexpr u32 MAX_FACTORS = 18;
 // Branches of a node.
 constexpr u32 MAX_BRANCHES = 128;
 // Branches of a derived cell's node.
-constexpr u32 MAX_SUMMED = 8;
+constexpr u32 MAX_SUMMED = 24;
 // Width and height of the largest window.
 constexpr u32 MAX_WINDOW = 7;
 

@@ -20,9 +20,3 @@ pub fn library() -> Result<String, String> {
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
-
-/// The command, run with the driver in `library`. g++ 12 keeps 16-bit numbers in 32 bits between two operations where the
-/// processor computes in 16 bits itself (AVX-512 FP16), so roundings that a GPU makes would be lost.
-pub fn under<'a>(command: &'a mut Command, library: &str) -> &'a mut Command {
-    command.env("LD_LIBRARY_PATH", library).env("CUDA_EMU_CXX", "g++ -mno-avx512fp16")
-}

@@ -8,10 +8,12 @@ use rand::RngExt;
 
 #[path = "emulator.rs"]
 mod emulator;
+#[path = "emulated.rs"]
+mod emulated;
 #[path = "skip.rs"]
 mod skip;
 
-pub use emulator::under;
+pub use emulated::under;
 pub use skip::skip;
 
 /// Where the driver lies that a program on the GPU shall load; empty for the system's own. And whether it is the emulator's.

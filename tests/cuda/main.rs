@@ -12,6 +12,8 @@ mod common;
 mod convolutions;
 #[path = "../common/driver.rs"]
 mod driver;
+#[path = "../common/emulated.rs"]
+mod emulated;
 mod emulator;
 mod failure;
 #[path = "../parity/gates.rs"]

@@ -10,6 +10,8 @@
 
 mod call;
 mod counter;
+#[path = "../common/emulated.rs"]
+mod emulated;
 #[path = "../common/emulator.rs"]
 mod emulator;
 mod notes;
@@ -102,7 +104,7 @@ fn count(stems: &[&'static str]) -> Result<BTreeMap<&'static str, Traffic>, Stri
         .env(ITERATION, "1")
         .env("CUDA_EMU_COUNT", "1")
         .env("CUDA_EMU_STATS", &file);
-    let output = emulator::under(&mut command, &library).output().unwrap();
+    let output = emulated::under(&mut command, &library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(statistics::read(&file, stems).unwrap_or_else(|error| panic!("{error}")))
 }

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::super::{Operand, Shape, Slot, Span, Target, UnstoredGradient};
+use super::super::{Limits, Operand, Shape, Slot, Span, Target, UnstoredGradient};
 
 /// The place of what is not there.
 pub const ABSENT: u32 = u32::MAX;
@@ -20,9 +20,16 @@ pub const MAX_BRANCHES: usize = 128;
 /// Identities among them.
 pub const MAX_IDENTITIES: usize = 64;
 /// Branches of a derived cell's node.
-pub const MAX_SUMMED: usize = 8;
+pub const MAX_SUMMED: usize = 24;
 /// Side of the largest window.
 pub const MAX_WINDOW: usize = 7;
+/// What these allow.
+pub const LIMITS: Limits = Limits {
+    operands: if MAX_INPUTS < MAX_TERMS { MAX_INPUTS } else { MAX_TERMS },
+    mixed: MAX_BRANCHES,
+    summed: MAX_SUMMED,
+    window: MAX_WINDOW,
+};
 
 /// The device's memories, as addresses.
 /// Mirrors `Memory` of `kernels/geometry.cuh`.
