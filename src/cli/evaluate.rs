@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::model::ModelArguments;
 use super::output::{plain, print};
+use super::pictures::{compare_with_model, dealing_of_model};
 use crate::data::{Dataset, Images, Reading, Source, format};
 use crate::readable::grouped;
 use crate::space::cost::Cost;
@@ -60,6 +61,7 @@ impl Arguments {
         let model = Model::load(&path)?;
         let dataset = self.dataset(&model)?;
         fits(&path, &model, &dataset)?;
+        compare_with_model(&model.description, &dataset)?;
         let (device, threads) = (self.model.device, self.model.threads);
         let mut latency = [0.0; 2];
         let mut evaluation = None;
@@ -88,7 +90,7 @@ impl Arguments {
         // The same seed tests with the same images, which the model has not seen in its training.
         let description = &model.description;
         let reading = match description.reading() {
-            Ok(reading) => Reading { strict: self.strict, ..reading },
+            Ok(reading) => Reading { strict: self.strict, dealing: dealing_of_model(description), ..reading },
             // Pictures of a folder cannot fit this model: `fits` refuses them.
             Err(_) => Reading::default(),
         };

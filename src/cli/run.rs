@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::interruption::Interruption;
 use super::output::print;
+use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
+use crate::data::{Dataset, Dealing};
 use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
@@ -73,6 +75,21 @@ impl RunArguments {
     /// The space that flags or plan file name.
     pub fn space<P: PlanTable>(&self, flags: &PlanFlags<P>) -> Result<Option<Arc<Space>>> {
         self.plan.written(flags)?.space()
+    }
+
+    /// The images of a run: if it goes on, those that it was begun with.
+    pub fn dataset<P: PlanTable>(
+        &self,
+        given: &Given<P>,
+        resumed: Option<&Resumption<P>>,
+    ) -> Result<Dataset> {
+        let Some(resumed) = resumed else {
+            return given.dataset(self.strict, self.quiet, Dealing::ByName);
+        };
+        let run = resumed.directory.path();
+        let dataset = given.dataset(self.strict, self.quiet, pictures::dealing_of_run(run)?)?;
+        pictures::check_resumed(run, &dataset)?;
+        Ok(dataset)
     }
 
     /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where

@@ -9,6 +9,8 @@ use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Content;
+use super::split::Dealing;
 use crate::{Error, Result};
 
 /// The longest file that is read, in bytes.
@@ -54,7 +56,7 @@ impl fmt::Display for Colour {
     }
 }
 
-/// How pictures of any size and colour become images of one.
+/// How the pictures of a folder are read: how those of any size and colour become images of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The side of an image in pixels.
@@ -63,11 +65,13 @@ pub struct Reading {
     pub colour: Colour,
     /// Whether the first file that cannot be read is an error; otherwise such files are skipped.
     pub strict: bool,
+    /// Which pictures are set apart.
+    pub dealing: Dealing,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { image_size: 32, colour: Colour::Rgb, strict: false }
+        Reading { image_size: 32, colour: Colour::Rgb, strict: false, dealing: Dealing::ByName }
     }
 }
 
@@ -78,12 +82,14 @@ impl Reading {
     }
 
     /// Reads a picture into `out`, `[row][column][channel]`: turned upright as its Exif data says, cut to the square in
-    /// its centre, and resized by a Lanczos filter. Transparency is dropped; of moving pictures the first is taken.
+    /// its centre, and resized by a Lanczos filter. Transparency is dropped; of moving pictures the first is taken. Gives
+    /// the checksum of the file.
     ///
     /// # Panics
     /// When `out` is not [`Reading::size`] long.
-    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<()> {
-        let picture = decode(path)?;
+    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<Content> {
+        let bytes = bytes(path)?;
+        let picture = decode(path, &bytes)?;
         let side = picture.width().min(picture.height());
         let (left, top) = ((picture.width() - side) / 2, (picture.height() - side) / 2);
         let square = picture.crop_imm(left, top, side, side);
@@ -93,21 +99,20 @@ impl Reading {
             Colour::Grey => resize(&square.to_luma8(), size, size, FilterType::Lanczos3).into_raw(),
         };
         out.copy_from_slice(&pixels);
-        Ok(())
+        Ok(Content::of(&bytes))
     }
 }
 
 /// Decodes a file by its content, whatever its name says.
-fn decode(path: &Path) -> Result<DynamicImage> {
+fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
     let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
-    let bytes = bytes(path)?;
     let length = bytes.len() as u64;
-    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(|error| Error::io(path, error))?;
     let Some(format) = reader.format() else {
         return Err(fail("holds no PNG, JPEG, WebP, BMP or GIF picture".into()));
     };
-    if format == ImageFormat::Jpeg && !is_whole_jpeg(&bytes) {
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(fail("is cut off: a JPEG picture without its end".into()));
     }
     // A header cannot ask for more memory than its file can fill.

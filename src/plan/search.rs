@@ -201,7 +201,7 @@ impl PlanTable for Plan {
     }
 
     fn reading(&self, strict: bool) -> Reading {
-        Reading { image_size: self.image_size, colour: self.colour, strict }
+        Reading { image_size: self.image_size, colour: self.colour, strict, ..Reading::default() }
     }
 
     fn seed(&self) -> u64 {

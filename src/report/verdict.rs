@@ -23,7 +23,7 @@ const LOST: f64 = 0.01;
 /// What can be said about the end of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether the normal cell looks collapsed.
+    /// Whether the cell that is judged looks collapsed.
     pub collapsed: bool,
     /// The outcome in a sentence.
     pub headline: String,

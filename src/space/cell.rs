@@ -2,8 +2,8 @@
 //! supernet each edge holds every candidate (figure 1b), in a derived network one operation (figure 1d).
 
 use super::genotype::CellGenotype;
-use super::operation::Block;
-use super::{INPUTS, Operation, Wiring};
+use super::operation::{Block, Operation};
+use super::wiring::{INPUTS, Wiring};
 use crate::backend::PoolKind;
 use crate::nn::{Branch, Graph, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
 use crate::{Error, Result};

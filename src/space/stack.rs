@@ -1,9 +1,10 @@
 //! A network of cells: a stem, cells that each read the two before, and a classifier; while it is trained, an auxiliary
 //! classifier at two thirds of the depth. Supernet and derived network are the same but for what their cells hold.
 
+use super::Space;
 use super::auxiliary::AuxiliaryHead;
 use super::cell::{Cell, CellShape, Contents, Form};
-use super::{INPUTS, Space};
+use super::wiring::INPUTS;
 use crate::Result;
 use crate::nn::{ClassifierBlock, ConvolutionBlock, Graph, Parameters};
 

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Shape;
-use crate::data::{Colour, Dataset, Normalisation, Reading};
+use crate::data::{Colour, Dataset, Manifest, Normalisation, Provenance, Reading};
 use crate::files::{read_bounded, write_whole};
 use crate::nn::Parameters;
 use crate::plan::PlanTable;
@@ -64,6 +64,9 @@ pub struct Description {
     pub steps: u64,
     /// The accuracy on the test images, as a fraction.
     pub accuracy: f64,
+    /// The pictures that it was made with, where they are files of their own; the first version did not store them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Provenance>,
 }
 
 impl Description {
@@ -86,6 +89,7 @@ impl Description {
             epoch: 0,
             steps: 0,
             accuracy: 0.0,
+            pictures: dataset.manifest.as_ref().map(Manifest::provenance),
         }
     }
 
@@ -106,7 +110,7 @@ impl Description {
             [Colour::Grey, Colour::Rgb].into_iter().find(|colour| colour.channels() == self.channels);
         match colour {
             Some(colour) if self.height == self.width => {
-                Ok(Reading { image_size: self.height, colour, strict: true })
+                Ok(Reading { image_size: self.height, colour, strict: true, ..Reading::default() })
             }
             _ => Err(format!(
                 "pictures become squares of 1 or 3 values a pixel, and the model reads {}x{} pixels of {}",

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! DIR/train/CLASS/x.png    any depth below CLASS; also .jpg, .jpeg, .webp, .bmp and .gif
-//! DIR/test/CLASS/y.jpg     if there is no DIR/test, a fifth of each class is set apart by the seed
+//! DIR/test/CLASS/y.jpg     if there is no DIR/test, about a fifth of each class is set apart by seed and name
 //! ```
 //!
 //! Classes are numbered in the order of their names. Links are followed. Names that begin with a dot and files with
 //! other endings are left alone.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +17,11 @@ use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
 use super::{Format, Location, ReadingProgress, Request};
-use crate::data::split::stratified;
-use crate::data::{Augmentation, Dataset, Images, Reading};
+use crate::data::manifest::Content;
+use crate::data::split::{is_set_apart, stratified};
+use crate::data::{Augmentation, Dataset, Dealing, Images, Manifest, Reading};
 use crate::machine::available_memory;
+use crate::readable::counted;
 use crate::{Error, Result};
 
 const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
@@ -26,6 +29,9 @@ const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
 const MOST_CLASSES: usize = 1 << 16;
 /// The fewest training images of a class: one for the weights and one for the alphas.
 const FEWEST: usize = 2;
+/// Why there is no test part.
+const NONE_SET_APART: &str = "too few pictures to set some apart for a test: about one in five is, and of these none; add \
+                              some, choose another --seed, or name test pictures in a directory test";
 
 /// Pictures, one directory for each class.
 pub static FOLDER: Format = Format {
@@ -50,25 +56,22 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
     check_memory(directory, all, reading)?;
     let counted = Counted { done: AtomicUsize::new(0), all, progress };
     let train = listed.read(reading, &counted)?;
-    listed.check_classes(&train)?;
+    listed.check_classes(&train.images)?;
     let test = tested.as_ref().map(|part| part.read(reading, &counted)).transpose()?;
+    let dealing = test.is_none().then_some(reading.dealing);
     let (train, test) = match test {
         Some(test) => (train, test),
-        None => {
-            let (train_indices, test_indices) = stratified(&train.labels, listed.classes.len(), seed);
-            (train.select(&train_indices), train.select(&test_indices))
-        }
+        None => listed.deal(train, reading.dealing, seed)?,
     };
-    if test.count() == 0 {
+    if test.images.count() == 0 {
         let (path, reason) = match tested {
-            Some(part) => (part.directory, "holds no picture that can be read"),
-            None => (
-                listed.directory,
-                "too few images to set some apart for a test; expected 3 in a class, or a directory test",
-            ),
+            Some(part) => (part.directory, "holds no picture that can be read".to_owned()),
+            None => (listed.directory, NONE_SET_APART.to_owned()),
         };
-        return Err(Error::Data { path, reason: reason.into() });
+        return Err(Error::Data { path, reason });
     }
+    let manifest = Manifest { dealing, train: train.named(directory), test: test.named(directory) };
+    let (train, test) = (train.images, test.images);
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
         name: directory
@@ -83,7 +86,15 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
         // Of unknown pictures it is only known that a small shift does not change what they show: writing must not
         // be mirrored.
         augmentation: Augmentation { crop_padding: reading.image_size / 8, ..Augmentation::default() },
+        manifest: Some(manifest),
     })
+}
+
+/// A path below a directory, with `/` between its parts.
+fn name_below(directory: &Path, path: &Path) -> String {
+    let below = path.strip_prefix(directory).unwrap_or(path);
+    let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
 }
 
 /// Refuses images that the machine has no memory for.
@@ -109,6 +120,24 @@ struct Counted<'a> {
     done: AtomicUsize,
     all: usize,
     progress: &'a dyn ReadingProgress,
+}
+
+/// Images and the files that they are of, in the same order.
+struct Read {
+    images: Images,
+    files: Vec<(PathBuf, Content)>,
+}
+
+impl Read {
+    fn select(&self, indices: &[usize]) -> Read {
+        let files = indices.iter().map(|&index| self.files[index].clone()).collect();
+        Read { images: self.images.select(indices), files }
+    }
+
+    /// The files by their names below the directory of the data set.
+    fn named(&self, directory: &Path) -> BTreeMap<String, Content> {
+        self.files.iter().map(|(path, content)| (name_below(directory, path), *content)).collect()
+    }
 }
 
 /// The files of the training or the test part.
@@ -167,12 +196,13 @@ impl Part {
     }
 
     /// Decodes all files. What a thread decodes has its place before: the order does not depend on threads.
-    fn read(&self, reading: &Reading, counted: &Counted) -> Result<Images> {
+    fn read(&self, reading: &Reading, counted: &Counted) -> Result<Read> {
         let size = reading.size();
         let mut pixels = vec![0; self.files.len() * size];
-        let places = pixels.par_chunks_exact_mut(size).zip(&self.files);
-        let decoded = places.map(|(place, (file, _))| {
-            let outcome = reading.read(file, place);
+        let mut contents = vec![Content::default(); self.files.len()];
+        let places = pixels.par_chunks_exact_mut(size).zip(&mut contents).zip(&self.files);
+        let decoded = places.map(|((place, content), (file, _))| {
+            let outcome = reading.read(file, place).map(|found| *content = found);
             counted.progress.read(counted.done.fetch_add(1, Ordering::Relaxed) + 1, counted.all);
             outcome
         });
@@ -186,10 +216,11 @@ impl Part {
             decoded.collect()
         };
         let mut labels = Vec::with_capacity(self.files.len());
-        let mut skipped = Vec::new();
-        for (index, (outcome, (_, label))) in outcomes.into_iter().zip(&self.files).enumerate() {
+        let (mut files, mut skipped) = (Vec::with_capacity(self.files.len()), Vec::new());
+        for (index, (outcome, (path, label))) in outcomes.into_iter().zip(&self.files).enumerate() {
             match outcome {
                 Ok(()) => {
+                    files.push((path.clone(), contents[index]));
                     pixels.copy_within(index * size..(index + 1) * size, labels.len() * size);
                     labels.push(*label);
                 }
@@ -199,7 +230,32 @@ impl Part {
         pixels.truncate(labels.len() * size);
         counted.progress.skipped(&skipped);
         let (side, channels) = (reading.image_size, reading.colour.channels());
-        Ok(Images { height: side, width: side, channels, pixels, labels })
+        Ok(Read { images: Images { height: side, width: side, channels, pixels, labels }, files })
+    }
+
+    /// Sets some of the images apart for the test.
+    fn deal(&self, read: Read, dealing: Dealing, seed: u64) -> Result<(Read, Read)> {
+        let (train, test) = match dealing {
+            Dealing::ByPlace => stratified(&read.images.labels, self.classes.len(), seed),
+            Dealing::ByName => (0..read.images.count()).partition(|&index| {
+                let class = &self.classes[usize::from(read.images.labels[index])];
+                let name = name_below(&self.directory.join(class), &read.files[index].0);
+                !is_set_apart(seed, class.as_bytes(), name.as_bytes())
+            }),
+        };
+        let (all, train, test) = (&read.images, read.select(&train), read.select(&test));
+        let counts = [all, &train.images].map(|images| images.class_counts(self.classes.len()));
+        if let Some(class) = counts[1].iter().position(|&count| count < FEWEST) {
+            let (all, trained) = (counts[0][class], counts[1][class]);
+            let reason = format!(
+                "holds {} of which the test takes {}; expected at least {FEWEST} to train on: add some, choose another \
+                 --seed, or name test pictures in a directory test",
+                counted(all, "picture"),
+                all - trained
+            );
+            return Err(Error::Data { path: self.directory.join(&self.classes[class]), reason });
+        }
+        Ok((train, test))
     }
 
     /// Refuses a class with too few images for a search.

@@ -33,9 +33,9 @@ impl Scratch {
     }
 
     fn read(&self, bytes: &[u8], image_size: usize, colour: Colour) -> Result<Vec<u8>> {
-        let reading = Reading { image_size, colour, strict: false };
+        let reading = Reading { image_size, colour, ..Reading::default() };
         let mut out = vec![0; reading.size()];
-        reading.read(&self.file(bytes), &mut out).map(|()| out)
+        reading.read(&self.file(bytes), &mut out).map(|_| out)
     }
 
     fn rgb(&self, bytes: &[u8], image_size: usize) -> Vec<u8> {

@@ -56,7 +56,8 @@ impl Folder {
     }
 }
 
-const SMALL: Reading = Reading { image_size: 4, colour: Colour::Rgb, strict: false };
+const SMALL: Reading =
+    Reading { image_size: 4, colour: Colour::Rgb, strict: false, dealing: Dealing::ByName };
 
 /// Remembers what it was told.
 #[derive(Default)]
@@ -104,18 +105,63 @@ fn classes_are_directories_in_the_order_of_their_names() {
 }
 
 #[test]
-fn without_a_test_directory_a_fifth_of_each_class_is_set_apart() {
+fn without_a_test_directory_about_a_fifth_is_set_apart() {
     let folder = Folder::with(10);
     let dataset = folder.load().unwrap();
-    assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
+    assert!((2..=6).contains(&dataset.test.count()), "{}", dataset.test.count());
     assert_eq!(folder.load().unwrap(), dataset);
     let other = Request { directory: folder.0.path(), seed: 4, reading: &SMALL, progress: &() };
     assert_ne!(load(&other).unwrap(), dataset);
     let mut all = [reds(&dataset.train), reds(&dataset.test)].concat();
     all.sort_unstable();
     assert_eq!(all, (0..10).chain(100..110).collect::<Vec<u8>>());
-    let two = Folder::with(2).refusal("train");
-    assert!(two.contains("expected 3 in a class, or a directory test"), "{two}");
+}
+
+#[test]
+fn a_picture_moves_no_other_to_the_other_side() {
+    let folder = Folder::with(40);
+    let before = folder.load().unwrap().manifest.unwrap();
+    assert!(before.dealing == Some(Dealing::ByName) && before.test.len() + before.train.len() == 80);
+    folder.picture("train/cat/0000.png", 150);
+    folder.picture("train/ant/zzz/more.png", 151);
+    std::fs::remove_file(folder.path("train/ant/007.png")).unwrap();
+    let after = folder.load().unwrap().manifest.unwrap();
+    let changes = after.changes_since(&before).to_string();
+    let expected = "2 new (train/ant/zzz/more.png, train/cat/0000.png), 1 gone (train/ant/007.png)";
+    assert_eq!(changes, expected);
+}
+
+#[test]
+fn the_dealing_of_the_first_version_is_by_place() {
+    let folder = Folder::with(10);
+    let by_place = Reading { dealing: Dealing::ByPlace, ..SMALL };
+    let dataset = folder.load_with(&by_place, &()).unwrap();
+    assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
+    let names: Vec<_> = dataset.manifest.unwrap().test.into_keys().collect();
+    assert_eq!(names, ["train/ant/001.png", "train/ant/008.png", "train/cat/005.png", "train/cat/009.png"]);
+}
+
+#[test]
+fn too_few_pictures_to_set_some_apart_are_refused() {
+    // Of names until one side is empty.
+    let folder = Folder::new();
+    let (mut kept, mut tested) = (Vec::new(), Vec::new());
+    for number in 0..100 {
+        let name = format!("{number}.png");
+        let part = if is_set_apart(3, b"ant", name.as_bytes()) { &mut tested } else { &mut kept };
+        part.push(name);
+    }
+    for class in ["ant", "cat"] {
+        let names = (0..100).map(|number| format!("{number}.png"));
+        let kept = names.filter(|name| !is_set_apart(3, class.as_bytes(), name.as_bytes()));
+        kept.take(2).for_each(|name| folder.picture(&format!("train/{class}/{name}"), 7));
+    }
+    let none = folder.refusal("train");
+    assert!(none.contains("of these none; add some, choose another --seed, or name test pictures"), "{none}");
+    tested.iter().take(3).for_each(|name| folder.picture(&format!("train/ant/{name}"), 8));
+    std::fs::remove_file(folder.path(&format!("train/ant/{}", kept[0]))).unwrap();
+    let many = folder.refusal("train/ant");
+    assert!(many.contains("holds 4 pictures of which the test takes 3; expected at least 2"), "{many}");
 }
 
 #[test]
@@ -170,6 +216,7 @@ fn places_without_pictures_are_refused() {
 #[test]
 fn a_class_needs_two_pictures() {
     let folder = Folder::with(3);
+    folder.picture("test/ant/1.png", 1);
     folder.picture("train/bee/1.png", 1);
     assert!(folder.refusal("train/bee").contains("holds one picture; expected at least 2"));
     folder.file("train/bee/2.png", b"broken");
