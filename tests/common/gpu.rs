@@ -6,10 +6,10 @@ use darts::backend::cuda;
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
-#[path = "emulator.rs"]
-mod emulator;
 #[path = "emulated.rs"]
 mod emulated;
+#[path = "emulator.rs"]
+mod emulator;
 #[path = "skip.rs"]
 mod skip;
 

@@ -6,8 +6,8 @@ use std::process::Command;
 use darts::backend::cuda;
 
 use crate::driver::emulator::library;
-use crate::emulated::under;
 use crate::driver::skip::skip;
+use crate::emulated::under;
 
 /// Tests that print a digest: all that compare with the reference, and that of a recorded graph. One that is new, or gone,
 /// is counted here.
