@@ -9,7 +9,7 @@ use std::path::Path;
 use command::{darts, printed, refused, text};
 use darts::data::Manifest;
 use darts::store::pictures::load_pictures;
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
 use serde_json::Value;
 
 const SMALL: [&str; 5] = ["--init-channels=1", "--cells=3", "--batch-size=8", "--epochs=1", "--device=cpu"];
@@ -128,5 +128,46 @@ fn a_run_that_stored_no_pictures_is_dealt_by_place() {
         &["train", "--resume", "model"],
         1,
         &["other images than those that the run was begun with"],
+    );
+}
+
+#[test]
+fn a_model_reads_pictures_as_its_training_did() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    for number in 0..12 {
+        for (class, row) in [("top", 0), ("bottom", 12)] {
+            // Ink on nothing; a crop to the centre would lose it.
+            let ink = |_, y| Rgba([0, 0, 0, if (row..row + 4).contains(&y) { 255 - number } else { 0 }]);
+            let path = here.join(format!("pictures/train/{class}/{number}.png"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            RgbaImage::from_fn(4, 16, ink).save(path).unwrap();
+        }
+    }
+    let train = ["train", "random:0", "--data=folder:pictures", "--image-size=16", "--out=model"];
+    let read = ["--fit=pad", "--background=#20c0ff", "--epochs=1"];
+    let told = printed(here, &[&train[..], &SMALL[..3], &["--device=cpu"], &read].concat());
+    assert!(told.contains("24 of 4x16 to 4x16 pixels, padded to squares and resized to 16x16"), "{told}");
+    // The same picture as the training made it.
+    let ink = |x, y| Rgb(if (6..10).contains(&x) && y < 4 { [0; 3] } else { [0x20, 0xc0, 0xff] });
+    RgbImage::from_fn(16, 16, ink).save(here.join("square.png")).unwrap();
+    let guess = |picture: &str| {
+        let told = printed(here, &["predict", "model/last.safetensors", "--json", picture]);
+        serde_json::from_str::<Value>(&told).unwrap()["guesses"].clone()
+    };
+    assert_eq!(guess("square.png"), guess("pictures/train/top/0.png"));
+    assert_ne!(guess("square.png"), guess("pictures/train/bottom/0.png"));
+    printed(here, &["export", "model", "--format=onnx", "--out=model.onnx"]);
+    let exported = fs::read(here.join("model.onnx")).unwrap();
+    let holds = |words: &str| exported.windows(words.len()).any(|bytes| bytes == words.as_bytes());
+    assert!(holds("#20c0ff") && holds("fit") && holds("pad"));
+
+    let told = ["--background is red; expected white, black or a colour such as #ffcc00"];
+    refused(here, &["search", "--data=folder:pictures", "--background=red"], 2, &told);
+    refused(
+        here,
+        &["search", "--fit=pad"],
+        2,
+        &["--fit is for --data folder:DIR; digits has its own images"],
     );
 }

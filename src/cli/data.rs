@@ -1,10 +1,15 @@
 //! Loading a data set while the user looks on.
 
-use super::output::report;
+use super::output::{plain, report};
 use crate::data::format::FORMATS;
-use crate::data::{Dataset, Reading, ReadingProgress, Source};
+use crate::data::survey::ClassCount;
+use crate::data::{Dataset, Fit, Pictures, Reading, ReadingProgress, Source};
+use crate::readable::grouped;
 use crate::watch::progress::Bar;
 use crate::{Error, Result};
+
+/// The most classes that are listed.
+const MOST_CLASSES: usize = 20;
 
 /// Loads a data set on so many threads, 0 for all cores. Shows a progress bar unless `quiet`, and names the files that were
 /// skipped.
@@ -12,7 +17,9 @@ pub fn load(source: &Source, seed: u64, reading: &Reading, threads: usize, quiet
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Error::Device(format!("no {threads} threads: {error}")))?;
     let watch = Watch { bar: Bar::new(!quiet) };
-    pool.install(|| source.load(seed, reading, &watch))
+    let dataset = pool.install(|| source.load(seed, reading, &watch))?;
+    warn_of_cut(&dataset);
+    Ok(dataset)
 }
 
 /// Refuses a flag that says how the pictures of a folder are read, where a data set has its own images.
@@ -21,6 +28,56 @@ pub fn refuse_for_own_images(source: &Source, flag: Option<&str>) -> Result<()> 
     let pictures = FORMATS.iter().filter(|format| format.pictures).map(|format| format.usage());
     let (flag, pictures) = (flag.replace('_', "-"), pictures.collect::<Vec<_>>().join(" or "));
     Err(Error::Usage(format!("--{flag} is for --data {pictures}; {source} has its own images")))
+}
+
+/// What is known of the pictures of a folder, for a reader.
+pub fn surveyed(pictures: &Pictures) -> String {
+    let Pictures { survey, reading, .. } = pictures;
+    let counts = |class: &ClassCount| format!("{} {}+{}", plain(&class.name), class.train, class.test);
+    let listed: Vec<_> = survey.classes.iter().take(MOST_CLASSES).map(counts).collect();
+    let more = match survey.classes.len() - listed.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let [[width, height], [widest, highest]] = [survey.smallest, survey.largest];
+    let side = reading.image_size;
+    let fitted = match reading.fit {
+        Fit::Crop => "cut to the square in their centre",
+        Fit::Pad => "padded to squares",
+        Fit::Stretch => "stretched to squares",
+    };
+    let mut text = format!(
+        "classes   {}, as training + test pictures: {}{more}\n",
+        survey.classes.len(),
+        listed.join(", ")
+    );
+    if let Some([fewest, most]) = survey.extremes().filter(|[fewest, most]| fewest.train < most.train) {
+        let (few, many) = (plain(&fewest.name), plain(&most.name));
+        text += &format!(
+            "          the smallest is {few} with {}, the largest {many} with {}\n",
+            fewest.train, most.train
+        );
+    }
+    text += &format!(
+        "pictures  {} of {width}x{height} to {widest}x{highest} pixels, {fitted} and resized to {side}x{side}\n\
+         test      {}\n",
+        grouped(survey.pictures()),
+        plain(&survey.test)
+    );
+    text
+}
+
+/// Says when the cut to squares loses much.
+fn warn_of_cut(dataset: &Dataset) {
+    let Some(Pictures { survey, reading, .. }) = &dataset.pictures else { return };
+    if reading.fit == Fit::Crop && survey.elongated > 0 {
+        report(&format!(
+            "more than a fifth of the area is cut away from {} of {} pictures; a search and a training keep all of \
+             it with --fit pad or --fit stretch",
+            grouped(survey.elongated),
+            grouped(survey.pictures()),
+        ));
+    }
 }
 
 struct Watch {

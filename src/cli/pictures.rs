@@ -5,14 +5,17 @@ use std::path::Path;
 use super::output::report;
 use crate::data::format::FORMATS;
 use crate::data::manifest::some;
-use crate::data::{Dataset, Dealing, Manifest};
+use crate::data::{Dataset, Dealing, Manifest, Reading};
 use crate::store::pictures::load_pictures;
 use crate::train::model::Description;
 use crate::{Error, Result};
 
-/// How a run that goes on dealt its pictures: one of the first version stored no names.
-pub fn dealing_of_run(run: &Path) -> Result<Dealing> {
-    Ok(load_pictures(run)?.map_or(Dealing::ByPlace, |pictures| pictures.dealing.unwrap_or_default()))
+/// How a run that goes on read its pictures: one of the first version stored no names.
+pub fn reading_of_run(run: &Path, planned: Reading) -> Result<Reading> {
+    Ok(match load_pictures(run)? {
+        Some(pictures) => Reading { dealing: pictures.dealing.unwrap_or_default(), ..planned },
+        None => planned.of_first_version(),
+    })
 }
 
 /// How the pictures were dealt that a model was trained on.
@@ -31,9 +34,13 @@ fn is_of_unknown_pictures(description: &Description) -> bool {
     pictures && description.pictures.is_none()
 }
 
+fn manifest(dataset: &Dataset) -> Option<&Manifest> {
+    dataset.pictures.as_ref().map(|pictures| &pictures.manifest)
+}
+
 /// Refuses to go on with a run on other pictures than those that it was begun with.
 pub fn check_resumed(run: &Path, dataset: &Dataset) -> Result<()> {
-    let (Some(begun), Some(now)) = (load_pictures(run)?, &dataset.manifest) else { return Ok(()) };
+    let (Some(begun), Some(now)) = (load_pictures(run)?, manifest(dataset)) else { return Ok(()) };
     let changes = now.changes_since(&begun);
     if changes.is_empty() {
         return Ok(());
@@ -47,7 +54,7 @@ pub fn check_resumed(run: &Path, dataset: &Dataset) -> Result<()> {
 /// # Errors
 /// By the seed of the search, pictures that it was made with are to be test pictures.
 pub fn compare_with_search(run: &Path, dataset: &Dataset, same_seed: bool) -> Result<()> {
-    let (Some(begun), Some(now)) = (load_pictures(run)?, &dataset.manifest) else { return Ok(()) };
+    let (Some(begun), Some(now)) = (load_pictures(run)?, manifest(dataset)) else { return Ok(()) };
     let searched = now.tested_but_trained_on_in(&begun);
     if same_seed {
         refuse_trained(dataset, "the search was made", &searched)?;
@@ -73,7 +80,7 @@ pub fn compare_with_search(run: &Path, dataset: &Dataset, same_seed: bool) -> Re
 /// # Errors
 /// The model was trained on some of them.
 pub fn compare_with_model(description: &Description, dataset: &Dataset) -> Result<()> {
-    let Some(now) = &dataset.manifest else { return Ok(()) };
+    let Some(now) = manifest(dataset) else { return Ok(()) };
     let Some(made) = &description.pictures else {
         if is_of_unknown_pictures(description) {
             report(UNKNOWN);
@@ -97,7 +104,7 @@ fn refuse_trained(dataset: &Dataset, what: &str, names: &[&str]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let all = dataset.manifest.as_ref().map_or(0, |Manifest { test, .. }| test.len());
+    let all = manifest(dataset).map_or(0, |manifest| manifest.test.len());
     let reason = format!(
         "{} of {all} test pictures are no test, for {what} on them: {}; move them back, or test with others",
         names.len(),

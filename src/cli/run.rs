@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::data::surveyed;
 use super::interruption::Interruption;
 use super::output::print;
 use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
-use crate::data::{Dataset, Dealing};
+use crate::data::Dataset;
 use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
@@ -83,12 +84,18 @@ impl RunArguments {
         given: &Given<P>,
         resumed: Option<&Resumption<P>>,
     ) -> Result<Dataset> {
-        let Some(resumed) = resumed else {
-            return given.dataset(self.strict, self.quiet, Dealing::ByName);
+        let planned = given.plan.reading(self.strict);
+        let reading = match resumed {
+            Some(resumed) => pictures::reading_of_run(resumed.directory.path(), planned)?,
+            None => planned,
         };
-        let run = resumed.directory.path();
-        let dataset = given.dataset(self.strict, self.quiet, pictures::dealing_of_run(run)?)?;
-        pictures::check_resumed(run, &dataset)?;
+        let dataset = given.dataset(&reading, self.quiet)?;
+        if let Some(resumed) = resumed {
+            pictures::check_resumed(resumed.directory.path(), &dataset)?;
+        }
+        if let (Some(pictures), false) = (&dataset.pictures, self.quiet || self.json) {
+            print(&surveyed(pictures))?;
+        }
         Ok(dataset)
     }
 

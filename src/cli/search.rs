@@ -54,7 +54,7 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        let pictures = dataset.manifest.as_ref();
+        let pictures = dataset.pictures.as_ref();
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
             return Err(given.refusal(violation));
         }

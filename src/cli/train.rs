@@ -12,7 +12,7 @@ use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
 use super::run::RunArguments;
 use crate::data::Images;
-use crate::epochs::{Control, Observers, Outcome};
+use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
 use crate::report::page;
@@ -86,7 +86,7 @@ impl Arguments {
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let pictures = dataset.manifest.as_ref();
+        let pictures = dataset.pictures.as_ref();
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
             (None, Some(path)) => (training_run::create_at(plan, &genotype, pictures, path)?, None),
@@ -106,7 +106,7 @@ impl Arguments {
     }
 
     /// Writes the report and prints the outcome, also where the report or its measurements fail.
-    fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
+    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.run.json, self.run.quiet) {

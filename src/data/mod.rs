@@ -8,6 +8,7 @@
 //! way costs little and keeps a data set at a quarter of the memory.
 
 mod augment;
+mod fit;
 pub mod format;
 mod images;
 mod loader;
@@ -15,10 +16,12 @@ pub mod manifest;
 mod picture;
 mod source;
 mod split;
+pub mod survey;
 
 use std::path::PathBuf;
 
 pub use augment::{Augmentation, Placement};
+pub use fit::{Background, Fit};
 pub use format::{Format, ReadingProgress};
 pub use images::{Images, Normalisation};
 pub use loader::{AugmentedBy, Batch, Loader};
@@ -26,6 +29,7 @@ pub use manifest::{Manifest, Provenance};
 pub use picture::{Colour, Reading};
 pub use source::Source;
 pub use split::{Dealing, halves};
+pub use survey::Survey;
 
 use crate::{Error, Result};
 
@@ -48,8 +52,19 @@ pub struct Dataset {
     pub white: u8,
     /// The augmentation that is customary for the training images.
     pub augmentation: Augmentation,
-    /// Which pictures these are, where they are files of their own.
-    pub manifest: Option<Manifest>,
+    /// What is known of the pictures, where these are files of their own.
+    pub pictures: Option<Pictures>,
+}
+
+/// What is known of the pictures of a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pictures {
+    /// Which they are.
+    pub manifest: Manifest,
+    /// How they were read.
+    pub reading: Reading,
+    /// How many and how large they are.
+    pub survey: Survey,
 }
 
 impl Dataset {
@@ -142,7 +157,7 @@ mod tests {
             deviation: vec![1.0],
             white: 4,
             augmentation: Augmentation::default(),
-            manifest: None,
+            pictures: None,
         }
     }
 

@@ -5,14 +5,16 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use super::fit::{Background, Fit, square_grey, square_rgb};
 use super::manifest::Content;
 use super::split::Dealing;
 use crate::{Error, Result};
 
+/// The background of pictures that name none.
+const WHITE: Background = Background([255; 3]);
 /// The longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 256 << 20;
 /// The longest side of a picture.
@@ -67,40 +69,67 @@ pub struct Reading {
     pub strict: bool,
     /// Which pictures are set apart.
     pub dealing: Dealing,
+    /// What lies under transparent pictures and around those that are padded. The first version had none: it dropped
+    /// transparency, so that the colour showed that an invisible pixel happened to have.
+    pub background: Option<Background>,
+    /// How a picture becomes a square.
+    pub fit: Fit,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { image_size: 32, colour: Colour::Rgb, strict: false, dealing: Dealing::ByName }
+        Reading {
+            image_size: 32,
+            colour: Colour::Rgb,
+            strict: false,
+            dealing: Dealing::ByName,
+            background: Some(WHITE),
+            fit: Fit::Crop,
+        }
     }
 }
 
 impl Reading {
+    /// The same as the first version read and dealt pictures.
+    pub fn of_first_version(self) -> Self {
+        Reading { dealing: Dealing::ByPlace, background: None, fit: Fit::Crop, ..self }
+    }
+
     /// Bytes of an image.
     pub fn size(&self) -> usize {
         self.image_size * self.image_size * self.colour.channels()
     }
 
-    /// Reads a picture into `out`, `[row][column][channel]`: turned upright as its Exif data says, cut to the square in
-    /// its centre, and resized by a Lanczos filter. Transparency is dropped; of moving pictures the first is taken. Gives
-    /// the checksum of the file.
+    /// Reads a picture into `out`, `[row][column][channel]`: turned upright as its Exif data says, laid on the background
+    /// where it is transparent, and fitted to a square by a Lanczos filter. Of moving pictures the first is taken.
     ///
     /// # Panics
     /// When `out` is not [`Reading::size`] long.
-    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<Content> {
+    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<Taken> {
         let bytes = bytes(path)?;
         let picture = decode(path, &bytes)?;
-        let side = picture.width().min(picture.height());
-        let (left, top) = ((picture.width() - side) / 2, (picture.height() - side) / 2);
-        let square = picture.crop_imm(left, top, side, side);
-        let size = self.image_size as u32;
-        let pixels = match self.colour {
-            Colour::Rgb => resize(&square.to_rgb8(), size, size, FilterType::Lanczos3).into_raw(),
-            Colour::Grey => resize(&square.to_luma8(), size, size, FilterType::Lanczos3).into_raw(),
+        let (content, size) = (Content::of(&bytes), [picture.width(), picture.height()]);
+        let picture = match self.background {
+            Some(background) => background.under(picture),
+            None => picture,
         };
-        out.copy_from_slice(&pixels);
-        Ok(Content::of(&bytes))
+        let square = match self.colour {
+            Colour::Rgb => square_rgb,
+            Colour::Grey => square_grey,
+        };
+        let background = self.background.unwrap_or(WHITE);
+        out.copy_from_slice(&square(&picture, self.fit, self.image_size as u32, background));
+        Ok(Taken { content, size })
     }
+}
+
+/// What is known of a file whose picture was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The checksum of its bytes.
+    pub content: Content,
+    /// Width and height of the picture, upright.
+    pub size: [u32; 2],
 }
 
 /// Decodes a file by its content, whatever its name says.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position, Progress};
+use super::checkpoint::{Checkpoint, Identity, Numbers, Position, Progress};
 use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
@@ -43,10 +43,6 @@ pub trait Epochs {
         train: &Sum,
         evaluation: &Sum,
     ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
-    /// What a training has reached so far.
-    fn outcome(&mut self) -> Option<&mut Outcome> {
-        None
-    }
 }
 
 /// How a run is started_at, and when it stores its state.
@@ -229,8 +225,7 @@ impl<E: Epochs> Driver<'_, E> {
         tensors.extend(host.map(|(name, values)| (name.to_owned(), Numbers::F64(values.to_vec()))));
         // At the end of an epoch nothing of the next has been done, and the time does not make the bytes differ.
         let seconds = if self.progress.position.steps > 0 { self.seconds() } else { 0.0 };
-        let outcome = self.run.outcome().copied().unwrap_or_default();
-        let progress = Progress { seconds, outcome, ..self.progress };
+        let progress = Progress { seconds, ..self.progress };
         Ok(Checkpoint { identity: self.identity.clone(), progress, tensors })
     }
 
@@ -270,9 +265,6 @@ impl<E: Epochs> Driver<'_, E> {
                 Ok(Numbers::F64(_)) => return unfit(format!("{name} is F64, not F32")),
                 Err(reason) => return unfit(reason),
             }
-        }
-        if let Some(outcome) = self.run.outcome() {
-            *outcome = checkpoint.progress.outcome;
         }
         self.run.tape().status()
     }

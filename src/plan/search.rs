@@ -11,7 +11,7 @@ use super::shared::{cells_conflict, images, machine, precision_conflict, schedul
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Colour, Reading};
+use crate::data::{Colour, Fit, Reading};
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -50,6 +50,8 @@ pub struct Plan {
     pub data: String,
     pub image_size: usize,
     pub colour: Colour,
+    pub background: String,
+    pub fit: Fit,
     pub space: String,
     pub method: String,
     pub order: Order,
@@ -201,7 +203,10 @@ impl PlanTable for Plan {
     }
 
     fn reading(&self, strict: bool) -> Reading {
-        Reading { image_size: self.image_size, colour: self.colour, strict, ..Reading::default() }
+        let Plan { image_size, colour, fit, .. } = *self;
+        // A validated plan holds a background.
+        let background = self.background.parse().ok();
+        Reading { image_size, colour, background, fit, strict, ..Reading::default() }
     }
 
     fn seed(&self) -> u64 {

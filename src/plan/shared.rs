@@ -10,7 +10,7 @@ use super::keys::{self, Key, count, text, word};
 use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
-use crate::data::{Colour, Reading, format};
+use crate::data::{Background, Colour, Fit, Reading, format};
 use crate::space::stored::Choice;
 
 /// How many threads of the processor may be asked for; 0 for all cores.
@@ -83,7 +83,7 @@ impl fmt::Display for DeviceChoice {
 }
 
 /// The keys that say which images a run sees.
-pub(super) fn images() -> [Key; 3] {
+pub(super) fn images() -> [Key; 5] {
     let side = Reading::default().image_size as i64;
     [
         text(
@@ -97,7 +97,7 @@ pub(super) fn images() -> [Key; 3] {
             "image_size",
             4..=1024,
             [side; 2],
-            "Side in pixels that the pictures of a folder are cut and resized to",
+            "Side in pixels that the pictures of a folder are resized to",
         ),
         word(
             "colour",
@@ -105,6 +105,24 @@ pub(super) fn images() -> [Key; 3] {
             &Colour::ALL,
             [Colour::Rgb; 2],
             "What is read of the pictures of a folder: rgb or grey",
+        ),
+        text(
+            "background",
+            "COLOUR",
+            |text| text.parse::<Background>().err(),
+            ["white"; 2],
+            &format!(
+                "What lies under transparent pictures and around padded ones: {}",
+                Background::expected()
+            ),
+        ),
+        word(
+            "fit",
+            "FIT",
+            &Fit::ALL,
+            [Fit::Crop; 2],
+            "How the pictures of a folder become squares: crop cuts out the centre, pad lays the whole picture on the \
+             background, stretch scales its sides apart",
         ),
     ]
 }

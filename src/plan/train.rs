@@ -9,7 +9,7 @@ use super::shared::{cells_conflict, images, machine, precision_conflict, schedul
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Augmentation, Colour, Dataset, Reading};
+use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
 use crate::space::auxiliary::REDUCTIONS;
 use crate::space::stored::Choice;
 use crate::space::{NetworkShape, Space};
@@ -22,6 +22,8 @@ pub struct Plan {
     pub data: String,
     pub image_size: usize,
     pub colour: Colour,
+    pub background: String,
+    pub fit: Fit,
     pub space: String,
     pub epochs: usize,
     pub batch_size: usize,
@@ -175,7 +177,10 @@ impl PlanTable for Plan {
     }
 
     fn reading(&self, strict: bool) -> Reading {
-        Reading { image_size: self.image_size, colour: self.colour, strict, ..Reading::default() }
+        let Plan { image_size, colour, fit, .. } = *self;
+        // A validated plan holds a background.
+        let background = self.background.parse().ok();
+        Reading { image_size, colour, background, fit, strict, ..Reading::default() }
     }
 
     fn seed(&self) -> u64 {

@@ -293,7 +293,7 @@ mod tests {
         });
         let genotype = derive(&alphas[alphas.len() - 1].1);
         let (name, plan, records) = ("run".into(), Vec::new(), records.collect());
-        History { name, plan, records, timings: Vec::new(), alphas, genotype }
+        History { name, plan, records, timings: Vec::new(), alphas, genotype, survey: None }
     }
 
     fn doubts(history: &History) -> Vec<usize> {

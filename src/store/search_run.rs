@@ -4,6 +4,7 @@
 //! runs/2026-01-31-142500-digits-first/
 //!   plan.toml                     the plan; `darts search --plan` repeats the run
 //!   pictures.json                 the names and checksums of the pictures, where they are files of their own
+//!   survey.json                   how many and how large these are
 //!   metrics.jsonl                 one line for each epoch, the same at every repetition
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from, such as
@@ -18,9 +19,9 @@ use std::path::Path;
 
 use super::alphas::{ALPHAS, alphas_file, epochs};
 use super::genotype::{remove_genotype, write_genotype};
-use super::pictures::pictures_file;
+use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
-use crate::data::Manifest;
+use crate::data::Pictures;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
@@ -30,20 +31,20 @@ use crate::space::derivation::derive;
 use crate::{Error, Result};
 
 /// Creates `<parent>/<date and time>-<data set>-<order>`; a number is appended if that exists.
-pub fn create(plan: &Plan, pictures: Option<&Manifest>, parent: &Path) -> Result<RunDirectory> {
+pub fn create(plan: &Plan, pictures: Option<&Pictures>, parent: &Path) -> Result<RunDirectory> {
     RunDirectory::create(new_run(plan, pictures)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
-pub fn create_at(plan: &Plan, pictures: Option<&Manifest>, path: &Path) -> Result<RunDirectory> {
+pub fn create_at(plan: &Plan, pictures: Option<&Pictures>, path: &Path) -> Result<RunDirectory> {
     RunDirectory::create_at(new_run(plan, pictures)?, path)
 }
 
-fn new_run(plan: &Plan, pictures: Option<&Manifest>) -> Result<NewRun> {
+fn new_run(plan: &Plan, pictures: Option<&Pictures>) -> Result<NewRun> {
     Ok(NewRun {
         name: format!("{}-{}", data_name(&plan.data), plan.order),
         plan: plan.to_toml()?,
-        files: pictures_file(pictures)?.into_iter().collect(),
+        files: pictures_files(pictures)?,
         directories: &[ALPHAS],
     })
 }

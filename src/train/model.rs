@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Shape;
-use crate::data::{Colour, Dataset, Manifest, Normalisation, Provenance, Reading};
+use crate::data::{Background, Colour, Dataset, Fit, Normalisation, Provenance, Reading};
 use crate::files::{read_bounded, write_whole};
 use crate::nn::Parameters;
 use crate::plan::PlanTable;
@@ -67,6 +67,12 @@ pub struct Description {
     /// The pictures that it was made with, where they are files of their own; the first version did not store them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pictures: Option<Provenance>,
+    /// What lay under transparent pictures and around padded ones; the first version dropped transparency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// How pictures became squares, where they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
 }
 
 impl Description {
@@ -89,7 +95,9 @@ impl Description {
             epoch: 0,
             steps: 0,
             accuracy: 0.0,
-            pictures: dataset.manifest.as_ref().map(Manifest::provenance),
+            pictures: dataset.pictures.as_ref().map(|pictures| pictures.manifest.provenance()),
+            background: dataset.pictures.as_ref().and_then(|pictures| pictures.reading.background),
+            fit: dataset.pictures.as_ref().map(|pictures| pictures.reading.fit),
         }
     }
 
@@ -110,7 +118,15 @@ impl Description {
             [Colour::Grey, Colour::Rgb].into_iter().find(|colour| colour.channels() == self.channels);
         match colour {
             Some(colour) if self.height == self.width => {
-                Ok(Reading { image_size: self.height, colour, strict: true, ..Reading::default() })
+                let (background, fit) = (self.background, self.fit.unwrap_or_default());
+                Ok(Reading {
+                    image_size: self.height,
+                    colour,
+                    strict: true,
+                    background,
+                    fit,
+                    ..Reading::default()
+                })
             }
             _ => Err(format!(
                 "pictures become squares of 1 or 3 values a pixel, and the model reads {}x{} pixels of {}",

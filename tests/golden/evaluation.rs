@@ -137,6 +137,8 @@ pub fn check_model_file(set: &Set) {
         epoch: 1,
         steps: 1,
         pictures: None,
+        background: None,
+        fit: None,
         accuracy: 0.0,
     };
     let parameters = Network::parameters(&description.genotype, &description.shape(1, true)).unwrap();

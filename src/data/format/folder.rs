@@ -18,8 +18,10 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{Format, Location, ReadingProgress, Request};
 use crate::data::manifest::Content;
+use crate::data::picture::Taken;
 use crate::data::split::{is_set_apart, stratified};
-use crate::data::{Augmentation, Dataset, Dealing, Images, Manifest, Reading};
+use crate::data::survey::{ClassCount, Survey};
+use crate::data::{Augmentation, Dataset, Dealing, Images, Manifest, Pictures, Reading};
 use crate::machine::available_memory;
 use crate::readable::counted;
 use crate::{Error, Result};
@@ -71,6 +73,11 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
         return Err(Error::Data { path, reason });
     }
     let manifest = Manifest { dealing, train: train.named(directory), test: test.named(directory) };
+    let from = match &tested {
+        Some(part) => part.directory.display().to_string(),
+        None => format!("set apart from {} by seed and name", listed.directory.display()),
+    };
+    let survey = survey(&listed.classes, [&train, &test], from);
     let (train, test) = (train.images, test.images);
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
@@ -86,8 +93,21 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
         // Of unknown pictures it is only known that a small shift does not change what they show: writing must not
         // be mirrored.
         augmentation: Augmentation { crop_padding: reading.image_size / 8, ..Augmentation::default() },
-        manifest: Some(manifest),
+        pictures: Some(Pictures { manifest, reading: *reading, survey }),
     })
+}
+
+fn survey(classes: &[String], parts: [&Read; 2], test: String) -> Survey {
+    let mut survey = Survey { test, ..Survey::default() };
+    parts.iter().flat_map(|part| &part.files).for_each(|(_, taken)| survey.add(taken.size));
+    let counts = parts.map(|part| part.images.class_counts(classes.len()));
+    let class = |(label, name): (usize, &String)| ClassCount {
+        name: name.clone(),
+        train: counts[0][label],
+        test: counts[1][label],
+    };
+    survey.classes = classes.iter().enumerate().map(class).collect();
+    survey
 }
 
 /// A path below a directory, with `/` between its parts.
@@ -125,7 +145,7 @@ struct Counted<'a> {
 /// Images and the files that they are of, in the same order.
 struct Read {
     images: Images,
-    files: Vec<(PathBuf, Content)>,
+    files: Vec<(PathBuf, Taken)>,
 }
 
 impl Read {
@@ -136,7 +156,7 @@ impl Read {
 
     /// The files by their names below the directory of the data set.
     fn named(&self, directory: &Path) -> BTreeMap<String, Content> {
-        self.files.iter().map(|(path, content)| (name_below(directory, path), *content)).collect()
+        self.files.iter().map(|(path, taken)| (name_below(directory, path), taken.content)).collect()
     }
 }
 
@@ -199,10 +219,10 @@ impl Part {
     fn read(&self, reading: &Reading, counted: &Counted) -> Result<Read> {
         let size = reading.size();
         let mut pixels = vec![0; self.files.len() * size];
-        let mut contents = vec![Content::default(); self.files.len()];
-        let places = pixels.par_chunks_exact_mut(size).zip(&mut contents).zip(&self.files);
-        let decoded = places.map(|((place, content), (file, _))| {
-            let outcome = reading.read(file, place).map(|found| *content = found);
+        let mut all_taken = vec![Taken::default(); self.files.len()];
+        let places = pixels.par_chunks_exact_mut(size).zip(&mut all_taken).zip(&self.files);
+        let decoded = places.map(|((place, taken), (file, _))| {
+            let outcome = reading.read(file, place).map(|found| *taken = found);
             counted.progress.read(counted.done.fetch_add(1, Ordering::Relaxed) + 1, counted.all);
             outcome
         });
@@ -220,7 +240,7 @@ impl Part {
         for (index, (outcome, (path, label))) in outcomes.into_iter().zip(&self.files).enumerate() {
             match outcome {
                 Ok(()) => {
-                    files.push((path.clone(), contents[index]));
+                    files.push((path.clone(), all_taken[index]));
                     pixels.copy_within(index * size..(index + 1) * size, labels.len() * size);
                     labels.push(*label);
                 }

@@ -78,7 +78,12 @@ fn grey_deep_and_transparent_pictures_become_bytes_of_the_asked_colour() {
     let deep_grey: ImageBuffer<Luma<u16>, _> = ImageBuffer::from_pixel(4, 4, Luma([0x4040]));
     assert_eq!(scratch.rgb(&encoded(deep_grey, ImageFormat::Png), 4), [64; 48]);
     let clear = encoded(RgbaImage::from_pixel(4, 4, Rgba([9, 8, 7, 0])), ImageFormat::Png);
-    assert_eq!(scratch.rgb(&clear, 4)[..3], [9, 8, 7]);
+    assert_eq!(scratch.rgb(&clear, 4), [255; 48]);
+    assert_eq!(scratch.read(&clear, 4, Colour::Grey).unwrap(), [255; 16]);
+    let first_version = Reading { image_size: 4, ..Reading::default() }.of_first_version();
+    let mut dropped = [0; 48];
+    first_version.read(&scratch.file(&clear), &mut dropped).unwrap();
+    assert_eq!(dropped[..3], [9, 8, 7]);
     let white = encoded(RgbImage::from_pixel(4, 4, Rgb([255; 3])), ImageFormat::Png);
     assert_eq!(scratch.read(&white, 4, Colour::Grey).unwrap(), [255; 16]);
     let green = encoded(RgbImage::from_pixel(4, 4, Rgb([0, 255, 0])), ImageFormat::Png);

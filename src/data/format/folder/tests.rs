@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::Colour;
+use crate::data::{Colour, Fit};
 
 struct Folder(TempDir);
 
@@ -56,8 +56,14 @@ impl Folder {
     }
 }
 
-const SMALL: Reading =
-    Reading { image_size: 4, colour: Colour::Rgb, strict: false, dealing: Dealing::ByName };
+const SMALL: Reading = Reading {
+    image_size: 4,
+    colour: Colour::Rgb,
+    strict: false,
+    dealing: Dealing::ByName,
+    background: None,
+    fit: Fit::Crop,
+};
 
 /// Remembers what it was told.
 #[derive(Default)]
@@ -120,12 +126,12 @@ fn without_a_test_directory_about_a_fifth_is_set_apart() {
 #[test]
 fn a_picture_moves_no_other_to_the_other_side() {
     let folder = Folder::with(40);
-    let before = folder.load().unwrap().manifest.unwrap();
+    let before = folder.load().unwrap().pictures.unwrap().manifest;
     assert!(before.dealing == Some(Dealing::ByName) && before.test.len() + before.train.len() == 80);
     folder.picture("train/cat/0000.png", 150);
     folder.picture("train/ant/zzz/more.png", 151);
     std::fs::remove_file(folder.path("train/ant/007.png")).unwrap();
-    let after = folder.load().unwrap().manifest.unwrap();
+    let after = folder.load().unwrap().pictures.unwrap().manifest;
     let changes = after.changes_since(&before).to_string();
     let expected = "2 new (train/ant/zzz/more.png, train/cat/0000.png), 1 gone (train/ant/007.png)";
     assert_eq!(changes, expected);
@@ -137,7 +143,7 @@ fn the_dealing_of_the_first_version_is_by_place() {
     let by_place = Reading { dealing: Dealing::ByPlace, ..SMALL };
     let dataset = folder.load_with(&by_place, &()).unwrap();
     assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
-    let names: Vec<_> = dataset.manifest.unwrap().test.into_keys().collect();
+    let names: Vec<_> = dataset.pictures.unwrap().manifest.test.into_keys().collect();
     assert_eq!(names, ["train/ant/001.png", "train/ant/008.png", "train/cat/005.png", "train/cat/009.png"]);
 }
 
