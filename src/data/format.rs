@@ -8,6 +8,8 @@ mod idx;
 
 use std::path::Path;
 
+pub use digits::write_pictures as write_digits;
+
 use super::{Dataset, Reading};
 use crate::{Error, Result};
 
