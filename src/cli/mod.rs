@@ -47,7 +47,7 @@ Examples:
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
   darts train --resume runs/2026-01-31-150000-digits-train
-  darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
+  darts evaluate runs/2026-01-31-150000-digits-train
   darts predict runs/2026-01-31-150000-digits-train digit.png
   darts export runs/2026-01-31-150000-digits-train --format onnx
   darts digits pictures              the built-in digits as pictures in folders, to try things with
