@@ -60,6 +60,7 @@ fn a_search_on_pictures_tells_what_it_leaves_out() {
     for words in [
         "classes   2, as training + test pictures: across ",
         "pictures  40 of 16x14 to 20x16 pixels, cut to the square in their centre and resized to 12x12",
+        "left out  1 × holds no PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or QOI picture: train/down/broken.png",
         "test      set apart from pictures/train by seed and name",
     ] {
         assert!(known.contains(words), "no {words} in {known}");

@@ -2,14 +2,40 @@
 
 use super::output::{plain, report};
 use crate::data::format::FORMATS;
-use crate::data::survey::ClassCount;
+use crate::data::survey::{ClassCount, LeftOut};
 use crate::data::{Dataset, Fit, Pictures, Reading, ReadingProgress, Source};
 use crate::readable::grouped;
 use crate::watch::progress::Bar;
 use crate::{Error, Result};
 
+/// The most files that are named one by one.
+const MOST_NAMES: usize = 10;
 /// The most classes that are listed.
 const MOST_CLASSES: usize = 20;
+
+/// What is borne of the pictures of a folder.
+#[derive(clap::Args)]
+pub struct Tolerance {
+    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
+    #[arg(long, conflicts_with = "allow_unreadable")]
+    strict: bool,
+    /// Go on where more than a fifth of the pictures of a class cannot be read.
+    #[arg(long)]
+    allow_unreadable: bool,
+}
+
+impl Tolerance {
+    /// A reading that bears as much.
+    pub fn of(&self, reading: Reading) -> Reading {
+        Reading { strict: self.strict, allow_unreadable: self.allow_unreadable, ..reading }
+    }
+
+    /// The flag that the user gave, if any.
+    pub fn flag(&self) -> Option<&'static str> {
+        let flags = [(self.strict, "strict"), (self.allow_unreadable, "allow_unreadable")];
+        flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
+    }
+}
 
 /// Loads a data set on so many threads, 0 for all cores. Shows a progress bar unless `quiet`, and names the files that were
 /// skipped.
@@ -64,6 +90,10 @@ pub fn surveyed(pictures: &Pictures) -> String {
         grouped(survey.pictures()),
         plain(&survey.test)
     );
+    for LeftOut { reason, count, names } in &survey.left_out {
+        let more = if *count > names.len() { ", ..." } else { "" };
+        text += &format!("left out  {} × {reason}: {}{more}\n", grouped(*count), plain(&names.join(", ")));
+    }
     text
 }
 
@@ -89,16 +119,20 @@ impl ReadingProgress for Watch {
         self.bar.show(done, all, || format!("{done} of {all} pictures read"));
     }
 
-    fn skipped(&self, errors: &[Error]) {
+    fn skipped(&self, errors: &[&Error]) {
         if !errors.is_empty() {
             self.bar.suspend(|| name(errors));
         }
     }
+
+    fn notice(&self, sentence: &str) {
+        self.bar.suspend(|| report(sentence));
+    }
 }
 
-/// Names files that were skipped, and counts them.
-fn name(errors: &[Error]) {
-    for error in errors {
+/// Names the first files that were skipped, and counts all.
+fn name(errors: &[&Error]) {
+    for error in errors.iter().take(MOST_NAMES) {
         report(&format!("skipped {error}"));
     }
     let files = match errors.len() {

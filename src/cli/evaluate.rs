@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::data::Tolerance;
 use super::model::ModelArguments;
 use super::output::{plain, print};
 use super::pictures::{compare_with_model, dealing_of_model};
@@ -27,11 +28,10 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[arg(long, value_name = "DATA",
-        help = format::help() + " [default: the one of the training, if it needs no directory]")]
+        help = format::help() + " [default: that of the run which the model is in; else that of its training, if it needs no directory]")]
     data: Option<String>,
-    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    tolerance: Tolerance,
     /// Print JSON, with the whole matrix of confusions.
     #[arg(long)]
     json: bool,
@@ -84,13 +84,16 @@ impl Arguments {
     fn dataset(&self, model: &Model) -> Result<Dataset> {
         let source = match &self.data {
             Some(name) => name.parse()?,
-            None => default_source(&model.description.data)?,
+            None => match self.model.planned_data()? {
+                Some(name) => name.parse()?,
+                None => default_source(&model.description.data)?,
+            },
         };
-        super::data::refuse_for_own_images(&source, self.strict.then_some("strict"))?;
+        super::data::refuse_for_own_images(&source, self.tolerance.flag())?;
         // The same seed tests with the same images, which the model has not seen in its training.
         let description = &model.description;
         let reading = match description.reading() {
-            Ok(reading) => Reading { strict: self.strict, dealing: dealing_of_model(description), ..reading },
+            Ok(reading) => self.tolerance.of(Reading { dealing: dealing_of_model(description), ..reading }),
             // Pictures of a folder cannot fit this model: `fits` refuses them.
             Err(_) => Reading::default(),
         };

@@ -69,7 +69,7 @@ fn find_in(given: &str, space: &Arc<Space>) -> Result<Found> {
 }
 
 /// What the plan of a run says of its images; nothing, if it has none.
-fn images_of(run: &Path) -> Result<toml::Table> {
+pub fn images_of(run: &Path) -> Result<toml::Table> {
     let path = run.join(PLAN);
     if !path.is_file() {
         return Ok(toml::Table::new());

@@ -7,6 +7,7 @@ use clap::builder::{BoolValueParser, PossibleValuesParser, TypedValueParser, Val
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use toml::{Table, Value};
 
+use super::data::Tolerance;
 use crate::data::{Dataset, Reading, Source};
 use crate::plan::keys::{Domain, Key, Preset};
 use crate::plan::merge::{Given, Written};
@@ -118,11 +119,11 @@ fn of_another_command<P: PlanTable>(text: &str, path: &Path) -> Option<Error> {
 
 impl<P: PlanTable> Given<P> {
     /// Loads the data set.
-    pub fn dataset(&self, reading: &Reading, quiet: bool) -> Result<Dataset> {
+    pub fn dataset(&self, reading: &Reading, tolerance: &Tolerance, quiet: bool) -> Result<Dataset> {
         let source = self.source()?;
         let given =
             ["image_size", "colour", "background", "fit"].into_iter().find(|key| self.written.in_flags(key));
-        super::data::refuse_for_own_images(&source, given.or(reading.strict.then_some("strict")))?;
+        super::data::refuse_for_own_images(&source, given.or(tolerance.flag()))?;
         let plan = &self.plan;
         super::data::load(&source, plan.seed(), reading, plan.threads(), quiet)
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::data::surveyed;
+use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
 use super::output::print;
 use super::pictures;
@@ -36,9 +36,8 @@ pub struct RunArguments {
     /// Store a checkpoint to go on from after so many minutes, too; 0 for only after each epoch.
     #[arg(long, value_name = "N", value_parser = minutes, default_value = "10", allow_negative_numbers = true)]
     checkpoint_minutes: f64,
-    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
-    #[arg(long)]
-    pub strict: bool,
+    #[command(flatten)]
+    tolerance: Tolerance,
     /// Print nothing but the result at the end.
     #[arg(long)]
     pub quiet: bool,
@@ -84,12 +83,13 @@ impl RunArguments {
         given: &Given<P>,
         resumed: Option<&Resumption<P>>,
     ) -> Result<Dataset> {
-        let planned = given.plan.reading(self.strict);
+        let tolerance = &self.tolerance;
+        let planned = tolerance.of(given.plan.reading());
         let reading = match resumed {
             Some(resumed) => pictures::reading_of_run(resumed.directory.path(), planned)?,
             None => planned,
         };
-        let dataset = given.dataset(&reading, self.quiet)?;
+        let dataset = given.dataset(&reading, tolerance, self.quiet)?;
         if let Some(resumed) = resumed {
             pictures::check_resumed(resumed.directory.path(), &dataset)?;
         }

@@ -14,6 +14,7 @@ mod images;
 mod loader;
 pub mod manifest;
 mod picture;
+mod sniff;
 mod source;
 mod split;
 pub mod survey;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::{Background, Fit, square_grey, square_rgb};
 use super::manifest::Content;
+use super::sniff::{HEAD, Kind, READ, kind};
 use super::split::Dealing;
 use crate::{Error, Result};
 
@@ -67,6 +68,8 @@ pub struct Reading {
     pub colour: Colour,
     /// Whether the first file that cannot be read is an error; otherwise such files are skipped.
     pub strict: bool,
+    /// Whether classes are borne of which more than a fifth of the pictures cannot be read.
+    pub allow_unreadable: bool,
     /// Which pictures are set apart.
     pub dealing: Dealing,
     /// What lies under transparent pictures and around those that are padded. The first version had none: it dropped
@@ -82,6 +85,7 @@ impl Default for Reading {
             image_size: 32,
             colour: Colour::Rgb,
             strict: false,
+            allow_unreadable: false,
             dealing: Dealing::ByName,
             background: Some(WHITE),
             fit: Fit::Crop,
@@ -136,11 +140,17 @@ pub struct Taken {
 fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
     let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
     let length = bytes.len() as u64;
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let mut reader = reader.map_err(|error| Error::io(path, error))?;
-    let Some(format) = reader.format() else {
-        return Err(fail("holds no PNG, JPEG, WebP, BMP or GIF picture".into()));
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    let format = match kind(&bytes[..bytes.len().min(HEAD)]) {
+        Kind::Picture(format) => format,
+        Kind::Foreign(name) => {
+            return Err(fail(format!(
+                "is a picture of the format {name}, which is not read; convert it to PNG or JPEG"
+            )));
+        }
+        Kind::Other => return Err(fail(format!("holds no {READ} picture"))),
     };
+    reader.set_format(format);
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(fail("is cut off: a JPEG picture without its end".into()));
     }

@@ -19,6 +19,34 @@ pub struct ClassCount {
     pub test: usize,
 }
 
+/// Files of which no images were made, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Why.
+    pub reason: String,
+    /// How many they are.
+    pub count: usize,
+    /// The names of the first.
+    pub names: Vec<String>,
+}
+
+impl LeftOut {
+    /// One file.
+    pub(super) fn new(reason: &str, name: String) -> Self {
+        LeftOut { reason: reason.to_owned(), count: 1, names: vec![name] }
+    }
+
+    /// Counts another file.
+    pub(super) fn add(&mut self, name: String) {
+        const MOST_NAMES: usize = 10;
+        self.count += 1;
+        if self.names.len() < MOST_NAMES {
+            self.names.push(name);
+        }
+    }
+}
+
 /// What is known of the pictures of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +61,8 @@ pub struct Survey {
     pub elongated: usize,
     /// Where the test pictures come from.
     pub test: String,
+    /// The files of which no images were made.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Survey {

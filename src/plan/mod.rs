@@ -34,8 +34,8 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// A value that decides is none.
-    fn complete(values: &mut toml::Table, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
-        let _ = (values, wrote);
+    fn complete(values: &mut toml::Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        let _ = (values, preset, wrote);
         Ok(())
     }
 
@@ -46,7 +46,7 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     fn data(&self) -> &str;
 
     /// How the pictures of a folder are read.
-    fn reading(&self, strict: bool) -> Reading;
+    fn reading(&self) -> Reading;
 
     /// The seed of all random numbers.
     fn seed(&self) -> u64;

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::data::Survey;
+use crate::data::survey::LeftOut;
 use crate::readable::grouped;
 
 /// The pictures: how many of each class, how large, and where those for the test come from.
@@ -19,6 +20,14 @@ pub fn section(survey: &Survey) -> Markup {
                 p {
                     "The class with the fewest training pictures is " (fewest.name) " with " (grouped(fewest.train))
                     ", that with the most " (most.name) " with " (grouped(most.train)) "."
+                }
+            }
+            @if !survey.left_out.is_empty() {
+                p { "Of these files no images were made:" }
+                ul {
+                    @for LeftOut { reason, count, names } in &survey.left_out {
+                        li { (grouped(*count)) " × " (reason) ": " (names.join(", ")) @if *count > names.len() { ", …" } }
+                    }
                 }
             }
             div.wide {
@@ -49,6 +58,11 @@ mod tests {
             largest: [640, 480],
             elongated: 0,
             test: "pictures/test".to_owned(),
+            left_out: vec![LeftOut {
+                reason: "is empty".to_owned(),
+                count: 12,
+                names: vec!["a/<1>.png".to_owned()],
+            }],
         };
         let page = section(&survey).into_string();
         for words in
@@ -56,6 +70,7 @@ mod tests {
         {
             assert!(page.contains(words), "no {words} in {page}");
         }
+        assert!(page.contains("<li>12 × is empty: a/&lt;1&gt;.png, …</li>"), "{page}");
         assert!(page.contains("<th>&lt;a&gt;</th><td>1,200</td><td>4</td>"), "{page}");
     }
 }

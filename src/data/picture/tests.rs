@@ -5,8 +5,16 @@ use tempfile::TempDir;
 
 use super::*;
 
-const FORMATS: [ImageFormat; 5] =
-    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif];
+const FORMATS: [ImageFormat; 8] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::WebP,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Tiff,
+    ImageFormat::Pnm,
+    ImageFormat::Qoi,
+];
 
 fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -142,7 +150,9 @@ fn pictures_of_a_camera_stand_upright() {
 fn empty_and_cut_files_are_refused() {
     let scratch = Scratch::new();
     assert!(scratch.refusal(&[]).ends_with("picture: is empty"));
-    assert!(scratch.refusal(b"a text, not a picture").contains("no PNG, JPEG, WebP, BMP or GIF"));
+    assert!(
+        scratch.refusal(b"a text, not a picture").contains("no PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or QOI")
+    );
     for format in FORMATS {
         let whole = encoded(gradient(40, 40), format);
         for length in [1, 2, 3, 9, 20, 40, whole.len() / 4, whole.len() / 2, whole.len() * 3 / 4] {
