@@ -189,6 +189,23 @@ fn a_model_is_evaluated_and_sees_the_digits() {
 }
 
 #[test]
+fn more_threads_than_cores_are_warned_of() {
+    let scratch = tempfile::tempdir().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let told = |threads: usize, out: &str| {
+        let size = ["--epochs=1", "--init-channels=1", "--cells=3", "--device=cpu", "--batch-size=256"];
+        let threads = format!("--threads={threads}");
+        let run = [threads.as_str(), "--out", out];
+        let output = darts(scratch.path(), &[&["train", "random:0"], &size[..], &run].concat());
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stderr).to_owned()
+    };
+    assert_eq!(told(cores, "as-many"), "");
+    let warning = told(cores + 1, "more");
+    assert!(warning.starts_with(&format!("darts: {} threads share {cores} core", cores + 1)), "{warning}");
+}
+
+#[test]
 fn the_pictures_below_a_directory_are_predicted_by_the_last_model() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();

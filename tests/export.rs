@@ -284,6 +284,12 @@ fn the_state_dict_holds_the_tensors_of_the_model_and_says_which_network_they_are
     for (name, tensor) in exported.tensors() {
         assert_eq!(tensor, own.tensor(&name).unwrap(), "{name}");
     }
+    // README makes the stem after this shape: width, channels of an image, and the kernel.
+    let grey = random_model(description("darts-v2", 1, 3), 5);
+    let grey = Format::Safetensors.bytes(&grey).unwrap();
+    let stem = |file: &SafeTensors| file.tensor("stem.0.weight").unwrap().shape()[1..].to_vec();
+    let stems = [stem(&exported), stem(&SafeTensors::deserialize(&grey).unwrap())];
+    assert_eq!(stems, [[3, 3, 3], [1, 3, 3]]);
     let bytes = fs::read(here.join("own.state_dict.safetensors")).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = &metadata.metadata().as_ref().unwrap()["NetworkCIFAR"];

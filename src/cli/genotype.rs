@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::plan::file::table;
+use crate::space::excerpt::is_name;
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
 use crate::space::stored::Choice;
@@ -55,6 +56,13 @@ fn find_in(given: &str, space: &Arc<Space>) -> Result<Found> {
     if path.exists() {
         let text = files::read_text(path, MAX_TEXT)?;
         return Ok(unpublished(Genotype::from_text(&text, space).map_err(|error| error_in(path, error))?));
+    }
+    if let Some((file, name)) =
+        given.rsplit_once(':').filter(|(file, name)| Path::new(file).is_file() && is_name(name))
+    {
+        let text = files::read_text(Path::new(file), MAX_TEXT)?;
+        let read = Genotype::from_named_literal(&text, name, space);
+        return Ok(unpublished(read.map_err(|error| error_in(Path::new(file), error))?));
     }
     if let Some(drawn) = sampled::find(given, space) {
         return drawn.map(unpublished);

@@ -55,7 +55,7 @@ Examples:
   darts COMMAND --help               everything about a command
 
 Exit codes: 0 success, 1 a failure, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that SIGTERM \
-did.";
+did, 129 one whose terminal was closed.";
 
 #[derive(Subcommand)]
 enum Command {
