@@ -8,6 +8,9 @@ mod idx;
 
 use std::path::Path;
 
+pub use digits::write_pictures as write_digits;
+pub use folder::files_below as pictures_below;
+
 use super::{Dataset, Reading};
 use crate::{Error, Result};
 

@@ -44,7 +44,7 @@ impl Written {
         }
         values.extend(file);
         values.extend(flags);
-        P::complete(&mut values, &|key| self.wrote(key))?;
+        P::complete(&mut values, self.preset, &|key| self.wrote(key))?;
         self.check::<P>(&values)?;
         let given = Given { plan: P::from_table(values)?, written: self };
         match given.plan.conflict() {

@@ -34,8 +34,8 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// A value that decides is none.
-    fn complete(values: &mut toml::Table, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
-        let _ = (values, wrote);
+    fn complete(values: &mut toml::Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        let _ = (values, preset, wrote);
         Ok(())
     }
 
