@@ -15,8 +15,20 @@ use super::{Dataset, Reading};
 use crate::{Error, Result};
 
 /// All formats.
-pub static FORMATS: &[&Format] =
-    &[&digits::DIGITS, &cifar::CIFAR10, &cifar::CIFAR100, &idx::MNIST, &idx::FASHION_MNIST, &folder::FOLDER];
+pub static FORMATS: &[&Format] = &[
+    &digits::DIGITS,
+    &cifar::CIFAR10,
+    &cifar::CIFAR100,
+    &idx::MNIST,
+    &idx::FASHION_MNIST,
+    &idx::EMNIST_BALANCED,
+    &idx::EMNIST_BYMERGE,
+    &idx::EMNIST_BYCLASS,
+    &idx::EMNIST_LETTERS,
+    &idx::EMNIST_DIGITS,
+    &idx::EMNIST_MNIST,
+    &folder::FOLDER,
+];
 
 /// A format of data sets.
 #[derive(Debug)]
