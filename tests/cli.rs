@@ -447,3 +447,22 @@ fn the_digits_are_written_as_pictures() {
     fs::write(here.path().join("file"), "").unwrap();
     refused(here.path(), &["digits", "file"], 1, &["file: "]);
 }
+
+#[test]
+fn a_genotype_is_found_by_its_name_in_a_module() {
+    let here = scratch();
+    let other = LITERAL.replace("sep_conv", "dil_conv");
+    let module = format!("import os\nFIRST = {LITERAL}\nSECOND = {other}\nBEST = FIRST\n");
+    fs::write(here.path().join("genotypes.py"), module).unwrap();
+    let shown = |given: &str| printed(here.path(), &["show", given]);
+    assert_eq!(shown("genotypes.py:BEST"), shown(LITERAL));
+    assert_eq!(shown("genotypes.py:SECOND"), shown(&other));
+    let words = ["genotypes.py: 2 genotypes are in the text", "FILE:NAME, of FIRST, SECOND"];
+    refused(here.path(), &["show", "genotypes.py"], 2, &words);
+    refused(
+        here.path(),
+        &["show", "genotypes.py:THIRD"],
+        2,
+        &["genotypes.py: ", "no genotype to THIRD; it has FIRST"],
+    );
+}

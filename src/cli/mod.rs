@@ -47,7 +47,7 @@ Examples:
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
   darts train --resume runs/2026-01-31-150000-digits-train
-  darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
+  darts evaluate runs/2026-01-31-150000-digits-train
   darts predict runs/2026-01-31-150000-digits-train digit.png
   darts export runs/2026-01-31-150000-digits-train --format onnx
   darts digits pictures              the built-in digits as pictures in folders, to try things with
@@ -55,7 +55,7 @@ Examples:
   darts COMMAND --help               everything about a command
 
 Exit codes: 0 success, 1 a failure, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that SIGTERM \
-did.";
+did, 129 one whose terminal was closed.";
 
 #[derive(Subcommand)]
 enum Command {
