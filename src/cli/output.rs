@@ -1,6 +1,7 @@
 //! Writing to the standard streams, whose reader may go away at any time.
 //!
-//! Colours are for a terminal; NO_COLOR takes them away there too.
+//! Colours are for a terminal; NO_COLOR takes them away there too. Drawings are in ASCII where the locale names another
+//! character set than UTF-8.
 
 use std::io::{ErrorKind, Write};
 
@@ -45,7 +46,30 @@ pub fn coloured(genotype: &Genotype, drawing: &str) -> String {
     for heading in genotype.space.cells().iter().map(|kind| heading(kind.title)) {
         coloured = coloured.replace(&heading, &format!("{bold}{heading}{bold:#}"));
     }
-    coloured
+    match draws_in_ascii(|name| std::env::var(name).ok()) {
+        true => coloured.chars().map(ascii).collect(),
+        false => coloured,
+    }
+}
+
+/// Whether the locale is one without the characters of a drawing. The first variable that is set decides, as in POSIX; where
+/// none is, terminals of today know UTF-8.
+fn draws_in_ascii(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name| variable(name).filter(|locale| !locale.is_empty());
+    let Some(locale) = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set) else { return false };
+    let locale = locale.to_ascii_lowercase();
+    !locale.contains("utf-8") && !locale.contains("utf8")
+}
+
+/// A character of a drawing, in ASCII.
+fn ascii(letter: char) -> char {
+    match letter {
+        '─' => '-',
+        '│' => '|',
+        '▶' => '>',
+        '\u{2500}'..='\u{257f}' => '+',
+        other => other,
+    }
 }
 
 /// Each family of operations has a colour.
@@ -67,5 +91,19 @@ mod tests {
     #[test]
     fn what_moves_a_cursor_is_not_printed() {
         assert_eq!(plain("a\u{1b}[31mred\nü\t\u{9b}2J"), "a [31mred ü  2J");
+    }
+    #[test]
+    fn the_locale_decides_whether_drawings_are_in_ascii() {
+        let with = |set: &[(&str, &str)]| {
+            draws_in_ascii(|name| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string())
+            })
+        };
+        assert!(with(&[("LC_ALL", "C")]) && with(&[("LC_ALL", ""), ("LANG", "de_DE.ISO-8859-1")]));
+        assert!(
+            !with(&[]) && !with(&[("LC_ALL", "C.UTF-8"), ("LANG", "C")]) && !with(&[("LANG", "en_GB.utf8")])
+        );
+        let drawing: String = "k-1 ── skip ──┬─▶ node 0 ┘│".chars().map(ascii).collect();
+        assert_eq!(drawing, "k-1 -- skip --+-> node 0 +|");
     }
 }

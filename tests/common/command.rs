@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 pub fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
     command.args(arguments).current_dir(directory);
-    ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"].iter().for_each(|name| {
+    ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "LC_ALL", "LC_CTYPE", "LANG"].iter().for_each(|name| {
         command.env_remove(name);
     });
     command
