@@ -44,7 +44,7 @@ impl Written {
         }
         values.extend(self.file.iter().flat_map(|(_, values)| values.clone()));
         values.extend(self.flags.clone());
-        P::complete(&mut values, &|key| self.wrote(key))?;
+        P::complete(&mut values, self.preset, &|key| self.wrote(key))?;
         self.check::<P>(&values)?;
         let given = Given { plan: P::from_table(values)?, written: self };
         match given.plan.conflict() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
+use super::method::{complete_method, method, method_conflict};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
@@ -52,6 +53,12 @@ pub struct Plan {
     pub colour: Colour,
     pub space: String,
     pub method: String,
+    pub relaxation: String,
+    pub penalty: String,
+    pub perturbation: String,
+    pub guard: String,
+    pub frozen_epochs: usize,
+    pub alpha_deviation: f64,
     pub order: Order,
     pub finite_difference: f64,
     pub epochs: usize,
@@ -78,9 +85,8 @@ pub struct Plan {
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let mut keys = Vec::from(images());
     keys.push(space());
+    keys.extend(method());
     keys.extend([
-        word("method", "NAME", &["darts"], ["darts"; 2],
-            "Search method: darts").at("method.name"),
         word("order", "ORDER", &Order::ALL, [Order::First; 2],
             "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
              three times the cost, extrapolated as second with a short finite difference where no kink of \
@@ -181,7 +187,8 @@ impl PlanTable for Plan {
         &KEYS
     }
 
-    fn complete(values: &mut Table, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        complete_method(values, preset, wrote);
         if let (Some(Value::String(text)), false) = (values.get("space"), wrote("nodes")) {
             let space = text.parse().and_then(|choice: Choice| choice.space())?;
             values.insert("nodes".to_owned(), Value::Integer(space.nodes() as i64));
@@ -192,6 +199,7 @@ impl PlanTable for Plan {
     fn conflict(&self) -> Option<Violation> {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
+            .or_else(|| method_conflict(self))
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -258,7 +266,9 @@ mod tests {
     fn the_keys_of_the_method_stand_in_a_table_of_their_own() {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
-        let method = "\n[method]\nname = \"darts\"\norder = \"second\"\nfinite_difference = 0.5\n";
+        let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
+                      perturbation = \"none\"\nguard = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      order = \"second\"\nfinite_difference = 0.5\n";
         assert!(text.ends_with(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);
         // The plans of version 0.1.0 have no such table.

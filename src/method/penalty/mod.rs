@@ -1,9 +1,19 @@
-//! Penalties on alphas: terms that only the loss of the alphas has, never that of the weights.
+//! Penalties on alphas: terms that only the loss of the alphas has, never that of the weights. Each has a weight, which may
+//! change from epoch to epoch.
+//!
+//! To add one, write its file and its row in [`PENALTIES`].
+
+mod log_sum_exp;
+mod zero_one;
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::progress::Progress;
+use super::relaxation::Bounds;
+use super::schedule::Schedule;
+use super::{Part, expected, named};
 
 /// A term of the alphas' loss. The alphas lie row after row; a row is an edge.
 pub trait Penalty: Debug + Send + Sync {
@@ -11,10 +21,42 @@ pub trait Penalty: Debug + Send + Sync {
     fn value(&self, rows: &[Range<usize>], alphas: &[f64], progress: Progress) -> f64;
     /// Adds its gradient by the alphas.
     fn add_gradient(&self, rows: &[Range<usize>], alphas: &[f64], progress: Progress, gradient: &mut [f64]);
+    /// The mixing weights that the term is meant for; nothing where it is meant for all.
+    fn bounds(&self) -> Option<Bounds> {
+        None
+    }
+}
+
+/// The penalties by their names.
+static PENALTIES: [Part<Arc<dyn Penalty>>; 2] = [
+    Part { name: "zero-one", takes: "WEIGHT", make: |text| Some(Arc::new(zero_one::ZeroOne(weight(text)?))) },
+    Part {
+        name: "logsumexp",
+        takes: "WEIGHT",
+        make: |text| Some(Arc::new(log_sum_exp::LogSumExp(weight(text)?))),
+    },
+];
+
+fn weight(text: &str) -> Option<Schedule> {
+    Schedule::within(text, |weight| (0.0..=1e6).contains(&weight))
+}
+
+/// The penalties that a text names: `none`, or some with ` + ` between them.
+///
+/// # Errors
+/// The text names something else; the sentence says what is expected.
+pub fn penalties(text: &str) -> Result<Vec<Arc<dyn Penalty>>, String> {
+    let sentence = |_| format!("none, {}, or several of these with + between them", expected(&PENALTIES));
+    match text {
+        "none" => Ok(Vec::new()),
+        _ => {
+            text.split(" + ").map(|term| named(&PENALTIES, term)).collect::<Result<_, _>>().map_err(sentence)
+        }
+    }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// `scale * (1 + epoch) * sum of alpha^3`, of the first candidate of each row.
@@ -65,5 +107,23 @@ pub(super) mod tests {
     #[test]
     fn gradients_are_those_of_the_values() {
         check(&Cubes(0.5));
+        for part in &PENALTIES {
+            for weight in ["10", "1 to 50"] {
+                check(&*named(&PENALTIES, &format!("{} {weight}", part.name)).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_names_some_or_none() {
+        assert!(penalties("none").unwrap().is_empty());
+        assert_eq!(penalties("zero-one 10 + logsumexp 0 to 50").unwrap().len(), 2);
+        for text in ["", "zero-one", "zero-one -1", "logsumexp 1 +", "none + zero-one 1", "zero-one 1 2"] {
+            let refused = penalties(text).unwrap_err();
+            assert!(
+                refused.starts_with("none, zero-one WEIGHT or logsumexp WEIGHT, or several"),
+                "{refused}"
+            );
+        }
     }
 }
