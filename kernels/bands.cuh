@@ -16,14 +16,16 @@
 #include "tensor.cuh"
 
 constexpr u32 BAND_THREADS = 512;
-// Shared memory of a block in bytes, and rows of the table of lines.
-constexpr u32 BAND_SHARED = 48 << 10;
+// Shared memory of a block in bytes, but for the list of its branches; and rows of the table of lines.
+constexpr u32 BAND_SHARED = (48 << 10) - 16;
 constexpr u32 MAX_LINES = 64;
 
-// Branches of a source that a block takes.
+// A block takes open branches of a source: `count` factors from `first` on. They fill groups in their order, each as far as
+// branches and windows of a block allow; a block takes group `index`. Closed branches leave groups at the end empty.
 struct Group {
-    unsigned short first, count;
+    unsigned char first, count, index, unused;
 };
+static_assert(sizeof(Group) == 4);
 
 // How blocks walk, the same for all groups of a launch.
 struct Bands {
@@ -53,7 +55,7 @@ struct Separable {
     Partials partials[MAX_FACTORS];
     Bands bands;
 };
-static_assert(sizeof(Separable) == 40 + 208 * 18 + 136);
+static_assert(sizeof(Separable) == 40 + 212 * 18 + 136);
 
 // The gradients of depthwise results lie in the scratch memory, in the storage type.
 __device__ inline Storage* stored(const Memory& memory, u32 place) {
@@ -72,11 +74,47 @@ struct Team {
     static constexpr u32 PACKS = C / PACK;
 };
 
+// The branches of a block, by their factors.
+struct BlockBranches {
+    u32 count;
+    unsigned char factors[4];
+};
+
+__device__ inline BlockBranches& block_branches() {
+    __shared__ BlockBranches branches;
+    return branches;
+}
+
+// Finds the block's branches; whether there are any. All threads must call.
+template <u32 C>
+__device__ inline bool find_branches(const Memory& memory, const Separable& op) {
+    const Bands& bands = op.bands;
+    const Group group = bands.groups[blockIdx.y];
+    BlockBranches& found = block_branches();
+    if (threadIdx.x < 32) {
+        const bool is_open = threadIdx.x < group.count && open(memory, op.factors[group.first + threadIdx.x].gate);
+        const u32 mask = __ballot_sync(0xffffffffu, is_open);
+        if (threadIdx.x == 0) {
+            u32 index = 0, branches = 0, windows = 0;
+            found.count = 0;
+            for (u32 i = 0; i < group.count; ++i) {
+                if (!(mask >> i & 1)) continue;
+                const u32 kernel = op.factors[group.first + i].kernel, len = kernel * kernel * C;
+                const bool fits = bands.windows == 0 || windows + len <= bands.windows;
+                if (branches == bands.branches || !fits) ++index, branches = 0, windows = 0;
+                if (index == group.index) found.factors[found.count++] = group.first + i;
+                ++branches, windows += len;
+            }
+        }
+    }
+    __syncthreads();
+    return found.count > 0;
+}
+
 // What a thread is in its block. Every function finds it anew, hidden from the compiler, which would otherwise keep what it
 // derives from it in registers from step to step.
 template <u32 C>
 struct Place {
-    Group group;
     // Team; thread of it; teams of its branch; number among these; branch.
     u32 team, lane, share, part, branch;
     bool works;
@@ -85,16 +123,15 @@ struct Place {
         using T = Team<C>;
         u32 thread = threadIdx.x;
         asm volatile("" : "+r"(thread));
-        group = bands.groups[blockIdx.y];
         team = thread / T::THREADS, lane = thread % T::THREADS;
         share = bands.share;
         branch = team * bands.branches / T::COUNT;
         part = team - branch * share;
-        works = branch < group.count;
+        works = branch < block_branches().count;
         // Idle teams do as the first branch does, and leave nothing.
         if (!works) branch = 0;
     }
-    __device__ inline u32 factor() const { return group.first + branch; }
+    __device__ inline u32 factor() const { return block_branches().factors[branch]; }
 };
 
 // A step: an image and the first of the output rows.
@@ -155,8 +192,8 @@ template <u32 C>
 __device__ inline u32 load_windows(const Memory& memory, const Separable& op, float* windows) {
     const Place<C> place(op.bands);
     u32 at = 0, own = 0;
-    for (u32 b = 0; b < place.group.count; ++b) {
-        const Factor& factor = op.factors[place.group.first + b];
+    for (u32 b = 0; b < block_branches().count; ++b) {
+        const Factor& factor = op.factors[block_branches().factors[b]];
         const u32 len = factor.kernel * factor.kernel * C;
         if (b == place.branch) own = at;
         for (u32 i = threadIdx.x; i < len; i += BAND_THREADS) windows[at + i] = memory.state[factor.depthwise + i];
@@ -416,8 +453,8 @@ template <u32 C, class Element>
 __device__ inline void load_matrices(const Memory& memory, const Separable& op, float* room, Product<C>& product,
                                      Element element) {
     const Place<C> place(op.bands);
-    for (u32 b = 0; b < place.group.count; ++b) {
-        const u32 weights = op.factors[place.group.first + b].weights;
+    for (u32 b = 0; b < block_branches().count; ++b) {
+        const u32 weights = op.factors[block_branches().factors[b]].weights;
         for (u32 i = threadIdx.x; i < C * C; i += BAND_THREADS) room[i] = memory.state[weights + i];
         __syncthreads();
         if (b == place.branch) product.load(place.lane, [&](u32 k, u32 n) { return element(room, k, n); });

@@ -19,18 +19,23 @@ constexpr u32 WARPS = THREADS / 32;
 constexpr u32 UNROLLED = 16 / PACK;
 // Runs of g in shared memory.
 constexpr u32 RUNS = 512;
+// Identities among the branches of a node.
+constexpr u32 MAX_IDENTITIES = 64;
 
 struct Group {
-    u32 gradient, first, count, partial;
+    u32 gradient;
+    unsigned short first, count;
+    u32 partial, gate;
 };
 
 struct Standardised {
-    u32 data, mean, inverse_deviation;
+    u32 data, mean, inverse_deviation, gate;
 };
 
 struct Identity {
     u32 weight;
     Target target;
+    u32 gate;
 };
 
 struct ChannelSums {
@@ -39,9 +44,9 @@ struct ChannelSums {
     Standardised values[MAX_BRANCHES];
     // Of the first group.
     u32 identity_count;
-    Identity identities[MAX_BRANCHES];
+    Identity identities[MAX_IDENTITIES];
 };
-static_assert(sizeof(ChannelSums) == 20 + 16 * 32 + 12 * 128 + 12 * 128);
+static_assert(sizeof(ChannelSums) == 20 + 16 * 32 + 16 * 128 + 16 * 64);
 
 __device__ inline void unpack(const Stored<PACK>& pack, float (&values)[PACK]) {
 #pragma unroll
@@ -64,13 +69,17 @@ extern "C" __global__ void __launch_bounds__(256, 4) channel_sums(const __grid_c
     __shared__ Stored<PACK> gradients[RUNS];
     // Of each branch and each warp that shares it, then of g.
     __shared__ float sums[MAX_BRANCHES + WARPS][MAX_TILE];
+    __shared__ OpenList<MAX_BRANCHES> list;
     const Group& group = op.groups[blockIdx.z];
-    const u32 channels = op.channels, width = tile_width(channels), runs = width / PACK, count = group.count;
+    if (!open(memory, group.gate)) return;
+    list.find(group.count, [&](u32 k) { return open(memory, op.values[group.first + k].gate); });
+    const u32 channels = op.channels, width = tile_width(channels), runs = width / PACK, count = list.count;
     const u32 thread = threadIdx.x, warp = thread / 32, lane = thread % 32, run = lane % runs;
     const u32 c = blockIdx.y * width + run * PACK;
     const u32 first = blockIdx.x * op.rows_per_chunk, last = min(first + op.rows_per_chunk, op.rows);
+    // By the number of all branches, so that a sum has one order under every mask.
     u32 across = 1;
-    while (across < WARPS && across < count) across *= 2;
+    while (across < WARPS && across < group.count) across *= 2;
     const u32 down = WARPS / across, part = warp / across;
     const u32 identities = blockIdx.z == 0 ? op.identity_count : 0;
     for (u32 start = first; start < last; start += RUNS / runs) {
@@ -89,16 +98,19 @@ extern "C" __global__ void __launch_bounds__(256, 4) channel_sums(const __grid_c
                     gradients[row * runs + run].values[i] = narrow(g[i]);
                 }
                 for (u32 k = 0; k < identities; ++k) {
-                    const float weight = memory.state[op.identities[k].weight];
+                    const Identity& identity = op.identities[k];
+                    const bool is_open = open(memory, identity.gate);
+                    if (!is_open && !owes_zeros(memory, identity.target)) continue;
+                    const float weight = is_open ? memory.state[identity.weight] : 0.0f;
 #pragma unroll
-                    for (u32 i = 0; i < PACK; ++i) share[i] = weight * g[i];
-                    deliver_run(memory, op.identities[k].target, index, op.packed, c, channels, share);
+                    for (u32 i = 0; i < PACK; ++i) share[i] = is_open ? weight * g[i] : 0.0f;
+                    deliver_run(memory, identity.target, index, op.packed, c, channels, share);
                 }
             }
         add_lanes(runs, start == first, total, sums[count * down + warp]);
         __syncthreads();
         for (u32 k = warp % across; k < count; k += across) {
-            const Standardised& value = op.values[group.first + k];
+            const Standardised& value = op.values[group.first + list.numbers[k]];
             float means[PACK], products[PACK] = {};
             load_coefficients(memory, value.mean, c, channels, 0.0f, means);
             if (c < channels)
@@ -114,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) channel_sums(const __grid_c
         }
     }
     __syncthreads();
-    float* partial = memory.scratch + group.partial + blockIdx.x * (count + 1) * channels;
+    float* partial = memory.scratch + group.partial + blockIdx.x * (group.count + 1) * channels;
     for (u32 i = thread; i < (count + 1) * width; i += THREADS) {
         const u32 k = i / width, lane_channel = i % width, channel = blockIdx.y * width + lane_channel;
         if (channel >= channels) continue;
@@ -122,7 +134,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) channel_sums(const __grid_c
         const u32 from = k == 0 ? count * down : (k - 1) * down, parts = k == 0 ? WARPS : down;
         float sum = 0.0f;
         for (u32 p = 0; p < parts; ++p) sum += sums[from + p][lane_channel];
-        const u32 deviation = k == 0 ? ABSENT : op.values[group.first + k - 1].inverse_deviation;
-        partial[k * channels + channel] = deviation == ABSENT ? sum : sum * memory.state[deviation + channel];
+        const u32 number = k == 0 ? 0 : list.numbers[k - 1] + 1;
+        const u32 deviation = k == 0 ? ABSENT : op.values[group.first + number - 1].inverse_deviation;
+        partial[number * channels + channel] = deviation == ABSENT ? sum : sum * memory.state[deviation + channel];
     }
 }

@@ -24,7 +24,7 @@
 struct CombineSums {
     Sum sums[64];
 };
-static_assert(sizeof(CombineSums) == 20 * 64);
+static_assert(sizeof(CombineSums) == 24 * 64);
 
 extern "C" __global__ void __launch_bounds__(256) combine_sums(const __grid_constant__ Memory memory,
                                                                const __grid_constant__ CombineSums op) {
@@ -33,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(256) combine_sums(const __grid_cons
 }
 
 struct Moments {
-    u32 partial, rows, rows_per_block, channels, statistics;
+    u32 partial, rows, rows_per_block, channels, statistics, gate;
 };
 
 // Mean and variance of one channel, left in their place. All threads of the block must call.
@@ -67,15 +67,16 @@ __device__ inline float2 combined(const Memory& memory, const Moments& entry, u3
 struct CombineMoments {
     Moments entries[64];
 };
-static_assert(sizeof(CombineMoments) == 20 * 64);
+static_assert(sizeof(CombineMoments) == 24 * 64);
 
 extern "C" __global__ void __launch_bounds__(256) combine_moments(const __grid_constant__ Memory memory,
                                                                   const __grid_constant__ CombineMoments op) {
-    combined(memory, op.entries[blockIdx.y], blockIdx.x * COLUMNS + threadIdx.x);
+    const Moments& entry = op.entries[blockIdx.y];
+    if (open_for_block(memory, entry.gate)) combined(memory, entry, blockIdx.x * COLUMNS + threadIdx.x);
 }
 
 struct Norm {
-    // `partial` is absent where mean and variance are there already.
+    // `partial` is absent where mean and variance are there already. Their gate is that of the norm.
     Moments moments;
     u32 running, mean, inverse_deviation, scale, shift, gamma, beta;
 };
@@ -85,12 +86,13 @@ struct BatchNormForward {
     float momentum, epsilon;
     Norm norms[64];
 };
-static_assert(sizeof(BatchNormForward) == 12 + 48 * 64);
+static_assert(sizeof(BatchNormForward) == 12 + 52 * 64);
 constexpr u32 TRAIN = 0, INFERENCE = 2;
 
 extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(const __grid_constant__ Memory memory,
                                                                      const __grid_constant__ BatchNormForward op) {
     const Norm& norm = op.norms[blockIdx.y];
+    if (!open_for_block(memory, norm.moments.gate)) return;
     const u32 c = blockIdx.x * COLUMNS + threadIdx.x, channels = norm.moments.channels;
     float* state = memory.state;
     float2 moments = {};
@@ -115,22 +117,22 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_forward(const __gri
 }
 
 struct NormGradient {
-    u32 mean, inverse_deviation, scale, raw_factor, constant, gamma, beta, channels, count, first, terms;
+    u32 mean, inverse_deviation, scale, raw_factor, constant, gamma, beta, channels, count, first, terms, gate;
 };
 
 struct Term {
     u32 total, products, weight, factor;
     // Entries of the table of sums; absent where the sums are there already.
-    u32 total_sum, products_sum;
+    u32 total_sum, products_sum, gate;
 };
 
 struct BatchNormBackward {
     u32 norms, first_sum;
     NormGradient gradients[24];
-    Term terms[64];
+    Term terms[48];
     Sum sums[64];
 };
-static_assert(sizeof(BatchNormBackward) == 8 + 44 * 24 + 24 * 64 + 20 * 64);
+static_assert(sizeof(BatchNormBackward) == 8 + 48 * 24 + 28 * 48 + 24 * 64);
 
 extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __grid_constant__ Memory memory,
                                                                       const __grid_constant__ BatchNormBackward op) {
@@ -143,6 +145,8 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __gr
     const NormGradient& norm = op.gradients[blockIdx.y];
     if (blockIdx.x * COLUMNS >= norm.channels) return;
     const bool mine = threadIdx.y == 0 && c < norm.channels;
+    // The other threads only help to sum.
+    const bool norm_open = mine && open(memory, norm.gate);
     float* state = memory.state;
     const float scale = mine ? state[norm.scale + c] : 0.0f, count = float(norm.count);
     float total = 0.0f, products = 0.0f;
@@ -154,12 +158,21 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __gr
         };
         const float term_total = sum_of(term.total, term.total_sum);
         const float term_products = sum_of(term.products, term.products_sum);
-        const float weight = term.weight == ABSENT ? 1.0f : state[term.weight];
-        total = fmaf(weight, term_total, total);
-        products = fmaf(weight, term_products, products);
-        if (mine) state[term.factor + c] = scale * weight;
+        if (!norm_open) continue;
+        const bool term_open = open(memory, term.gate);
+        const float weight = !term_open ? 0.0f : term.weight == ABSENT ? 1.0f : state[term.weight];
+        if (term_open) {
+            total = fmaf(weight, term_total, total);
+            products = fmaf(weight, term_products, products);
+        }
+        state[term.factor + c] = term_open ? scale * weight : 0.0f;
     }
     if (!mine) return;
+    if (!norm_open) {
+        if (norm.gamma != ABSENT) state[norm.gamma + c] = 0.0f;
+        if (norm.beta != ABSENT) state[norm.beta + c] = 0.0f;
+        return;
+    }
     const float raw_factor = -scale * products / count * state[norm.inverse_deviation + c];
     state[norm.raw_factor + c] = raw_factor;
     state[norm.constant + c] = -scale * total / count - raw_factor * state[norm.mean + c];

@@ -17,12 +17,24 @@ __device__ inline double slices_sum(double value) {
     return sum;
 }
 
+// Whether work behind this gate is done, read once for a block: its warps read few bytes more. All threads must call.
+__device__ inline bool open_for_block(const Memory& memory, u32 gate) {
+    if ((gate & ~MARK) == 0) return true;
+    return __syncthreads_and(threadIdx.y > 0 || open(memory, gate));
+}
+
 struct Sum {
     u32 source, count, step, destination, len;
+    // With a mark where the sum is zero if it is closed; else it is left as it is.
+    u32 gate;
 };
 
 // Adds one result of an entry and leaves it in its place, if there is one. All threads of the block must call.
 __device__ inline float combined(const Memory& memory, const Sum& entry, u32 i) {
+    if (!open_for_block(memory, entry.gate)) {
+        if (entry.gate & MARK && threadIdx.y == 0 && i < entry.len) memory.state[entry.destination + i] = 0.0f;
+        return 0.0f;
+    }
     double sum = 0.0;
     if (i < entry.len)
         for (u32 k = threadIdx.y; k < entry.count; k += SLICES)

@@ -59,9 +59,54 @@ __device__ inline float unstored_gradient_of(const Memory& memory, const Unstore
     return sum;
 }
 
+__device__ inline bool adds(const Target& target) { return target.gate & MARK; }
+
 __device__ inline void deliver(const Memory& memory, const Target& target, u32 index, float value) {
     const u32 place = target.data + index;
-    store(memory, place, target.accumulate ? load(memory, place) + value : value);
+    store(memory, place, adds(target) ? load(memory, place) + value : value);
+}
+
+// Whether work behind this gate is done: the same for all threads of a block, which read it first.
+__device__ inline bool open(const Memory& memory, u32 gate) {
+    const u32 place = gate & ~MARK;
+    return place == 0 || memory.state[place - 1] != 0.0f;
+}
+
+// Whether closed work owes a target zeros: if it comes first, and somebody reads them.
+__device__ inline bool owes_zeros(const Memory& memory, const Target& target) {
+    return !adds(target) && open(memory, target.gate);
+}
+
+// The open ones of up to MOST pieces of work, in their order, in shared memory.
+template <u32 MOST>
+struct OpenList {
+    u32 count;
+    unsigned char numbers[MOST];
+
+    // All threads of the block must call.
+    template <class IsOpen>
+    __device__ inline void find(u32 all, IsOpen is_open) {
+        const u32 lane = threadIdx.y * blockDim.x + threadIdx.x;
+        if (lane < 32) {
+            u32 found = 0;
+            for (u32 first = 0; first < all; first += 32) {
+                const u32 k = first + lane;
+                const bool counts = k < all && is_open(k);
+                const u32 mask = __ballot_sync(0xffffffffu, counts);
+                if (counts) numbers[found + __popc(mask & ((1u << lane) - 1))] = k;
+                found += __popc(mask);
+            }
+            if (lane == 0) count = found;
+        }
+        __syncthreads();
+    }
+};
+
+// Block `part` of `parts` leaves what closed work owes a target of `len` elements.
+__device__ inline void withhold(const Memory& memory, const Target& target, u32 len, u32 part, u32 parts) {
+    if (!owes_zeros(memory, target)) return;
+    const u32 thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
+    for (u32 i = part * threads + thread; i < len; i += parts * threads) store(memory, target.data + i, 0.0f);
 }
 
 struct Pixel {

@@ -26,7 +26,7 @@ struct Convolution {
     Target target;
     UnstoredGradient output_gradient;
 };
-static_assert(sizeof(Convolution) == 264);
+static_assert(sizeof(Convolution) == 268);
 
 // Part of the images, as it lies in memory.
 template <u32 LENGTH>

@@ -17,7 +17,7 @@
 #include "bands.cuh"
 
 struct Branch {
-    u32 gradient, kernel, dilation, weights, source, partial;
+    u32 gradient, kernel, dilation, weights, source, partial, gate;
 };
 
 struct Source {
@@ -34,7 +34,18 @@ struct Depthwise {
     Branch branches[MAX_FACTORS];
     Source sources[MAX_FACTORS];
 };
-static_assert(sizeof(Depthwise) == 44 + 18 * (24 + 28));
+static_assert(sizeof(Depthwise) == 44 + 18 * (28 + 28));
+
+// Finds the open branches of the block's source; whether there are any. If not, the target gets what is owed to it. All
+// threads must call.
+__device__ inline bool find_branches(const Memory& memory, const Depthwise& op, OpenList<MAX_FACTORS>& list) {
+    const Source& source = op.sources[blockIdx.z];
+    list.find(source.count, [&](u32 b) { return open(memory, op.branches[source.first + b].gate); });
+    if (list.count > 0) return true;
+    const u32 len = op.input.n * op.input.h * op.input.w * op.input.c;
+    withhold(memory, source.target, len, blockIdx.y * gridDim.x + blockIdx.x, gridDim.x * gridDim.y);
+    return false;
+}
 
 // dd * w over a branch's taps for one input pixel.
 __device__ inline float gathered(const Memory& memory, const Depthwise& op, const Branch& branch, const Pixel& pixel,
@@ -58,6 +69,8 @@ __device__ inline float gathered(const Memory& memory, const Depthwise& op, cons
 
 extern "C" __global__ void __launch_bounds__(256, 4) depthwise_input(const __grid_constant__ Memory memory,
                                                                   const __grid_constant__ Depthwise op) {
+    __shared__ OpenList<MAX_FACTORS> list;
+    if (!find_branches(memory, op, list)) return;
     const Source& source = op.sources[blockIdx.z];
     const u32 index = blockIdx.x * THREADS + threadIdx.x, channels = op.input.c;
     if (index >= op.input.n * op.input.h * op.input.w * channels) return;
@@ -65,8 +78,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) depthwise_input(const __gri
     float sum = 0.0f;
     if (value_of(memory, source.input, index, c) > 0.0f) {
         const Pixel pixel = pixel_of(op.input, index / channels);
-        for (u32 b = 0; b < source.count; ++b)
-            sum += gathered(memory, op, op.branches[source.first + b], pixel, c);
+        for (u32 b = 0; b < list.count; ++b)
+            sum += gathered(memory, op, op.branches[source.first + list.numbers[b]], pixel, c);
     }
     deliver(memory, source.target, index, sum);
 }
@@ -143,7 +156,7 @@ __device__ inline void deliver_slice(const Memory& memory, const Depthwise& op, 
         const u32 index = (image * side + pixel) * op.input.c + first + word;
         float values[PACK], before[PACK] = {};
         load_pack(memory, source.input.data + index, values);
-        if (source.target.accumulate) load_pack(memory, source.target.data + index, before);
+        if (adds(source.target)) load_pack(memory, source.target.data + index, before);
 #pragma unroll
         for (u32 k = 0; k < PACK; ++k) {
             const bool passes = fmaf(norm[word + k], values[k], norm[SLICE + word + k]) > 0.0f;
@@ -158,6 +171,8 @@ extern "C" __global__ void __launch_bounds__(512, 2) depthwise_input_slices(cons
     __shared__ Pack gradient[2 * MOST_PIXELS];
     __shared__ alignas(16) float weights[MAX_WINDOW * MAX_WINDOW * SLICE];
     __shared__ float norm[2 * SLICE];
+    __shared__ OpenList<MAX_FACTORS> list;
+    if (!find_branches(memory, op, list)) return;
     const Source& source = op.sources[blockIdx.z];
     const u32 first = blockIdx.y * SLICE, channels = op.input.c, side = op.output.h * op.output.w;
     const u32 image = blockIdx.x * op.images, words = min(op.images, op.input.n - image) * side * 2;
@@ -168,6 +183,7 @@ extern "C" __global__ void __launch_bounds__(512, 2) depthwise_input_slices(cons
     float sums[EACH][PACK] = {};
     for (u32 b = source.first; b < source.first + source.count; ++b) {
         const Branch& branch = op.branches[b];
+        if (!open(memory, branch.gate)) continue;
         const Storage* from = stored(memory, branch.gradient) + image * side * channels + first;
         __syncthreads();
         for (u32 i = threadIdx.x; i < branch.kernel * branch.kernel * SLICE; i += SLICE_THREADS)
@@ -185,7 +201,7 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_weights(const __grid
                                                                     const __grid_constant__ Depthwise op) {
     const Branch& branch = op.branches[blockIdx.z / MAX_WINDOW];
     const u32 i = blockIdx.z % MAX_WINDOW, kernel = branch.kernel, channels = op.input.c;
-    if (i >= kernel) return;
+    if (i >= kernel || !open(memory, branch.gate)) return;
     const Reader& input = op.sources[branch.source].input;
     const u32 c = blockIdx.y * blockDim.x + threadIdx.x, padding = branch.dilation * (kernel - 1) / 2;
     const u32 rows = op.output.n * op.output.h * op.output.w;

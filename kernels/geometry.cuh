@@ -18,6 +18,8 @@ using Storage = float;
 
 // The index of what is not there.
 constexpr u32 ABSENT = 0xffffffffu;
+// The highest bit of a gate, which is free for another truth. A gate is 0 where there is none, else one more than its place.
+constexpr u32 MARK = 0x80000000u;
 // Terms of an output gradient: a state of a cell of 16 nodes flows into all of them, and once directly.
 constexpr u32 MAX_TERMS = 17;
 // Inputs of a 1x1 convolution: the nodes of a cell.
@@ -27,7 +29,7 @@ constexpr u32 MAX_FACTORS = 18;
 // Branches of a node.
 constexpr u32 MAX_BRANCHES = 128;
 // Branches of a derived cell's node.
-constexpr u32 MAX_SUMMED = 8;
+constexpr u32 MAX_SUMMED = 24;
 // Width and height of the largest window.
 constexpr u32 MAX_WINDOW = 7;
 
@@ -59,9 +61,9 @@ struct UnstoredGradient {
 };
 static_assert(sizeof(UnstoredGradient) == 152);
 
-// Where an input gradient goes, and whether it is added to what is there.
+// Where an input gradient goes, and the gate of its value, with a mark where the gradient is added to what is there.
 struct Target {
-    u32 data, accumulate;
+    u32 data, gate;
 };
 static_assert(sizeof(Target) == 8);
 
@@ -77,5 +79,6 @@ struct Factor {
     u32 output;
     // Partial sums, or gradients of the depthwise result, in the scratch memory.
     u32 partial;
+    u32 gate;
 };
-static_assert(sizeof(Factor) == 48);
+static_assert(sizeof(Factor) == 52);

@@ -14,28 +14,35 @@
 
 struct MixedBranch {
     Reader input;
-    u32 weight;
+    u32 weight, gate;
 };
 
 struct MixedForward {
     u32 output, rows, channels, rows_per_chunk, packed, count;
     MixedBranch branches[MAX_BRANCHES];
 };
-static_assert(sizeof(MixedForward) == 24 + 16 * 128);
+static_assert(sizeof(MixedForward) == 24 + 20 * 128);
 
 extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_constant__ Memory memory,
                                                                 const __grid_constant__ MixedForward op) {
     __shared__ __align__(16) float factors[MAX_BRANCHES][MAX_TILE];
     __shared__ __align__(16) float shifts[MAX_TILE];
+    __shared__ OpenList<MAX_BRANCHES> list;
+    // Of the open branches.
+    __shared__ u32 places[MAX_BRANCHES];
+    list.find(op.count, [&](u32 k) { return open(memory, op.branches[k].gate); });
     const u32 channels = op.channels, width = blockDim.x, lane = threadIdx.x, own = blockIdx.y * width + lane;
     float shift = 0.0f;
     for (u32 k = threadIdx.y; k < op.count; k += blockDim.y) {
         const MixedBranch& branch = op.branches[k];
+        if (!open(memory, branch.gate)) continue;
         const float weight = memory.state[branch.weight];
         const bool normalised = branch.input.scale != ABSENT && own < channels;
         factors[k][lane] = normalised ? weight * memory.state[branch.input.scale + own] : weight;
         if (normalised) shift = fmaf(weight, memory.state[branch.input.shift + own], shift);
     }
+    for (u32 k = threadIdx.y * width + lane; k < list.count; k += THREADS)
+        places[k] = op.branches[list.numbers[k]].input.data;
     shift = column_sum(shift);
     if (threadIdx.y == 0) shifts[lane] = shift;
     __syncthreads();
@@ -49,10 +56,10 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
         float sum[PACK];
         load_shared(shifts + run, sum);
 #pragma unroll 4
-        for (u32 k = 0; k < op.count; ++k) {
+        for (u32 k = 0; k < list.count; ++k) {
             float x[PACK], factor[PACK];
-            load_run(memory, op.branches[k].input.data + index, op.packed, c, channels, x);
-            load_shared(factors[k] + run, factor);
+            load_run(memory, places[k] + index, op.packed, c, channels, x);
+            load_shared(factors[list.numbers[k]] + run, factor);
 #pragma unroll
             for (u32 i = 0; i < PACK; ++i) sum[i] = fmaf(factor[i], x[i], sum[i]);
         }
@@ -63,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) mixed_forward(const __grid_
 struct BranchGradient {
     // The parts of products_k.
     u32 source;
-    u32 products, gamma, beta, weight;
+    u32 products, gamma, beta, weight, gate;
 };
 
 struct MixedFinish {
@@ -72,7 +79,7 @@ struct MixedFinish {
     u32 source, step, total;
     BranchGradient branches[MAX_BRANCHES];
 };
-static_assert(sizeof(MixedFinish) == 20 + 20 * 128);
+static_assert(sizeof(MixedFinish) == 20 + 24 * 128);
 
 // A branch's products, the sum of g where it is needed or this is the first branch, and the weight's gradient.
 extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_constant__ Memory memory,
@@ -80,9 +87,14 @@ extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_cons
     const u32 k = blockIdx.x;
     const BranchGradient& branch = op.branches[k];
     const float* state = memory.state;
+    const bool branch_open = open(memory, branch.gate);
     double sum = 0.0;
     for (u32 first = 0; first < op.channels; first += COLUMNS) {
         const u32 c = first + threadIdx.x;
+        if (!branch_open) {
+            if (k == 0) combined(memory, {op.source, op.chunks, op.step, op.total, op.channels}, c);
+            continue;
+        }
         const Sum products = {branch.source, op.chunks, op.step, branch.products, op.channels};
         const double product = combined(memory, products, c);
         double total = 0.0;
@@ -92,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_cons
         sum += branch.gamma == ABSENT ? product : double(state[branch.gamma + c]) * product;
         if (branch.beta != ABSENT) sum += double(state[branch.beta + c]) * total;
     }
-    if (threadIdx.y != 0) return;
+    if (threadIdx.y != 0 || !branch_open) return;
     for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
     if (threadIdx.x == 0) memory.state[branch.weight] = float(double(state[branch.weight]) + sum);
 }

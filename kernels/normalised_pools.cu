@@ -43,10 +43,12 @@ struct NormalisedPools {
     Reader reader;
     u32 maximum, average, maximum_partial, average_partial;
     Target target;
+    // Of maximum and average.
+    u32 gates[2];
     u32 constants[2], count;
     PoolTerm terms[MAX_POOL_TERMS];
 };
-static_assert(sizeof(NormalisedPools) == 32 + 16 + 12 + 16 + 8 + 12 + 12 * 20);
+static_assert(sizeof(NormalisedPools) == 32 + 16 + 12 + 16 + 8 + 8 + 12 + 12 * 20);
 
 struct Range {
     u32 first, count;
@@ -212,6 +214,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) normalised_pools_forward(co
     __shared__ __align__(16) float values[VALUES];
     __shared__ __align__(16) float origins[2][SLICE];
     static_assert(VALUES >= THREADS * (2 * FEW + 1));
+    const bool maximum_open = open(memory, op.gates[0]), average_open = open(memory, op.gates[1]);
+    if (!maximum_open && !average_open) return;
     const Channels<FEW> c;
     const u32 channels = op.output.c, all = op.output.n * op.output.h, first = blockIdx.x * op.lines;
     Part part = {{first, min(op.lines, all - first)}, {}};
@@ -237,8 +241,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) normalised_pools_forward(co
             c.each_pixel(part, [&](u32, u32 line, u32 column) {
                 const u32 index = (line * op.output.w + column) * channels + c.first;
                 pool_window(op, input, values + c.run, line, column, maximum, average);
-                store_run(memory, op.maximum + index, op.packed, c.first, channels, maximum);
-                store_run(memory, op.average + index, op.packed, c.first, channels, average);
+                if (maximum_open) store_run(memory, op.maximum + index, op.packed, c.first, channels, maximum);
+                if (average_open) store_run(memory, op.average + index, op.packed, c.first, channels, average);
                 maxima.add(maximum, origins[0] + c.run);
                 averages.add(average, origins[1] + c.run);
             });
@@ -248,11 +252,17 @@ extern "C" __global__ void __launch_bounds__(256, 4) normalised_pools_forward(co
     leave(averages, origins[1], channels, values, partial + op.average_partial);
 }
 
-// The coefficients of a block's channels, [row][SLICE]: both constants, then both factors of each term, or zero.
-__device__ inline void load_factors(const Memory& memory, const NormalisedPools& op, float* factors) {
-    for (u32 i = threadIdx.x; i < 2 * (1 + op.count) * SLICE; i += BACKWARD_THREADS) {
+// The terms that an open half has.
+using Terms = OpenList<MAX_POOL_TERMS>;
+
+// The coefficients of a block's channels, [row][SLICE]: both constants, then both factors of each term, or zero, as for all
+// of a closed half.
+__device__ inline void load_factors(const Memory& memory, const NormalisedPools& op, const Terms& terms,
+                                    bool maximum_open, bool average_open, float* factors) {
+    for (u32 i = threadIdx.x; i < 2 * (1 + terms.count) * SLICE; i += BACKWARD_THREADS) {
         const u32 row = i / SLICE, channel = blockIdx.y * SLICE + i % SLICE;
-        const u32 place = row < 2 ? op.constants[row] : op.terms[row / 2 - 1].factors[row % 2];
+        u32 place = row < 2 ? op.constants[row] : op.terms[terms.numbers[row / 2 - 1]].factors[row % 2];
+        if (!(row % 2 == 0 ? maximum_open : average_open)) place = ABSENT;
         factors[i] = place != ABSENT && channel < op.input.c ? memory.state[place + channel] : 0.0f;
     }
 }
@@ -282,8 +292,9 @@ __device__ inline void find_places(const NormalisedPools& op, const Part& window
 }
 
 // Both output gradients of the windows of a part, that of the average as each pixel's share: output gradients[2][window][SLICE].
-__device__ inline void load_output_gradients(const Memory& memory, const NormalisedPools& op, const Part& windows, const float* factors,
-                                       float (*output_gradients)[WINDOWS]) {
+__device__ inline void load_output_gradients(const Memory& memory, const NormalisedPools& op, const Part& windows,
+                                             const Terms& terms, const float* factors,
+                                             float (*output_gradients)[WINDOWS]) {
     const Channels<PACK> c;
     const u32 channels = op.output.c;
     if (c.first >= channels) return;
@@ -293,11 +304,11 @@ __device__ inline void load_output_gradients(const Memory& memory, const Normali
         float sums[2][PACK] = {};
         // The constants are the factors of one. In the loop, as before it they would fill registers for all pixels.
 #pragma unroll 1
-        for (u32 t = 0; t <= op.count; ++t) {
+        for (u32 t = 0; t <= terms.count; ++t) {
             float x[PACK];
 #pragma unroll
             for (u32 k = 0; k < PACK; ++k) x[k] = 1.0f;
-            if (t > 0) load_run(memory, op.terms[t - 1].data + index, op.packed, c.first, channels, x);
+            if (t > 0) load_run(memory, op.terms[terms.numbers[t - 1]].data + index, op.packed, c.first, channels, x);
 #pragma unroll
             for (u32 r = 0; r < 2; ++r) {
                 float factor[PACK];
@@ -354,10 +365,20 @@ extern "C" __global__ void __launch_bounds__(512, 2) normalised_pools_backward(c
     __shared__ __align__(16) float output_gradients[2][WINDOWS];
     __shared__ u32 places[WINDOWS / 4];
     __shared__ __align__(16) float factors[2 * (1 + MAX_POOL_TERMS) * SLICE];
+    __shared__ Terms terms;
+    const bool maximum_open = open(memory, op.gates[0]), average_open = open(memory, op.gates[1]);
+    if (!maximum_open && !average_open) {
+        const u32 len = op.input.n * op.input.h * op.input.w * op.input.c;
+        return withhold(memory, op.target, len, blockIdx.y * gridDim.x + blockIdx.x, gridDim.x * gridDim.y);
+    }
+    terms.find(op.count, [&](u32 t) {
+        const u32(&factors)[2] = op.terms[t].factors;
+        return (maximum_open && factors[0] != ABSENT) || (average_open && factors[1] != ABSENT);
+    });
     float* values = output_gradients[0];
     // What the block sees to, its windows, and their pixels: in shared memory, as registers are short.
     __shared__ Part part, windows, input;
-    load_factors(memory, op, factors);
+    load_factors(memory, op, terms, maximum_open, average_open, factors);
     for (u32 column = 0; column < op.input.w; column += op.columns) {
         __syncthreads();
         if (threadIdx.x == 0) {
@@ -373,7 +394,7 @@ extern "C" __global__ void __launch_bounds__(512, 2) normalised_pools_backward(c
         __syncthreads();
         find_places(op, windows, input, values, places);
         __syncthreads();
-        load_output_gradients(memory, op, windows, factors, output_gradients);
+        load_output_gradients(memory, op, windows, terms, factors, output_gradients);
         __syncthreads();
         gather(memory, op, part, windows, output_gradients, places);
     }

@@ -33,7 +33,7 @@ struct Pointwise {
     Target targets[MAX_INPUTS];
     UnstoredGradient output_gradient;
 };
-static_assert(sizeof(Pointwise) == 32 + 12 + 96 + 280 + 136 + 152);
+static_assert(sizeof(Pointwise) == 32 + 12 + 104 + 280 + 136 + 152);
 
 // The pixel of the input that an output pixel reads, or ABSENT.
 __device__ inline u32 pixel_under(const Pointwise& op, u32 row, u32 shift) {
@@ -86,7 +86,7 @@ __device__ inline void forward(const Memory& memory, const Pointwise& op) {
     const u32 columns = min(first_column + COLUMNS, factor.columns), pitch = op.output.c;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     // The other half may be one channel wider, and the grid is made for both.
-    if (first_column >= columns) return;
+    if (first_column >= columns || !open(memory, factor.gate)) return;
     Inputs<SLAB> left(memory, op, table, factor.shift);
     Matrix right{memory.state + factor.weights, factor.columns};
     Form::products(shared, first, last, op.inputs.first[op.inputs.count], first_column, columns, left, right,
@@ -133,7 +133,7 @@ __device__ inline void deliver_run(const Memory& memory, const Pointwise& op, u3
     };
     if (op.packed) {
         const u32 i = input_of(op.inputs, channel);
-        if (op.targets[i].accumulate) {
+        if (adds(op.targets[i])) {
             float before[RUN];
             load_run(memory, place(i, channel), before);
 #pragma unroll
@@ -145,7 +145,7 @@ __device__ inline void deliver_run(const Memory& memory, const Pointwise& op, u3
     for (u32 j = 0; j < RUN; ++j) {
         if (channel + j >= depth) break;
         const u32 i = input_of(op.inputs, channel + j);
-        deliver(memory, {place(i, channel + j), op.targets[i].accumulate}, 0, values[j]);
+        deliver(memory, {place(i, channel + j), op.targets[i].gate}, 0, values[j]);
     }
 }
 
@@ -160,8 +160,17 @@ __device__ inline void assign_zeros(const Memory& memory, const Pointwise& op, u
         if (y >= op.input.h || x >= op.input.w) continue;
         const u32 place = (pixel.image * op.input.h + y) * op.input.w + x;
         float zeros[PACK] = {};
-        if (!op.packed || !op.targets[input_of(op.inputs, channel)].accumulate)
+        if (!op.packed || !adds(op.targets[input_of(op.inputs, channel)]))
             deliver_run(memory, op, place, channel, zeros);
+    }
+}
+
+// What a closed operator owes its inputs. A call, since its registers would make those of the products spill.
+__device__ inline void withhold_inputs(const Memory& memory, const Pointwise& op) {
+    const u32 pixels = op.input.n * op.input.h * op.input.w;
+    for (u32 i = 0; i < op.inputs.count; ++i) {
+        const u32 len = pixels * (op.inputs.first[i + 1] - op.inputs.first[i]);
+        withhold(memory, op.targets[i], len, blockIdx.z * gridDim.x + blockIdx.x, gridDim.z * gridDim.x);
     }
 }
 
@@ -171,10 +180,12 @@ __device__ inline void input_gradient(const Memory& memory, const Pointwise& op)
     __shared__ typename Form::Shared shared;
     __shared__ CoefficientTable<DEPTH> coefficients;
     __shared__ ChannelTable<Form::WIDE> table;
+    if (!open(memory, op.factors[0].gate)) return withhold_inputs(memory, op);
     const u32 rows = op.output.n * op.output.h * op.output.w, columns = op.inputs.first[op.inputs.count];
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     if (blockIdx.z >= 2) return assign_zeros(memory, op, first, last, blockIdx.z - 2, 3 - blockIdx.z);
-    const Factor& factor = op.factors[blockIdx.z];
+    // No index, whose multiplication by 52 bytes makes the kernel of 16 bits spill on sm_90.
+    const Factor& factor = blockIdx.z == 0 ? op.factors[0] : op.factors[1];
     Gradients<DEPTH> left(memory, op, factor, coefficients);
     Inputs<Form::WIDE> inputs(memory, op, table, factor.shift);
     Transpose<Form::WIDE> right{memory.state + factor.weights, factor.columns, inputs};
@@ -211,7 +222,7 @@ __device__ inline void weight_gradient(const Memory& memory, const Pointwise& op
     const Factor& factor = op.factors[blockIdx.z];
     const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.inputs.first[op.inputs.count];
     const u32 across = (factor.columns + N - 1) / N, first_m = blockIdx.y / across * M, first_n = blockIdx.y % across * N;
-    if (first_m >= depth) return;
+    if (first_m >= depth || !open(memory, factor.gate)) return;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     Inputs<M> left(memory, op, table, factor.shift);
     Gradients<N> right(memory, op, factor, coefficients);

@@ -38,6 +38,7 @@ __device__ inline float depthwise(const Memory& memory, const Separable& op, con
 template <u32 COLUMNS>
 __device__ inline void forward(const Memory& memory, const Separable& op) {
     const Factor& factor = op.factors[blockIdx.z];
+    if (!open(memory, factor.gate)) return;
     product_with_moments<COLUMNS>(
         memory, op.output.n * op.output.h * op.output.w, op.input.c, factor, op.output.c,
         [&](u32 row, u32 c) { return depthwise(memory, op, factor, row, c); },
@@ -59,6 +60,7 @@ __device__ inline void depthwise_gradient(const Memory& memory, const Separable&
     __shared__ Tile<COLUMNS> tile;
     const Factor& factor = op.factors[blockIdx.z];
     const UnstoredGradient& output_gradient = op.output_gradients[blockIdx.z];
+    if (!open(memory, factor.gate)) return;
     const u32 rows = op.output.n * op.output.h * op.output.w, channels = op.input.c;
     float acc[4][4];
     multiply<COLUMNS>(
@@ -84,6 +86,7 @@ template <u32 SIDE>
 __device__ inline void weight_gradient(const Memory& memory, const Separable& op) {
     const Factor& factor = op.factors[blockIdx.z];
     const UnstoredGradient& output_gradient = op.output_gradients[blockIdx.z];
+    if (!open(memory, factor.gate)) return;
     outer<SIDE>(
         op.output.n * op.output.h * op.output.w, op.rows_per_split, op.input.c, op.output.c,
         memory.scratch + factor.partial, [&](u32 row, u32 c) { return depthwise(memory, op, factor, row, c); },
@@ -160,10 +163,11 @@ template <u32 C>
 __device__ inline void forward_bands(const Memory& memory, const Separable& op) {
     using T = Team<C>;
     __shared__ alignas(16) unsigned char shared[BAND_SHARED];
+    if (!find_branches<C>(memory, op)) return;
     const Bands& bands = op.bands;
     const Place<C> place(bands);
     const Factor& factor = op.factors[place.factor()];
-    const Reader& input = op.factors[place.group.first].input;
+    const Reader& input = op.factors[bands.groups[blockIdx.y].first].input;
     const u32 size = tile_rows(bands) * T::PITCH;
     Storage* ring = reinterpret_cast<Storage*>(shared);
     Storage* tile = ring + bands.ring + place.team * size;

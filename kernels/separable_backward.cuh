@@ -12,8 +12,8 @@ template <u32 C>
 __device__ inline u32 load_coefficients(const Memory& memory, const Separable& op, float* coefficients) {
     const Place<C> place(op.bands);
     u32 at = 0, own = 0;
-    for (u32 b = 0; b < place.group.count; ++b) {
-        const UnstoredGradient& output_gradient = op.output_gradients[place.group.first + b];
+    for (u32 b = 0; b < block_branches().count; ++b) {
+        const UnstoredGradient& output_gradient = op.output_gradients[block_branches().factors[b]];
         const u32 len = (2 + output_gradient.count) * C;
         if (b == place.branch) own = at;
         for (u32 i = threadIdx.x; i < len; i += BAND_THREADS) {
@@ -216,10 +216,11 @@ template <u32 C, bool WEIGHTS>
 __device__ inline void gradient_bands(const Memory& memory, const Separable& op) {
     using T = Team<C>;
     __shared__ alignas(16) unsigned char shared[BAND_SHARED];
+    if (!find_branches<C>(memory, op)) return;
     const Bands& bands = op.bands;
     const Place<C> place(bands);
     const Factor& factor = op.factors[place.factor()];
-    const Reader& input = op.factors[place.group.first].input;
+    const Reader& input = op.factors[bands.groups[blockIdx.y].first].input;
     const u32 size = tile_rows(bands) * T::PITCH;
     Storage* ring = reinterpret_cast<Storage*>(shared);
     Storage* g = ring + bands.ring + place.team * size;

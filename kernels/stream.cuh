@@ -46,9 +46,9 @@ template <u32 COUNT>
 __device__ inline void deliver_run(const Memory& memory, const Target& target, u32 index, bool packed, u32 c,
                                    u32 channels, const float (&values)[COUNT]) {
     float result[COUNT];
-    if (target.accumulate) load_run(memory, target.data + index, packed, c, channels, result);
+    if (adds(target)) load_run(memory, target.data + index, packed, c, channels, result);
 #pragma unroll
-    for (u32 i = 0; i < COUNT; ++i) result[i] = target.accumulate ? result[i] + values[i] : values[i];
+    for (u32 i = 0; i < COUNT; ++i) result[i] = adds(target) ? result[i] + values[i] : values[i];
     store_run(memory, target.data + index, packed, c, channels, result);
 }
 

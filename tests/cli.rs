@@ -134,7 +134,7 @@ fn wrong_values(domain: &Domain) -> (Option<String>, Option<&'static str>) {
         Domain::Count(range) => (range.end().checked_add(1).map(|count| count.to_string()), Some("many")),
         Domain::Number(..) => (Some("NaN".to_owned()), Some("much")),
         Domain::Word(_) | Domain::Switch => (None, Some("other")),
-        Domain::Text(_) => (None, None),
+        Domain::Text(_) | Domain::Space => (None, None),
     }
 }
 

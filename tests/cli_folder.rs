@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use command::{darts, printed, refused, text};
+use darts::store::pictures::load_pictures;
 use image::{Rgb, RgbImage};
 
 const SMALL: [&str; 7] = [
@@ -47,14 +48,30 @@ fn a_search_on_pictures_tells_what_it_leaves_out() {
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}");
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines.len(), 2, "{told}");
+    assert_eq!(lines.len(), 3, "{told}");
     assert!(
         lines[0].starts_with("darts: skipped data file pictures/train/down/broken.png: holds no PNG"),
         "{told}"
     );
     assert!(lines[1].starts_with("darts: 1 file was skipped"), "{told}");
-    // A fifth of 20 in each class is set apart.
-    assert!(text(&output.stdout).contains("16 for the weights, 16 for the alphas"));
+    // Of each class one of 18x14, two of 19x14, one of 19x15, one of 20x14 and two of 20x15.
+    assert!(lines[2].contains("more than a fifth of the area is cut away from 14 of 40 pictures"), "{told}");
+    let known = text(&output.stdout);
+    for words in [
+        "classes   2, as training + test pictures: across ",
+        "pictures  40 of 16x14 to 20x16 pixels, cut to the square in their centre and resized to 12x12",
+        "left out  1 × holds no PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or QOI picture: train/down/broken.png",
+        "test      set apart from pictures/train by seed and name",
+    ] {
+        assert!(known.contains(words), "no {words} in {known}");
+    }
+    let report = fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(report.contains("40 pictures of 16×14 to 20×16 pixels"), "the report tells of the pictures");
+    // About a fifth of 40 is set apart, and the rest halved.
+    let tested = load_pictures(&here.join("run")).unwrap().unwrap().test.len();
+    let half = (40 - tested) / 2;
+    assert!((4..=12).contains(&tested), "{tested} set apart");
+    assert!(text(&output.stdout).contains(&format!("{half} for the weights, {half} for the alphas")));
     let plan = fs::read_to_string(here.join("run/plan.toml")).unwrap();
     assert!(plan.contains("image_size = 12") && plan.contains("colour = \"grey\""), "{plan}");
 

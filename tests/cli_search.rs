@@ -252,7 +252,15 @@ fn a_space_of_ones_own_outlives_its_file() {
     assert_eq!(whole.matches("('").count(), 2 * 5, "a node keeps all of its edges: {whole}");
     let first = "cut/checkpoints/epoch-0001-step-00000.safetensors";
     refused(here, &["search", "--resume", first, "--space=s2"], 2, &["--space is \"s2\"", "was begun with"]);
-    assert!(printed(here, &["search", "--resume", first]).contains("epoch 2/2"));
+    fs::write(here.join("own.toml"), text.replace("nodes = 2", "nodes = 3")).unwrap();
+    let words = ["--space is \"own.toml\", and cut was begun with the space own;"];
+    refused(here, &["search", "--resume", first, space], 2, &words);
+    // The same space in other words.
+    let same =
+        format!("# My own.\nname = \"own\"\nfewest_cells = 3\n{}", text.replace("nodes = 2", "nodes  =  2"));
+    fs::write(here.join("own.toml"), same).unwrap();
+    assert!(printed(here, &["search", "--resume", first, space]).contains("epoch 2/2"));
+    fs::remove_file(here.join("own.toml")).unwrap();
     for file in ["genotype.json", "metrics.jsonl", "alphas/epoch-0002.safetensors"] {
         let [whole, cut] = ["whole", "cut"].map(|run| fs::read(here.join(run).join(file)).unwrap());
         assert!(whole == cut, "{file} differs");

@@ -262,7 +262,7 @@ fn changed_fields_are_found() {
         "CrossEntropy",
     );
     found(&host, &changed(&kernels, "kernels/pointwise.cu", "factors[2]", "factors[3]"), "Pointwise");
-    found(&host, &changed(&kernels, "kernels/geometry.cuh", "MAX_SUMMED = 8", "MAX_SUMMED = 9"), "NodeSum");
+    found(&host, &changed(&kernels, "kernels/geometry.cuh", "MAX_SUMMED = 24", "MAX_SUMMED = 25"), "NodeSum");
     let said = differences(
         &host,
         &changed(&kernels, "kernels/pool.cu", "__grid_constant__ Pool", "__grid_constant__ Window"),

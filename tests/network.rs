@@ -82,7 +82,7 @@ fn the_second_network_of_the_paper_has_the_official_number_of_weights() {
     let genotype = published::find("darts-v2").unwrap().genotype;
     assert_eq!(Cost::of(&genotype, &paper()).unwrap().weights, 3_349_342);
     let with_head = Network::parameters(&genotype, &paper()).unwrap();
-    let head = with_head.iter().filter(|parameter| parameter.name.starts_with(Network::AUXILIARY));
+    let head = with_head.iter().filter(|parameter| parameter.name.starts_with("auxiliary_head."));
     // 1x1 and 2x2 convolution, two batch norms, a classifier.
     let expected = 576 * 128 + 4 * 128 * 768 + 2 * (128 + 768) + 768 * 10 + 10;
     assert_eq!(head.map(|parameter| parameter.part.len).sum::<usize>(), expected);

@@ -158,7 +158,7 @@ fn a_search_that_diverges_later_keeps_every_record_before() {
         weight_decay: 1e3,
         ..small_plan()
     };
-    let mut directory = search_run::create_at(&plan, &path).unwrap();
+    let mut directory = search_run::create_at(&plan, None, &path).unwrap();
     let error = search(&plan, &mut directory).unwrap_err();
     let kept = directory.epochs();
     directory.abandon();

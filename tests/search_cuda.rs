@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use darts::space::alphas::Alphas;
 use darts::store::alphas::load_alphas;
 use darts::store::genotype::load_genotype;
-use gpu::{driver, skip, text, write_images};
+use gpu::{driver, skip, text, under, write_images};
 
 #[path = "common/gpu.rs"]
 mod gpu;
@@ -15,7 +15,7 @@ mod gpu;
 fn command(library: &str, directory: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
     command.arg("search").args(arguments.split(' '));
-    command.env("LD_LIBRARY_PATH", library).current_dir(directory);
+    under(&mut command, library).current_dir(directory);
     command
 }
 

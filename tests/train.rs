@@ -22,7 +22,7 @@ fn small(threads: usize) -> Plan {
 fn models(plan: &Plan, directory: &Path) -> [Vec<u8>; 2] {
     let genotype = published::find("pc-darts").unwrap().genotype;
     let dataset = "digits".parse::<Source>().unwrap().load(plan.seed, &Reading::default(), &()).unwrap();
-    let mut run = training_run::create_at(plan, &genotype, directory).unwrap();
+    let mut run = training_run::create_at(plan, &genotype, None, directory).unwrap();
     session::run(plan, &genotype, dataset, &Control::default(), &mut run).unwrap();
     [BEST, LAST].map(|name| std::fs::read(directory.join(name)).unwrap())
 }

@@ -8,13 +8,13 @@ use darts::train::model::Model;
 #[path = "common/gpu.rs"]
 mod gpu;
 
-use gpu::{driver, skip, text, write_images};
+use gpu::{driver, skip, text, under, write_images};
 
 /// Runs the program with the driver in `library` and gives what it printed.
 fn darts(library: &str, directory: &Path, arguments: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
-    command.args(arguments.split(' ')).env("LD_LIBRARY_PATH", library).current_dir(directory);
-    let output = command.output().unwrap();
+    command.args(arguments.split(' ')).current_dir(directory);
+    let output = under(&mut command, library).output().unwrap();
     assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
     text(&output.stdout)
 }
@@ -96,8 +96,8 @@ fn a_model_gives_the_same_probabilities_on_the_gpu() {
 fn refused(library: &str, directory: &Path, arguments: &str, memory: &str, code: i32) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_darts"));
     command.args(["train", "--device", "cuda", "--out", "refused"]).args(arguments.split(' '));
-    command.env("LD_LIBRARY_PATH", library).env("CUDA_EMU_MEM_GIB", memory).current_dir(directory);
-    let output = command.output().unwrap();
+    command.env("CUDA_EMU_MEM_GIB", memory).current_dir(directory);
+    let output = under(&mut command, library).output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(!directory.join("refused").exists() && said.trim().lines().count() == 1, "{said}");

@@ -13,6 +13,8 @@ pub struct Gates {
     own: Span,
     /// Of work that several branches share, at the place of the first of them.
     shared: Span,
+    /// Of work that no branch uses: never open.
+    closed: Span,
 }
 
 impl Gates {
@@ -23,14 +25,14 @@ impl Gates {
 
     /// The gates of `len` branches from `start` on.
     pub fn part(self, start: usize, len: usize) -> Gates {
-        Gates { own: self.own.part(start, len), shared: self.shared.part(start, len) }
+        Gates { own: self.own.part(start, len), shared: self.shared.part(start, len), closed: self.closed }
     }
 }
 
 /// All gates of a tape.
 #[derive(Default)]
 pub(super) struct GateTable {
-    /// `[2][branches]`: their own, then those of shared work.
+    /// `[2][branches]`: their own, then those of shared work; and one that is never open.
     span: Span,
     /// Of each shared gate the branches, of which one must be active for it to be open.
     users: Vec<Vec<usize>>,
@@ -51,19 +53,23 @@ impl<B: Backend> Recorder<B> {
     /// Reserves gates for this many branches, once in a recording. [`Tape::reserve`] opens all of them.
     pub fn gates(&mut self, branches: usize) -> Gates {
         assert!(self.gates.branches() == 0, "a recording has one set of gates");
-        let span = self.span(2 * branches);
+        let span = self.span(2 * branches + 1);
         self.gates = GateTable { span, users: vec![Vec::new(); branches] };
-        Gates { own: span.part(0, branches), shared: span.part(branches, branches) }
+        Gates {
+            own: span.part(0, branches),
+            shared: span.part(branches, branches),
+            closed: span.part(2 * branches, 1),
+        }
     }
 
-    /// The gate of work whose result these branches of mixed operations take: open where one of them is active. A branch
-    /// belongs to at most one such group.
+    /// The gate of work whose result these branches of mixed operations take: open where one of them is active, so never
+    /// if there is none. A branch belongs to at most one such group.
     pub fn gate(&mut self, weights: MixingWeights, branches: &[usize]) -> Option<Span> {
         let gates = weights.gates?;
-        if let [branch] = branches {
-            return Some(gates.own(*branch));
+        let Some(&first) = branches.iter().min() else { return Some(gates.closed) };
+        if branches.len() == 1 {
+            return Some(gates.own(first));
         }
-        let &first = branches.iter().min()?;
         let before = gates.own.offset - self.gates.span.offset;
         self.gates.users[before + first] = branches.iter().map(|branch| before + branch).collect();
         Some(gates.shared.part(first, 1))

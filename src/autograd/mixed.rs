@@ -57,6 +57,13 @@ impl<B: Backend> Recorder<B> {
         if let Some(&(other, _)) = branches.iter().find(|(branch, _)| self.shape(*branch) != shape) {
             return fail(format!("branches of shapes {shape} and {} cannot be added", self.shape(other)));
         }
+        let (count, most) = (branches.len(), B::LIMITS.mixed);
+        if count > most {
+            return Err(Error::Device(format!(
+                "a node of {count} branches is more than the {most} that its kernels take; use fewer nodes, fewer \
+                 candidates or --device cpu"
+            )));
+        }
         let channels = shape.c as usize;
         let output = self.value(shape, None);
         let node_gradient = self.values.get(output).gradient;

@@ -30,6 +30,12 @@ impl<B: Backend> Recorder<B> {
         if let Some(factors) = branches.iter().find_map(|(_, f)| f.filter(|f| f.len != shape.n as usize)) {
             return fail(format!("{} factors for the images of {shape}", factors.len));
         }
+        let (count, most) = (branches.len(), B::LIMITS.summed);
+        if count > most {
+            return Err(Error::Device(format!(
+                "a node of {count} edges is more than the {most} that its kernels take; use --device cpu"
+            )));
+        }
         let output = self.value(shape, None);
         let record = self.values.get(output);
         let (data, gradient) = (record.operand.data, record.gradient);

@@ -57,6 +57,7 @@ impl<B: Backend> Recorder<B> {
             let mut branches = Vec::new();
             for branch in parameters {
                 check(branch, shape.c as usize, channels)?;
+                check_window(branch.kernel, B::LIMITS.window)?;
                 let output = self.normalised_value(output_shape, branch.norm);
                 outputs.push(output);
                 branches.push(SeparableBranch {
@@ -82,6 +83,15 @@ impl<B: Backend> Recorder<B> {
         });
         Ok(outputs)
     }
+}
+
+fn check_window(kernel: usize, most: usize) -> Result<()> {
+    if kernel <= most {
+        return Ok(());
+    }
+    Err(Error::Device(format!(
+        "a {kernel}x{kernel} window is larger than the {most}x{most} that its kernels take; use --device cpu"
+    )))
 }
 
 fn check(branch: &SeparableParameters, inputs: usize, outputs: usize) -> Result<()> {

@@ -59,8 +59,29 @@ pub trait Augmenter {
     fn augment(&mut self, output: Slot, placements: &[PlacedImage]);
 }
 
+/// The most that one operator of a device takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Values that are concatenated, and operators that read one value.
+    pub operands: usize,
+    /// Branches of a mixed operation, those of all edges of a node together.
+    pub mixed: usize,
+    /// Branches of a node sum.
+    pub summed: usize,
+    /// Side of the window of a separable convolution.
+    pub window: usize,
+}
+
+impl Limits {
+    /// Those of a device that takes what there is.
+    pub const NONE: Limits =
+        Limits { operands: usize::MAX, mixed: usize::MAX, summed: usize::MAX, window: usize::MAX };
+}
+
 /// The memories of a device, and how calls reach it.
 pub trait Device {
+    /// What one operator of it may have.
+    const LIMITS: Limits = Limits::NONE;
     /// The accumulation type, in which host and device exchange values.
     type Scalar: Scalar;
 
@@ -84,10 +105,6 @@ pub trait Device {
     /// Bytes of memory that the device has to spare, with what this backend holds; none where it cannot tell.
     fn spare(&self) -> Option<usize> {
         None
-    }
-    /// The most values that one operator concatenates, and the most operators that read one value.
-    fn most_operands(&self) -> usize {
-        usize::MAX
     }
     /// What the gradient of the loss is multiplied by while gradients of activations are stored: a power of two.
     fn loss_scale(&self) -> f64 {

@@ -1,6 +1,6 @@
 //! `darts completions`: what a shell needs to complete commands and flags.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
 use super::output::print;
@@ -21,10 +21,10 @@ Examples:
   darts completions fish > ~/.config/fish/completions/darts.fish";
 
 impl Arguments {
-    /// Prints the script.
-    pub fn run(self) -> Result<()> {
+    /// Prints the script for this program.
+    pub fn run(self, mut program: Command) -> Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::Arguments::command(), "darts", &mut script);
+        clap_complete::generate(self.shell, &mut program, "darts", &mut script);
         print(&String::from_utf8_lossy(&script))
     }
 }

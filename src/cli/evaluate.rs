@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::data::Tolerance;
 use super::model::ModelArguments;
 use super::output::{plain, print};
+use super::pictures::{compare_with_model, dealing_of_model};
 use crate::data::{Dataset, Images, Reading, Source, format};
 use crate::readable::grouped;
 use crate::space::cost::Cost;
@@ -28,9 +30,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DATA",
         help = format::help() + " [default: the one of the training, if it needs no directory]")]
     data: Option<String>,
-    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    tolerance: Tolerance,
     /// Print JSON, with the whole matrix of confusions.
     #[arg(long)]
     json: bool,
@@ -60,6 +61,7 @@ impl Arguments {
         let model = Model::load(&path)?;
         let dataset = self.dataset(&model)?;
         fits(&path, &model, &dataset)?;
+        compare_with_model(&model.description, &dataset)?;
         let (device, threads) = (self.model.device, self.model.threads);
         let mut latency = [0.0; 2];
         let mut evaluation = None;
@@ -84,11 +86,11 @@ impl Arguments {
             Some(name) => name.parse()?,
             None => default_source(&model.description.data)?,
         };
-        super::data::refuse_for_own_images(&source, self.strict.then_some("strict"))?;
+        super::data::refuse_for_own_images(&source, self.tolerance.flag())?;
         // The same seed tests with the same images, which the model has not seen in its training.
         let description = &model.description;
         let reading = match description.reading() {
-            Ok(reading) => Reading { strict: self.strict, ..reading },
+            Ok(reading) => self.tolerance.of(Reading { dealing: dealing_of_model(description), ..reading }),
             // Pictures of a folder cannot fit this model: `fits` refuses them.
             Err(_) => Reading::default(),
         };

@@ -23,7 +23,7 @@ pub struct Found {
 }
 
 /// The keys of a plan that say which images a run sees, and how an undivided data set is divided.
-const IMAGES: [&str; 4] = ["data", "image_size", "colour", "seed"];
+const IMAGES: [&str; 6] = ["data", "image_size", "colour", "background", "fit", "seed"];
 
 /// Finds the genotype of a published name, of a seed, of a run directory, in a file, or in the text itself. `space` is that
 /// of what does not say of which space it is, and must have all edges of what does.

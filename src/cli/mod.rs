@@ -14,6 +14,7 @@ mod genotype;
 mod interruption;
 mod model;
 mod output;
+mod pictures;
 mod plan;
 mod predict;
 mod report;
@@ -25,7 +26,7 @@ mod train;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::Result;
 
@@ -95,7 +96,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Predict(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
-        Command::Completions(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(Arguments::command()),
     }
 }
 

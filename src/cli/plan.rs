@@ -7,7 +7,8 @@ use clap::builder::{BoolValueParser, PossibleValuesParser, TypedValueParser, Val
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use toml::{Table, Value};
 
-use crate::data::{Dataset, Source};
+use super::data::Tolerance;
+use crate::data::{Dataset, Reading, Source};
 use crate::plan::keys::{Domain, Key, Preset};
 use crate::plan::merge::{Given, Written};
 use crate::plan::{PlanTable, file};
@@ -118,12 +119,13 @@ fn of_another_command<P: PlanTable>(text: &str, path: &Path) -> Option<Error> {
 
 impl<P: PlanTable> Given<P> {
     /// Loads the data set.
-    pub fn dataset(&self, strict: bool, quiet: bool) -> Result<Dataset> {
+    pub fn dataset(&self, reading: &Reading, tolerance: &Tolerance, quiet: bool) -> Result<Dataset> {
         let source = self.source()?;
-        let given = ["image_size", "colour"].into_iter().find(|key| self.written.in_flags(key));
-        super::data::refuse_for_own_images(&source, given.or(strict.then_some("strict")))?;
+        let given =
+            ["image_size", "colour", "background", "fit"].into_iter().find(|key| self.written.in_flags(key));
+        super::data::refuse_for_own_images(&source, given.or(tolerance.flag()))?;
         let plan = &self.plan;
-        super::data::load(&source, plan.seed(), &plan.reading(strict), plan.threads(), quiet)
+        super::data::load(&source, plan.seed(), reading, plan.threads(), quiet)
     }
 
     fn source(&self) -> Result<Source> {

@@ -18,8 +18,7 @@ use crate::{Error, Result};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Pictures: PNG, JPEG, WebP, BMP or GIF of any size; what lies around the square in the middle is cut
-    /// off.
+    /// Pictures: PNG, JPEG, WebP, BMP or GIF of any size, read as those of the training were.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Guesses for a picture.

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
 use super::output::print;
+use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
+use crate::data::Dataset;
 use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
@@ -33,9 +36,8 @@ pub struct RunArguments {
     /// Store a checkpoint to go on from after so many minutes, too; 0 for only after each epoch.
     #[arg(long, value_name = "N", value_parser = minutes, default_value = "10", allow_negative_numbers = true)]
     checkpoint_minutes: f64,
-    /// Stop at the first picture of a folder that cannot be read, instead of leaving it out.
-    #[arg(long)]
-    pub strict: bool,
+    #[command(flatten)]
+    tolerance: Tolerance,
     /// Print nothing but the result at the end.
     #[arg(long)]
     pub quiet: bool,
@@ -73,6 +75,28 @@ impl RunArguments {
     /// The space that flags or plan file name.
     pub fn space<P: PlanTable>(&self, flags: &PlanFlags<P>) -> Result<Option<Arc<Space>>> {
         self.plan.written(flags)?.space()
+    }
+
+    /// The images of a run: if it goes on, those that it was begun with.
+    pub fn dataset<P: PlanTable>(
+        &self,
+        given: &Given<P>,
+        resumed: Option<&Resumption<P>>,
+    ) -> Result<Dataset> {
+        let tolerance = &self.tolerance;
+        let planned = tolerance.of(given.plan.reading());
+        let reading = match resumed {
+            Some(resumed) => pictures::reading_of_run(resumed.directory.path(), planned)?,
+            None => planned,
+        };
+        let dataset = given.dataset(&reading, tolerance, self.quiet)?;
+        if let Some(resumed) = resumed {
+            pictures::check_resumed(resumed.directory.path(), &dataset)?;
+        }
+        if let (Some(pictures), false) = (&dataset.pictures, self.quiet || self.json) {
+            print(&surveyed(pictures))?;
+        }
+        Ok(dataset)
     }
 
     /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where

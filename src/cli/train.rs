@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
+use toml::Value;
 
 use super::genotype::find;
 use super::output::print;
+use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
 use super::run::RunArguments;
 use crate::data::Images;
-use crate::epochs::{Control, Observers, Outcome};
+use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
 use crate::report::page;
@@ -60,7 +62,7 @@ impl Arguments {
         let space = options.space(&self.flags)?;
         let found = self.genotype.as_deref().map(|given| find(given, space.as_ref())).transpose()?;
         let (wanted, images) = found.map(|found| (found.genotype, found.images)).unzip();
-        let (given, resumed) = options.begin::<Plan>(&self.flags, images.unwrap_or_default())?;
+        let (given, resumed) = options.begin::<Plan>(&self.flags, images.clone().unwrap_or_default())?;
         let begun = resumed.as_ref().and_then(|resumed| resumed.genotype.clone());
         let genotype = match (wanted, begun) {
             (Some(wanted), Some(begun)) if wanted != begun => {
@@ -71,16 +73,24 @@ impl Arguments {
         };
         let plan = &given.plan;
         plan.resolve_device()?;
-        let dataset = given.dataset(options.strict, options.quiet)?;
+        let dataset = options.dataset(&given, resumed.as_ref())?;
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
+        if let (None, Some((run, planned))) = (&resumed, self.run_of_genotype().zip(images)) {
+            let is_planned = |key, value: Value| planned.get(key) == Some(&value);
+            if is_planned("data", plan.data.clone().into()) {
+                let same_seed = i64::try_from(plan.seed).is_ok_and(|seed| is_planned("seed", seed.into()));
+                compare_with_search(run, &dataset, same_seed)?;
+            }
+        }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
+        let pictures = dataset.pictures.as_ref();
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (training_run::create_at(plan, &genotype, path)?, None),
-            (None, None) => (training_run::create(plan, &genotype, Path::new(RUNS))?, None),
+            (None, Some(path)) => (training_run::create_at(plan, &genotype, pictures, path)?, None),
+            (None, None) => (training_run::create(plan, &genotype, pictures, Path::new(RUNS))?, None),
         };
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)
@@ -90,8 +100,13 @@ impl Arguments {
         self.finish(&outcome, &run, measured)
     }
 
+    /// The run directory that the genotype is named by, if it is.
+    fn run_of_genotype(&self) -> Option<&Path> {
+        self.genotype.as_deref().map(Path::new).filter(|given| given.is_dir())
+    }
+
     /// Writes the report and prints the outcome, also where the report or its measurements fail.
-    fn finish(&self, outcome: &Outcome, run: &Path, measured: Result<()>) -> Result<()> {
+    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<()>) -> Result<()> {
         let report = measured.and_then(|()| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.run.json, self.run.quiet) {

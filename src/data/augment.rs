@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rand::Rng;
 
-use super::Images;
+use super::images::{Images, Normalisation};
 use crate::backend::PlacedImage;
 use crate::{Error, Result};
 
@@ -20,15 +20,6 @@ pub struct Augmentation {
     pub flip: bool,
     /// The side of a square set to zero (the mean) around a random pixel (DeVries and Taylor, 2017).
     pub cutout: Option<usize>,
-}
-
-/// How byte values become inputs of a network: `(value - mean) / deviation`, channel by channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Normalisation {
-    /// The mean of each channel, in units of byte values.
-    pub mean: Vec<f32>,
-    /// The standard deviation of each channel, in units of byte values.
-    pub deviation: Vec<f32>,
 }
 
 /// What was drawn for one image; the default shows it as it is.

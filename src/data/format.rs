@@ -59,14 +59,17 @@ pub struct Request<'a> {
 pub trait ReadingProgress: Sync {
     /// So many files of all have been read; called from several threads.
     fn read(&self, done: usize, all: usize);
-    /// These files of a part were skipped; each error names its file. In the order of the files.
-    fn skipped(&self, errors: &[Error]);
+    /// These files were skipped; each error names its file. In the order of the files.
+    fn skipped(&self, errors: &[&Error]);
+    /// A sentence about what was found.
+    fn notice(&self, sentence: &str);
 }
 
 /// No observer.
 impl ReadingProgress for () {
     fn read(&self, _: usize, _: usize) {}
-    fn skipped(&self, _: &[Error]) {}
+    fn skipped(&self, _: &[&Error]) {}
+    fn notice(&self, _: &str) {}
 }
 
 impl Format {

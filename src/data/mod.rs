@@ -1,6 +1,6 @@
 //! Data sets, splits, augmentation and batches.
 //!
-//! Read in this order: this file ([`Images`], [`Dataset`]); [`Source`], the value of `--data`; the formats of
+//! Read in this order: [`Images`]; this file ([`Dataset`]); [`Source`], the value of `--data`; the formats of
 //! data sets, [`mod@format`]; [`halves`], the two parts of the bilevel search; [`Augmentation`];
 //! and last [`Loader`], which turns indices into batches on a thread of its own.
 //!
@@ -8,111 +8,31 @@
 //! way costs little and keeps a data set at a quarter of the memory.
 
 mod augment;
+mod fit;
 pub mod format;
+mod images;
 mod loader;
+pub mod manifest;
 mod picture;
+mod sniff;
 mod source;
 mod split;
+pub mod survey;
 
 use std::path::PathBuf;
 
-pub use augment::{Augmentation, Normalisation, Placement};
+pub use augment::{Augmentation, Placement};
+pub use fit::{Background, Fit};
 pub use format::{Format, ReadingProgress};
+pub use images::{Images, Normalisation};
 pub use loader::{AugmentedBy, Batch, Loader};
+pub use manifest::{Manifest, Provenance};
 pub use picture::{Colour, Reading};
 pub use source::Source;
-pub use split::halves;
+pub use split::{Dealing, halves};
+pub use survey::Survey;
 
-use crate::backend::{ImageBytes, Shape};
 use crate::{Error, Result};
-
-/// Labelled images of one size, as bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Images {
-    /// Rows of an image.
-    pub height: usize,
-    /// Columns of an image.
-    pub width: usize,
-    /// Values of a pixel.
-    pub channels: usize,
-    /// The values as `[image][row][column][channel]`.
-    pub pixels: Vec<u8>,
-    /// The class of each image.
-    pub labels: Vec<u16>,
-}
-
-impl Images {
-    /// How many images there are.
-    pub fn count(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// How many values an image has.
-    pub fn size(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    /// The values of one image.
-    ///
-    /// # Panics
-    /// When there is no image of that index.
-    pub fn image(&self, index: usize) -> &[u8] {
-        let size = self.size();
-        &self.pixels[index * size..(index + 1) * size]
-    }
-
-    /// The images in the form that a device takes.
-    pub fn bytes<'a>(&'a self, normalisation: &'a Normalisation) -> ImageBytes<'a> {
-        ImageBytes {
-            pixels: &self.pixels,
-            shape: Shape::new(self.count(), self.height, self.width, self.channels),
-            mean: &normalisation.mean,
-            deviation: &normalisation.deviation,
-        }
-    }
-
-    /// Some of the images, in the order of their indices here.
-    ///
-    /// # Panics
-    /// When there is no image of an index.
-    fn select(&self, indices: &[usize]) -> Images {
-        let mut pixels = Vec::with_capacity(indices.len() * self.size());
-        indices.iter().for_each(|&index| pixels.extend_from_slice(self.image(index)));
-        let labels = indices.iter().map(|&index| self.labels[index]).collect();
-        Images { height: self.height, width: self.width, channels: self.channels, pixels, labels }
-    }
-
-    /// How many images each class has; labels from `classes` on are not counted.
-    pub fn class_counts(&self, classes: usize) -> Vec<usize> {
-        let mut counts = vec![0; classes];
-        for &label in &self.labels {
-            if let Some(count) = counts.get_mut(usize::from(label)) {
-                *count += 1;
-            }
-        }
-        counts
-    }
-
-    /// Mean and (population) standard deviation of each channel, in units of byte values.
-    fn statistics(&self) -> (Vec<f32>, Vec<f32>) {
-        // Sums of bytes and of their squares are whole numbers, so the result does not depend on the order.
-        let mut sums = vec![(0u64, 0u64); self.channels];
-        for pixel in self.pixels.chunks_exact(self.channels) {
-            for (sum, &value) in sums.iter_mut().zip(pixel) {
-                sum.0 += u64::from(value);
-                sum.1 += u64::from(value).pow(2);
-            }
-        }
-        let count = (self.count() * self.height * self.width) as f64;
-        sums.iter()
-            .map(|&(sum, squares)| {
-                let mean = sum as f64 / count;
-                let variance = (squares as f64 / count - mean * mean).max(0.0);
-                (mean as f32, variance.sqrt() as f32)
-            })
-            .unzip()
-    }
-}
 
 /// A data set: two parts and what is needed to make inputs of a network of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +53,19 @@ pub struct Dataset {
     pub white: u8,
     /// The augmentation that is customary for the training images.
     pub augmentation: Augmentation,
+    /// What is known of the pictures, where these are files of their own.
+    pub pictures: Option<Pictures>,
+}
+
+/// What is known of the pictures of a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pictures {
+    /// Which they are.
+    pub manifest: Manifest,
+    /// How they were read.
+    pub reading: Reading,
+    /// How many and how large they are.
+    pub survey: Survey,
 }
 
 impl Dataset {
@@ -225,6 +158,7 @@ mod tests {
             deviation: vec![1.0],
             white: 4,
             augmentation: Augmentation::default(),
+            pictures: None,
         }
     }
 

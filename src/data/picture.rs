@@ -5,12 +5,17 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use super::fit::{Background, Fit, square_grey, square_rgb};
+use super::manifest::Content;
+use super::sniff::{HEAD, Kind, READ, kind};
+use super::split::Dealing;
 use crate::{Error, Result};
 
+/// The background of pictures that name none.
+const WHITE: Background = Background([255; 3]);
 /// The longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 256 << 20;
 /// The longest side of a picture.
@@ -54,7 +59,7 @@ impl fmt::Display for Colour {
     }
 }
 
-/// How pictures of any size and colour become images of one.
+/// How the pictures of a folder are read: how those of any size and colour become images of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The side of an image in pixels.
@@ -63,51 +68,90 @@ pub struct Reading {
     pub colour: Colour,
     /// Whether the first file that cannot be read is an error; otherwise such files are skipped.
     pub strict: bool,
+    /// Whether classes are borne of which more than a fifth of the pictures cannot be read.
+    pub allow_unreadable: bool,
+    /// Which pictures are set apart.
+    pub dealing: Dealing,
+    /// What lies under transparent pictures and around those that are padded. The first version had none: it dropped
+    /// transparency, so that the colour showed that an invisible pixel happened to have.
+    pub background: Option<Background>,
+    /// How a picture becomes a square.
+    pub fit: Fit,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { image_size: 32, colour: Colour::Rgb, strict: false }
+        Reading {
+            image_size: 32,
+            colour: Colour::Rgb,
+            strict: false,
+            allow_unreadable: false,
+            dealing: Dealing::ByName,
+            background: Some(WHITE),
+            fit: Fit::Crop,
+        }
     }
 }
 
 impl Reading {
+    /// The same as the first version read and dealt pictures.
+    pub fn of_first_version(self) -> Self {
+        Reading { dealing: Dealing::ByPlace, background: None, fit: Fit::Crop, ..self }
+    }
+
     /// Bytes of an image.
     pub fn size(&self) -> usize {
         self.image_size * self.image_size * self.colour.channels()
     }
 
-    /// Reads a picture into `out`, `[row][column][channel]`: turned upright as its Exif data says, cut to the square in
-    /// its centre, and resized by a Lanczos filter. Transparency is dropped; of moving pictures the first is taken.
+    /// Reads a picture into `out`, `[row][column][channel]`: turned upright as its Exif data says, laid on the background
+    /// where it is transparent, and fitted to a square by a Lanczos filter. Of moving pictures the first is taken.
     ///
     /// # Panics
     /// When `out` is not [`Reading::size`] long.
-    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<()> {
-        let picture = decode(path)?;
-        let side = picture.width().min(picture.height());
-        let (left, top) = ((picture.width() - side) / 2, (picture.height() - side) / 2);
-        let square = picture.crop_imm(left, top, side, side);
-        let size = self.image_size as u32;
-        let pixels = match self.colour {
-            Colour::Rgb => resize(&square.to_rgb8(), size, size, FilterType::Lanczos3).into_raw(),
-            Colour::Grey => resize(&square.to_luma8(), size, size, FilterType::Lanczos3).into_raw(),
+    pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<Taken> {
+        let bytes = bytes(path)?;
+        let picture = decode(path, &bytes)?;
+        let (content, size) = (Content::of(&bytes), [picture.width(), picture.height()]);
+        let picture = match self.background {
+            Some(background) => background.under(picture),
+            None => picture,
         };
-        out.copy_from_slice(&pixels);
-        Ok(())
+        let square = match self.colour {
+            Colour::Rgb => square_rgb,
+            Colour::Grey => square_grey,
+        };
+        let background = self.background.unwrap_or(WHITE);
+        out.copy_from_slice(&square(&picture, self.fit, self.image_size as u32, background));
+        Ok(Taken { content, size })
     }
 }
 
+/// What is known of a file whose picture was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The checksum of its bytes.
+    pub content: Content,
+    /// Width and height of the picture, upright.
+    pub size: [u32; 2],
+}
+
 /// Decodes a file by its content, whatever its name says.
-fn decode(path: &Path) -> Result<DynamicImage> {
+fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
     let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
-    let bytes = bytes(path)?;
     let length = bytes.len() as u64;
-    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
-    let mut reader = reader.map_err(|error| Error::io(path, error))?;
-    let Some(format) = reader.format() else {
-        return Err(fail("holds no PNG, JPEG, WebP, BMP or GIF picture".into()));
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    let format = match kind(&bytes[..bytes.len().min(HEAD)]) {
+        Kind::Picture(format) => format,
+        Kind::Foreign(name) => {
+            return Err(fail(format!(
+                "is a picture of the format {name}, which is not read; convert it to PNG or JPEG"
+            )));
+        }
+        Kind::Other => return Err(fail(format!("holds no {READ} picture"))),
     };
-    if format == ImageFormat::Jpeg && !is_whole_jpeg(&bytes) {
+    reader.set_format(format);
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(fail("is cut off: a JPEG picture without its end".into()));
     }
     // A header cannot ask for more memory than its file can fill.

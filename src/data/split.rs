@@ -2,6 +2,7 @@
 //! of the bilevel search.
 
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::random::{Stream, generator};
 
@@ -11,6 +12,18 @@ const HALVES: u64 = 1;
 
 /// One image in this many goes into the test part.
 const TEST_SHARE: usize = 5;
+
+/// Which pictures of an undivided folder are set apart for the test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dealing {
+    /// About a fifth, each by a hash of seed, class and name: no picture moves when others come or go.
+    #[default]
+    ByName,
+    /// A fifth of each class by their places in the list of files, as the first version did: one file more or less
+    /// deals anew.
+    ByPlace,
+}
 
 /// The indices of a training and of a test part, ascending: of each class a fifth, rounded, is the test part, and the
 /// seed decides which.
@@ -28,6 +41,27 @@ pub fn stratified(labels: &[u16], classes: usize, seed: u64) -> (Vec<usize>, Vec
     train.sort_unstable();
     test.sort_unstable();
     (train, test)
+}
+
+/// Whether a picture of an undivided data set goes into the test part: about one in five does. Seed, class and name alone
+/// decide, so that pictures that come or go move no other.
+pub fn is_set_apart(seed: u64, class: &[u8], name: &[u8]) -> bool {
+    keyed_hash(seed, &[class, name]).is_multiple_of(TEST_SHARE as u64)
+}
+
+/// FNV-1a with a key in its start, and the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), without which the last
+/// letters of names would hardly reach the upper bits.
+fn keyed_hash(key: u64, parts: &[&[u8]]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mix = |value: u64| {
+        let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ value >> 31
+    };
+    // No name of a file holds a slash, so that it separates.
+    let bytes = parts.iter().flat_map(|part| part.iter().chain(b"/"));
+    mix(bytes.fold(OFFSET ^ mix(key), |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
 }
 
 /// Two disjoint, equally long, shuffled parts of `0..count`: the first to train weights on, the second to
@@ -74,6 +108,26 @@ mod tests {
         assert_eq!(all, (0..97).collect::<Vec<_>>());
         assert_eq!(stratified(&labels, 4, 1).1, test);
         assert_ne!(stratified(&labels, 4, 2).1, test);
+    }
+
+    #[test]
+    fn names_are_set_apart_evenly_and_by_the_seed() {
+        let share = |seed, class: &str| {
+            let names = (0..10_000).map(|number| format!("IMG_{number:04}.jpg"));
+            names.filter(|name| is_set_apart(seed, class.as_bytes(), name.as_bytes())).count()
+        };
+        // Five standard deviations of 10,000 draws are 200.
+        for (seed, class) in [(0, "a"), (0, "b"), (1, "a"), (u64::MAX, "")] {
+            assert!(share(seed, class).abs_diff(2000) < 200, "{} of seed {seed}", share(seed, class));
+        }
+        let both = (0..10_000u32).filter(|number| {
+            let name = number.to_string();
+            is_set_apart(0, b"a", name.as_bytes()) && is_set_apart(1, b"a", name.as_bytes())
+        });
+        assert!(both.count().abs_diff(400) < 100, "two seeds choose independently");
+        assert_ne!(keyed_hash(0, &[b"a", b"bc"]), keyed_hash(0, &[b"ab", b"c"]));
+        // Stored runs rely on it.
+        assert_eq!(keyed_hash(7, &[b"cat", b"IMG_0001.jpg"]), 13506063098691962588);
     }
 
     #[test]

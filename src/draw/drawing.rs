@@ -22,9 +22,12 @@ pub fn draw(genotype: &Genotype) -> String {
         draw_cell(space, cell, &mut text);
     }
     let inputs = space.inputs();
+    let numbers = (0..inputs).map(|state| state.to_string()).collect::<Vec<_>>().join(" and ");
+    let (one, many) = (format!("input {numbers}"), format!("inputs {numbers}"));
     text.push_str(&format!(
-        "\n{} are the outputs of the two cells before, inputs 0 and 1 of a genotype;\nnode n is its input n + {inputs}.\n",
-        input_names(space)
+        "\n{}, {} of a genotype;\nnode n is its input n + {inputs}.\n",
+        inputs_explained(space),
+        if inputs == 1 { one } else { many }
     ));
     text
 }
@@ -38,6 +41,16 @@ pub fn heading(title: &str) -> String {
 /// The inputs of a cell as a list in a sentence.
 pub fn input_names(space: &Space) -> String {
     (0..space.inputs()).map(|state| space.state_name(state)).collect::<Vec<_>>().join(" and ")
+}
+
+/// What the inputs of a cell are, as a sentence without its end.
+pub fn inputs_explained(space: &Space) -> String {
+    let names = input_names(space);
+    match space.inputs() {
+        1 => format!("{names} is the output of the cell before"),
+        2 => format!("{names} are the outputs of the two cells before"),
+        inputs => format!("{names} are the outputs of the {inputs} cells before"),
+    }
 }
 
 /// One cell, each line indented by two columns.

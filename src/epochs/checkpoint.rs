@@ -18,14 +18,17 @@ use crate::space::genotype::Genotype;
 use crate::tensor_file::{Format, Tensor, doubles, values};
 use crate::{Error, Result};
 
-/// Version 1 held the alphas of a search and their moments in f32, and not the count of their steps.
+/// Version 1 held the alphas of a search and their moments in f32, and not the count of their steps. Up to version 2 the
+/// accuracies of a training stood beside its position.
 const FORMAT: Format = Format {
     key: "darts-checkpoint",
-    version: 2,
+    version: 3,
     oldest: 1,
     what: "a checkpoint",
     described: "the state of a run",
 };
+/// The tensor in which a training has its accuracies on the test images: the best, its epoch, and the last.
+pub const ACCURACIES: &str = "accuracies";
 /// The most bytes of a checkpoint that is read: those of 500 million weights with their momentum.
 const MAX_FILE: usize = u32::MAX as usize;
 
@@ -56,19 +59,8 @@ pub struct Position {
     pub steps: usize,
 }
 
-/// The accuracies on the test images that a training ends with, or has so far, as fractions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Outcome {
-    /// The best, and its epoch.
-    pub best: (f64, usize),
-    /// That of the last epoch.
-    pub last: f64,
-}
-
 /// What changes from step to step, but for the tensors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Progress {
     /// How far the run is.
     pub position: Position,
@@ -76,8 +68,6 @@ pub struct Progress {
     pub train: Sum,
     /// How long that epoch has taken so far, in seconds; 0 where none is under way.
     pub seconds: f64,
-    /// What a training has reached; zeros in a search.
-    pub outcome: Outcome,
 }
 
 /// The state of a run.
@@ -138,11 +128,36 @@ impl Numbers {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Description {
-    identity: Identity,
+#[derive(Serialize)]
+struct Description<'a> {
+    identity: &'a Identity,
     progress: Progress,
+}
+
+/// A description of any version.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnyDescription {
+    identity: Identity,
+    progress: AnyProgress,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnyProgress {
+    position: Position,
+    train: Sum,
+    seconds: f64,
+    /// Up to version 2.
+    outcome: Option<Accuracies>,
+}
+
+/// The accuracies of a training on the test images: the best with its epoch, and the last.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accuracies {
+    best: (f64, usize),
+    last: f64,
 }
 
 impl Identity {
@@ -195,7 +210,7 @@ impl Checkpoint {
     /// The bytes of the file: the same for the same state.
     pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, String> {
         let tensor = |(name, numbers): &(String, Numbers)| numbers.tensor(name);
-        let description = Description { identity: self.identity.clone(), progress: self.progress };
+        let description = Description { identity: &self.identity, progress: self.progress };
         FORMAT.to_bytes(&description, &self.tensors.iter().map(tensor).collect::<Vec<_>>())
     }
 
@@ -204,12 +219,16 @@ impl Checkpoint {
     /// # Errors
     /// Bytes that are no checkpoint, are of another version, or have changed since they were written.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let (file, Description { identity, progress }) = FORMAT.read(bytes)?;
-        let mut names: Vec<String> = file.names().into_iter().map(str::to_owned).collect();
-        names.sort_unstable();
-        let tensors =
-            names.into_iter().map(|name| Numbers::read(&file, &name).map(|numbers| (name, numbers)));
-        Ok(Checkpoint { identity, progress, tensors: tensors.collect::<std::result::Result<_, _>>()? })
+        let (file, AnyDescription { identity, progress }) = FORMAT.read(bytes)?;
+        let AnyProgress { position, train, seconds, outcome } = progress;
+        let read = |name: &str| Numbers::read(&file, name).map(|numbers| (name.to_owned(), numbers));
+        let mut tensors = file.names().into_iter().map(read).collect::<std::result::Result<Vec<_>, _>>()?;
+        if let (Command::Train, Some(Accuracies { best, last })) = (identity.command, outcome) {
+            let accuracies = Numbers::F64(vec![best.0, best.1 as f64, last]);
+            tensors.push((ACCURACIES.to_owned(), accuracies));
+        }
+        tensors.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(Checkpoint { identity, progress: Progress { position, train, seconds }, tensors })
     }
 
     /// Reads a file.
@@ -245,13 +264,9 @@ mod tests {
                 data: 0xdead_beef,
                 device: DeviceChoice::Cpu,
             },
-            progress: Progress {
-                position: Position { epochs: 3, steps: 120 },
-                train,
-                seconds: 0.1 + 0.2,
-                outcome: Outcome { best: (359.0 / 360.0, 2), last: 1.0 / 7.0 },
-            },
+            progress: Progress { position: Position { epochs: 3, steps: 120 }, train, seconds: 0.1 + 0.2 },
             tensors: vec![
+                (ACCURACIES.into(), Numbers::F64(vec![359.0 / 360.0, 2.0, 1.0 / 7.0])),
                 ("alphas".into(), Numbers::F64(vec![f64::MIN_POSITIVE / 2.0, -0.0, 0.1])),
                 ("momentum".into(), Numbers::F32(vec![f32::MIN_POSITIVE / 2.0, -0.0, f32::INFINITY])),
                 ("weights".into(), Numbers::F32(vec![0.1; 100])),
@@ -270,19 +285,21 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_read_and_version_3_is_not() {
-        let mut checkpoint = checkpoint();
-        checkpoint.tensors.retain(|(_, numbers)| matches!(numbers, Numbers::F32(_)));
-        let Checkpoint { identity, progress, .. } = checkpoint.clone();
-        let bytes = |version| {
-            let tensors: Vec<_> =
-                checkpoint.tensors.iter().map(|(name, numbers)| numbers.tensor(name)).collect();
-            let description = Description { identity: identity.clone(), progress };
+    fn earlier_versions_are_read_and_later_ones_are_not() {
+        let checkpoint = checkpoint();
+        let bytes = |version, tensors: &[(String, Numbers)]| {
+            let mut progress = serde_json::to_value(checkpoint.progress).unwrap();
+            progress["outcome"] = serde_json::json!({ "best": [359.0 / 360.0, 2], "last": 1.0 / 7.0 });
+            let description = serde_json::json!({ "identity": checkpoint.identity, "progress": progress });
+            let tensors: Vec<_> = tensors.iter().map(|(name, numbers)| numbers.tensor(name)).collect();
             Format { version, ..FORMAT }.to_bytes(&description, &tensors).unwrap()
         };
-        assert_eq!(Checkpoint::from_bytes(&bytes(1)).unwrap(), checkpoint);
-        let refusal = Checkpoint::from_bytes(&bytes(3)).unwrap_err();
-        assert_eq!(refusal, "has the format version 3; this program reads 1 to 2");
+        for version in [1, 2] {
+            let read = Checkpoint::from_bytes(&bytes(version, &checkpoint.tensors[1..])).unwrap();
+            assert_eq!(read, checkpoint, "version {version}");
+        }
+        let refusal = Checkpoint::from_bytes(&bytes(4, &checkpoint.tensors)).unwrap_err();
+        assert_eq!(refusal, "has the format version 4; this program reads 1 to 3");
     }
 
     #[test]

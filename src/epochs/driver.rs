@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position, Progress};
+use super::checkpoint::{Checkpoint, Identity, Numbers, Position, Progress};
 use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
@@ -46,10 +46,6 @@ pub trait Epochs {
     /// Whether the run has ended before its last epoch. Only the end of an epoch changes that.
     fn ended(&self) -> bool {
         false
-    }
-    /// What a training has reached so far.
-    fn outcome(&mut self) -> Option<&mut Outcome> {
-        None
     }
 }
 
@@ -233,8 +229,7 @@ impl<E: Epochs> Driver<'_, E> {
         tensors.extend(host.map(|(name, values)| (name.to_owned(), Numbers::F64(values.to_vec()))));
         // At the end of an epoch nothing of the next has been done, and the time does not make the bytes differ.
         let seconds = if self.progress.position.steps > 0 { self.seconds() } else { 0.0 };
-        let outcome = self.run.outcome().copied().unwrap_or_default();
-        let progress = Progress { seconds, outcome, ..self.progress };
+        let progress = Progress { seconds, ..self.progress };
         Ok(Checkpoint { identity: self.identity.clone(), progress, tensors })
     }
 
@@ -274,9 +269,6 @@ impl<E: Epochs> Driver<'_, E> {
                 Ok(Numbers::F64(_)) => return unfit(format!("{name} is F64, not F32")),
                 Err(reason) => return unfit(reason),
             }
-        }
-        if let Some(outcome) = self.run.outcome() {
-            *outcome = checkpoint.progress.outcome;
         }
         self.run.tape().status()
     }

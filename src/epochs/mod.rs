@@ -18,7 +18,7 @@ pub mod schedule;
 pub mod sum;
 
 pub use budget::{Budget, Ready, fit_memory};
-pub use checkpoint::{Checkpoint, Identity, Numbers, Outcome, Position};
+pub use checkpoint::{Checkpoint, Identity, Numbers, Position};
 pub use device::{OpenDevice, open_cpu, open_gpu};
 pub use driver::{Control, Ended, Epochs, drive};
 pub use input::{BatchView, Input};

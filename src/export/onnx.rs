@@ -47,7 +47,7 @@ pub fn bytes(model: &Model) -> Result<Vec<u8>, String> {
 fn encoded(model: &Model) -> Result<protobuf::Model, String> {
     let own = &model.description;
     let class_names = serde_json::Value::from(own.class_names.clone()).to_string();
-    let metadata = [
+    let mut metadata = vec![
         ("class_names", class_names),
         ("genotype", own.genotype.to_string()),
         ("image_size", format!("{}x{}", own.height, own.width)),
@@ -55,6 +55,8 @@ fn encoded(model: &Model) -> Result<protobuf::Model, String> {
         ("epoch", own.epoch.to_string()),
         ("darts_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    metadata.extend(own.background.map(|background| ("background", background.to_string())));
+    metadata.extend(own.fit.map(|fit| ("fit", fit.to_string())));
     let entry = |(key, value): (&str, String)| Entry { key: key.to_owned(), value };
     Ok(protobuf::Model {
         ir_version: FORMAT,
@@ -435,7 +437,7 @@ mod tests {
         assert_eq!((found.ir_version, found.producer_name.as_str()), (FORMAT, "darts"));
         assert_eq!(found.producer_version, env!("CARGO_PKG_VERSION"));
         let graph = found.graph.unwrap();
-        assert!(graph.initializer.iter().all(|constant| !constant.name.starts_with(Network::AUXILIARY)));
+        assert!(graph.initializer.iter().all(|constant| !constant.name.starts_with("auxiliary_head")));
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! The composite blocks of DARTS: parameters that are declared together. The readers of a network compute them.
 
-use super::graph::Users;
 use super::parameters::{Layout, NormParts, Parameters, Part, Spans};
 use crate::autograd::{NormParameters, SeparableParameters};
 use crate::backend::Span;
+
+/// The branches that take a result, by the places of their mixing weights in the table of a type of cell. It is computed
+/// where one of them is active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// The type of cell.
+    pub cell: usize,
+    /// The places of the mixing weights.
+    pub mixing: Vec<usize>,
+}
 
 /// ReLU, depthwise convolution, pointwise convolution, batch norm.
 #[derive(Clone, Debug)]
@@ -20,8 +29,8 @@ pub struct SeparableBlock {
     pub norm: NormParts,
     /// Channels of input and result.
     pub channels: usize,
-    /// Who decides whether it is computed.
-    pub users: Users,
+    /// The branches that take its result; without, it is always computed.
+    pub users: Option<Users>,
     sequence: String,
     first: usize,
 }
@@ -43,8 +52,17 @@ impl SeparableBlock {
         let pointwise = parameters.weight(format!("{}.weight", member(2)), layout);
         let norm = parameters.norm(vec![member(3)], channels, affine);
         let sequence = sequence.to_owned();
-        let users = Users::default();
-        SeparableBlock { kernel, dilation, depthwise, pointwise, norm, channels, users, sequence, first }
+        SeparableBlock {
+            kernel,
+            dilation,
+            depthwise,
+            pointwise,
+            norm,
+            channels,
+            users: None,
+            sequence,
+            first,
+        }
     }
 
     /// The official name of its ReLU (0), depthwise (1) or pointwise convolution (2), or batch norm (3).
@@ -75,8 +93,8 @@ pub struct PointwiseBlock {
     pub channels: usize,
     /// The batch norm.
     pub norm: NormParts,
-    /// Who decides whether it is computed.
-    pub users: Users,
+    /// The branches that take its result; without, it is always computed.
+    pub users: Option<Users>,
 }
 
 impl PointwiseBlock {
@@ -90,7 +108,7 @@ impl PointwiseBlock {
         let layout = Layout::Matrix { inputs, outputs: channels };
         let matrices = vec![parameters.weight(format!("{name}.op.1.weight"), layout)];
         let norm = parameters.norm(vec![format!("{name}.op.2")], channels, affine);
-        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: Users::default() }
+        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: None }
     }
 
     /// Declares FactorizedReduce as `name.conv_1`, `name.conv_2`, `name.bn`.
@@ -107,7 +125,7 @@ impl PointwiseBlock {
         };
         let matrices = halves.into_iter().enumerate().map(declare).collect();
         let norm = parameters.norm(vec![format!("{name}.bn")], channels, affine);
-        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: Users::default() }
+        PointwiseBlock { name: name.to_owned(), matrices, channels, norm, users: None }
     }
 
     /// Step between the pixels that are read.
@@ -121,7 +139,7 @@ impl PointwiseBlock {
 pub struct PoolsBlock {
     /// Of the maximum and of the average.
     pub norms: [NormParts; 2],
-    /// Who decides whether each of them is computed.
+    /// The branches that take each of them; a pool that none takes is never computed.
     pub users: [Users; 2],
 }
 

@@ -5,16 +5,6 @@ use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBloc
 use crate::Result;
 use crate::backend::PoolKind;
 
-/// The branches that take a result, by the places of their mixing weights in the table of a type of cell. It is computed
-/// where one of them is active; without users always.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users {
-    /// The type of cell.
-    pub cell: usize,
-    /// The places of the mixing weights.
-    pub mixing: Vec<usize>,
-}
-
 /// What a node adds up.
 #[derive(Clone, Debug)]
 pub struct Branch<V> {

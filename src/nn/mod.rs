@@ -8,7 +8,7 @@ pub mod graph;
 pub mod parameters;
 pub mod recording;
 
-pub use blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
-pub use graph::{Branch, Graph, Users};
+pub use blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+pub use graph::{Branch, Graph};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};
 pub use recording::{DropPath, NodeSums, Recording};

@@ -138,6 +138,8 @@ pub struct Parameter {
     pub layout: Layout,
     /// Its place in the flat vector.
     pub part: Part,
+    /// Whether only training needs it.
+    pub training_only: bool,
     initial: Initial,
 }
 
@@ -150,6 +152,8 @@ pub struct Running {
     pub channels: usize,
     /// Its place in the flat vector.
     pub part: Part,
+    /// Whether only training needs it.
+    pub training_only: bool,
 }
 
 /// A declared batch norm.
@@ -168,9 +172,19 @@ pub struct Parameters {
     running: Vec<Running>,
     len: usize,
     running_len: usize,
+    /// Whether only training needs what is declared now.
+    training_only: bool,
 }
 
 impl Parameters {
+    /// Declares what only training needs, such as a head that the finished network is used without.
+    pub fn for_training_only<T>(&mut self, declare: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.training_only, true);
+        let declared = declare(self);
+        self.training_only = before;
+        declared
+    }
+
     /// Declares a convolution's or linear layer's weights.
     pub fn weight(&mut self, name: impl Into<String>, layout: Layout) -> Part {
         self.declare(name.into(), layout, Initial::Uniform { fan_in: layout.fan_in() })
@@ -191,14 +205,14 @@ impl Parameters {
         });
         let running = Part { offset: self.running_len, len: 2 * channels };
         self.running_len += running.len;
-        self.running.push(Running { names, channels, part: running });
+        self.running.push(Running { names, channels, part: running, training_only: self.training_only });
         NormParts { running, affine }
     }
 
     fn declare(&mut self, name: String, layout: Layout, initial: Initial) -> Part {
         let part = Part { offset: self.len, len: layout.len() };
         self.len += part.len;
-        self.list.push(Parameter { name, layout, part, initial });
+        self.list.push(Parameter { name, layout, part, training_only: self.training_only, initial });
         part
     }
 

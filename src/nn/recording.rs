@@ -1,7 +1,7 @@
 //! Recording a network on a tape.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
-use super::graph::{Branch, Graph, Users};
+use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+use super::graph::{Branch, Graph};
 use super::parameters::{NormParts, Spans};
 use crate::Result;
 use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
@@ -46,15 +46,15 @@ impl DropPath {
 
 impl<B: Backend> Recording<'_, B> {
     /// The gate of work that these branches use.
-    fn gate(&mut self, users: &Users) -> Option<Span> {
-        match &self.sums {
-            NodeSums::Mixed(weights) => self.recorder.gate(weights[users.cell], &users.mixing),
-            NodeSums::Plain(_) => None,
+    fn gate(&mut self, users: Option<&Users>) -> Option<Span> {
+        match (&self.sums, users) {
+            (NodeSums::Mixed(weights), Some(users)) => self.recorder.gate(weights[users.cell], &users.mixing),
+            _ => None,
         }
     }
 
     /// A batch norm behind a gate.
-    fn gated(&mut self, norm: NormParts, users: &Users) -> NormParameters {
+    fn gated(&mut self, norm: NormParts, users: Option<&Users>) -> NormParameters {
         NormParameters { gate: self.gate(users), ..self.spans.norm(norm) }
     }
 }
@@ -69,14 +69,15 @@ impl<B: Backend> Graph for Recording<'_, B> {
 
     fn pointwise(&mut self, inputs: &[Value], block: &PointwiseBlock) -> Result<Value> {
         let weights: Vec<Weight> = block.matrices.iter().map(|&part| self.spans.weight(part)).collect();
-        let norm = self.gated(block.norm, &block.users);
+        let norm = self.gated(block.norm, block.users.as_ref());
         self.recorder.pointwise(inputs, &weights, block.channels, norm)
     }
 
     fn separable(&mut self, sources: &[(Value, Vec<&SeparableBlock>)], stride: usize) -> Result<Vec<Value>> {
         let channels = sources.iter().flat_map(|(_, blocks)| blocks).map(|block| block.channels).next();
         let mut parameters = |blocks: &[&SeparableBlock]| -> Vec<_> {
-            let gated = blocks.iter().map(|block| block.parameters(self.spans, self.gate(&block.users)));
+            let gated =
+                blocks.iter().map(|block| block.parameters(self.spans, self.gate(block.users.as_ref())));
             gated.collect()
         };
         let sources: Vec<_> = sources.iter().map(|(value, blocks)| (*value, parameters(blocks))).collect();
@@ -88,7 +89,7 @@ impl<B: Backend> Graph for Recording<'_, B> {
     }
 
     fn normalised_pools(&mut self, input: &Value, block: &PoolsBlock, stride: usize) -> Result<[Value; 2]> {
-        let norms = [0, 1].map(|pool| self.gated(block.norms[pool], &block.users[pool]));
+        let norms = [0, 1].map(|pool| self.gated(block.norms[pool], Some(&block.users[pool])));
         Ok(self.recorder.normalised_pools(*input, stride, norms))
     }
 

@@ -8,6 +8,8 @@ use std::ops::{Bound, RangeBounds, RangeInclusive};
 use toml::{Table, Value};
 
 use super::{Contradiction, Violation};
+use crate::Error;
+use crate::space::stored::Choice;
 
 /// The set of values that a command begins from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub enum Domain {
     Switch,
     /// A text. The function says what is expected where a text cannot be.
     Text(fn(&str) -> Option<String>),
+    /// A search space: a name, or a definition.
+    Space,
 }
 
 /// A rate: not below 0, and below what is surely a slip.
@@ -122,6 +126,12 @@ pub fn text(
     Key::new(name, placeholder, Domain::Text(expected), presets, meaning)
 }
 
+/// The key of the search space.
+pub fn space(name: &'static str, presets: [&str; 2], meaning: &str) -> Key {
+    let presets = presets.map(|text| Value::String(text.to_owned()));
+    Key::new(name, "SPACE", Domain::Space, presets, meaning)
+}
+
 impl Key {
     fn new(
         name: &'static str,
@@ -169,7 +179,7 @@ impl Domain {
             (Domain::Number(..), value @ Value::Float(_)) => Ok(value),
             (Domain::Number(..), Value::Integer(whole)) => Ok(Value::Float(whole as f64)),
             (Domain::Switch, value @ Value::Boolean(_)) => Ok(value),
-            (Domain::Text(_), value @ Value::String(_)) => Ok(value),
+            (Domain::Text(_) | Domain::Space, value @ Value::String(_)) => Ok(value),
             (Domain::Word(words), Value::String(word)) if words.contains(&word) => Ok(Value::String(word)),
             (Domain::Word(_), Value::String(word)) => {
                 Err(format!("unknown word `{word}`, expected {}", self.kind()))
@@ -192,7 +202,7 @@ impl Domain {
             Domain::Number(..) => text.parse().ok().map(Value::Float),
             Domain::Switch => text.parse().ok().map(Value::Boolean),
             Domain::Word(words) => words.iter().find(|word| *word == text).cloned().map(Value::String),
-            Domain::Text(_) => Some(Value::String(text.to_owned())),
+            Domain::Text(_) | Domain::Space => Some(Value::String(text.to_owned())),
         };
         value.ok_or_else(|| format!("expected {}", self.kind()))
     }
@@ -205,7 +215,27 @@ impl Domain {
                 (!(*from, *to).contains(value)).then(|| numbers(*from, *to))
             }
             (Domain::Text(expected), Value::String(text)) => expected(text),
+            (Domain::Space, Value::String(text)) => space_refusal(text),
             _ => None,
+        }
+    }
+
+    /// Whether two values mean the same: a space may be written in many ways.
+    fn same(&self, one: &Value, other: &Value) -> bool {
+        let space = |value: &Value| value.as_str()?.parse::<Choice>().ok()?.space().ok();
+        one == other
+            || matches!(self, Domain::Space) && space(one).is_some_and(|one| space(other) == Some(one))
+    }
+
+    /// A value as TOML writes it; of a space that the plan defines, its name.
+    fn written(&self, value: &Value) -> String {
+        let choice = match (self, value) {
+            (Domain::Space, Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        match choice {
+            Some(Choice::Definition(definition)) => format!("the space {}", definition.name),
+            _ => value.to_string(),
         }
     }
 
@@ -215,7 +245,7 @@ impl Domain {
             Domain::Count(_) => "a whole number".to_owned(),
             Domain::Number(..) => "a number".to_owned(),
             Domain::Switch => "true or false".to_owned(),
-            Domain::Text(_) => "a text".to_owned(),
+            Domain::Text(_) | Domain::Space => "a text".to_owned(),
             Domain::Word(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
                 match &quoted[..] {
@@ -224,6 +254,17 @@ impl Domain {
                 }
             }
         }
+    }
+}
+
+/// What is expected instead of a text that is no space.
+fn space_refusal(text: &str) -> Option<String> {
+    let choice = text.parse::<Choice>();
+    let defined = !matches!(choice, Ok(Choice::Name(_)));
+    match choice.and_then(|choice| choice.space()) {
+        Ok(_) => None,
+        Err(Error::Space(reason)) if defined => Some(format!("the definition of a space: {reason}")),
+        Err(_) => Some(Choice::expected()),
     }
 }
 
@@ -304,8 +345,10 @@ impl Keys {
     pub fn contradiction(&self, given: &Table, begun: &Table) -> Option<Contradiction> {
         let of_key = |key: &Key| {
             let begun = begun.get(key.name).unwrap_or(&key.presets[Preset::Small as usize]);
-            let given = given.get(key.name).filter(|given| *given != begun)?;
-            Some(Contradiction { key: key.name.into(), given: given.to_string(), begun: begun.to_string() })
+            let given = given.get(key.name).filter(|given| !key.domain.same(given, begun))?;
+            let [given, begun] = [given, begun].map(|value| key.domain.written(value));
+            let given = if given == begun { format!("another than {given}") } else { given };
+            Some(Contradiction { key: key.name.into(), given, begun })
         };
         let unknown = |(name, begun): (&String, &Value)| {
             self.named(name).is_none().then(|| Contradiction {
@@ -339,6 +382,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Float(number) => number.to_string(),
         Value::String(text) if text.trim().is_empty() => "empty".to_owned(),
+        Value::String(text) if text.trim_start().starts_with('{') => "a definition".to_owned(),
         Value::String(text) => text.clone(),
         value => value.to_string(),
     }

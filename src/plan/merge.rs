@@ -34,16 +34,16 @@ impl Written {
     ///
     /// # Errors
     /// A value that cannot be, in terms of where it was written.
-    pub fn plan<P: PlanTable>(mut self, mut images: Table) -> Result<Given<P>> {
-        self.read_space()?;
+    pub fn plan<P: PlanTable>(self, mut images: Table) -> Result<Given<P>> {
+        let [file, flags] = self.resolved()?;
         let mut values = P::keys().preset(self.preset);
         // The space is that of the genotype, whatever the images.
         values.extend(images.remove("space").map(|space| ("space".to_owned(), space)));
         if !self.wrote("data") {
             values.extend(images);
         }
-        values.extend(self.file.iter().flat_map(|(_, values)| values.clone()));
-        values.extend(self.flags.clone());
+        values.extend(file);
+        values.extend(flags);
         P::complete(&mut values, self.preset, &|key| self.wrote(key))?;
         self.check::<P>(&values)?;
         let given = Given { plan: P::from_table(values)?, written: self };
@@ -57,38 +57,47 @@ impl Written {
     ///
     /// # Errors
     /// A value that cannot be, or is not that of the run, in terms of where it was written.
-    pub fn plan_of_run<P: PlanTable>(mut self, run: &Path, begun: &P) -> Result<Given<P>> {
-        self.read_space()?;
+    pub fn plan_of_run<P: PlanTable>(self, run: &Path, begun: &P) -> Result<Given<P>> {
+        let [file, flags] = self.resolved()?;
         let begun = begun.to_table()?;
         let mut values = begun.clone();
-        let contradiction = |place: String, of: Contradiction| {
-            let (run, Contradiction { given, begun, .. }) = (run.display(), of);
+        let contradiction = |place: String, written: &Table, of: Contradiction| {
+            let (run, Contradiction { key, given, begun }) = (run.display(), of);
+            let given = file_of_space(&key, written).unwrap_or(given);
             format!("{place} is {given}, and {run} was begun with {begun}; a run goes on with its own plan")
         };
         if let Some((path, written)) = &self.file {
-            values.extend(written.clone());
+            values.extend(file);
             if let Some(of) = P::keys().contradiction(&values, &begun) {
                 let place = format!("{}: {}", path.display(), P::keys().path(&of.key));
-                return Err(Error::Plan(contradiction(place, of)));
+                return Err(Error::Plan(contradiction(place, written, of)));
             }
         }
-        values.extend(self.flags.clone());
+        values.extend(flags);
         if let Some(of) = P::keys().contradiction(&values, &begun) {
-            return Err(Error::Usage(contradiction(flag(&of.key), of)));
+            return Err(Error::Usage(contradiction(flag(&of.key), &self.flags, of)));
         }
         self.check::<P>(&values)?;
         Ok(Given { plan: P::from_table(values)?, written: self })
     }
 
-    /// Reads the file of a space, so that the plan holds the space itself.
-    fn read_space(&mut self) -> Result<()> {
-        let file = self.file.iter_mut().map(|(_, values)| values);
-        for values in file.chain([&mut self.flags]) {
+    /// The values of the plan file and of the flags; where they name the file of a space, with the space itself.
+    fn resolved(&self) -> Result<[Table; 2]> {
+        let resolved = |values: &Table| {
+            let mut values = values.clone();
             if let Some(Value::String(text)) = values.get_mut("space") {
                 *text = text.parse().and_then(|choice: Choice| choice.resolved())?.to_string();
             }
-        }
-        Ok(())
+            Ok(values)
+        };
+        let file = match &self.file {
+            Some((path, values)) => resolved(values).map_err(|error| match error {
+                Error::Space(reason) => Error::Plan(format!("{}: space: {reason}", path.display())),
+                other => other,
+            })?,
+            None => Table::new(),
+        };
+        Ok([file, resolved(&self.flags)?])
     }
 
     /// The space that flags or plan file name.
@@ -154,6 +163,12 @@ impl<P: PlanTable> Given<P> {
     pub fn refusal(&self, violation: Violation) -> Error {
         self.written.refusal::<P>(violation)
     }
+}
+
+/// The file that the user named where a space is meant, as TOML writes it.
+fn file_of_space(key: &str, written: &Table) -> Option<String> {
+    let text = written.get(key).filter(|_| key == "space")?;
+    matches!(text.as_str()?.parse(), Ok(Choice::Name(_))).then(|| text.to_string())
 }
 
 /// The flag of a key.

@@ -10,8 +10,8 @@ mod method;
 pub mod search;
 mod shared;
 pub mod train;
+mod violation;
 
-use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -21,55 +21,7 @@ use crate::data::Reading;
 use crate::{Error, Result};
 use keys::{Keys, Preset};
 pub use shared::{Command, DeviceChoice, THREADS};
-
-/// A value that a plan must not hold.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Violation {
-    /// The key.
-    pub key: &'static str,
-    /// The value found.
-    pub value: String,
-    /// What is allowed.
-    pub expected: String,
-    /// The same conflict of two keys as a violation of the other, which is to blame if the user wrote only that one.
-    pub other: Option<Box<Violation>>,
-}
-
-impl Violation {
-    /// A value and what is allowed instead.
-    pub fn new(key: &'static str, value: impl ToString, expected: impl Into<String>) -> Self {
-        Violation { key, value: value.to_string(), expected: expected.into(), other: None }
-    }
-
-    /// A conflict of two keys.
-    pub fn or(self, other: Violation) -> Self {
-        Violation { other: Some(Box::new(other)), ..self }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Violation { key, value, expected, .. } = self;
-        write!(f, "{key} is {value}; expected {expected}")
-    }
-}
-
-impl From<Violation> for Error {
-    fn from(violation: Violation) -> Self {
-        Error::Plan(violation.to_string())
-    }
-}
-
-/// A key for which a plan holds another value than the one that a run was begun with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Contradiction {
-    /// The name of the key.
-    pub key: String,
-    /// The value found, as TOML writes it.
-    pub given: String,
-    /// The value that the run was begun with.
-    pub begun: String,
-}
+pub use violation::{Contradiction, Violation};
 
 /// A plan, whose fields are its keys.
 pub trait PlanTable: Serialize + DeserializeOwned {
@@ -95,7 +47,7 @@ pub trait PlanTable: Serialize + DeserializeOwned {
     fn data(&self) -> &str;
 
     /// How the pictures of a folder are read.
-    fn reading(&self, strict: bool) -> Reading;
+    fn reading(&self) -> Reading;
 
     /// The seed of all random numbers.
     fn seed(&self) -> u64;

@@ -12,7 +12,7 @@ use super::shared::{cells_conflict, images, machine, precision_conflict, schedul
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Colour, Reading};
+use crate::data::{Colour, Fit, Reading};
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -51,6 +51,8 @@ pub struct Plan {
     pub data: String,
     pub image_size: usize,
     pub colour: Colour,
+    pub background: String,
+    pub fit: Fit,
     pub space: String,
     pub method: String,
     pub relaxation: String,
@@ -208,8 +210,11 @@ impl PlanTable for Plan {
         &self.data
     }
 
-    fn reading(&self, strict: bool) -> Reading {
-        Reading { image_size: self.image_size, colour: self.colour, strict }
+    fn reading(&self) -> Reading {
+        let Plan { image_size, colour, fit, .. } = *self;
+        // A validated plan holds a background.
+        let background = self.background.parse().ok();
+        Reading { image_size, colour, background, fit, ..Reading::default() }
     }
 
     fn seed(&self) -> u64 {

@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::Violation;
-use super::keys::{Key, count, text, word};
+use super::keys::{self, Key, count, text, word};
 use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
-use crate::data::{Colour, Reading, format};
+use crate::data::{Background, Colour, Fit, Reading, format};
 use crate::space::stored::Choice;
 
 /// How many threads of the processor may be asked for; 0 for all cores.
@@ -83,7 +83,7 @@ impl fmt::Display for DeviceChoice {
 }
 
 /// The keys that say which images a run sees.
-pub(super) fn images() -> [Key; 3] {
+pub(super) fn images() -> [Key; 5] {
     let side = Reading::default().image_size as i64;
     [
         text(
@@ -97,7 +97,7 @@ pub(super) fn images() -> [Key; 3] {
             "image_size",
             4..=1024,
             [side; 2],
-            "Side in pixels that the pictures of a folder are cut and resized to",
+            "Side in pixels that the pictures of a folder are resized to",
         ),
         word(
             "colour",
@@ -106,21 +106,30 @@ pub(super) fn images() -> [Key; 3] {
             [Colour::Rgb; 2],
             "What is read of the pictures of a folder: rgb or grey",
         ),
+        text(
+            "background",
+            "COLOUR",
+            |text| text.parse::<Background>().err(),
+            ["white"; 2],
+            &format!(
+                "What lies under transparent pictures and around padded ones: {}",
+                Background::expected()
+            ),
+        ),
+        word(
+            "fit",
+            "FIT",
+            &Fit::ALL,
+            [Fit::Crop; 2],
+            "How the pictures of a folder become squares: crop cuts out the centre, pad lays the whole picture on the \
+             background, stretch scales its sides apart",
+        ),
     ]
 }
 
 /// The search space.
 pub(super) fn space() -> Key {
-    text(
-        "space",
-        "SPACE",
-        |text| {
-            let space = text.parse().and_then(|choice: Choice| choice.space());
-            space.is_err().then(Choice::expected)
-        },
-        ["darts"; 2],
-        &format!("Search space: {} with one of your own", Choice::expected()),
-    )
+    keys::space("space", ["darts"; 2], &format!("Search space: {} with one of your own", Choice::expected()))
 }
 
 /// Fewer cells than the space allows.

@@ -9,7 +9,8 @@ use super::shared::{cells_conflict, images, machine, precision_conflict, schedul
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Augmentation, Colour, Dataset, Reading};
+use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
+use crate::space::auxiliary::REDUCTIONS;
 use crate::space::stored::Choice;
 use crate::space::{NetworkShape, Space};
 
@@ -21,6 +22,8 @@ pub struct Plan {
     pub data: String,
     pub image_size: usize,
     pub colour: Colour,
+    pub background: String,
+    pub fit: Fit,
     pub space: String,
     pub epochs: usize,
     pub batch_size: usize,
@@ -114,6 +117,20 @@ impl Plan {
         (self.auxiliary_weight > 0.0).then_some(self.auxiliary_weight)
     }
 
+    /// An auxiliary head in a network that is too short for it.
+    fn auxiliary_conflict(&self) -> Option<Violation> {
+        let Plan { cells, auxiliary_weight, .. } = *self;
+        (self.auxiliary().is_some() && cells < REDUCTIONS).then(|| {
+            let before = format!("{REDUCTIONS} cells halve the resolution before an auxiliary head");
+            let without = format!("0 with {cells} cell: {before}");
+            Violation::new("cells", cells, format!("at least {REDUCTIONS}: {before}")).or(Violation::new(
+                "auxiliary_weight",
+                auxiliary_weight,
+                without,
+            ))
+        })
+    }
+
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let (images, side) = (&dataset.train, dataset.train.height.min(dataset.train.width));
@@ -150,6 +167,7 @@ impl PlanTable for Plan {
 
     fn conflict(&self) -> Option<Violation> {
         cells_conflict(&self.space, self.cells)
+            .or_else(|| self.auxiliary_conflict())
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -158,8 +176,11 @@ impl PlanTable for Plan {
         &self.data
     }
 
-    fn reading(&self, strict: bool) -> Reading {
-        Reading { image_size: self.image_size, colour: self.colour, strict }
+    fn reading(&self) -> Reading {
+        let Plan { image_size, colour, fit, .. } = *self;
+        // A validated plan holds a background.
+        let background = self.background.parse().ok();
+        Reading { image_size, colour, background, fit, ..Reading::default() }
     }
 
     fn seed(&self) -> u64 {
@@ -209,6 +230,19 @@ mod tests {
         assert!(sentence(Plan { cutout: 9, ..small() }).unwrap().contains("at most 8"));
         let found = sentence(Plan { auxiliary_weight: 0.4, ..small() }).unwrap();
         assert!(found.contains("auxiliary_weight is 0.4; expected 0 for images of 8x8"), "{found}");
+    }
+
+    #[test]
+    fn an_auxiliary_head_needs_two_cells() {
+        let space = "{\"name\": \"own\", \"candidates\": [\"none\", \"skip_connect\"], \"fewest_cells\": 1}";
+        let plan =
+            |cells, auxiliary_weight| Plan { cells, auxiliary_weight, space: space.into(), ..Plan::paper() };
+        let refusal = |cells, weight| plan(cells, weight).conflict().map(|found| found.to_string());
+        assert_eq!([refusal(2, 0.4), refusal(1, 0.0)], [None, None]);
+        assert_eq!(
+            refusal(1, 0.4).unwrap(),
+            "cells is 1; expected at least 2: 2 cells halve the resolution before an auxiliary head"
+        );
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! Read in this order:
 //!
 //! 1. [`verdict`]: what a search found, in words.
-//! 2. `parts`: what the pages share; `classes`: which classes a model takes for which.
+//! 2. `parts`: what the pages share; `classes`: which classes a model takes for which; `survey`: the
+//!    pictures.
 //! 3. [`page`]: the page of a search; `training_page`: the page of a training.
 
 mod classes;
 pub mod page;
 mod parts;
+mod survey;
 mod training_page;
 pub mod verdict;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use maud::{Markup, PreEscaped, html};
 
 use super::parts::{self, Metric, epochs, legend_entry, percent, thinned};
-use super::training_page;
 use super::verdict::Verdict;
+use super::{survey, training_page};
 use crate::Result;
 use crate::draw::cell_svg::variable;
 use crate::draw::drawing::heading;
@@ -50,6 +50,7 @@ pub fn page(history: &History) -> String {
         (course(history))
         (heat_maps(history))
         (weights(history))
+        @if let Some(survey) = &history.survey { (survey::section(survey)) }
         (parts::plan(&history.genotype, &history.plan))
     };
     parts::document(&format!("Search on {data}"), &history.name, &content)

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::Result;
 use crate::draw::cell_svg;
-use crate::draw::drawing::{heading, input_names};
+use crate::draw::drawing::{heading, input_names, inputs_explained};
 use crate::draw::plot::{Curve, Frame};
 use crate::epochs::Timing;
 use crate::files::write_whole;
@@ -90,7 +90,7 @@ pub fn cells(genotype: &Genotype) -> Markup {
     html! {
         section {
             h2 { "Cells" }
-            p.quiet { (inputs) " are the outputs of the two cells before. A node adds up what its operations give." }
+            p.quiet { (inputs_explained(space)) ". A node adds up what its operations give." }
             div.cells {
                 @for (title, cell) in space.cells().iter().map(title).zip(&genotype.cells) {
                     figure { figcaption { (title) } (cell_svg::inline(space, cell, &title)) }

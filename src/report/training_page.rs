@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::classes;
 use super::parts::{self, Metric, epochs, percent};
+use super::survey;
 use crate::readable::grouped;
 use crate::store::history::TrainingHistory;
 use crate::train::observer::EpochRecord;
@@ -16,6 +17,7 @@ pub fn page(history: &TrainingHistory) -> String {
         (outcome(history))
         (course(history))
         @if let Some(classes) = &history.classes { (classes::section(classes)) }
+        @if let Some(survey) = &history.survey { (survey::section(survey)) }
         (parts::cells(&history.genotype))
         (parts::plan(&history.genotype, &history.plan))
     };

@@ -23,7 +23,7 @@ const LOST: f64 = 0.01;
 /// What can be said about the end of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether the normal cell looks collapsed.
+    /// Whether the cell that is judged looks collapsed.
     pub collapsed: bool,
     /// The outcome in a sentence.
     pub headline: String,
@@ -293,7 +293,7 @@ mod tests {
         });
         let genotype = derive(&alphas[alphas.len() - 1].1);
         let (name, plan, records) = ("run".into(), Vec::new(), records.collect());
-        History { name, plan, records, timings: Vec::new(), alphas, genotype }
+        History { name, plan, records, timings: Vec::new(), alphas, genotype, survey: None }
     }
 
     fn doubts(history: &History) -> Vec<usize> {

@@ -1,12 +1,15 @@
 //! The auxiliary head: a second classifier on an inner cell, whose loss helps to train a deep network.
 
-use super::Network;
 use crate::autograd::{Loss, Value, Window};
 use crate::backend::{Backend, PoolKind, Shape};
 use crate::nn::parameters::NormParts;
 use crate::nn::{ClassifierBlock, ConvolutionBlock, Layout, Parameters, Part, Recording};
 use crate::{Error, Result};
 
+/// What the names of the parameters begin with.
+const NAME: &str = "auxiliary_head";
+/// Cells in front of the head that halve the resolution: the cell that it reads and another.
+pub const REDUCTIONS: usize = 2;
 /// Channels of the two convolutions.
 const CHANNELS: [usize; 2] = [128, 768];
 /// The window of the average pooling.
@@ -30,20 +33,20 @@ fn pooled(maps: Shape) -> Option<Shape> {
 
 /// Whether images of these sides leave the head the feature maps that it is made for.
 pub fn suits(height: usize, width: usize) -> bool {
-    // Two cells up to there halve the resolution.
-    pooled(Shape::new(1, height, width, 1).strided(2, 1).strided(2, 1)).is_some()
+    let images = Shape::new(1, height, width, 1);
+    pooled((0..REDUCTIONS).fold(images, |maps, _| maps.strided(2, 1))).is_some()
 }
 
 impl AuxiliaryHead {
     /// Declares the parameters over a cell's output of so many channels.
     pub fn declare(parameters: &mut Parameters, inputs: usize, classes: usize) -> Self {
-        let name = |member: usize| format!("{}features.{member}", Network::AUXILIARY);
+        let name = |member: usize| format!("{NAME}.features.{member}");
         let [middle, features] = CHANNELS;
         let first =
             parameters.weight(format!("{}.weight", name(2)), Layout::Matrix { inputs, outputs: middle });
         let first = (first, parameters.norm(vec![name(3)], middle, true));
         let second = ConvolutionBlock::declare(parameters, [name(5), name(6)], KERNEL, [middle, features]);
-        let name = format!("{}classifier", Network::AUXILIARY);
+        let name = format!("{NAME}.classifier");
         let classifier = ClassifierBlock::declare(parameters, &name, features, classes);
         AuxiliaryHead { first, second, classifier }
     }

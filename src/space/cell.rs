@@ -2,8 +2,8 @@
 //! supernet each edge holds every candidate (figure 1b), in a derived network one operation (figure 1d).
 
 use super::genotype::CellGenotype;
-use super::operation::Block;
-use super::{INPUTS, Operation, Wiring};
+use super::operation::{Block, Operation};
+use super::wiring::{INPUTS, Wiring};
 use crate::backend::PoolKind;
 use crate::nn::{Branch, Graph, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
 use crate::{Error, Result};
@@ -331,7 +331,7 @@ impl DeclaredEdge {
                 Some(Block::Identity) if stride == 1 => Declared::Identity,
                 Some(Block::Identity) => {
                     let block = PointwiseBlock::halve_resolution(parameters, &name, widths, form.affine());
-                    Declared::FactorizedReduce(PointwiseBlock { users, ..block })
+                    Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
                 }
                 Some(Block::Pool(kind)) => Declared::Pool(kind),
                 Some(Block::Separable { kernel, dilation, times }) => {
@@ -342,7 +342,7 @@ impl DeclaredEdge {
                         let channels = shape.channels;
                         let mut block =
                             SeparableBlock::declare(parameters, &sequence, first, window, channels, affine);
-                        block.users = users.clone();
+                        block.users = Some(users.clone());
                         block
                     };
                     Declared::Separable((0..times).map(block).collect())
@@ -371,7 +371,8 @@ fn pool_place(kind: PoolKind) -> usize {
 }
 
 /// The norms of a state's pools, if an edge that leaves it has any. A pool is the same on every edge that leaves the
-/// state, so each of the two has one norm, which stands for those of all these edges; one of the two may stand for none.
+/// state, so each of the two has one norm, which stands for those of all these edges. A pool that no edge has is not
+/// computed.
 fn declare_pools(
     parameters: &mut Parameters,
     edges: &[DeclaredEdge],

@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::operation::Operation;
-use super::{CELLS, INPUTS, MAX_NODES};
+use super::wiring::{CELLS, INPUTS, MAX_NODES};
 use crate::toml_text::located;
 use crate::{Error, Result};
 

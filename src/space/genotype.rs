@@ -13,7 +13,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::stored::Choice;
-use super::{INPUTS, Keep, MAX_NODES, Operation, Space};
+use super::{Keep, MAX_NODES, Operation, Space};
 use crate::{Error, Result};
 
 /// The longest text that is read as a genotype, in bytes.
@@ -61,10 +61,11 @@ pub struct Genotype {
 impl Genotype {
     /// The most states that a cell concatenates, or operations that read one state, those of the next cells included.
     pub fn most_operands(&self) -> usize {
+        let inputs = self.space.inputs();
         let of_cell = |cell: &CellGenotype| {
             let readers = |state| cell.edges().filter(|(_, edge)| edge.from == state).count();
-            let most = (0..INPUTS + cell.nodes.len()).map(readers).max().unwrap_or_default();
-            cell.concat.len().max(most + INPUTS)
+            let most = (0..inputs + cell.nodes.len()).map(readers).max().unwrap_or_default();
+            cell.concat.len().max(most + inputs)
         };
         self.cells.iter().map(of_cell).max().unwrap_or_default()
     }
@@ -308,10 +309,10 @@ fn checked(space: &Space, cell: usize, raw: RawEdges, concat: Vec<usize>) -> Res
     };
     let (mut nodes, mut raw) = (Vec::with_capacity(entering.len()), raw.into_iter());
     for (node, count) in entering.into_iter().enumerate() {
-        let edges = raw.by_ref().take(count).map(|edge| checked_edge(name, node, edge));
+        let edges = raw.by_ref().take(count).map(|edge| checked_edge(space, name, node, edge));
         nodes.push(edges.collect::<Result<Vec<_>>>()?);
     }
-    check_concat(name, nodes.len(), &concat)?;
+    check_concat(name, space.inputs(), nodes.len(), &concat)?;
     Ok(CellGenotype { nodes, concat })
 }
 
@@ -332,7 +333,7 @@ fn edges_of_nodes(space: &Space, cell: usize, edges: usize) -> Option<Vec<usize>
     }
 }
 
-fn checked_edge(cell: &str, node: usize, (name, from): (String, usize)) -> Result<ChosenEdge> {
+fn checked_edge(space: &Space, cell: &str, node: usize, (name, from): (String, usize)) -> Result<ChosenEdge> {
     let refuse = |reason: String| Err(Error::Genotype(reason));
     let operation = Operation::find(&name, |operation| !operation.is_zero())
         .map_err(|reason| Error::Genotype(format!("node {node} of the {cell} cell: {reason}")))?;
@@ -341,7 +342,7 @@ fn checked_edge(cell: &str, node: usize, (name, from): (String, usize)) -> Resul
             "node {node} of the {cell} cell holds the operation none, which stands for no edge; a genotype lists only the edges that are there"
         ));
     }
-    let last = node + INPUTS - 1;
+    let last = node + space.inputs() - 1;
     if from > last {
         return refuse(format!(
             "node {node} of the {cell} cell takes input {from}, but only states 0 to {last} exist before it"
@@ -351,17 +352,17 @@ fn checked_edge(cell: &str, node: usize, (name, from): (String, usize)) -> Resul
 }
 
 /// The output of a cell concatenates nodes: its inputs may have another resolution.
-fn check_concat(cell: &str, nodes: usize, concat: &[usize]) -> Result<()> {
+fn check_concat(cell: &str, inputs: usize, nodes: usize, concat: &[usize]) -> Result<()> {
     let refuse = |reason: String| Err(Error::Genotype(reason));
-    let last = nodes + INPUTS - 1;
+    let last = nodes + inputs - 1;
     if concat.is_empty() {
-        return refuse(format!("{cell}_concat is empty; expected some of the states {INPUTS} to {last}"));
+        return refuse(format!("{cell}_concat is empty; expected some of the states {inputs} to {last}"));
     }
     let mut seen = BTreeSet::new();
     for &state in concat {
-        if !(INPUTS..=last).contains(&state) {
+        if !(inputs..=last).contains(&state) {
             return refuse(format!(
-                "{cell}_concat names state {state}, but the nodes of the {cell} cell are states {INPUTS} to {last}"
+                "{cell}_concat names state {state}, but the nodes of the {cell} cell are states {inputs} to {last}"
             ));
         }
         if !seen.insert(state) {

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::genotype::{CellGenotype, Field, Genotype, RawEdges, RawGenotype, check_length};
-use super::{INPUTS, MAX_NODES, Space};
+use super::{MAX_NODES, Space};
 use crate::{Error, Result};
 
 impl fmt::Display for Genotype {
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
             self.expect('=')?;
             let given_before = match Field::find(space, field) {
                 Some(Field::Edges(cell)) => raw.edges[cell].replace(self.edges()?).is_some(),
-                Some(Field::Concat(cell)) => raw.concat[cell].replace(self.states()?).is_some(),
+                Some(Field::Concat(cell)) => raw.concat[cell].replace(self.states(space)?).is_some(),
                 None => return self.refuse(&format!("unknown field {field:?}; expected {known}")),
             };
             if given_before {
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         Ok(edges)
     }
 
-    fn states(&mut self) -> Result<Vec<usize>> {
+    fn states(&mut self, space: &Space) -> Result<Vec<usize>> {
         let mut states = Vec::new();
         if self.taken('[') {
             while !self.taken(']') {
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         let end = self.number()?;
         self.expect(')')?;
         // A range is short to write and may be endless to hold.
-        if end > MAX_NODES + INPUTS {
+        if end > MAX_NODES + space.inputs() {
             return self.refuse(&format!(
                 "range({first}, {end}) goes beyond {MAX_NODES} nodes, the most a cell may have"
             ));

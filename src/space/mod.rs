@@ -2,8 +2,8 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`operation`]: the operations, a row each; [`definition`]: what a file says of a space, and this module: the
-//!    space that it makes.
+//! 1. [`operation`]: the operations, a row each; [`wiring`]: types of cells and their edges; [`definition`]: what a file
+//!    says of a space, and this module: the space that it makes.
 //! 2. [`stored`]: a space as files hold it; [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`]
 //!    is its textual form.
 //! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh.
@@ -29,9 +29,9 @@ pub mod stack;
 pub mod stored;
 pub mod supernet;
 pub mod weighing;
+pub mod wiring;
 
 use std::fmt;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -39,30 +39,11 @@ pub use definition::{Definition, Keep};
 pub use network::{Network, NetworkShape};
 pub use operation::Operation;
 pub use supernet::{Supernet, SupernetShape};
+pub use wiring::{CellType, Edge, MAX_NODES, Wiring};
+
+use wiring::{CELLS, INPUTS};
 
 use crate::{Error, Result};
-
-/// The states that a cell begins with: the outputs of the two cells before it.
-pub(crate) const INPUTS: usize = 2;
-/// The most nodes that a cell may have; far above any published cell, far below what exhausts memory.
-pub const MAX_NODES: usize = 32;
-
-/// A type of cell. All cells of a type share their alphas.
-#[derive(Debug, PartialEq, Eq)]
-pub struct CellType {
-    /// Its name in files.
-    pub name: &'static str,
-    /// Its name for people, after "the".
-    pub title: &'static str,
-    /// Whether its edges from the inputs have stride 2.
-    pub reduces: bool,
-}
-
-/// The types of cells of every space, in the order of their tables of alphas.
-static CELLS: [CellType; 2] = [
-    CellType { name: "normal", title: "normal cell", reduces: false },
-    CellType { name: "reduce", title: "reduction cell", reduces: true },
-];
 
 /// The spaces of this program: name and definition.
 const SPACES: [(&str, &str); 5] = [
@@ -85,52 +66,10 @@ static KNOWN: LazyLock<Vec<Arc<Space>>> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct Space {
     definition: Definition,
+    cells: &'static [CellType],
+    inputs: usize,
     candidates: Vec<&'static Operation>,
     lists: Vec<definition::Lists>,
-}
-
-/// An edge of a cell of the supernet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Edge {
-    /// The node that it enters, counted from 0.
-    pub node: usize,
-    /// The state that it leaves.
-    pub from: usize,
-    /// What it may hold, in the order of its row.
-    pub candidates: Vec<&'static Operation>,
-    /// Its row in the table of alphas of its type of cell: a range of elements.
-    pub row: Range<usize>,
-}
-
-/// The edges of a type of cell: node after node and, within a node, in the order of the states that they leave.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wiring {
-    /// Number of nodes.
-    pub nodes: usize,
-    /// The edges.
-    pub edges: Vec<Edge>,
-}
-
-impl Wiring {
-    /// Number of alphas, or of mixing weights: one for each candidate of each edge.
-    pub fn len(&self) -> usize {
-        self.edges.last().map_or(0, |edge| edge.row.end)
-    }
-
-    /// Whether there are no edges.
-    pub fn is_empty(&self) -> bool {
-        self.edges.is_empty()
-    }
-
-    /// The edges that enter a node.
-    pub fn entering(&self, node: usize) -> impl Iterator<Item = &Edge> {
-        self.edges.iter().filter(move |edge| edge.node == node)
-    }
-
-    /// The rows of the edges, in their order.
-    pub fn rows(&self) -> impl Iterator<Item = Range<usize>> {
-        self.edges.iter().map(|edge| edge.row.clone())
-    }
 }
 
 impl PartialEq for Space {
@@ -151,13 +90,16 @@ impl Space {
     /// # Errors
     /// A definition that makes no space of the number of nodes that it names.
     pub fn new(definition: Definition) -> Result<Self> {
-        let refused = |reason: String| Error::Space(format!("{}: {reason}", definition.name));
+        let refused = |reason: String| match definition.name.as_str() {
+            "" => Error::Space(reason),
+            name => Error::Space(format!("{name}: {reason}")),
+        };
         definition.check().map_err(refused)?;
         let candidates = definition.default_candidates().map_err(refused)?;
         let lists =
             (0..CELLS.len()).map(|cell| definition.lists(cell)).collect::<std::result::Result<_, _>>();
         let lists = lists.map_err(refused)?;
-        let space = Space { definition, candidates, lists };
+        let space = Space { definition, cells: &CELLS, inputs: INPUTS, candidates, lists };
         space.check_nodes(space.nodes())?;
         Ok(space)
     }
@@ -227,12 +169,12 @@ impl Space {
 
     /// The types of cells, in the order of their tables.
     pub fn cells(&self) -> &'static [CellType] {
-        &CELLS
+        self.cells
     }
 
     /// States that a cell begins with.
     pub fn inputs(&self) -> usize {
-        INPUTS
+        self.inputs
     }
 
     /// The type of cell `index` of a network of so many: those at one and two thirds of the depth reduce.
@@ -242,8 +184,8 @@ impl Space {
 
     /// A state as people call it.
     pub fn state_name(&self, state: usize) -> String {
-        match state.checked_sub(INPUTS) {
-            None => format!("k-{}", INPUTS - state),
+        match state.checked_sub(self.inputs) {
+            None => format!("k-{}", self.inputs - state),
             Some(node) => format!("node {node}"),
         }
     }
@@ -263,8 +205,8 @@ impl Space {
     pub fn wiring(&self, cell: usize, nodes: usize) -> Wiring {
         let (mut edges, mut start) = (Vec::new(), 0);
         for node in 0..nodes {
-            for from in 0..INPUTS + node {
-                let own = self.lists[cell].get(&(node + INPUTS, from));
+            for from in 0..self.inputs + node {
+                let own = self.lists[cell].get(&(node + self.inputs, from));
                 let candidates = own.unwrap_or(&self.candidates);
                 if !candidates.is_empty() {
                     let row = start..start + candidates.len();
@@ -278,7 +220,7 @@ impl Space {
 
     /// The edges of every type of cell.
     pub fn wirings(&self, nodes: usize) -> Vec<Wiring> {
-        (0..CELLS.len()).map(|cell| self.wiring(cell, nodes)).collect()
+        (0..self.cells.len()).map(|cell| self.wiring(cell, nodes)).collect()
     }
 
     /// Refuses a number of nodes that the space has no cells of.
@@ -288,8 +230,8 @@ impl Space {
 
     /// Why the space has no cells of so many nodes.
     pub fn nodes_refusal(&self, nodes: usize) -> Option<String> {
-        for (cell, CellType { name, title, .. }) in CELLS.iter().enumerate() {
-            let last = nodes + INPUTS - 1;
+        for (cell, CellType { name, title, .. }) in self.cells.iter().enumerate() {
+            let last = nodes + self.inputs - 1;
             if let Some((to, from)) = self.lists[cell].keys().find(|(to, _)| *to > last) {
                 return Some(format!(
                     "edges.{name} names the edge {to}<-{from}, but with {nodes} nodes the last state is {last}"
@@ -297,7 +239,7 @@ impl Space {
             }
             let wiring = self.wiring(cell, nodes);
             for node in 0..nodes {
-                let state = node + INPUTS;
+                let state = node + self.inputs;
                 let entering = wiring.entering(node).count();
                 if entering == 0 {
                     return Some(format!(

@@ -80,12 +80,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// What the names of the auxiliary head's parameters begin with.
-    pub const AUXILIARY: &str = "auxiliary_head.";
-
     /// Number of weights of the auxiliary head, which the network is used and counted without.
     pub fn auxiliary_weights(&self) -> usize {
-        let head = self.parameters.iter().filter(|parameter| parameter.name.starts_with(Self::AUXILIARY));
+        let head = self.parameters.iter().filter(|parameter| parameter.training_only);
         head.map(|parameter| parameter.part.len).sum()
     }
 

@@ -1,9 +1,10 @@
 //! A network of cells: a stem, cells that each read the two before, and a classifier; while it is trained, an auxiliary
 //! classifier at two thirds of the depth. Supernet and derived network are the same but for what their cells hold.
 
+use super::Space;
 use super::auxiliary::AuxiliaryHead;
 use super::cell::{Cell, CellShape, Contents, Form};
-use super::{INPUTS, Space};
+use super::wiring::INPUTS;
 use crate::Result;
 use crate::nn::{ClassifierBlock, ConvolutionBlock, Graph, Parameters};
 
@@ -74,7 +75,10 @@ impl Stack {
         }
         let auxiliary = shape.auxiliary.then(|| {
             let read = auxiliary_cell(shape.cells);
-            (AuxiliaryHead::declare(parameters, cells[read].width(), shape.classes), read)
+            let declare = |parameters: &mut Parameters| {
+                AuxiliaryHead::declare(parameters, cells[read].width(), shape.classes)
+            };
+            (parameters.for_training_only(declare), read)
         });
         let classifier = ClassifierBlock::declare(parameters, "classifier", inputs[1], shape.classes);
         Ok(Stack { stem, cells, auxiliary, classifier })

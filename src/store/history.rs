@@ -10,8 +10,10 @@ use super::classes::Classes;
 use super::command::load_plan;
 use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, whole_lines};
+use super::pictures::load_survey;
 use super::run_directory::{METRICS, TIMINGS};
 use super::training_run::LAST;
+use crate::data::Survey;
 use crate::files::read_bounded;
 use crate::plan::keys::Keys;
 use crate::plan::{PlanTable, search, train};
@@ -39,6 +41,8 @@ pub struct History {
     pub alphas: Vec<(usize, Alphas)>,
     /// The genotype of the last epoch.
     pub genotype: Genotype,
+    /// What is known of the pictures, where they are files of their own.
+    pub survey: Option<Survey>,
 }
 
 impl History {
@@ -68,7 +72,7 @@ impl History {
             let reason = format!("is of the space {found}, and genotype.json is of the space {expected}");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
-        Ok(History { name, plan, records, timings, alphas, genotype })
+        Ok(History { name, plan, records, timings, alphas, genotype, survey: load_survey(run)? })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -106,6 +110,8 @@ pub struct TrainingHistory {
     pub model: Description,
     /// How it does class by class, if the training is at its end.
     pub classes: Option<Classes>,
+    /// What is known of the pictures, where they are files of their own.
+    pub survey: Option<Survey>,
 }
 
 impl TrainingHistory {
@@ -121,7 +127,8 @@ impl TrainingHistory {
         let model = Model::load(&run.join(LAST))?.description;
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
         let classes = Classes::load(run)?;
-        Ok(TrainingHistory { name, plan, records, timings, genotype, cost, model, classes })
+        let survey = load_survey(run)?;
+        Ok(TrainingHistory { name, plan, records, timings, genotype, cost, model, classes, survey })
     }
 
     /// The value of a key of the plan, without quotes.

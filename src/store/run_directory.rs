@@ -118,8 +118,7 @@ impl RunDirectory {
         let epochs = position.epochs;
         let stored = self.metrics.count_while(|index, line| epoch_of(line) == Some(index + 1))?;
         if stored < epochs {
-            let reason =
-                format!("holds the epochs 1 to {stored} in order; the checkpoint was saved after {epochs}");
+            let reason = format!("holds {stored} epochs in order; the checkpoint was saved after {epochs}");
             return Err(Error::Format { path: self.path.join(METRICS), reason });
         }
         self.metrics.keep_while(|index, _| index < epochs)?;

@@ -3,6 +3,8 @@
 //! ```text
 //! runs/2026-01-31-142500-digits-first/
 //!   plan.toml                     the plan; `darts search --plan` repeats the run
+//!   pictures.json                 the names and checksums of the pictures, where they are files of their own
+//!   survey.json                   how many and how large these are
 //!   metrics.jsonl                 one line for each epoch, the same at every repetition
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from, such as
@@ -17,7 +19,9 @@ use std::path::Path;
 
 use super::alphas::{ALPHAS, alphas_file, epochs};
 use super::genotype::{remove_genotype, write_genotype};
+use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
+use crate::data::Pictures;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
@@ -27,20 +31,20 @@ use crate::space::derivation::derive;
 use crate::{Error, Result};
 
 /// Creates `<parent>/<date and time>-<data set>-<order>`; a number is appended if that exists.
-pub fn create(plan: &Plan, parent: &Path) -> Result<RunDirectory> {
-    RunDirectory::create(new_run(plan)?, parent)
+pub fn create(plan: &Plan, pictures: Option<&Pictures>, parent: &Path) -> Result<RunDirectory> {
+    RunDirectory::create(new_run(plan, pictures)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
-pub fn create_at(plan: &Plan, path: &Path) -> Result<RunDirectory> {
-    RunDirectory::create_at(new_run(plan)?, path)
+pub fn create_at(plan: &Plan, pictures: Option<&Pictures>, path: &Path) -> Result<RunDirectory> {
+    RunDirectory::create_at(new_run(plan, pictures)?, path)
 }
 
-fn new_run(plan: &Plan) -> Result<NewRun> {
+fn new_run(plan: &Plan, pictures: Option<&Pictures>) -> Result<NewRun> {
     Ok(NewRun {
         name: format!("{}-{}", data_name(&plan.data), plan.order),
         plan: plan.to_toml()?,
-        files: Vec::new(),
+        files: pictures_files(pictures)?,
         directories: &[ALPHAS],
     })
 }
@@ -85,7 +89,7 @@ mod tests {
     fn a_run_is_stored_and_read_back() {
         let parent = tempfile::tempdir().unwrap();
         let runs = parent.path().join("runs");
-        let mut run = create(&Plan::default(), &runs).unwrap();
+        let mut run = create(&Plan::default(), None, &runs).unwrap();
         let name = run.path().file_name().unwrap().to_str().unwrap().to_owned();
         assert!(name.len() == 30 && name.ends_with("-digits-first"), "{name}");
         let alphas = ramp(4);
@@ -107,8 +111,8 @@ mod tests {
     #[test]
     fn runs_of_the_same_second_have_places_of_their_own() {
         let parent = tempfile::tempdir().unwrap();
-        let one = create(&Plan::default(), parent.path()).unwrap();
-        let other = create(&Plan::default(), parent.path()).unwrap();
+        let one = create(&Plan::default(), None, parent.path()).unwrap();
+        let other = create(&Plan::default(), None, parent.path()).unwrap();
         assert_ne!(one.path(), other.path());
     }
 
@@ -118,7 +122,7 @@ mod tests {
         let file = parent.path().join("file");
         std::fs::write(&file, "mine").unwrap();
         for place in [file.clone(), file.join("below"), file.join("far/below"), parent.path().to_owned()] {
-            let refused = create_at(&Plan::default(), &place).err().unwrap().to_string();
+            let refused = create_at(&Plan::default(), None, &place).err().unwrap().to_string();
             assert!(refused.starts_with(&format!("{}: cannot create", place.display())), "{refused}");
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
@@ -128,16 +132,16 @@ mod tests {
     #[test]
     fn a_run_without_an_epoch_leaves_nothing() {
         let parent = tempfile::tempdir().unwrap();
-        create(&Plan::default(), &parent.path().join("runs")).unwrap().abandon();
-        create_at(&Plan::default(), parent.path()).unwrap().abandon();
+        create(&Plan::default(), None, &parent.path().join("runs")).unwrap().abandon();
+        create_at(&Plan::default(), None, parent.path()).unwrap().abandon();
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn an_empty_directory_is_taken() {
         let parent = tempfile::tempdir().unwrap();
-        assert!(create_at(&Plan::default(), parent.path()).is_ok());
+        assert!(create_at(&Plan::default(), None, parent.path()).is_ok());
         let below = parent.path().join("new/er");
-        assert!(create_at(&Plan::default(), &below).is_ok());
+        assert!(create_at(&Plan::default(), None, &below).is_ok());
     }
 }

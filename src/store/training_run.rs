@@ -4,6 +4,8 @@
 //! runs/2026-01-31-142500-digits-train/
 //!   plan.toml                     the plan; `darts train GENOTYPE --plan` repeats the run
 //!   genotype.json, genotype.txt   the genotype that is trained
+//!   pictures.json                 the names and checksums of the pictures, where they are files of their own
+//!   survey.json                   how many and how large these are
 //!   metrics.jsonl                 one line for each epoch, the same at every repetition
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from
@@ -18,8 +20,10 @@ use std::path::Path;
 
 use super::classes::Classes;
 use super::genotype::genotype_files;
+use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
 use crate::Result;
+use crate::data::Pictures;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
@@ -33,21 +37,31 @@ pub const BEST: &str = "best.safetensors";
 pub const LAST: &str = "last.safetensors";
 
 /// Creates `<parent>/<date and time>-<data set>-train`; a number is appended if that exists.
-pub fn create(plan: &Plan, genotype: &Genotype, parent: &Path) -> Result<RunDirectory> {
-    RunDirectory::create(new_run(plan, genotype)?, parent)
+pub fn create(
+    plan: &Plan,
+    genotype: &Genotype,
+    pictures: Option<&Pictures>,
+    parent: &Path,
+) -> Result<RunDirectory> {
+    RunDirectory::create(new_run(plan, genotype, pictures)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
-pub fn create_at(plan: &Plan, genotype: &Genotype, path: &Path) -> Result<RunDirectory> {
-    RunDirectory::create_at(new_run(plan, genotype)?, path)
+pub fn create_at(
+    plan: &Plan,
+    genotype: &Genotype,
+    pictures: Option<&Pictures>,
+    path: &Path,
+) -> Result<RunDirectory> {
+    RunDirectory::create_at(new_run(plan, genotype, pictures)?, path)
 }
 
-fn new_run(plan: &Plan, genotype: &Genotype) -> Result<NewRun> {
+fn new_run(plan: &Plan, genotype: &Genotype, pictures: Option<&Pictures>) -> Result<NewRun> {
     let [json, literal] = genotype_files(genotype);
     Ok(NewRun {
         name: format!("{}-train", data_name(&plan.data)),
         plan: plan.to_toml()?,
-        files: vec![json, literal],
+        files: [json, literal].into_iter().chain(pictures_files(pictures)?).collect(),
         directories: &[],
     })
 }

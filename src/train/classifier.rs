@@ -57,7 +57,7 @@ pub struct Evaluation {
 impl<B: Backend<Scalar = f32>> Classifier<B> {
     /// The network of a model, for batches of `batch` images.
     pub fn new(backend: B, model: &Model, batch: usize) -> Result<Self> {
-        model.description.genotype.check_operands(backend.most_operands())?;
+        model.description.genotype.check_operands(B::LIMITS.operands)?;
         let mut recorder = Recorder::new();
         let shape = model.description.shape(batch, false);
         let network = Network::record(&mut recorder, &model.description.genotype, shape)?;

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Shape;
-use crate::data::{Colour, Dataset, Normalisation, Reading};
+use crate::data::{Background, Colour, Dataset, Fit, Normalisation, Provenance, Reading};
 use crate::files::{read_bounded, write_whole};
 use crate::nn::Parameters;
 use crate::plan::PlanTable;
@@ -64,6 +64,15 @@ pub struct Description {
     pub steps: u64,
     /// The accuracy on the test images, as a fraction.
     pub accuracy: f64,
+    /// The pictures that it was made with, where they are files of their own; the first version did not store them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Provenance>,
+    /// What lay under transparent pictures and around padded ones; the first version dropped transparency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// How pictures became squares, where they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
 }
 
 impl Description {
@@ -86,6 +95,9 @@ impl Description {
             epoch: 0,
             steps: 0,
             accuracy: 0.0,
+            pictures: dataset.pictures.as_ref().map(|pictures| pictures.manifest.provenance()),
+            background: dataset.pictures.as_ref().and_then(|pictures| pictures.reading.background),
+            fit: dataset.pictures.as_ref().map(|pictures| pictures.reading.fit),
         }
     }
 
@@ -106,7 +118,15 @@ impl Description {
             [Colour::Grey, Colour::Rgb].into_iter().find(|colour| colour.channels() == self.channels);
         match colour {
             Some(colour) if self.height == self.width => {
-                Ok(Reading { image_size: self.height, colour, strict: true })
+                let (background, fit) = (self.background, self.fit.unwrap_or_default());
+                Ok(Reading {
+                    image_size: self.height,
+                    colour,
+                    strict: true,
+                    background,
+                    fit,
+                    ..Reading::default()
+                })
             }
             _ => Err(format!(
                 "pictures become squares of 1 or 3 values a pixel, and the model reads {}x{} pixels of {}",
@@ -261,10 +281,9 @@ impl Model {
 
     /// The weights and running statistics of the network without the auxiliary head.
     pub fn inference(&self) -> [Vec<f32>; 2] {
-        let head = |name: &str| name.starts_with(Network::AUXILIARY);
-        let weights = self.parameters.iter().filter(|parameter| !head(&parameter.name));
+        let weights = self.parameters.iter().filter(|parameter| !parameter.training_only);
         let weights = weights.flat_map(|p| &self.weights[p.part.offset..][..p.part.len]).copied().collect();
-        let running = self.parameters.running().filter(|running| !head(&running.names[0]));
+        let running = self.parameters.running().filter(|running| !running.training_only);
         [weights, running.flat_map(|r| &self.running[r.part.offset..][..r.part.len]).copied().collect()]
     }
 }

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span};
 use crate::data::{Batch, Dataset, Loader};
-pub use crate::epochs::Outcome;
+use crate::epochs::checkpoint::ACCURACIES;
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
     BatchResult, BatchView, Control, Ended, Epochs, Identity, OpenDevice, Ready, Sum, drive, fit_memory,
@@ -20,6 +20,15 @@ use crate::plan::train::Plan;
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
+
+/// The accuracies on the test images that a training ends with, as fractions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// The best, and its epoch.
+    pub best: (f64, usize),
+    /// That of the last epoch.
+    pub last: f64,
+}
 
 /// Trains the network of a genotype on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an
 /// interruption.
@@ -69,7 +78,8 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
     images: [usize; 2],
     peak_bytes: usize,
     description: Description,
-    outcome: Outcome,
+    /// On the test images: the best, its epoch, and the last.
+    accuracies: [f64; 3],
     weight_lr: f64,
     drop_path: f64,
 }
@@ -113,7 +123,7 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             plan,
             images,
             description,
-            outcome: Outcome::default(),
+            accuracies: [0.0; 3],
             weight_lr: plan.weight_lr,
             drop_path: 0.0,
         })
@@ -141,7 +151,8 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
         observer: &mut (dyn Observer<TrainingPhase> + Send),
     ) -> Result<Ended<Outcome>> {
         let ended = drive(self, identity, self.plan.epochs, control, observer)?;
-        Ok(ended.map(|()| self.outcome))
+        let [best, epoch, last] = self.accuracies;
+        Ok(ended.map(|()| Outcome { best: (best, epoch as usize), last }))
     }
 
     fn model(&self, epoch: usize, accuracy: f64) -> Model {
@@ -167,6 +178,10 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
 
     fn state(&self) -> Vec<(&'static str, Span)> {
         self.trainer.state()
+    }
+
+    fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
+        vec![(ACCURACIES, &mut self.accuracies)]
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -203,11 +218,12 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
     }
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
-        let best = epoch == 1 || test.accuracy() > self.outcome.best.0;
+        let [highest, of, last] = &mut self.accuracies;
+        let best = epoch == 1 || test.accuracy() > *highest;
         if best {
-            self.outcome.best = (test.accuracy(), epoch);
+            (*highest, *of) = (test.accuracy(), epoch as f64);
         }
-        self.outcome.last = test.accuracy();
+        *last = test.accuracy();
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),
@@ -219,10 +235,6 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
             drop_path: self.drop_path,
         };
         (record, self.model(epoch, test.accuracy()))
-    }
-
-    fn outcome(&mut self) -> Option<&mut Outcome> {
-        Some(&mut self.outcome)
     }
 }
 

@@ -130,7 +130,7 @@ impl<B: Backend> Trainer<B> {
         shape: NetworkShape,
         settings: TrainerSettings,
     ) -> Result<Self> {
-        genotype.check_operands(backend.most_operands())?;
+        genotype.check_operands(B::LIMITS.operands)?;
         let mut recorder = Recorder::new();
         let network = Network::record(&mut recorder, genotype, shape)?;
         let momentum = recorder.span(network.spans.weights.len);

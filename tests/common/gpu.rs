@@ -6,11 +6,14 @@ use darts::backend::cuda;
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
+#[path = "emulated.rs"]
+mod emulated;
 #[path = "emulator.rs"]
 mod emulator;
 #[path = "skip.rs"]
 mod skip;
 
+pub use emulated::under;
 pub use skip::skip;
 
 /// Where the driver lies that a program on the GPU shall load; empty for the system's own. And whether it is the emulator's.

@@ -1,7 +1,13 @@
 //! What the driver refuses becomes an error at the next call that can return one.
 
+use std::path::Path;
+
+use darts::autograd::Recorder;
+use darts::backend::cpu::Cpu;
+use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
 use darts::backend::{Device, Mixed, MixedKernels, Shape, Slot, Span, VectorKernels};
+use darts::space::{Space, Supernet, SupernetShape};
 
 use crate::backend;
 
@@ -30,4 +36,35 @@ fn a_launch_that_fails_is_told_and_leaves_no_results() {
     assert!(stored.iter().all(|value| value.is_nan()), "{stored:?}");
     assert_eq!(device.status().unwrap_err().to_string(), told);
     assert_eq!(device.reserve(16, 16).unwrap_err().to_string(), told);
+}
+
+/// Eight candidates that compute something.
+const WIDE: &str = r#"
+name = "wide"
+candidates = ["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+              "dil_conv_3x3", "dil_conv_5x5"]
+"#;
+
+#[test]
+fn what_is_wider_than_the_kernels_is_refused_while_it_is_recorded() {
+    let images = Shape::new(2, 8, 8, 3);
+    let shape = |nodes| SupernetShape {
+        space: Space::from_toml(WIDE, Path::new("wide.toml")).unwrap(),
+        images,
+        classes: 3,
+        init_channels: 2,
+        cells: 1,
+        nodes,
+    };
+    // The last of 15 nodes has 16 edges, that of 16 has 17.
+    assert!(Supernet::record(&mut Recorder::<Cuda>::new(), shape(15)).is_ok());
+    let refusal = Supernet::record(&mut Recorder::<Cuda>::new(), shape(16)).err().unwrap().to_string();
+    assert!(refusal.contains("a node of 136 branches is more than the 128"), "{refusal}");
+    assert!(Supernet::record(&mut Recorder::<Cpu>::new(), shape(16)).is_ok());
+
+    let mut recorder = Recorder::<Cuda>::new();
+    let value = recorder.input(images);
+    assert!(recorder.node_sum(&[(value, None); 24]).is_ok());
+    let refusal = recorder.node_sum(&[(value, None); 25]).err().unwrap().to_string();
+    assert!(refusal.contains("a node of 25 edges is more than the 24"), "{refusal}");
 }

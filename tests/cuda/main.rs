@@ -4,6 +4,7 @@
 //! an emulator (`DARTS_CUDA_EMULATOR`, or `cuda-emulator` in a folder beside the repository), one test runs all others
 //! under it, with guarded memory and with threads in both orders.
 
+mod active;
 mod augment;
 #[path = "../common/mod.rs"]
 mod common;
@@ -11,8 +12,12 @@ mod common;
 mod convolutions;
 #[path = "../common/driver.rs"]
 mod driver;
+#[path = "../common/emulated.rs"]
+mod emulated;
 mod emulator;
 mod failure;
+#[path = "../parity/gates.rs"]
+mod gates;
 mod launches;
 mod loss_scale;
 #[path = "../spaces/networks.rs"]

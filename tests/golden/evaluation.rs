@@ -136,6 +136,9 @@ pub fn check_model_file(set: &Set) {
         seed: 0,
         epoch: 1,
         steps: 1,
+        pictures: None,
+        background: None,
+        fit: None,
         accuracy: 0.0,
     };
     let parameters = Network::parameters(&description.genotype, &description.shape(1, true)).unwrap();

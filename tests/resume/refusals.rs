@@ -26,8 +26,8 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_it_offered() {
             (Vec::new(), "is not a checkpoint"),
             (flipped, "is damaged: its checksum is "),
             (
-                replaced(&whole, r#"\"version\":2"#, r#"\"version\":0"#),
-                "has the format version 0; this program reads 1 to 2",
+                replaced(&whole, r#"\"version\":3"#, r#"\"version\":0"#),
+                "has the format version 0; this program reads 1 to 3",
             ),
         ];
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -10,6 +10,8 @@
 
 mod call;
 mod counter;
+#[path = "../common/emulated.rs"]
+mod emulated;
 #[path = "../common/emulator.rs"]
 mod emulator;
 mod notes;
@@ -96,14 +98,13 @@ fn count(stems: &[&'static str]) -> Result<BTreeMap<&'static str, Traffic>, Stri
     let library = emulator::library()?;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("statistics.json");
-    let output = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "kernels_move_little_more_than_they_must", "--nocapture"])
         .env(ITERATION, "1")
-        .env("LD_LIBRARY_PATH", library)
         .env("CUDA_EMU_COUNT", "1")
-        .env("CUDA_EMU_STATS", &file)
-        .output()
-        .unwrap();
+        .env("CUDA_EMU_STATS", &file);
+    let output = emulated::under(&mut command, &library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(statistics::read(&file, stems).unwrap_or_else(|error| panic!("{error}")))
 }

@@ -10,18 +10,20 @@ use super::{Separable, Shape, Slot};
 
 /// Threads of a block.
 pub const THREADS: u32 = 512;
-/// Bytes of shared memory of a block.
-const SHARED: usize = 48 << 10;
+/// Bytes of shared memory of a block, but for the list of its branches.
+const SHARED: usize = (48 << 10) - 16;
 /// Rows of the table of lines.
 const MAX_LINES: usize = 64;
 
-/// Branches of a source that a block takes.
+/// Some of the branches of a source, which are `count` from `first` on: those that fill block `index`.
 /// Mirrors `Group` of `kernels/bands.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Group {
-    first: u16,
-    count: u16,
+    first: u8,
+    count: u8,
+    index: u8,
+    unused: u8,
 }
 
 /// How blocks walk.
@@ -153,19 +155,22 @@ impl Bands {
         self.ring = slots * input.w * input.c;
     }
 
-    /// Cuts the launch's branches into groups of one source each.
+    /// Cuts the launch's branches into groups of one source each. Where some are closed, the others fill the first groups of
+    /// their source, in the room for windows that all of them would take.
     fn group(&mut self, op: &Separable, parts: &[Part], count: usize, windows: bool) {
         let (mut first, mut used) = (0, 0);
         for part in parts {
-            for chunk in op.sources[part.source].branches[part.branches.clone()].chunks(count) {
+            let branches = &op.sources[part.source].branches[part.branches.clone()];
+            for (index, chunk) in branches.chunks(count).enumerate() {
                 let taps: usize = chunk.iter().map(|branch| branch.kernel * branch.kernel).sum();
                 if windows {
                     self.windows = self.windows.max(small(taps * op.output_shape.c as usize));
                 }
-                self.groups[used] = Group { first, count: chunk.len() as u16 };
-                first += chunk.len() as u16;
+                let index = index as u8;
+                self.groups[used] = Group { first, count: branches.len() as u8, index, unused: 0 };
                 used += 1;
             }
+            first += branches.len() as u8;
         }
     }
 

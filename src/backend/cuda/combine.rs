@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::geometry::{ABSENT, Placed, small};
+use super::geometry::{ABSENT, Placed, gate, marked, small};
 use super::{
     BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormKernels, BatchNormReduce,
     Cuda, Kernel, Mode, Span,
@@ -16,7 +16,7 @@ use super::{
 const NORMS: usize = 64;
 /// Gradients of norms of one launch, and their terms.
 const GRADIENTS: usize = 24;
-const TERMS: usize = 64;
+const TERMS: usize = 48;
 /// Sums that wait, and of one launch.
 const WAITING: usize = 64;
 /// Results of a block, and threads that add one.
@@ -32,13 +32,24 @@ pub(super) struct Sum {
     pub step: u32,
     pub destination: u32,
     pub len: u32,
+    pub gate: u32,
 }
 
 impl Sum {
     /// `count` partial results shaped as the destination.
     pub fn all(source: u32, count: usize, destination: Span) -> Self {
         let len = small(destination.len);
-        Sum { source, count: small(count), step: len, destination: destination.place(), len }
+        Sum { source, count: small(count), step: len, destination: destination.place(), len, gate: 0 }
+    }
+
+    /// The same where the gate is open; else the destination is left as it is.
+    pub fn behind(self, own: Option<Span>) -> Self {
+        Sum { gate: gate(own), ..self }
+    }
+
+    /// The same where the gate is open; else zero.
+    pub fn or_zero(self, own: Option<Span>) -> Self {
+        Sum { gate: marked(true, gate(own)), ..self }
     }
 }
 
@@ -52,6 +63,7 @@ pub(super) struct Moments {
     pub rows_per_block: u32,
     pub channels: u32,
     pub statistics: u32,
+    pub gate: u32,
 }
 
 /// Mirrors `CombineSums` of `kernels/combine.cu`.
@@ -60,7 +72,7 @@ pub(super) struct Moments {
 struct SumTable {
     sums: [Sum; WAITING],
 }
-const _: () = assert!(size_of::<SumTable>() == 20 * 64);
+const _: () = assert!(size_of::<SumTable>() == 24 * 64);
 
 /// Mirrors `CombineMoments` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -68,7 +80,7 @@ const _: () = assert!(size_of::<SumTable>() == 20 * 64);
 struct MomentTable {
     entries: [Moments; NORMS],
 }
-const _: () = assert!(size_of::<MomentTable>() == 20 * 64);
+const _: () = assert!(size_of::<MomentTable>() == 24 * 64);
 
 /// Mirrors `Norm` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -93,7 +105,7 @@ struct Forward {
     epsilon: f32,
     norms: [NormPlace; NORMS],
 }
-const _: () = assert!(size_of::<Forward>() == 12 + 48 * 64);
+const _: () = assert!(size_of::<Forward>() == 12 + 52 * 64);
 
 /// Mirrors `NormGradient` of `kernels/combine.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -110,6 +122,7 @@ struct GradientPlace {
     count: u32,
     first: u32,
     terms: u32,
+    gate: u32,
 }
 
 /// Mirrors `Term` of `kernels/combine.cu`.
@@ -122,6 +135,7 @@ struct TermPlace {
     factor: u32,
     total_sum: u32,
     products_sum: u32,
+    gate: u32,
 }
 
 /// Mirrors `BatchNormBackward` of `kernels/combine.cu`.
@@ -134,7 +148,7 @@ struct Backward {
     terms: [TermPlace; TERMS],
     sums: [Sum; WAITING],
 }
-const _: () = assert!(size_of::<Backward>() == 8 + 44 * 24 + 24 * 64 + 20 * 64);
+const _: () = assert!(size_of::<Backward>() == 8 + 48 * 24 + 28 * 48 + 24 * 64);
 
 /// Parts in the scratch memory that are still to be combined.
 #[derive(Clone, Copy)]
@@ -305,6 +319,7 @@ impl BatchNormKernels for Cuda {
                         factor: term.factor.place(),
                         total_sum: sum_of(term.sums.total),
                         products_sum: sum_of(term.sums.products),
+                        gate: gate(term.gate),
                     };
                     terms += 1;
                 }
@@ -346,11 +361,11 @@ fn sum_index(
 
 fn norm_place(op: &BatchNorm, waiting: &mut List<Moments, NORMS>) -> NormPlace {
     let (statistics, rows, channels) = (op.statistics.place(), small(op.count), small(op.norm.mean.len));
-    let there = Moments { partial: ABSENT, rows, rows_per_block: 1, channels, statistics };
+    let there = Moments { partial: ABSENT, rows, rows_per_block: 1, channels, statistics, gate: 0 };
     let same =
         |entry: &Moments| (entry.statistics, entry.rows, entry.channels) == (statistics, rows, channels);
     NormPlace {
-        moments: waiting.take(same).unwrap_or(there),
+        moments: Moments { gate: gate(op.gate), ..waiting.take(same).unwrap_or(there) },
         running: op.running.place(),
         mean: op.norm.mean.place(),
         inverse_deviation: op.norm.inverse_deviation.place(),
@@ -374,5 +389,6 @@ fn gradient_place(op: &BatchNormGradient, first: usize) -> GradientPlace {
         count: small(op.count),
         first: small(first),
         terms: small(op.terms.len()),
+        gate: gate(op.gate),
     }
 }

@@ -24,7 +24,7 @@ struct Parameters {
     target: TargetPlace,
     output_gradient: UnstoredGradientPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 264);
+const _: () = assert!(size_of::<Parameters>() == 268);
 
 fn parameters(op: &Convolution) -> Parameters {
     let factor = Factor {
@@ -73,6 +73,7 @@ impl ConvolutionKernels for Cuda {
             rows_per_block: small(height),
             channels: small(columns),
             statistics: op.statistics.place(),
+            gate: 0,
         }]);
     }
 

@@ -3,10 +3,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::super::{Operand, Shape, Slot, Span, Target, UnstoredGradient};
+use super::super::{Limits, Operand, Shape, Slot, Span, Target, UnstoredGradient};
 
 /// The place of what is not there.
 pub const ABSENT: u32 = u32::MAX;
+/// The highest bit of a gate, which is free for another truth.
+const MARK: u32 = 1 << 31;
 /// Terms of an output gradient.
 pub const MAX_TERMS: usize = 17;
 /// Inputs of a 1x1 convolution.
@@ -15,10 +17,19 @@ pub const MAX_INPUTS: usize = 17;
 pub const MAX_FACTORS: usize = 18;
 /// Branches of a node.
 pub const MAX_BRANCHES: usize = 128;
+/// Identities among them.
+pub const MAX_IDENTITIES: usize = 64;
 /// Branches of a derived cell's node.
-pub const MAX_SUMMED: usize = 8;
+pub const MAX_SUMMED: usize = 24;
 /// Side of the largest window.
 pub const MAX_WINDOW: usize = 7;
+/// What these allow.
+pub const LIMITS: Limits = Limits {
+    operands: if MAX_INPUTS < MAX_TERMS { MAX_INPUTS } else { MAX_TERMS },
+    mixed: MAX_BRANCHES,
+    summed: MAX_SUMMED,
+    window: MAX_WINDOW,
+};
 
 /// The device's memories, as addresses.
 /// Mirrors `Memory` of `kernels/geometry.cuh`.
@@ -72,6 +83,18 @@ impl<T: Placed> Placed for Option<T> {
     fn place(self) -> u32 {
         self.map_or(ABSENT, Placed::place)
     }
+}
+
+/// A gate, or that there is none.
+pub fn gate(gate: Option<Span>) -> u32 {
+    let gate = gate.map_or(0, |gate| small(gate.offset + 1));
+    assert!(gate & MARK == 0, "a gate lies beyond the first 2^31 elements of the state");
+    gate
+}
+
+/// A gate with a mark where something else is true.
+pub fn marked(mark: bool, gate: u32) -> u32 {
+    if mark { gate | MARK } else { gate }
 }
 
 /// An activation as its readers see it.
@@ -136,19 +159,19 @@ impl UnstoredGradientPlace {
     }
 }
 
-/// Where an input gradient goes.
+/// Where an input gradient goes; the gate has a mark where it is added to.
 /// Mirrors `Target` of `kernels/geometry.cuh`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TargetPlace {
     pub data: u32,
-    pub accumulate: u32,
+    gate: u32,
 }
 const _: () = assert!(size_of::<TargetPlace>() == 8);
 
 impl From<Target> for TargetPlace {
     fn from(target: Target) -> Self {
-        TargetPlace { data: target.slot.place(), accumulate: u32::from(target.accumulate) }
+        TargetPlace { data: target.slot.place(), gate: marked(target.accumulate, gate(target.gate)) }
     }
 }
 
@@ -167,5 +190,6 @@ pub struct Factor {
     pub shift: u32,
     pub output: u32,
     pub partial: u32,
+    pub gate: u32,
 }
-const _: () = assert!(size_of::<Factor>() == 48);
+const _: () = assert!(size_of::<Factor>() == 52);

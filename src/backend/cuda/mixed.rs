@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::channel_sums::{ChannelSums, Group, Identity, Standardised};
-use super::geometry::{MAX_BRANCHES, Placed, Reader, TargetPlace};
+use super::channel_sums::{ChannelSums, Group, Standardised};
+use super::geometry::{MAX_BRANCHES, Placed, Reader, gate};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_block, small};
 
@@ -13,6 +13,7 @@ use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_b
 struct BranchPlace {
     input: Reader,
     weight: u32,
+    gate: u32,
 }
 
 /// Mirrors `MixedForward` of `kernels/mixed.cu`.
@@ -27,7 +28,7 @@ struct Forward {
     count: u32,
     branches: [BranchPlace; MAX_BRANCHES],
 }
-const _: () = assert!(size_of::<Forward>() == 24 + 16 * 128);
+const _: () = assert!(size_of::<Forward>() == 24 + 20 * 128);
 
 /// Mirrors `BranchGradient` of `kernels/mixed.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -38,6 +39,7 @@ struct GradientPlace {
     gamma: u32,
     beta: u32,
     weight: u32,
+    gate: u32,
 }
 
 /// Mirrors `MixedFinish` of `kernels/mixed.cu`.
@@ -51,7 +53,7 @@ struct Finish {
     total: u32,
     branches: [GradientPlace; MAX_BRANCHES],
 }
-const _: () = assert!(size_of::<Finish>() == 20 + 20 * 128);
+const _: () = assert!(size_of::<Finish>() == 20 + 24 * 128);
 
 fn check(op: &Mixed) {
     let count = op.branches.len();
@@ -78,7 +80,8 @@ impl MixedKernels for Cuda {
         };
         for (place, branch) in table.branches.iter_mut().zip(&op.branches) {
             let operand = Operand { data: branch.data, shape: op.shape, norm: branch.norm };
-            *place = BranchPlace { input: Reader::from(&operand), weight: branch.weight.place() };
+            let (input, weight) = (Reader::from(&operand), branch.weight.place());
+            *place = BranchPlace { input, weight, gate: gate(branch.gate) };
         }
         self.launch(Kernel::mixed_forward, [rows.div_ceil(each), across, 1], block, &table);
     }
@@ -89,7 +92,7 @@ impl MixedKernels for Cuda {
         let (mut table, chunks) = ChannelSums::new(op.shape);
         let mut scratch = Scratch::default();
         let partial = scratch.take(chunks.count() * (all + 1) * channels);
-        let group = Group { gradient: gradient.output.place(), first: 0, count: small(all), partial };
+        let group = Group::new(gradient.output, 0..all, partial, None);
         table.groups[0] = group;
         let mut finish = Finish {
             chunks: small(chunks.count()),
@@ -100,11 +103,9 @@ impl MixedKernels for Cuda {
             ..Finish::zeroed()
         };
         for (index, (branch, gradient)) in op.branches.iter().zip(&gradient.branches).enumerate() {
-            table.values[index] = Standardised::new(branch.data, branch.norm);
+            table.values[index] = Standardised::new(branch.data, branch.norm, branch.gate);
             if let Some(target) = gradient.identity {
-                table.identities[table.identity_count as usize] =
-                    Identity { weight: branch.weight.place(), target: TargetPlace::from(target) };
-                table.identity_count += 1;
+                table.add_identity(branch, target);
             }
             finish.branches[index] = GradientPlace {
                 source: partial + small((index + 1) * channels),
@@ -112,6 +113,7 @@ impl MixedKernels for Cuda {
                 gamma: branch.norm.and_then(|norm| norm.gamma).place(),
                 beta: branch.norm.and_then(|norm| norm.beta).place(),
                 weight: gradient.weight.place(),
+                gate: gate(branch.gate),
             };
         }
         let targets = gradient.branches.iter().filter_map(|branch| Some(branch.identity?.slot));

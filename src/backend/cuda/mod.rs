@@ -171,11 +171,8 @@ fn by_width(width: usize, narrow: Kernel, wide: Kernel) -> Kernel {
 impl Backend for Cuda {}
 
 impl Device for Cuda {
+    const LIMITS: Limits = geometry::LIMITS;
     type Scalar = f32;
-
-    fn most_operands(&self) -> usize {
-        geometry::MAX_INPUTS.min(geometry::MAX_TERMS)
-    }
 
     fn loss_scale(&self) -> f64 {
         if self.memory.precision() == Precision::F16 { LOSS_SCALE } else { 1.0 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::Moments;
-use super::geometry::{ABSENT, Placed, Reader, TargetPlace};
+use super::geometry::{ABSENT, Placed, Reader, TargetPlace, gate};
 use super::memory::Scratch;
 use super::{
     Cuda, Kernel, NormalisedPools, NormalisedPoolsGradient, NormalisedPoolsKernels, Shape, Slot,
@@ -47,11 +47,12 @@ struct Parameters {
     maximum_partial: u32,
     average_partial: u32,
     target: TargetPlace,
+    gates: [u32; 2],
     constants: [u32; 2],
     count: u32,
     terms: [PoolTerm; MAX_POOL_TERMS],
 }
-const _: () = assert!(size_of::<Parameters>() == 32 + 16 + 12 + 16 + 8 + 12 + 12 * 20);
+const _: () = assert!(size_of::<Parameters>() == 32 + 16 + 12 + 16 + 8 + 8 + 12 + 12 * 20);
 
 impl Parameters {
     /// Adds a term to output gradient `which`. A term that the other one has, too, is read once.
@@ -122,16 +123,17 @@ impl NormalisedPoolsKernels for Cuda {
         self.memory.scratch(&self.context, &scratch);
         let grid = [blocks, channels.div_ceil(self.slice()), 1];
         self.launch(Kernel::normalised_pools_forward, grid, [256, 1], &parameters);
-        let moments = |partial, statistics| Moments {
+        let moments = |partial, statistics, gate| Moments {
             partial,
             rows: small(output.pixels()),
             rows_per_block: small(lines * width),
             channels: small(channels),
             statistics,
+            gate,
         };
         self.combine_moments(&[
-            moments(parameters.maximum_partial, op.maximum_statistics.place()),
-            moments(parameters.average_partial, op.average_statistics.place()),
+            moments(parameters.maximum_partial, op.maximum_statistics.place(), parameters.gates[0]),
+            moments(parameters.average_partial, op.average_statistics.place(), parameters.gates[1]),
         ]);
     }
 
@@ -177,6 +179,7 @@ impl Cuda {
             output: op.output_shape,
             stride: small(op.stride),
             reader: Reader::from(&op.input),
+            gates: [gate(op.maximum_gate), gate(op.average_gate)],
             ..Parameters::zeroed()
         }
     }

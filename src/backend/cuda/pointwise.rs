@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::{Moments, Sum};
-use super::geometry::{Factor, MAX_INPUTS, Placed, Reader, TargetPlace, UnstoredGradientPlace};
+use super::geometry::{Factor, MAX_INPUTS, Placed, Reader, TargetPlace, UnstoredGradientPlace, gate};
 use super::memory::Scratch;
 use super::{
     Cuda, Gradients, Kernel, Operand, Pointwise, PointwiseGradient, PointwiseKernels, Precision, Shape, small,
@@ -47,7 +47,7 @@ struct Parameters {
     targets: [TargetPlace; MAX_INPUTS],
     output_gradient: UnstoredGradientPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 32 + 12 + 96 + 280 + 136 + 152);
+const _: () = assert!(size_of::<Parameters>() == 32 + 12 + 104 + 280 + 136 + 152);
 
 /// Whether each of these is a multiple of the activations that a 16-byte access moves, so that kernels may use such.
 pub(super) fn packed(precision: Precision, mut places: impl Iterator<Item = u32>) -> u32 {
@@ -86,6 +86,7 @@ fn parameters(op: &Pointwise) -> Parameters {
             first: if index == 0 { 0 } else { halves[0] },
             shift: small(index),
             output: op.output.place(),
+            gate: gate(op.gate),
             ..Factor::zeroed()
         };
     }
@@ -140,6 +141,7 @@ impl PointwiseKernels for Cuda {
             rows_per_block: small(height),
             channels: small(columns),
             statistics: op.statistics.place(),
+            gate: gate(op.gate),
         }]);
     }
 
@@ -193,7 +195,7 @@ impl Cuda {
         self.launch(kernel, [splits, tiles, op.weights.len()], [threads, 1], &parameters);
         let sums: [_; 2] = std::array::from_fn(|index| {
             let target = gradient.weights.get(index).copied().unwrap_or_default();
-            Sum::all(parameters.factors[index].partial, splits, target)
+            Sum::all(parameters.factors[index].partial, splits, target).or_zero(op.gate)
         });
         self.combine_sums(&sums[..op.weights.len()]);
     }

@@ -10,7 +10,9 @@ use bytemuck::{Pod, Zeroable};
 use super::bands::{self, Bands, Room};
 use super::channel_sums::GROUPS;
 use super::combine::{Moments, Sum};
-use super::geometry::{Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace, UnstoredGradientPlace};
+use super::geometry::{
+    Factor, MAX_FACTORS, MAX_WINDOW, Placed, Reader, TargetPlace, UnstoredGradientPlace, gate,
+};
 use super::memory::Scratch;
 use super::{
     BatchNormReduce, Gradients, Separable, SeparableBranch, SeparableGradient, SeparableSource, Target,
@@ -30,7 +32,7 @@ struct Products {
     partials: [Partials; MAX_FACTORS],
     bands: Bands,
 }
-const _: () = assert!(size_of::<Products>() == 40 + 208 * 18 + 136);
+const _: () = assert!(size_of::<Products>() == 40 + 212 * 18 + 136);
 
 /// Partial gradients of a branch's weights.
 /// Mirrors `Partials` of `kernels/bands.cuh`.
@@ -51,6 +53,7 @@ struct BranchPlace {
     weights: u32,
     source: u32,
     partial: u32,
+    gate: u32,
 }
 
 /// Mirrors `Source` of `kernels/depthwise.cu`.
@@ -75,7 +78,7 @@ struct Depthwise {
     branches: [BranchPlace; MAX_FACTORS],
     sources: [SourcePlace; MAX_FACTORS],
 }
-const _: () = assert!(size_of::<Depthwise>() == 44 + 18 * (24 + 28));
+const _: () = assert!(size_of::<Depthwise>() == 44 + 18 * (28 + 28));
 
 /// Scale and shift; provisional means of each team.
 const FORWARD: Room = Room { ring: true, tiles: 1, block: 6, branch: 0 };
@@ -134,6 +137,7 @@ fn factor(source: &SeparableSource, branch: &SeparableBranch, columns: u32) -> F
         weights: branch.pointwise.place(),
         columns,
         output: branch.output.place(),
+        gate: gate(branch.gate),
         ..Factor::zeroed()
     }
 }
@@ -187,6 +191,7 @@ impl Cuda {
                 rows_per_block: small(rows_per_block),
                 channels: small(columns),
                 statistics: branch.statistics.place(),
+                gate: gate(branch.gate),
             };
         }
         self.memory.scratch(&self.context, &scratch);
@@ -332,10 +337,10 @@ impl Cuda {
     ) {
         let mut sums = [Sum::zeroed(); 2 * MAX_FACTORS];
         let mut used = 0;
-        for ((source, number, _), partials) in branches(op, parts).zip(partials) {
+        for ((source, number, branch), partials) in branches(op, parts).zip(partials) {
             let gradient = &gradient.sources[source].branches[number];
-            sums[used] = Sum::all(partials.pointwise, count, gradient.pointwise);
-            sums[used + 1] = Sum::all(partials.depthwise, count, gradient.depthwise);
+            sums[used] = Sum::all(partials.pointwise, count, gradient.pointwise).or_zero(branch.gate);
+            sums[used + 1] = Sum::all(partials.depthwise, count, gradient.depthwise).or_zero(branch.gate);
             used += 2;
         }
         self.combine_sums(&sums[..used]);
@@ -384,6 +389,7 @@ fn depthwise_table(
             weights: branch.depthwise.place(),
             source: small(parts.iter().position(|part| part.source == source).unwrap_or_default()),
             partial: 0,
+            gate: gate(branch.gate),
         };
     }
     depthwise_sources(&mut table, op, gradient, parts);
@@ -394,15 +400,12 @@ fn depthwise_table(
 fn depthwise_sources(table: &mut Depthwise, op: &Separable, gradient: &SeparableGradient, parts: &[Part]) {
     let mut first = 0;
     for (place, part) in table.sources.iter_mut().zip(parts) {
-        let Target { slot, accumulate, gate } = gradient.sources[part.source].input;
+        let target = gradient.sources[part.source].input;
+        let accumulate = target.accumulate || part.branches.start > 0;
         let count = part.branches.len();
         *place = SourcePlace {
             input: Reader::from(&op.sources[part.source].input),
-            target: TargetPlace::from(Target {
-                slot,
-                accumulate: accumulate || part.branches.start > 0,
-                gate,
-            }),
+            target: TargetPlace::from(Target { accumulate, ..target }),
             first: small(first),
             count: small(count),
         };

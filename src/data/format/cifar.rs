@@ -113,6 +113,7 @@ impl Layout {
             deviation: constants.1,
             white: u8::MAX,
             augmentation: Augmentation { crop_padding: 4, flip: true, cutout: None },
+            pictures: None,
         }
     }
 

@@ -42,6 +42,7 @@ fn load(seed: u64) -> Result<Dataset> {
         white: WHITE,
         // A flipped digit is another character, and at 8 pixels a side a shifted one loses its strokes.
         augmentation: Augmentation::default(),
+        pictures: None,
     })
 }
 

@@ -1,31 +1,35 @@
 //! Pictures of one's own: one directory for each class.
 //!
 //! ```text
-//! DIR/train/CLASS/x.png    any depth below CLASS; also .jpg, .jpeg, .webp, .bmp and .gif
-//! DIR/test/CLASS/y.jpg     if there is no DIR/test, a fifth of each class is set apart by the seed
+//! DIR/train/CLASS/x.png    any depth below CLASS
+//! DIR/test/CLASS/y.jpg     if there is no DIR/test, about a fifth of each class is set apart by seed and name
 //! ```
 //!
-//! Classes are numbered in the order of their names. Links are followed. Names that begin with a dot and files with
-//! other endings are left alone.
+//! Classes are numbered in the order of their names. Links are followed. What begins with a dot is left alone. Read
+//! [`layout`] for which directories are the parts, [`part`] for the files of a part and how they are read.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod layout;
+mod part;
 
-use rayon::prelude::*;
-use walkdir::{DirEntry, WalkDir};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
-use super::{Format, Location, ReadingProgress, Request};
-use crate::data::split::stratified;
-use crate::data::{Augmentation, Dataset, Images, Reading};
+use unicode_normalization::UnicodeNormalization;
+
+use self::layout::Layout;
+use self::part::{Class, Counted, Part, Read};
+use super::{Format, Location, Request};
+use crate::data::survey::{ClassCount, LeftOut, Survey};
+use crate::data::{Augmentation, Dataset, Manifest, Pictures, Reading};
 use crate::machine::available_memory;
 use crate::{Error, Result};
 
-const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
-/// The most classes: labels are 16-bit numbers.
-const MOST_CLASSES: usize = 1 << 16;
-/// The fewest training images of a class: one for the weights and one for the alphas.
-const FEWEST: usize = 2;
+/// One unreadable picture in so many of a class is borne.
+const BORNE: usize = 5;
+/// Why there is no test part.
+const NONE_SET_APART: &str = "too few pictures to set some apart for a test: about one in five is, and of these none; add \
+                              some, choose another --seed, or name test pictures in a directory test";
 
 /// Pictures, one directory for each class.
 pub static FOLDER: Format = Format {
@@ -39,42 +43,56 @@ pub static FOLDER: Format = Format {
 
 /// Reads the pictures of a directory.
 fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dataset> {
-    let listed = Part::list(&directory.join("train"))?;
+    let layout = Layout::of(directory)?;
+    layout.notices.iter().for_each(|notice| progress.notice(notice));
+    let listed = Part::list(&layout.train)?;
     if let [class] = &listed.classes[..] {
-        let reason = format!("holds one class, {class}; expected two at least");
+        let reason = format!("holds one class, {}; expected two at least", class.name);
         return Err(Error::Data { path: listed.directory, reason });
     }
-    let tested = directory.join("test");
-    let tested = if tested.exists() { Some(Part::list(&tested)?.numbered_as(&listed)?) } else { None };
+    alike(&listed).iter().for_each(|notice| progress.notice(notice));
+    let tested = layout.test.as_deref().map(|test| Part::list(test)?.numbered_as(&listed)).transpose()?;
     let all = listed.files.len() + tested.as_ref().map_or(0, |part| part.files.len());
     check_memory(directory, all, reading)?;
     let counted = Counted { done: AtomicUsize::new(0), all, progress };
     let train = listed.read(reading, &counted)?;
-    listed.check_classes(&train)?;
     let test = tested.as_ref().map(|part| part.read(reading, &counted)).transpose()?;
+    let skipped: Vec<&Error> =
+        [Some(&train), test.as_ref()].into_iter().flatten().flat_map(Read::errors).collect();
+    progress.skipped(&skipped);
+    let left_out = left_out(&layout.directory, &listed, tested.as_ref(), &skipped);
+    listed.check_classes(&train.images)?;
+    if let (Some(part), Some(0)) = (&tested, test.as_ref().map(|read| read.images.count())) {
+        let reason = "holds no picture that can be read".to_owned();
+        return Err(Error::Data { path: part.directory.clone(), reason });
+    }
+    if !reading.allow_unreadable {
+        listed.check_readable(&train, BORNE)?;
+        tested.iter().zip(&test).try_for_each(|(part, read)| part.check_readable(read, BORNE))?;
+    }
+    let dealing = test.is_none().then_some(reading.dealing);
     let (train, test) = match test {
         Some(test) => (train, test),
-        None => {
-            let (train_indices, test_indices) = stratified(&train.labels, listed.classes.len(), seed);
-            (train.select(&train_indices), train.select(&test_indices))
-        }
+        None => listed.deal(train, reading.dealing, seed)?,
     };
-    if test.count() == 0 {
-        let (path, reason) = match tested {
-            Some(part) => (part.directory, "holds no picture that can be read"),
-            None => (
-                listed.directory,
-                "too few images to set some apart for a test; expected 3 in a class, or a directory test",
-            ),
-        };
-        return Err(Error::Data { path, reason: reason.into() });
+    if test.images.count() == 0 {
+        return Err(Error::Data { path: listed.directory, reason: NONE_SET_APART.to_owned() });
     }
+    let [train_names, test_names] = [&train, &test].map(|part| part.named(&layout.directory));
+    let manifest = Manifest { dealing, train: train_names, test: test_names };
+    let from = match &tested {
+        Some(part) => part.directory.display().to_string(),
+        None => format!("set apart from {} by seed and name", listed.directory.display()),
+    };
+    let class_names: Vec<_> = listed.classes.iter().map(|class| class.name.clone()).collect();
+    let survey = Survey { left_out, ..survey(&class_names, [&train, &test], from) };
+    let (train, test) = (train.images, test.images);
     let (mean, deviation) = train.statistics();
     Ok(Dataset {
         name: directory
             .file_name()
             .map_or("folder".into(), |name| format!("folder:{}", name.to_string_lossy())),
-        class_names: listed.classes,
+        class_names,
         train,
         test,
         mean,
@@ -83,7 +101,59 @@ fn load(&Request { directory, seed, reading, progress }: &Request) -> Result<Dat
         // Of unknown pictures it is only known that a small shift does not change what they show: writing must not
         // be mirrored.
         augmentation: Augmentation { crop_padding: reading.image_size / 8, ..Augmentation::default() },
+        pictures: Some(Pictures { manifest, reading: *reading, survey }),
     })
+}
+
+/// Sentences about classes whose names differ by case or by the spelling of an accent alone.
+fn alike(part: &Part) -> Vec<String> {
+    let (mut known, mut notices) = (HashMap::new(), Vec::new());
+    for Class { name, .. } in &part.classes {
+        let plain: String = name.to_lowercase().nfc().collect();
+        if let Some(first) = known.insert(plain, name) {
+            notices.push(format!(
+                "the classes {first} and {name} differ by case or by the spelling of accents alone; they stay two"
+            ));
+        }
+    }
+    notices
+}
+
+/// The files that do not become images, by reason, the most frequent first.
+fn left_out(directory: &Path, listed: &Part, tested: Option<&Part>, skipped: &[&Error]) -> Vec<LeftOut> {
+    let mut all: Vec<LeftOut> = Vec::new();
+    let mut count = |reason: &str, path: &Path| {
+        let name = part::name_below(directory, path);
+        match all.iter_mut().find(|left_out| left_out.reason == reason) {
+            Some(left_out) => left_out.add(name),
+            None => all.push(LeftOut::new(reason, name)),
+        }
+    };
+    for error in skipped {
+        match error {
+            // What a decoder says of a file differs from file to file.
+            Error::Data { path, reason } => count(reason.split(": ").next().unwrap_or(reason), path),
+            Error::Io { path, source } => count(&source.kind().to_string(), path),
+            other => count(&other.to_string(), directory),
+        }
+    }
+    let others = listed.others.iter().chain(tested.iter().flat_map(|part| &part.others));
+    others.for_each(|path| count("is no picture", path));
+    all.sort_by_key(|left_out| std::cmp::Reverse(left_out.count));
+    all
+}
+
+fn survey(classes: &[String], parts: [&Read; 2], test: String) -> Survey {
+    let mut survey = Survey { test, ..Survey::default() };
+    parts.iter().flat_map(|part| &part.files).for_each(|(_, taken)| survey.add(taken.size));
+    let counts = parts.map(|part| part.images.class_counts(classes.len()));
+    let class = |(label, name): (usize, &String)| ClassCount {
+        name: name.clone(),
+        train: counts[0][label],
+        test: counts[1][label],
+    };
+    survey.classes = classes.iter().enumerate().map(class).collect();
+    survey
 }
 
 /// Refuses images that the machine has no memory for.
@@ -102,190 +172,6 @@ fn check_memory(directory: &Path, count: usize, reading: &Reading) -> Result<()>
         }),
         _ => Ok(()),
     }
-}
-
-/// Counts the files that were read.
-struct Counted<'a> {
-    done: AtomicUsize,
-    all: usize,
-    progress: &'a dyn ReadingProgress,
-}
-
-/// The files of the training or the test part.
-struct Part {
-    directory: PathBuf,
-    /// The names of the classes, ascending.
-    classes: Vec<String>,
-    /// The files with their labels, class after class, ascending.
-    files: Vec<(PathBuf, u16)>,
-}
-
-impl Part {
-    /// Finds classes and files.
-    fn list(directory: &Path) -> Result<Part> {
-        let fail = |reason: String| Err(Error::Data { path: directory.to_path_buf(), reason });
-        let mut places = match subdirectories(directory) {
-            Ok(places) => places,
-            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
-                let from = seen_from(directory);
-                return fail(format!("no such directory{from}; expected the pictures in train/CLASS/"));
-            }
-            Err(error) => return Err(Error::io(directory, error)),
-        };
-        places.sort_unstable();
-        match places.len() {
-            0 => return fail("holds no classes; expected a directory of pictures for each class".into()),
-            count => check_count(directory, count)?,
-        }
-        let mut part = Part { directory: directory.into(), classes: Vec::new(), files: Vec::new() };
-        for (label, place) in places.iter().enumerate() {
-            let files = pictures(place)?;
-            if files.is_empty() {
-                let reason =
-                    format!("holds no pictures; expected files with the ending {}", ENDINGS.join(", "));
-                return Err(Error::Data { path: place.clone(), reason });
-            }
-            part.files.extend(files.into_iter().map(|file| (file, label as u16)));
-            part.classes.push(name(place));
-        }
-        Ok(part)
-    }
-
-    /// The part with the labels that its classes have in another one.
-    fn numbered_as(mut self, other: &Part) -> Result<Part> {
-        let mut labels = Vec::new();
-        for class in &self.classes {
-            let Ok(label) = other.classes.binary_search(class) else {
-                let reason = format!("is no class of {}", other.directory.display());
-                return Err(Error::Data { path: self.directory.join(class), reason });
-            };
-            labels.push(label as u16);
-        }
-        self.files.iter_mut().for_each(|(_, label)| *label = labels[usize::from(*label)]);
-        self.classes.clone_from(&other.classes);
-        Ok(self)
-    }
-
-    /// Decodes all files. What a thread decodes has its place before: the order does not depend on threads.
-    fn read(&self, reading: &Reading, counted: &Counted) -> Result<Images> {
-        let size = reading.size();
-        let mut pixels = vec![0; self.files.len() * size];
-        let places = pixels.par_chunks_exact_mut(size).zip(&self.files);
-        let decoded = places.map(|(place, (file, _))| {
-            let outcome = reading.read(file, place);
-            counted.progress.read(counted.done.fetch_add(1, Ordering::Relaxed) + 1, counted.all);
-            outcome
-        });
-        let outcomes: Vec<Result<()>> = if reading.strict {
-            // The first file in order, whichever thread was faster; no file after it is started.
-            match decoded.find_first(Result::is_err) {
-                Some(Err(error)) => return Err(error),
-                _ => self.files.iter().map(|_| Ok(())).collect(),
-            }
-        } else {
-            decoded.collect()
-        };
-        let mut labels = Vec::with_capacity(self.files.len());
-        let mut skipped = Vec::new();
-        for (index, (outcome, (_, label))) in outcomes.into_iter().zip(&self.files).enumerate() {
-            match outcome {
-                Ok(()) => {
-                    pixels.copy_within(index * size..(index + 1) * size, labels.len() * size);
-                    labels.push(*label);
-                }
-                Err(error) => skipped.push(error),
-            }
-        }
-        pixels.truncate(labels.len() * size);
-        counted.progress.skipped(&skipped);
-        let (side, channels) = (reading.image_size, reading.colour.channels());
-        Ok(Images { height: side, width: side, channels, pixels, labels })
-    }
-
-    /// Refuses a class with too few images for a search.
-    fn check_classes(&self, images: &Images) -> Result<()> {
-        let counts = images.class_counts(self.classes.len());
-        let Some(class) = counts.iter().position(|&count| count < FEWEST) else { return Ok(()) };
-        let (files, count) =
-            (self.files.iter().filter(|(_, label)| usize::from(*label) == class).count(), counts[class]);
-        let found = match (files, count) {
-            (1, 1) => "holds one picture".to_owned(),
-            _ => format!("holds {files} pictures of which {count} can be read"),
-        };
-        let reason = format!(
-            "{found}; expected at least {FEWEST}, one for the weights and one for the alphas of a search"
-        );
-        Err(Error::Data { path: self.directory.join(&self.classes[class]), reason })
-    }
-}
-
-/// Refuses more classes than there are labels.
-fn check_count(directory: &Path, classes: usize) -> Result<()> {
-    if classes <= MOST_CLASSES {
-        return Ok(());
-    }
-    let reason = format!("holds {classes} classes; expected at most {MOST_CLASSES}");
-    Err(Error::Data { path: directory.into(), reason })
-}
-
-/// Where a relative path begins, which the plan of a run does not say.
-fn seen_from(path: &Path) -> String {
-    let here = std::env::current_dir().ok().filter(|_| path.is_relative());
-    here.map_or_else(String::new, |here| format!(" in {}", here.display()))
-}
-
-/// The last part of a path.
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The directories in a directory, in no order.
-fn subdirectories(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() && !name(&path).starts_with('.') {
-            found.push(path);
-        }
-    }
-    Ok(found)
-}
-
-/// The pictures below the directory of a class, ascending.
-fn pictures(class: &Path) -> Result<Vec<PathBuf>> {
-    let visible =
-        |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
-    let mut found = Vec::new();
-    for entry in WalkDir::new(class).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible)
-    {
-        match entry {
-            Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => {
-                found.push(entry.into_path());
-            }
-            Ok(_) => {}
-            Err(error) => found.extend(dangling(class, error)?),
-        }
-    }
-    Ok(found)
-}
-
-/// The link to a picture that is not there, which counts as one that cannot be read; any other error is one of the
-/// directory.
-fn dangling(class: &Path, error: walkdir::Error) -> Result<Option<PathBuf>> {
-    let path = error.path().unwrap_or(class).to_path_buf();
-    if let Some(ancestor) = error.loop_ancestor() {
-        let reason = format!("is a link that leads back to {}", ancestor.display());
-        return Err(Error::Data { path, reason });
-    }
-    match error.io_error().map(std::io::Error::kind) {
-        Some(ErrorKind::NotFound) if path.is_symlink() => Ok(Some(path).filter(|path| is_picture(path))),
-        _ => Err(Error::io(path, error.into())),
-    }
-}
-
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 #[cfg(test)]

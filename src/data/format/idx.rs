@@ -95,6 +95,7 @@ fn load(name: &str, class_names: &[&str], directory: &Path) -> Result<Dataset> {
         deviation,
         white: u8::MAX,
         augmentation: Augmentation::default(),
+        pictures: None,
     })
 }
 

@@ -5,8 +5,16 @@ use tempfile::TempDir;
 
 use super::*;
 
-const FORMATS: [ImageFormat; 5] =
-    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif];
+const FORMATS: [ImageFormat; 8] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::WebP,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Tiff,
+    ImageFormat::Pnm,
+    ImageFormat::Qoi,
+];
 
 fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -33,9 +41,9 @@ impl Scratch {
     }
 
     fn read(&self, bytes: &[u8], image_size: usize, colour: Colour) -> Result<Vec<u8>> {
-        let reading = Reading { image_size, colour, strict: false };
+        let reading = Reading { image_size, colour, ..Reading::default() };
         let mut out = vec![0; reading.size()];
-        reading.read(&self.file(bytes), &mut out).map(|()| out)
+        reading.read(&self.file(bytes), &mut out).map(|_| out)
     }
 
     fn rgb(&self, bytes: &[u8], image_size: usize) -> Vec<u8> {
@@ -78,7 +86,12 @@ fn grey_deep_and_transparent_pictures_become_bytes_of_the_asked_colour() {
     let deep_grey: ImageBuffer<Luma<u16>, _> = ImageBuffer::from_pixel(4, 4, Luma([0x4040]));
     assert_eq!(scratch.rgb(&encoded(deep_grey, ImageFormat::Png), 4), [64; 48]);
     let clear = encoded(RgbaImage::from_pixel(4, 4, Rgba([9, 8, 7, 0])), ImageFormat::Png);
-    assert_eq!(scratch.rgb(&clear, 4)[..3], [9, 8, 7]);
+    assert_eq!(scratch.rgb(&clear, 4), [255; 48]);
+    assert_eq!(scratch.read(&clear, 4, Colour::Grey).unwrap(), [255; 16]);
+    let first_version = Reading { image_size: 4, ..Reading::default() }.of_first_version();
+    let mut dropped = [0; 48];
+    first_version.read(&scratch.file(&clear), &mut dropped).unwrap();
+    assert_eq!(dropped[..3], [9, 8, 7]);
     let white = encoded(RgbImage::from_pixel(4, 4, Rgb([255; 3])), ImageFormat::Png);
     assert_eq!(scratch.read(&white, 4, Colour::Grey).unwrap(), [255; 16]);
     let green = encoded(RgbImage::from_pixel(4, 4, Rgb([0, 255, 0])), ImageFormat::Png);
@@ -137,7 +150,9 @@ fn pictures_of_a_camera_stand_upright() {
 fn empty_and_cut_files_are_refused() {
     let scratch = Scratch::new();
     assert!(scratch.refusal(&[]).ends_with("picture: is empty"));
-    assert!(scratch.refusal(b"a text, not a picture").contains("no PNG, JPEG, WebP, BMP or GIF"));
+    assert!(
+        scratch.refusal(b"a text, not a picture").contains("no PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or QOI")
+    );
     for format in FORMATS {
         let whole = encoded(gradient(40, 40), format);
         for length in [1, 2, 3, 9, 20, 40, whole.len() / 4, whole.len() / 2, whole.len() * 3 / 4] {

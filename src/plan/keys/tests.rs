@@ -3,6 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::plan::{PlanTable, file, search, train};
+use crate::space::Space;
 
 const BOTH: [fn() -> &'static Keys; 2] = [search::Plan::keys, train::Plan::keys];
 
@@ -32,6 +33,11 @@ fn at_the_bounds(domain: &Domain) -> (Vec<Value>, Vec<(Value, String)>) {
             ([least, most].map(Value::from).into(), outside.into())
         }
         Domain::Word(words) => (words.iter().map(|word| Value::from(word.as_str())).collect(), Vec::new()),
+        Domain::Space => {
+            let unknown = (Value::from("s9"), "darts, s1, s2, s3 or a file FILE.toml".to_owned());
+            let defined = (Value::from("{}"), "the definition of a space: ".to_owned());
+            (vec![Value::from("s1")], vec![unknown, defined])
+        }
         Domain::Switch => ([true, false].map(Value::from).into(), Vec::new()),
         Domain::Text(expected) => {
             (Vec::new(), Vec::from_iter(expected("").map(|text| (Value::from(""), text))))
@@ -85,7 +91,7 @@ fn a_value_of_another_kind_is_refused() {
         let others = [Value::from("words"), Value::from(true), Value::from(vec![1]), Value::from(-1)];
         let refused = others.iter().filter(|value| key.domain.read((*value).clone()).is_err()).count();
         assert!(refused >= 3, "{}", key.name);
-        let text = matches!(key.domain, Domain::Text(_));
+        let text = matches!(key.domain, Domain::Text(_) | Domain::Space);
         assert_eq!(key.domain.parse("words").is_ok(), text, "{}", key.name);
     }
 }
@@ -144,4 +150,21 @@ fn a_beginning_that_lacks_a_later_key_has_its_small_value() {
     assert_eq!(found(&other, &begun), ("finite_difference".into(), "0.5".into(), "0.01".into()));
     begun.insert("later".into(), Value::from(true));
     assert_eq!(found(&given, &begun), ("later".into(), "absent".into(), "true".into()));
+}
+
+#[test]
+fn a_space_written_otherwise_is_the_same() {
+    let contradiction = |given: &str, begun: &str| {
+        let [given, begun] =
+            [given, begun].map(|space| Table::from_iter([("space".to_owned(), space.into())]));
+        let found = search::Plan::keys().contradiction(&given, &begun);
+        found.map(|found| [found.given, found.begun])
+    };
+    let own = r#"{"name": "own", "candidates": ["none", "skip_connect"]}"#;
+    let same = r#"{ "nodes": 4, "candidates": ["none", "skip_connect"], "edges_kept": 2, "name": "own" }"#;
+    let other = r#"{"name": "own", "candidates": ["none", "skip_connect"], "nodes": 3}"#;
+    let darts = serde_json::to_string(Space::darts().definition()).unwrap();
+    assert_eq!([contradiction(same, own), contradiction("darts", &darts)], [None, None]);
+    assert_eq!(contradiction("s2", own).unwrap(), ["\"s2\"", "the space own"]);
+    assert_eq!(contradiction(other, own).unwrap(), ["another than the space own", "the space own"]);
 }

@@ -3,8 +3,12 @@ use std::sync::Mutex;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
+use super::super::ReadingProgress;
+use super::part::check_count;
 use super::*;
-use crate::data::Colour;
+use crate::data::split::is_set_apart;
+use crate::data::{Colour, Dealing, Fit, Images};
+use std::path::PathBuf;
 
 struct Folder(TempDir);
 
@@ -56,13 +60,22 @@ impl Folder {
     }
 }
 
-const SMALL: Reading = Reading { image_size: 4, colour: Colour::Rgb, strict: false };
+const SMALL: Reading = Reading {
+    image_size: 4,
+    colour: Colour::Rgb,
+    strict: false,
+    allow_unreadable: false,
+    dealing: Dealing::ByName,
+    background: None,
+    fit: Fit::Crop,
+};
 
 /// Remembers what it was told.
 #[derive(Default)]
 struct Memory {
     read: Mutex<Vec<(usize, usize)>>,
     skipped: Mutex<Vec<String>>,
+    notices: Mutex<Vec<String>>,
 }
 
 impl ReadingProgress for Memory {
@@ -70,8 +83,12 @@ impl ReadingProgress for Memory {
         self.read.lock().unwrap().push((done, all));
     }
 
-    fn skipped(&self, errors: &[Error]) {
-        self.skipped.lock().unwrap().extend(errors.iter().map(Error::to_string));
+    fn skipped(&self, errors: &[&Error]) {
+        self.skipped.lock().unwrap().extend(errors.iter().map(ToString::to_string));
+    }
+
+    fn notice(&self, sentence: &str) {
+        self.notices.lock().unwrap().push(sentence.to_owned());
     }
 }
 
@@ -104,18 +121,63 @@ fn classes_are_directories_in_the_order_of_their_names() {
 }
 
 #[test]
-fn without_a_test_directory_a_fifth_of_each_class_is_set_apart() {
+fn without_a_test_directory_about_a_fifth_is_set_apart() {
     let folder = Folder::with(10);
     let dataset = folder.load().unwrap();
-    assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
+    assert!((2..=6).contains(&dataset.test.count()), "{}", dataset.test.count());
     assert_eq!(folder.load().unwrap(), dataset);
     let other = Request { directory: folder.0.path(), seed: 4, reading: &SMALL, progress: &() };
     assert_ne!(load(&other).unwrap(), dataset);
     let mut all = [reds(&dataset.train), reds(&dataset.test)].concat();
     all.sort_unstable();
     assert_eq!(all, (0..10).chain(100..110).collect::<Vec<u8>>());
-    let two = Folder::with(2).refusal("train");
-    assert!(two.contains("expected 3 in a class, or a directory test"), "{two}");
+}
+
+#[test]
+fn a_picture_moves_no_other_to_the_other_side() {
+    let folder = Folder::with(40);
+    let before = folder.load().unwrap().pictures.unwrap().manifest;
+    assert!(before.dealing == Some(Dealing::ByName) && before.test.len() + before.train.len() == 80);
+    folder.picture("train/cat/0000.png", 150);
+    folder.picture("train/ant/zzz/more.png", 151);
+    std::fs::remove_file(folder.path("train/ant/007.png")).unwrap();
+    let after = folder.load().unwrap().pictures.unwrap().manifest;
+    let changes = after.changes_since(&before).to_string();
+    let expected = "2 new (train/ant/zzz/more.png, train/cat/0000.png), 1 gone (train/ant/007.png)";
+    assert_eq!(changes, expected);
+}
+
+#[test]
+fn the_dealing_of_the_first_version_is_by_place() {
+    let folder = Folder::with(10);
+    let by_place = Reading { dealing: Dealing::ByPlace, ..SMALL };
+    let dataset = folder.load_with(&by_place, &()).unwrap();
+    assert_eq!((dataset.train.class_counts(2), dataset.test.class_counts(2)), (vec![8, 8], vec![2, 2]));
+    let names: Vec<_> = dataset.pictures.unwrap().manifest.test.into_keys().collect();
+    assert_eq!(names, ["train/ant/001.png", "train/ant/008.png", "train/cat/005.png", "train/cat/009.png"]);
+}
+
+#[test]
+fn too_few_pictures_to_set_some_apart_are_refused() {
+    // Of names until one side is empty.
+    let folder = Folder::new();
+    let (mut kept, mut tested) = (Vec::new(), Vec::new());
+    for number in 0..100 {
+        let name = format!("{number}.png");
+        let part = if is_set_apart(3, b"ant", name.as_bytes()) { &mut tested } else { &mut kept };
+        part.push(name);
+    }
+    for class in ["ant", "cat"] {
+        let names = (0..100).map(|number| format!("{number}.png"));
+        let kept = names.filter(|name| !is_set_apart(3, class.as_bytes(), name.as_bytes()));
+        kept.take(2).for_each(|name| folder.picture(&format!("train/{class}/{name}"), 7));
+    }
+    let none = folder.refusal("train");
+    assert!(none.contains("of these none; add some, choose another --seed, or name test pictures"), "{none}");
+    tested.iter().take(3).for_each(|name| folder.picture(&format!("train/ant/{name}"), 8));
+    std::fs::remove_file(folder.path(&format!("train/ant/{}", kept[0]))).unwrap();
+    let many = folder.refusal("train/ant");
+    assert!(many.contains("holds 4 pictures of which the test takes 3; expected at least 2"), "{many}");
 }
 
 #[test]
@@ -159,7 +221,7 @@ fn places_without_pictures_are_refused() {
     folder.picture("train/cat/1.png", 1);
     assert!(folder.refusal("train").contains("one class, cat"));
     folder.file("train/dog/notes.txt", b"");
-    assert!(folder.refusal("train/dog").contains("no pictures; expected files with the ending png, jpg"));
+    assert!(folder.refusal("train/dog").contains("no pictures; expected files of the formats PNG, JPEG"));
     let folder = Folder::with(3);
     std::fs::create_dir(folder.path("test")).unwrap();
     assert!(folder.refusal("test").contains("no classes"));
@@ -170,6 +232,7 @@ fn places_without_pictures_are_refused() {
 #[test]
 fn a_class_needs_two_pictures() {
     let folder = Folder::with(3);
+    folder.picture("test/ant/1.png", 1);
     folder.picture("train/bee/1.png", 1);
     assert!(folder.refusal("train/bee").contains("holds one picture; expected at least 2"));
     folder.file("train/bee/2.png", b"broken");
@@ -237,4 +300,123 @@ fn a_directory_that_may_not_be_read_is_named() {
             None => println!("skipped: this user may read every directory"),
         }
     }
+}
+
+#[test]
+fn content_decides_what_is_read_and_the_rest_is_counted() {
+    let folder = Folder::with(40);
+    let picture = std::fs::read(folder.path("train/cat/003.png")).unwrap();
+    for name in ["none", "x.jfif", "x.dat", "x.txt"] {
+        folder.file(&format!("train/cat/{name}"), &picture);
+    }
+    RgbImage::from_pixel(6, 5, Rgb([9, 50, 90])).save(folder.path("train/cat/x.tif")).unwrap();
+    for number in 0..3 {
+        folder.file(&format!("train/ant/{number}.heic"), b"\0\0\0\x18ftypheic\0\0\0\0mif1");
+    }
+    folder.file("train/ant/x.avif", b"");
+    folder.file("train/ant/labels.csv", b"file,class");
+    folder.file("train/ant/Thumbs.db", b"of a system");
+    folder.file("train/__MACOSX/ant/x.png", b"of a system");
+    let memory = Memory::default();
+    let dataset = folder.load_with(&SMALL, &memory).unwrap();
+    assert_eq!((dataset.class_names.len(), dataset.train.count() + dataset.test.count()), (2, 85));
+    assert_eq!(memory.skipped.into_inner().unwrap().len(), 4);
+    let left_out = dataset.pictures.unwrap().survey.left_out;
+    let left_out: Vec<_> = left_out.iter().map(|of| (&of.reason[..], of.count, &of.names[0][..])).collect();
+    assert_eq!(
+        left_out,
+        [
+            (
+                "is a picture of the format HEIC, which is not read; convert it to PNG or JPEG",
+                3,
+                "train/ant/0.heic"
+            ),
+            ("is empty", 1, "train/ant/x.avif"),
+            ("is no picture", 1, "train/ant/labels.csv"),
+        ]
+    );
+    // What is no picture is no reason to stop.
+    for number in 0..3 {
+        std::fs::remove_file(folder.path(&format!("train/ant/{number}.heic"))).unwrap();
+    }
+    let strict = || folder.load_with(&Reading { strict: true, ..SMALL }, &());
+    assert!(strict().unwrap_err().to_string().contains("x.avif: is empty"));
+    std::fs::remove_file(folder.path("train/ant/x.avif")).unwrap();
+    strict().unwrap();
+}
+
+#[test]
+fn a_class_of_which_more_than_a_fifth_is_unreadable_is_refused() {
+    let folder = Folder::with(8);
+    folder.file("train/ant/a.png", b"");
+    folder.file("train/ant/b.png", b"");
+    folder.load().unwrap();
+    folder.file("train/ant/c.png", b"broken");
+    let refusal = folder.refusal("train/ant");
+    assert!(refusal.contains("3 of 11 pictures cannot be read, the first of them: data file "), "{refusal}");
+    assert!(refusal.ends_with("a.png: is empty; --allow-unreadable goes on without them"), "{refusal}");
+    folder.load_with(&Reading { allow_unreadable: true, ..SMALL }, &()).unwrap();
+    folder.picture("test/ant/1.png", 1);
+    folder.file("test/ant/2.png", b"");
+    std::fs::remove_file(folder.path("train/ant/c.png")).unwrap();
+    assert!(folder.refusal("test/ant").contains("1 of 2 pictures cannot be read"));
+}
+
+#[test]
+fn parts_of_other_names_and_classes_without_parts_are_read() {
+    let folder = Folder::with(3);
+    folder.picture("valid/ant/1.png", 7);
+    let memory = Memory::default();
+    let dataset = folder.load_with(&SMALL, &memory).unwrap();
+    assert_eq!((reds(&dataset.test), dataset.train.count()), (vec![7], 6));
+    let notices = memory.notices.into_inner().unwrap().join("\n");
+    assert!(notices.contains("valid is the test part, for there is no test"), "{notices}");
+    let flat = Folder(tempfile::tempdir().unwrap());
+    for number in 0..20 {
+        flat.picture(&format!("cat/{number}.png"), number);
+        flat.picture(&format!("ant/{number}.png"), 100 + number);
+    }
+    let dataset = flat.load().unwrap();
+    assert_eq!(dataset.class_names, ["ant", "cat"]);
+    let manifest = dataset.pictures.unwrap().manifest;
+    assert!(manifest.train.keys().chain(manifest.test.keys()).any(|name| name == "cat/7.png"));
+}
+
+#[test]
+fn classes_that_look_alike_are_named() {
+    let folder = Folder::with(8);
+    // A letter and an accent as one character and as two.
+    for class in ["Cat", "caf\u{e9}", "cafe\u{301}"] {
+        (0..8).for_each(|number| folder.picture(&format!("train/{class}/{number}.png"), number));
+    }
+    if !(folder.path("train/Cat/007.png").exists() || folder.path("train/cat/7.png").exists()) {
+        let memory = Memory::default();
+        let dataset = folder.load_with(&SMALL, &memory).unwrap();
+        assert_eq!(dataset.class_names.len(), 5);
+        let notices = memory.notices.into_inner().unwrap();
+        assert_eq!(notices.len(), 2, "{notices:?}");
+        assert!(notices[0].contains("the classes cafe\u{301} and caf\u{e9} differ by"), "{notices:?}");
+        assert!(notices[1].contains("the classes Cat and cat differ by case"), "{notices:?}");
+    } else {
+        println!("skipped: names of files have no case here");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text_stay_apart() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::with(8);
+    for class in [&b"caf\xe9"[..], b"caf\xe8", b"caf\\xe9"] {
+        let place = folder.path("train").join(OsStr::from_bytes(class));
+        std::fs::create_dir(&place).unwrap();
+        for number in 0..8 {
+            std::fs::copy(folder.path(&format!("train/cat/00{number}.png")), place.join(number.to_string()))
+                .unwrap();
+        }
+    }
+    let dataset = folder.load().unwrap();
+    assert_eq!(dataset.class_names, ["ant", r"caf\\xe9", r"caf\xe8", r"caf\xe9", "cat"]);
+    assert_eq!(dataset.train.count() + dataset.test.count(), 40);
 }
