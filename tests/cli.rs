@@ -3,10 +3,12 @@
 #[path = "common/command.rs"]
 mod command;
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use command::{darts, printed, text};
+use darts::data::{Colour, Dataset, Reading, Source};
 use darts::plan::keys::{Domain, Keys};
 use darts::plan::{PlanTable, search, train};
 use darts::space::Space;
@@ -49,6 +51,7 @@ fn help_explains_and_gives_examples() {
         vec!["derive", "-h"],
         vec!["show", "--help"],
         vec!["report", "--help"],
+        vec!["digits", "--help"],
         vec!["devices", "--help"],
         vec!["completions", "--help"],
         vec!["train", "--help"],
@@ -420,4 +423,46 @@ fn a_search_on_a_gpu_that_is_not_there_is_refused_before_anything_is_stored() {
     refused(here.path(), &["search", "--precision", "bf16"], 1, &["device: ", "CUDA"]);
     refused(here.path(), &["search", "--precision", "f16", "--device", "cpu"], 2, &["--precision", "f32"]);
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_digits_are_written_as_pictures() {
+    let here = scratch();
+    let told = printed(here.path(), &["digits", "some/pictures"]);
+    assert_eq!(told, "1,438 pictures in some/pictures/train, 359 in some/pictures/test\n");
+    let source: Source = format!("folder:{}", here.path().join("some/pictures").display()).parse().unwrap();
+    let reading = Reading { image_size: 8, colour: Colour::Grey, ..Reading::default() };
+    let [pictures, digits] =
+        [source, "digits".parse().unwrap()].map(|source: Source| source.load(0, &reading, &()).unwrap());
+    assert_eq!(pictures.class_names, digits.class_names);
+    let counts = |dataset: &Dataset| {
+        let [train, test] = [&dataset.train, &dataset.test].map(|images| images.class_counts(10));
+        train.iter().zip(test).map(|(train, test)| train + test).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&pictures), counts(&digits));
+    // The third picture shows a two; its first row has ink of 4, 15 and 12 parts in 16.
+    let picture = image::open(here.path().join("some/pictures/train/2/0002.png")).unwrap().into_luma8();
+    assert_eq!(picture.as_raw()[..8], [0, 0, 0, 64, 240, 192, 0, 0]);
+    refused(here.path(), &["digits", "some"], 2, &["some is not empty"]);
+    fs::write(here.path().join("file"), "").unwrap();
+    refused(here.path(), &["digits", "file"], 1, &["file: "]);
+}
+
+#[test]
+fn a_genotype_is_found_by_its_name_in_a_module() {
+    let here = scratch();
+    let other = LITERAL.replace("sep_conv", "dil_conv");
+    let module = format!("import os\nFIRST = {LITERAL}\nSECOND = {other}\nBEST = FIRST\n");
+    fs::write(here.path().join("genotypes.py"), module).unwrap();
+    let shown = |given: &str| printed(here.path(), &["show", given]);
+    assert_eq!(shown("genotypes.py:BEST"), shown(LITERAL));
+    assert_eq!(shown("genotypes.py:SECOND"), shown(&other));
+    let words = ["genotypes.py: 2 genotypes are in the text", "FILE:NAME, of FIRST, SECOND"];
+    refused(here.path(), &["show", "genotypes.py"], 2, &words);
+    refused(
+        here.path(),
+        &["show", "genotypes.py:THIRD"],
+        2,
+        &["genotypes.py: ", "no genotype to THIRD; it has FIRST"],
+    );
 }

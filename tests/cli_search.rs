@@ -202,7 +202,7 @@ fn what_a_space_does_not_have_is_refused_with_the_flag() {
         (
             &["search", "--space=s9"],
             2,
-            &["space: \"s9\" is unknown; expected darts, s1, s2, s3 or a file FILE.toml"],
+            &["space: \"s9\" is unknown; expected darts, s1, s2, s3, s5 or a file FILE.toml"],
         ),
         (&["search", "--space=absent.toml"], 1, &["absent.toml: "]),
         (
@@ -274,7 +274,7 @@ fn a_space_of_ones_own_outlives_its_file() {
     printed(here, &[&["train", "whole", "--out=model"], &size[..]].concat());
     refused(here, &["train", "--resume=model", "--space=s2"], 2, &["--space is \"s2\"", "was begun with"]);
     assert!(printed(here, &["evaluate", "model"]).contains("3 cells of 2 channels"));
-    assert_eq!(printed(here, &["export", "model", "--format=onnx"]), "model/best.onnx\n");
+    assert_eq!(printed(here, &["export", "model", "--format=onnx"]), "model/last.onnx\n");
     let [searched, trained] =
         ["whole", "model"].map(|run| fs::read_to_string(here.join(run).join("genotype.json")).unwrap());
     assert_eq!(searched, trained);

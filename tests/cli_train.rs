@@ -6,7 +6,7 @@ mod command;
 use std::fs;
 use std::path::Path;
 
-use command::{printed, refused};
+use command::{darts, printed, refused, text};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -145,11 +145,11 @@ fn a_model_is_evaluated_and_sees_the_digits() {
         told["classes"].as_array().unwrap().iter().map(|class| class["images"].as_u64().unwrap()).collect();
     assert_eq!((rows.iter().sum::<u64>(), &rows), (359, &images));
 
-    let text = printed(here, &["evaluate", "run", "--device=cpu"]);
+    let told = printed(here, &["evaluate", "run", "--device=cpu"]);
     for expected in
         ["million multiply-adds", "within five guesses", "ms an image", "class ", "rows are classes"]
     {
-        assert!(text.contains(expected), "no {expected:?} in {text}");
+        assert!(told.contains(expected), "no {expected:?} in {told}");
     }
 
     // The first images of the file of digits, enlarged.
@@ -178,14 +178,69 @@ fn a_model_is_evaluated_and_sees_the_digits() {
     assert_eq!(told.lines().count(), 2, "a line for each of the other pictures: {told}");
     assert!(told.lines().all(|line| line.contains(".png  ") && line.matches('%').count() == 3), "{told}");
     refused(here, &["predict", "run", "text.png"], 1, &["text.png", "holds no PNG"]);
-    refused(
-        here,
-        &["predict", "run", "absent.png", "text.png"],
-        1,
-        &["absent.png: No such", "; text.png: holds no PNG"],
-    );
+    let failed = darts(here, &["predict", "run", "absent.png", "0.png", "text.png"]);
+    let (told, lines) = (text(&failed.stderr), text(&failed.stdout));
+    assert_eq!((failed.status.code(), lines.lines().count()), (Some(1), 1), "{lines}");
+    let told: Vec<_> = told.lines().collect();
+    assert!(told.len() == 2 && told[0].starts_with("darts: absent.png: No such"), "{told:?}");
+    assert!(told[1].contains("text.png: holds no PNG"), "{told:?}");
     refused(here, &["evaluate", "run", "--strict"], 2, &["--strict is for --data folder:DIR"]);
     refused(here, &["derive", "run"], 1, &["run: is the run of a training"]);
+}
+
+#[test]
+fn more_threads_than_cores_are_warned_of() {
+    let scratch = tempfile::tempdir().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let told = |threads: usize, out: &str| {
+        let size = ["--epochs=1", "--init-channels=1", "--cells=3", "--device=cpu", "--batch-size=256"];
+        let threads = format!("--threads={threads}");
+        let run = [threads.as_str(), "--out", out];
+        let output = darts(scratch.path(), &[&["train", "random:0"], &size[..], &run].concat());
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stderr).to_owned()
+    };
+    assert_eq!(told(cores, "as-many"), "");
+    let warning = told(cores + 1, "more");
+    assert!(warning.starts_with(&format!("darts: {} threads share {cores} core", cores + 1)), "{warning}");
+}
+
+#[test]
+fn the_pictures_below_a_directory_are_predicted_by_the_last_model() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    printed(here, &["digits", "pictures"]);
+    let size = ["--image-size=8", "--colour=grey", "--epochs=2", "--init-channels=1", "--cells=3"];
+    printed(here, &[&["train", "random:0", "--data=folder:pictures", "--out=run"], &size[..]].concat());
+    // The data set is that of the run, whichever of its models is named.
+    let evaluated = json(&printed(here, &["evaluate", "run", "--json"]));
+    assert_eq!(
+        (evaluated["model"].as_str(), evaluated["images"].as_u64()),
+        (Some("run/last.safetensors"), Some(359))
+    );
+    assert_eq!(json(&printed(here, &["evaluate", "run/best.safetensors", "--json"]))["images"], 359);
+    fs::copy(here.join("run/last.safetensors"), here.join("model.safetensors")).unwrap();
+    refused(here, &["evaluate", "model.safetensors"], 2, &["--data folder:DIR"]);
+
+    fs::rename(here.join("pictures/test/3"), here.join("a, b")).unwrap();
+    fs::write(here.join("a, b/notes.txt"), "no picture").unwrap();
+    fs::write(here.join("a, b/.hidden.png"), "left alone").unwrap();
+    let output = darts(here, &["predict", "run", "a, b", "--top=2", "--csv"]);
+    assert_eq!(text(&output.stderr), "darts: a, b: 1 file left out for want of a picture\n");
+    let lines = text(&output.stdout);
+    let mut lines = lines.lines();
+    assert_eq!(lines.next(), Some("image,class,probability,class_2,probability_2"));
+    let lines: Vec<_> = lines.collect();
+    assert_eq!(lines.len(), fs::read_dir(here.join("a, b")).unwrap().count() - 2);
+    assert!(lines.is_sorted() && lines.iter().all(|line| line.starts_with("\"a, b/")), "{lines:?}");
+    for line in lines {
+        let values: Vec<_> = line.rsplit(',').take(4).collect();
+        let [second, first] = [values[0], values[2]].map(|value| value.parse::<f64>().unwrap());
+        assert!(second <= first && first + second <= 1.0 + 1e-6, "{line}");
+    }
+    fs::create_dir(here.join("nothing")).unwrap();
+    refused(here, &["predict", "run", "nothing"], 1, &["nothing: holds no pictures"]);
+    refused(here, &["predict", "run", "nothing", "--csv", "--json"], 2, &["--csv", "--json"]);
 }
 
 #[test]

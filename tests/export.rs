@@ -205,9 +205,9 @@ fn predictions(here: &Path, data: &[&str], pictures: &[&str], inputs: &[f32], sh
     let size =
         ["train", "darts-v2", "--epochs=3", "--init-channels=4", "--cells=3", "--device=cpu", "--out=run"];
     printed(here, &[&size[..], data].concat());
-    assert_eq!(printed(here, &["export", "run", "--format=onnx"]), "run/best.onnx\n");
+    assert_eq!(printed(here, &["export", "run", "--format=onnx"]), "run/last.onnx\n");
     let Some(runtime) = OnnxRuntime::find() else { return };
-    let found = runtime.run(&here.join("run/best.onnx"), inputs, shape);
+    let found = runtime.run(&here.join("run/last.onnx"), inputs, shape);
     let told = printed(here, &[&["predict", "run", "--json", "--top=99", "--device=cpu"], pictures].concat());
     assert_eq!(told.lines().count(), shape[0]);
     for (line, found) in told.lines().zip(&found.probabilities) {
@@ -262,7 +262,10 @@ fn a_model_of_coloured_pictures_sees_what_predict_sees() {
     let data = ["--data=folder:pictures", "--image-size=9"];
     predictions(scratch.path(), &data, &names, &inputs, [7, 3, 9, 9]);
     let words = ["the model was trained on folder:pictures", "--data folder:DIR"];
-    refused(scratch.path(), &["evaluate", "run"], 2, &words);
+    // Away from its run, whose plan says where the pictures lie.
+    fs::rename(scratch.path().join("run/last.safetensors"), scratch.path().join("model.safetensors"))
+        .unwrap();
+    refused(scratch.path(), &["evaluate", "model.safetensors"], 2, &words);
 }
 
 #[test]
@@ -281,6 +284,12 @@ fn the_state_dict_holds_the_tensors_of_the_model_and_says_which_network_they_are
     for (name, tensor) in exported.tensors() {
         assert_eq!(tensor, own.tensor(&name).unwrap(), "{name}");
     }
+    // README makes the stem after this shape: width, channels of an image, and the kernel.
+    let grey = random_model(description("darts-v2", 1, 3), 5);
+    let grey = Format::Safetensors.bytes(&grey).unwrap();
+    let stem = |file: &SafeTensors| file.tensor("stem.0.weight").unwrap().shape()[1..].to_vec();
+    let stems = [stem(&exported), stem(&SafeTensors::deserialize(&grey).unwrap())];
+    assert_eq!(stems, [[3, 3, 3], [1, 3, 3]]);
     let bytes = fs::read(here.join("own.state_dict.safetensors")).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = &metadata.metadata().as_ref().unwrap()["NetworkCIFAR"];
@@ -317,7 +326,7 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
         (&["export", "model.safetensors"], 2, &["--format"]),
         (&["export", "model.safetensors", "--format=pdf"], 2, &["--format", "pdf", "onnx or safetensors"]),
         (&["export", "absent.safetensors", onnx], 1, &["absent.safetensors: "]),
-        (&["export", "empty", onnx], 1, &["empty: holds no best.safetensors"]),
+        (&["export", "empty", onnx], 1, &["empty: holds no last.safetensors"]),
         (&["export", "cut.safetensors", onnx], 1, &["cut.safetensors: is not a model file"]),
         (
             &["export", "newer.safetensors", onnx],

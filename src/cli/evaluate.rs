@@ -28,7 +28,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[arg(long, value_name = "DATA",
-        help = format::help() + " [default: the one of the training, if it needs no directory]")]
+        help = format::help() + " [default: that of the run which the model is in; else that of its training, if it needs no directory]")]
     data: Option<String>,
     #[command(flatten)]
     tolerance: Tolerance,
@@ -84,7 +84,10 @@ impl Arguments {
     fn dataset(&self, model: &Model) -> Result<Dataset> {
         let source = match &self.data {
             Some(name) => name.parse()?,
-            None => default_source(&model.description.data)?,
+            None => match self.model.planned_data()? {
+                Some(name) => name.parse()?,
+                None => default_source(&model.description.data)?,
+            },
         };
         super::data::refuse_for_own_images(&source, self.tolerance.flag())?;
         // The same seed tests with the same images, which the model has not seen in its training.

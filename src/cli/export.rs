@@ -17,7 +17,8 @@ use crate::{Error, Result};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A model file, or the run directory of a training, whose best model is taken.
+    /// A model file, or the run directory of a training, whose last model is taken; best.safetensors in it was chosen by
+    /// the test images.
     model: PathBuf,
     /// What to export it as: onnx or safetensors.
     #[arg(long, value_name = "FORMAT", value_parser = format)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::plan::file::table;
+use crate::space::excerpt::is_name;
 use crate::space::genotype::{Genotype, MAX_TEXT};
 use crate::space::published::{self, Published};
 use crate::space::stored::Choice;
@@ -56,6 +57,13 @@ fn find_in(given: &str, space: &Arc<Space>) -> Result<Found> {
         let text = files::read_text(path, MAX_TEXT)?;
         return Ok(unpublished(Genotype::from_text(&text, space).map_err(|error| error_in(path, error))?));
     }
+    if let Some((file, name)) =
+        given.rsplit_once(':').filter(|(file, name)| Path::new(file).is_file() && is_name(name))
+    {
+        let text = files::read_text(Path::new(file), MAX_TEXT)?;
+        let read = Genotype::from_named_literal(&text, name, space);
+        return Ok(unpublished(read.map_err(|error| error_in(Path::new(file), error))?));
+    }
     if let Some(drawn) = sampled::find(given, space) {
         return drawn.map(unpublished);
     }
@@ -69,7 +77,7 @@ fn find_in(given: &str, space: &Arc<Space>) -> Result<Found> {
 }
 
 /// What the plan of a run says of its images; nothing, if it has none.
-fn images_of(run: &Path) -> Result<toml::Table> {
+pub fn images_of(run: &Path) -> Result<toml::Table> {
     let path = run.join(PLAN);
     if !path.is_file() {
         return Ok(toml::Table::new());

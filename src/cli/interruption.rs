@@ -1,4 +1,4 @@
-//! Signals. Of Ctrl-C and SIGTERM the first ends a run at its next step, the second ends the process at once.
+//! Signals. Of Ctrl-C, SIGTERM and SIGHUP the first ends a run at its next step, the second ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,6 +7,18 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::{Error, Result};
+
+/// SIGHUP, which a terminal that is closed sends.
+const HANG_UP: i32 = 1;
+
+/// Whether this process is to end when its terminal is closed: `nohup` has started it with the signal ignored, which
+/// stays so. Where the system does not tell, the signal keeps its meaning.
+fn hangs_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (HANG_UP - 1) & 1 == 0)
+}
 
 /// Whether a signal has come.
 pub struct Interruption {
@@ -25,7 +37,8 @@ impl Interruption {
     /// Watches for signals, from now on until the process ends.
     pub fn watch() -> Result<Self> {
         let (signal, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for number in [SIGINT, SIGTERM] {
+        let hang_up = hangs_up().then_some(HANG_UP);
+        for number in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
             // In this order: the first signal finds no first one before it.
             flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&first))
                 .and_then(|_| flag::register(number, Arc::clone(&first)))

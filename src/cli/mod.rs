@@ -2,12 +2,13 @@
 //!
 //! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, `run` for what
 //! a search and a training share, then the commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`,
-//! `export`, `devices` and `completions`.
+//! `export`, `digits`, `devices` and `completions`.
 
 mod completions;
 mod data;
 mod derive;
 mod devices;
+mod digits;
 mod evaluate;
 mod export;
 mod genotype;
@@ -46,14 +47,15 @@ Examples:
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
   darts train --resume runs/2026-01-31-150000-digits-train
-  darts evaluate runs/2026-01-31-150000-digits-train/best.safetensors
+  darts evaluate runs/2026-01-31-150000-digits-train
   darts predict runs/2026-01-31-150000-digits-train digit.png
   darts export runs/2026-01-31-150000-digits-train --format onnx
+  darts digits pictures              the built-in digits as pictures in folders, to try things with
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
 Exit codes: 0 success, 1 a failure, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that SIGTERM \
-did.";
+did, 129 one whose terminal was closed.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -65,6 +67,7 @@ enum Command {
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
     Export(export::Arguments),
+    Digits(digits::Arguments),
     Devices(devices::Arguments),
     Completions(completions::Arguments),
 }
@@ -95,6 +98,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Evaluate(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
+        Command::Digits(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Arguments::command()),
     }

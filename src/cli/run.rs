@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
-use super::output::print;
+use super::output::{print, report};
 use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
 use crate::data::Dataset;
 use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
+use crate::readable::counted;
 use crate::space::Space;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
@@ -96,6 +97,9 @@ impl RunArguments {
         if let (Some(pictures), false) = (&dataset.pictures, self.quiet || self.json) {
             print(&surveyed(pictures))?;
         }
+        if !self.quiet {
+            warn_of_threads(given.plan.threads());
+        }
         Ok(dataset)
     }
 
@@ -168,6 +172,17 @@ impl RunArguments {
             let _ = print(&format!("The run failed; {stored} stored in {place}{way_on}.\n"));
         }
         error
+    }
+}
+
+/// Says when a run is to have more threads than there are cores, which wait for each other.
+fn warn_of_threads(threads: usize) {
+    let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    if threads > cores {
+        let cores = counted(cores, "core");
+        report(&format!(
+            "{threads} threads share {cores}, which makes a run slower; --threads 0 takes one for each"
+        ));
     }
 }
 

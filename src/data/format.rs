@@ -8,12 +8,27 @@ mod idx;
 
 use std::path::Path;
 
+pub use digits::write_pictures as write_digits;
+pub use folder::files_below as pictures_below;
+
 use super::{Dataset, Reading};
 use crate::{Error, Result};
 
 /// All formats.
-pub static FORMATS: &[&Format] =
-    &[&digits::DIGITS, &cifar::CIFAR10, &cifar::CIFAR100, &idx::MNIST, &idx::FASHION_MNIST, &folder::FOLDER];
+pub static FORMATS: &[&Format] = &[
+    &digits::DIGITS,
+    &cifar::CIFAR10,
+    &cifar::CIFAR100,
+    &idx::MNIST,
+    &idx::FASHION_MNIST,
+    &idx::EMNIST_BALANCED,
+    &idx::EMNIST_BYMERGE,
+    &idx::EMNIST_BYCLASS,
+    &idx::EMNIST_LETTERS,
+    &idx::EMNIST_DIGITS,
+    &idx::EMNIST_MNIST,
+    &folder::FOLDER,
+];
 
 /// A format of data sets.
 #[derive(Debug)]

@@ -139,8 +139,6 @@ pub struct Taken {
 /// Decodes a file by its content, whatever its name says.
 fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
     let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
-    let length = bytes.len() as u64;
-    let mut reader = ImageReader::new(Cursor::new(bytes));
     let format = match kind(&bytes[..bytes.len().min(HEAD)]) {
         Kind::Picture(format) => format,
         Kind::Foreign(name) => {
@@ -150,10 +148,31 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
         }
         Kind::Other => return Err(fail(format!("holds no {READ} picture"))),
     };
-    reader.set_format(format);
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err(fail("is cut off: a JPEG picture without its end".into()));
+        return without_end(path, bytes)
+            .ok_or_else(|| fail("is cut off: a JPEG picture that lacks some of its rows".into()));
     }
+    decode_as(format, path, bytes)
+}
+
+/// The picture of a JPEG file that lacks its end marker, if all its rows are there: then what follows does not matter, while
+/// missing rows would be made of it.
+fn without_end(path: &Path, bytes: &[u8]) -> Option<DynamicImage> {
+    const END: [u8; 2] = [0xff, 0xd9];
+    // Their first bits differ, and with these any code that they complete.
+    const FILLS: [u8; 2] = [0x55, 0xaa];
+    let bytes = bytes.strip_suffix(&END[..1]).unwrap_or(bytes);
+    let followed_by = |fill: &[u8]| decode_as(ImageFormat::Jpeg, path, &[bytes, fill, &END].concat()).ok();
+    let picture = followed_by(&[])?;
+    let same = FILLS.iter().all(|&fill| followed_by(&[fill; 64]).as_ref() == Some(&picture));
+    same.then_some(picture)
+}
+
+/// Decodes the bytes of a file of this format.
+fn decode_as(format: ImageFormat, path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
+    let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
+    let length = bytes.len() as u64;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     // A header cannot ask for more memory than its file can fill.
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(LONGEST_SIDE);

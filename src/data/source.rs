@@ -24,6 +24,11 @@ impl Source {
             Location::BuiltIn | Location::Directory => "",
         };
         let directory = self.directory.as_deref().unwrap_or(Path::new(installed));
+        if directory.is_file() {
+            let reason =
+                "is a file; expected a directory: unpack it, if it is an archive, and name where".to_owned();
+            return Err(Error::Data { path: directory.to_path_buf(), reason });
+        }
         let dataset = (self.format.load)(&Request { directory, seed, reading, progress })?;
         dataset.check()?;
         Ok(dataset)
@@ -94,6 +99,16 @@ mod tests {
         }
         assert_eq!("cifar10:x".parse::<Source>().unwrap().directory, Some("x".into()));
         assert_eq!("fashion-mnist:c:d".parse::<Source>().unwrap().directory, Some("c:d".into()));
+    }
+
+    #[test]
+    fn an_archive_is_to_be_unpacked() {
+        let archive = tempfile::NamedTempFile::new().unwrap();
+        for format in FORMATS.iter().filter(|format| format.location != Location::BuiltIn) {
+            let source: Source = format!("{}:{}", format.name, archive.path().display()).parse().unwrap();
+            let sentence = source.load(0, &Reading::default(), &()).unwrap_err().to_string();
+            assert!(sentence.contains("is a file; expected a directory: unpack it"), "{sentence}");
+        }
     }
 
     #[test]

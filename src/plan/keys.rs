@@ -181,6 +181,10 @@ impl Domain {
             (Domain::Switch, value @ Value::Boolean(_)) => Ok(value),
             (Domain::Text(_) | Domain::Space, value @ Value::String(_)) => Ok(value),
             (Domain::Word(words), Value::String(word)) if words.contains(&word) => Ok(Value::String(word)),
+            // TOML writes the words true and false without quotes.
+            (Domain::Word(words), Value::Boolean(word)) if words.contains(&word.to_string()) => {
+                Ok(Value::String(word.to_string()))
+            }
             (Domain::Word(_), Value::String(word)) => {
                 Err(format!("unknown word `{word}`, expected {}", self.kind()))
             }

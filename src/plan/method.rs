@@ -124,21 +124,21 @@ mod tests {
     use crate::plan::PlanTable;
     use crate::plan::merge::Written;
 
-    fn plan(preset: Preset, flags: &str) -> crate::Result<Plan> {
+    fn plan_of(preset: Preset, flags: &str) -> crate::Result<Plan> {
         let mut flags: Table = flags.parse().unwrap();
         flags.entry("data").or_insert("digits".into());
         Ok(Written { preset, file: None, flags }.plan::<Plan>(Table::new())?.plan)
     }
 
     fn refusal(flags: &str) -> String {
-        plan(Preset::Small, flags).unwrap_err().to_string()
+        plan_of(Preset::Small, flags).unwrap_err().to_string()
     }
 
     #[test]
     fn each_published_method_is_a_plan_in_which_each_of_its_keys_stands() {
         for Published { name, plan: own, paper, .. } in all() {
             for preset in Preset::ALL {
-                let plan = plan(preset, &format!("method = {name:?}")).unwrap();
+                let plan = plan_of(preset, &format!("method = {name:?}")).unwrap();
                 let values = plan.to_table().unwrap();
                 let keys = own.iter().chain(paper.iter().filter(|_| preset == Preset::Paper));
                 keys.for_each(|(key, value)| assert_eq!(values.get(key), Some(value), "{name}: {key}"));
@@ -150,18 +150,18 @@ mod tests {
 
     #[test]
     fn darts_is_the_method_that_changes_nothing() {
-        assert_eq!(plan(Preset::Small, "").unwrap(), Plan::default());
+        assert_eq!(plan_of(Preset::Small, "").unwrap(), Plan::default());
         assert_eq!(find("darts").map(|darts| (darts.plan.len(), darts.paper.len())), Some((0, 0)));
     }
 
     #[test]
     fn what_the_user_wrote_stands() {
         let flags = "method = \"fair-darts\"\npenalty = \"none\"\nspace = \"darts\"\nbatch_size = 8";
-        let plan = plan(Preset::Paper, flags).unwrap();
+        let plan = plan_of(Preset::Paper, flags).unwrap();
         assert_eq!((&*plan.relaxation, &*plan.penalty, &*plan.space), ("sigmoid", "none", "darts"));
         assert_eq!((plan.batch_size, plan.alpha_lr), (8, 0.003));
-        let text = "[method]\nname = \"gdas\"\nfrozen_epochs = 3";
-        let plan = Plan::from_toml(text, Path::new("own.toml")).unwrap();
+        let flags = "method = \"gdas\"\nfrozen_epochs = 3";
+        let plan = plan_of(Preset::Small, flags).unwrap();
         assert_eq!((&*plan.relaxation, plan.frozen_epochs), ("gumbel-hard 10 through 0.1", 3));
     }
 

@@ -1,7 +1,8 @@
 //! The plans of a search and of a training: everything that determines a run, checked before any work starts.
 //!
 //! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan, `method` for those of a search
-//! method and `shared` for those of both plans, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a plan file and a preset become one plan.
+//! method and `shared` for those of both plans, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a
+//! plan file and a preset become one plan.
 
 pub mod file;
 pub mod keys;
@@ -73,13 +74,10 @@ pub trait PlanTable: Serialize + DeserializeOwned {
         toml::Table::try_from(self).map_err(|error| Error::Plan(error.to_string()))
     }
 
-    /// Reads a plan file; keys that are absent have the values of the small plan, or what the others decide. The path is for
-    /// messages.
+    /// Reads a plan file; keys that are absent have the values of the small plan. The path is for messages.
     fn from_toml(text: &str, path: &Path) -> Result<Self> {
         let mut values = Self::keys().preset(Preset::Small);
-        let read = file::read(Self::keys(), text, path)?;
-        values.extend(read.clone());
-        Self::complete(&mut values, Preset::Small, &|key| read.contains_key(key))?;
+        values.extend(file::read(Self::keys(), text, path)?);
         let plan = Self::from_table(values)?;
         plan.validate()?;
         Ok(plan)

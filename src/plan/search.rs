@@ -12,7 +12,7 @@ use super::shared::{cells_conflict, images, machine, precision_conflict, schedul
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Colour, Fit, Reading};
+use crate::data::{Augmentation, Colour, Fit, Reading};
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -35,6 +35,30 @@ impl Order {
 
 /// Its name in a plan.
 impl fmt::Display for Order {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
+/// Whether half of the training images are mirrored left to right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flip {
+    /// Where that is customary for the data set.
+    Auto,
+    /// Yes.
+    True,
+    /// No.
+    False,
+}
+
+impl Flip {
+    /// All of them.
+    pub const ALL: [Flip; 3] = [Flip::Auto, Flip::True, Flip::False];
+}
+
+/// Its name in a plan.
+impl fmt::Display for Flip {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)
     }
@@ -78,6 +102,7 @@ pub struct Plan {
     pub alpha_beta1: f64,
     pub alpha_beta2: f64,
     pub alpha_weight_decay: f64,
+    pub flip: Flip,
     pub threads: usize,
     pub device: DeviceChoice,
     pub precision: Precision,
@@ -126,6 +151,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Decay of Adam's mean squared gradient of the alphas, below 1"),
         number("alpha_weight_decay", "RATE", RATE, [1e-3; 2],
             "Weight decay of the alphas"),
+        word("flip", "WHEN", &Flip::ALL, [Flip::Auto; 2],
+            "Whether half of the images are mirrored: true, false, or auto for what is customary for the data set"),
     ]);
     keys.extend(machine("Where to search"));
     Keys(keys)
@@ -150,6 +177,16 @@ impl Plan {
     /// It is none that [`validate`](PlanTable::validate) accepts.
     pub fn space(&self) -> Result<Arc<Space>> {
         self.space.parse().and_then(|choice: Choice| choice.space())
+    }
+
+    /// How training images are varied, of a data set for which `customary` is.
+    pub fn augmentation(&self, customary: Augmentation) -> Augmentation {
+        let flip = match self.flip {
+            Flip::Auto => customary.flip,
+            Flip::True => true,
+            Flip::False => false,
+        };
+        Augmentation { flip, ..customary }
     }
 
     /// A supernet larger than any that is meant, or a number of nodes that the space does not have.
@@ -320,6 +357,23 @@ mod tests {
             refusal("alpha_beta2 = 1.0").contains("alpha_beta2 is 1; expected a number from 0 to below 1")
         );
         assert!(refusal("weight_lr = 0.0001").contains("at most weight_lr, which is 0.0001"));
+    }
+
+    #[test]
+    fn flips_are_those_of_the_data_set_unless_the_plan_says_otherwise() {
+        let customary = |flip| Augmentation { crop_padding: 4, flip, cutout: None };
+        let flips = |text: &str, flip| read(text).unwrap().augmentation(customary(flip));
+        for flip in [true, false] {
+            assert_eq!(flips("", flip), customary(flip));
+            assert_eq!(flips("flip = \"auto\"", flip), customary(flip));
+            assert_eq!(flips("flip = true", flip), customary(true));
+            assert_eq!(flips("flip = \"false\"", flip), customary(false));
+        }
+        assert!(
+            refusal("flip = 1").contains("expected `auto`, `true` or `false`"),
+            "{}",
+            refusal("flip = 1")
+        );
     }
 
     #[test]

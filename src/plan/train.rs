@@ -3,13 +3,14 @@
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
+use crate::data::{Augmentation, Colour, Dataset, Fit, Reading, Source};
 use crate::space::auxiliary::REDUCTIONS;
 use crate::space::stored::Choice;
 use crate::space::{NetworkShape, Space};
@@ -75,11 +76,13 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         number("drop_path", "SHARE", FRACTION, [0.1, 0.2],
             "Probability of drop path, to which it rises epoch by epoch"),
         count("crop_padding", 0..=1024, [1, 4],
-            "Black pixels around an image before its size is cut out at random"),
+            "Black pixels around an image before its size is cut out at random; pictures of a folder take an \
+             eighth of their side where nothing is given"),
         switch("flip", [false, true],
             "Whether half of the images are mirrored: true or false"),
         count("cutout", 0..=1024, [2, 16],
-            "Side of a square that is set to the mean; 0 for none"),
+            "Side of a square that is set to the mean; 0 for none; pictures of a folder take a \
+             quarter of their side where nothing is given, and half with the preset paper"),
     ]);
     keys.extend(machine("Where to train"));
     Keys(keys)
@@ -165,6 +168,26 @@ impl PlanTable for Plan {
         &KEYS
     }
 
+    /// A preset's padding and cutout suit images of one side; on pictures of one's own they are the same shares of
+    /// `image_size`.
+    fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        let source = values.get("data").and_then(Value::as_str).map(str::parse::<Source>);
+        let own_pictures = source.and_then(Result::ok).is_some_and(|source| source.format().pictures);
+        let Some(side) = values.get("image_size").and_then(Value::as_integer).filter(|_| own_pictures) else {
+            return Ok(());
+        };
+        let suited = match preset {
+            Preset::Small => 8,
+            Preset::Paper => 32,
+        };
+        for key in ["crop_padding", "cutout"].into_iter().filter(|key| !wrote(key)) {
+            if let Some(Value::Integer(pixels)) = values.get_mut(key) {
+                *pixels = pixels.saturating_mul(side) / suited;
+            }
+        }
+        Ok(())
+    }
+
     fn conflict(&self) -> Option<Violation> {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.auxiliary_conflict())
@@ -202,6 +225,7 @@ mod tests {
 
     use super::*;
     use crate::data::{Reading, Source};
+    use crate::plan::merge::Written;
 
     #[test]
     fn a_plan_comes_back_exactly_and_absent_keys_are_those_of_the_small_one() {
@@ -230,6 +254,27 @@ mod tests {
         assert!(sentence(Plan { cutout: 9, ..small() }).unwrap().contains("at most 8"));
         let found = sentence(Plan { auxiliary_weight: 0.4, ..small() }).unwrap();
         assert!(found.contains("auxiliary_weight is 0.4; expected 0 for images of 8x8"), "{found}");
+    }
+
+    #[test]
+    fn shifts_and_cutout_are_shares_of_the_side_of_own_pictures() {
+        let sizes = |preset, flags: &str| {
+            let flags = flags.parse::<Table>().unwrap();
+            let written = Written { preset, file: None, flags };
+            let Plan { crop_padding, cutout, .. } = written.plan::<Plan>(Table::new()).unwrap().plan;
+            [crop_padding, cutout]
+        };
+        let folder = |side: usize| format!("data = \"folder:x\"\nimage_size = {side}\n");
+        assert_eq!(
+            [4, 8, 28, 64].map(|side| sizes(Preset::Small, &folder(side))),
+            [[0, 1], [1, 2], [3, 7], [8, 16]]
+        );
+        assert_eq!([32, 64].map(|side| sizes(Preset::Paper, &folder(side))), [[4, 16], [8, 32]]);
+        // What is written stays, and other images have one size.
+        assert_eq!(sizes(Preset::Small, &(folder(64) + "cutout = 3")), [8, 3]);
+        assert_eq!(sizes(Preset::Small, &(folder(64) + "crop_padding = 0")), [0, 16]);
+        assert_eq!(sizes(Preset::Small, "data = \"cifar10:x\""), [1, 2]);
+        assert_eq!(sizes(Preset::Small, ""), [1, 2]);
     }
 
     #[test]

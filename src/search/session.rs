@@ -78,7 +78,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
         let images_per_half = weight_half.len();
         plan.check_against(images_per_half)?;
-        let (classes, augmentation) = (dataset.classes(), dataset.augmentation);
+        let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
         let shape = SupernetShape {

@@ -114,6 +114,7 @@ impl Genotype {
 
     /// Reads either form: JSON where the text begins with a brace, the literal otherwise, which is of `space`.
     pub fn from_text(text: &str, space: &Arc<Space>) -> Result<Self> {
+        let text = unfenced(text.trim_start_matches('\u{feff}'));
         if text.trim_start().starts_with('|') {
             return Err(Error::Genotype(
                 "|...| is how NAS-Bench-201 writes its cells; expected a cell of the DARTS space, Genotype(normal=...)"
@@ -153,6 +154,15 @@ impl Genotype {
 
 /// What a refusal of [`checked`] begins with on its way through a reader of JSON.
 const CHECKED: &str = "genotype: ";
+
+/// The JSON in a Markdown fence, and any other text as it is.
+fn unfenced(text: &str) -> &str {
+    let body = text.trim_start().strip_prefix("```").and_then(|fenced| fenced.split_once('\n'));
+    match body.map(|(_, body)| body.split("```").next().unwrap_or(body)) {
+        Some(body) if body.trim_start().starts_with('{') => body,
+        _ => text,
+    }
+}
 
 /// Refuses a text too long to be a genotype before anything is made of it.
 pub(super) fn check_length(text: &str) -> Result<()> {
@@ -317,7 +327,7 @@ fn checked(space: &Space, cell: usize, raw: RawEdges, concat: Vec<usize>) -> Res
 }
 
 /// How many edges enter each node of a cell with so many; none where no cell has so many.
-fn edges_of_nodes(space: &Space, cell: usize, edges: usize) -> Option<Vec<usize>> {
+pub(super) fn edges_of_nodes(space: &Space, cell: usize, edges: usize) -> Option<Vec<usize>> {
     match space.keep() {
         Keep::Strongest(kept) => {
             let nodes = edges / kept;

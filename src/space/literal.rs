@@ -1,24 +1,29 @@
 //! The official Python literal of a genotype, read without an interpreter.
 //!
-//! The grammar, with whitespace, newlines, `#` comments and trailing commas as Python allows them:
+//! The grammar, with whitespace, newlines, `#` comments and trailing commas as Python allows them, and with any of
+//! Python's and a word processor's quotes:
 //!
 //! ```text
 //! genotype = [ NAME "=" ] "Genotype" "(" field { "," field } ")"
-//! field    = CELL "=" edges | CELL "_concat" "=" states
-//! edges    = "[" [ edge { "," edge } ] "]"
-//! edge     = "(" QUOTED "," NUMBER ")"
+//! field    = [ CELL "=" ] edges | [ CELL "_concat" "=" ] states     fields without a name come first, in this order
+//! edges    = list of edge, or list of lists of edge, one for each node
+//! edge     = "(" QUOTED "," NUMBER ")"                               in either bracket
 //! CELL     = "normal" | "reduce"
-//! states   = "range" "(" NUMBER "," NUMBER ")" | "[" [ NUMBER { "," NUMBER } ] "]"
+//! states   = "range" "(" NUMBER "," NUMBER ")" | list of NUMBER | ( "list" | "tuple" ) "(" states ")"
+//! list of  = "[" [ x { "," x } ] "]"                                 in either bracket
+//! NUMBER   = DIGITS | TYPE "(" DIGITS ")"                            such as np.int64(1)
 //! ```
 //!
-//! The reader goes over the text once and never recurses, so its cost is linear in its length.
+//! The reader goes over the text once and never recurses, so its cost is linear in its length. Where the literal begins in
+//! a text is found [before](super::excerpt).
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::genotype::{CellGenotype, Field, Genotype, RawEdges, RawGenotype, check_length};
-use super::{MAX_NODES, Space};
+use super::excerpt::{is_name, locate};
+use super::genotype::{CellGenotype, Field, Genotype, RawEdges, RawGenotype, check_length, edges_of_nodes};
+use super::{Keep, MAX_NODES, Space};
 use crate::{Error, Result};
 
 impl fmt::Display for Genotype {
@@ -57,11 +62,36 @@ impl FromStr for Genotype {
 }
 
 impl Genotype {
-    /// Reads a literal, which does not say of which space it is.
+    /// Reads the only literal of a text, which does not say of which space it is.
     pub fn from_literal(text: &str, space: &Arc<Space>) -> Result<Self> {
-        check_length(text)?;
-        Reader { text, position: 0 }.genotype(space)?.checked(space)
+        read(text, None, space)
     }
+
+    /// Reads the literal that a module of Python assigns to a name.
+    pub fn from_named_literal(text: &str, name: &str, space: &Arc<Space>) -> Result<Self> {
+        read(text, Some(name), space)
+    }
+}
+
+fn read(text: &str, name: Option<&str>, space: &Arc<Space>) -> Result<Genotype> {
+    check_length(text)?;
+    let text = text.trim_start_matches('\u{feff}');
+    Reader { text, position: locate(text, name)? }.genotype(space)?.checked(space)
+}
+
+/// The functions that make a list of states.
+const CALLS: [&str; 3] = ["range", "list", "tuple"];
+
+/// Single and double quotes, straight and as word processors make them.
+const QUOTES: [&[char]; 2] = [&['\'', '\u{2018}', '\u{2019}'], &['"', '\u{201c}', '\u{201d}', '\u{201e}']];
+
+fn is_quote(letter: char) -> bool {
+    QUOTES.iter().any(|kind| kind.contains(&letter))
+}
+
+/// Whether two quotes are of one kind.
+fn closes(opening: char, closing: char) -> bool {
+    QUOTES.iter().any(|kind| kind.contains(&opening) && kind.contains(&closing))
 }
 
 /// The text and how far it has been read.
@@ -72,6 +102,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn genotype(&mut self, space: &Space) -> Result<RawGenotype> {
+        let start = self.position;
         let mut name = self.word("Genotype(...)")?;
         if self.taken('=') {
             name = self.word("Genotype(...)")?;
@@ -81,49 +112,149 @@ impl<'a> Reader<'a> {
         }
         self.expect('(')?;
         let mut raw = RawGenotype::new(space);
+        let (mut unnamed, mut named) = (0, false);
         while !self.taken(')') {
-            let known = Field::names(space);
-            let field = self.word(&format!("a field: {known}"))?;
-            self.expect('=')?;
-            let given_before = match Field::find(space, field) {
-                Some(Field::Edges(cell)) => raw.edges[cell].replace(self.edges()?).is_some(),
-                Some(Field::Concat(cell)) => raw.concat[cell].replace(self.states(space)?).is_some(),
-                None => return self.refuse(&format!("unknown field {field:?}; expected {known}")),
+            let field = match self.named_field(space)? {
+                Some(field) => {
+                    named = true;
+                    field
+                }
+                None if named => return self.refuse("a field without a name follows one with a name"),
+                None if unnamed == 2 * space.cells().len() => {
+                    return self.refuse("there are too many fields");
+                }
+                None => {
+                    unnamed += 1;
+                    let cell = (unnamed - 1) / 2;
+                    if unnamed % 2 == 1 { Field::Edges(cell) } else { Field::Concat(cell) }
+                }
+            };
+            let given_before = match field {
+                Field::Edges(cell) => raw.edges[cell].replace(self.edges(space, cell)?).is_some(),
+                Field::Concat(cell) => raw.concat[cell].replace(self.states(space)?).is_some(),
             };
             if given_before {
-                return self.refuse(&format!("the field {field} is given twice"));
+                return self.refuse("a field is given twice");
             }
             self.comma_before(')')?;
         }
-        if self.next().is_some() {
-            return self.refuse("unexpected text after the genotype");
-        }
+        self.end(start)?;
         Ok(raw)
     }
 
-    fn edges(&mut self) -> Result<RawEdges> {
-        self.expect('[')?;
-        let mut edges = Vec::new();
-        while !self.taken(']') {
-            self.expect('(')?;
-            let operation = self.quoted()?.to_owned();
-            self.expect(',')?;
-            edges.push((operation, self.number()?));
-            self.expect(')')?;
-            self.comma_before(']')?;
+    /// The name of a field and its `=`, unless its value stands without them.
+    fn named_field(&mut self, space: &Space) -> Result<Option<Field>> {
+        let known = Field::names(space);
+        let begin = self.position;
+        if matches!(self.next(), Some('[' | '(')) {
+            return Ok(None);
+        }
+        let word = self.word(&format!("a field: {known}"))?;
+        if CALLS.contains(&word) && self.next() == Some('(') {
+            self.position = begin;
+            return Ok(None);
+        }
+        self.expect('=')?;
+        match Field::find(space, word) {
+            Some(field) => Ok(Some(field)),
+            None => self.refuse(&format!("unknown field {word:?}; expected {known}")),
+        }
+    }
+
+    /// Refuses text that goes on in the line of a literal which begins the text. What surrounds one in a module, a log or a
+    /// Markdown fence says nothing.
+    fn end(&self, start: usize) -> Result<()> {
+        let [before, rest] = [&self.text[..start], &self.text[self.position..]].map(str::trim_start);
+        let before = before.trim_end();
+        let alone =
+            before.is_empty() || before.strip_suffix('=').is_some_and(|name| is_name(name.trim_end()));
+        let in_line = self.text[self.position..].lines().next().is_some_and(|line| !line.trim().is_empty());
+        if alone && in_line && !rest.starts_with('#') {
+            return self.refuse("unexpected text after the genotype");
+        }
+        Ok(())
+    }
+
+    /// The bracket that closes a list whose opening one comes next.
+    fn opened(&mut self) -> Result<char> {
+        if self.taken('(') {
+            return Ok(')');
+        }
+        self.expect('[').map(|()| ']')
+    }
+
+    fn edges(&mut self, space: &Space, cell: usize) -> Result<RawEdges> {
+        let close = self.opened()?;
+        let (mut edges, mut of_nodes) = (Vec::new(), Vec::new());
+        while !self.taken(close) {
+            let inner = self.opened()?;
+            if !matches!(self.next(), Some('[' | '(' | ']' | ')')) {
+                edges.push(self.edge(inner)?);
+            } else {
+                let before = edges.len();
+                while !self.taken(inner) {
+                    let innermost = self.opened()?;
+                    edges.push(self.edge(innermost)?);
+                    self.comma_before(inner)?;
+                }
+                of_nodes.push(edges.len() - before);
+            }
+            self.comma_before(close)?;
+        }
+        let listed = of_nodes.iter().sum::<usize>();
+        if listed > 0 && listed != edges.len() {
+            return self.refuse("some edges stand in the list of a node and some do not");
+        }
+        if listed > 0 && edges_of_nodes(space, cell, listed).is_none_or(|expected| expected != of_nodes) {
+            let name = space.cells()[cell].name;
+            let found = of_nodes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let kept = match space.keep() {
+                Keep::Strongest(kept) => format!("{kept} of each"),
+                Keep::All => "all that enter each".to_owned(),
+            };
+            return self.refuse(&format!(
+                "the nodes of the {name} cell have {found} edges; the space {space} keeps {kept}"
+            ));
         }
         Ok(edges)
     }
 
+    /// The rest of an edge after its opening bracket.
+    fn edge(&mut self, close: char) -> Result<(String, usize)> {
+        let operation = self.quoted()?.to_owned();
+        self.expect(',')?;
+        let from = self.number()?;
+        self.comma_before(close)?;
+        self.expect(close)?;
+        Ok((operation, from))
+    }
+
     fn states(&mut self, space: &Space) -> Result<Vec<usize>> {
-        let mut states = Vec::new();
-        if self.taken('[') {
-            while !self.taken(']') {
-                states.push(self.number()?);
-                self.comma_before(']')?;
-            }
+        if matches!(self.next(), Some('[' | '(')) {
+            return self.listed();
+        }
+        let word = self.word("range(a, b) or a list of states")?;
+        if ["list", "tuple"].contains(&word) {
+            self.expect('(')?;
+            let states = if self.next() == Some('r') { self.range(space)? } else { self.listed()? };
+            self.expect(')')?;
             return Ok(states);
         }
+        self.position -= word.len();
+        self.range(space)
+    }
+
+    fn listed(&mut self) -> Result<Vec<usize>> {
+        let (close, mut states) = (self.opened()?, Vec::new());
+        while !self.taken(close) {
+            states.push(self.number()?);
+            self.comma_before(close)?;
+        }
+        Ok(states)
+    }
+
+    fn range(&mut self, space: &Space) -> Result<Vec<usize>> {
+        let mut states = Vec::new();
         let word = self.word("range(a, b) or a list of states")?;
         if word != "range" {
             return self.refuse(&format!("expected range(a, b) or a list of states, found {word:?}"));
@@ -184,9 +315,21 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<usize> {
+        let of_type = self.next().is_some_and(|next| next.is_ascii_alphabetic());
+        if of_type {
+            let name = self.run(|letter| letter == '.' || letter == '_' || letter.is_ascii_alphanumeric());
+            let last = name.rsplit('.').next().unwrap_or(name);
+            if !last.trim_start_matches('u').starts_with("int") {
+                return self.refuse(&format!("expected the number of a state, found {name:?}"));
+            }
+            self.expect('(')?;
+        }
         let digits = self.run(|letter| letter.is_ascii_digit());
         if digits.is_empty() {
             return self.refuse_next("the number of a state");
+        }
+        if of_type {
+            self.expect(')')?;
         }
         match digits.parse() {
             Ok(number) => Ok(number),
@@ -195,13 +338,15 @@ impl<'a> Reader<'a> {
     }
 
     fn quoted(&mut self) -> Result<&'a str> {
-        let Some(quote @ ('\'' | '"')) = self.next() else {
+        let Some(quote) = self.next().filter(|&next| is_quote(next)) else {
             return self.refuse_next("the name of an operation in quotes");
         };
-        let rest = &self.text[self.position + 1..];
-        match rest.find([quote, '\n', '(', ')']) {
-            Some(length) if rest[length..].starts_with(quote) => {
-                self.position += length + 2;
+        let rest = &self.text[self.position + quote.len_utf8()..];
+        let end = |letter| is_quote(letter) || ['\n', '(', ')'].contains(&letter);
+        let found = rest.find(end).and_then(|length| Some((length, rest[length..].chars().next()?)));
+        match found {
+            Some((length, last)) if closes(quote, last) => {
+                self.position += quote.len_utf8() + length + last.len_utf8();
                 Ok(&rest[..length])
             }
             _ => self.refuse("the name of an operation has no closing quote"),
@@ -257,6 +402,62 @@ mod tests {
     }
 
     #[test]
+    fn forms_of_public_repositories_are_read() {
+        let nested = LITERAL
+            .replace(
+                "[('sep_conv_3x3', 0), ('skip_connect', 1)]",
+                "[[('sep_conv_3x3', 0), ('skip_connect', 1)]]",
+            )
+            .replace("[('max", "([('max")
+            .replace("3x3', 1), ('skip_connect', 2), (", "3x3', 1)], [('skip_connect', 2), (")
+            .replace("3x3', 0), ('skip_connect', 2), (", "3x3', 0)], [('skip_connect', 2), (")
+            .replace("', 3)], reduce_", "', 3)]), reduce_");
+        let unnamed = ["normal_concat=", "reduce_concat=", "normal=", "reduce="]
+            .iter()
+            .fold(LITERAL.to_owned(), |text, field| text.replace(field, ""));
+        let forms = [
+            nested.clone(),
+            unnamed.clone(),
+            unnamed.replace("(2, 3)", "(np.int64(2), int(3))"),
+            LITERAL.replace("range(2, 3)", "list(range(2, 3))").replace("[2, 4]", "tuple((2, np.int64(4)))"),
+            LITERAL.replace("[2, 4]", "(2, 4)").replace("('skip_connect', 1)", "['skip_connect', 1]"),
+            format!("\u{feff}{LITERAL}"),
+            LITERAL.replacen('\'', "\u{2018}", 1).replacen('\'', "\u{2019}", 1),
+            LITERAL.replace("'skip_connect'", "\u{201c}skip_connect\u{201d}"),
+            format!("The best:\n```python\nBEST = {LITERAL}\n```\nNothing else.\n"),
+            format!("```\n{LITERAL}\n```"),
+            format!("08/25 03:14:15 PM genotype = {LITERAL}\n08/25 03:14:16 PM tensor([[0.1, 0.2]])\n"),
+            format!(
+                "import os\nfrom genotypes import Genotype\nBEST = genotypes.{LITERAL}  # 97 %\nos.exit()\n"
+            ),
+        ];
+        for form in forms {
+            assert_eq!(form.parse::<Genotype>().map(|found| found.to_string()).unwrap(), LITERAL, "{form}");
+        }
+        let three = nested.replace("1)], [('skip_connect', 2), (", "1), ('skip_connect', 2)], [(");
+        let told = refusal(&three);
+        assert!(told.contains("the nodes of the reduce cell have 3, 1, 2 edges"), "{told}");
+        assert!(told.ends_with("the space darts keeps 2 of each"), "{told}");
+        let mixed = LITERAL.replace("('skip_connect', 1)]", "[('skip_connect', 1)]]");
+        assert!(refusal(&mixed).contains("some edges stand in the list of a node"), "{}", refusal(&mixed));
+        let two = format!("A = {LITERAL}\nB = {}\nC = B\n", LITERAL.replace("sep", "dil"));
+        let named =
+            |name| Genotype::from_named_literal(&two, name, &Space::darts()).map(|found| found.to_string());
+        assert_eq!(named("A").unwrap(), LITERAL);
+        assert_eq!(named("C").unwrap(), LITERAL.replace("sep", "dil"));
+        assert!(named("D").unwrap_err().to_string().contains("it has A, B"));
+    }
+
+    #[test]
+    fn json_may_stand_in_a_fence_and_behind_a_byte_order_mark() {
+        let genotype: Genotype = LITERAL.parse().unwrap();
+        let json = genotype.to_json();
+        for form in [format!("\u{feff}{json}"), format!("```json\n{json}\n```\n")] {
+            assert_eq!(Genotype::from_text(&form, &Space::darts()).unwrap(), genotype);
+        }
+    }
+
+    #[test]
     fn refusals_name_the_place() {
         assert!(refusal("").contains("line 1, column 1: expected Genotype(...), found the end"));
         assert!(refusal("os.system('x')").contains("column 3: expected Genotype(...)"));
@@ -268,7 +469,16 @@ mod tests {
         assert!(refusal(&LITERAL.replace("reduce=", "normal=")).contains("given twice"));
         assert!(refusal(&LITERAL.replace(", reduce_concat=[2, 4]", "")).contains("reduce_concat is missing"));
         assert!(refusal(&LITERAL.replace("connect'", "connect")).contains("no closing quote"));
-        assert!(refusal(&format!("{LITERAL}\n{LITERAL}")).contains("line 2, column 1: unexpected text"));
+        assert!(refusal(&format!("{LITERAL}\n{LITERAL}")).contains("2 genotypes are in the text"));
+        assert!(refusal(&format!("{LITERAL} import os")).contains("unexpected text after the genotype"));
+        assert!(
+            refusal(&format!("BEST = {LITERAL} import os")).contains("unexpected text after the genotype")
+        );
+        assert!(refusal(&LITERAL.replace("reduce=", "")).contains("without a name follows"));
+        assert!(refusal(&LITERAL.replace("', 1)", "', float(1))")).contains("state, found \"float\""));
+        assert!(refusal(&LITERAL.replace("range(2, 3)", "eval(2)")).contains("found \"eval\""));
+        let none = refusal(&LITERAL.replace("sep_conv_3x3", "none"));
+        assert!(none.contains("node 0 of the normal cell holds the operation none"), "{none}");
         assert!(refusal(&"(".repeat(1 << 17)).contains("131072 bytes long"));
     }
 }

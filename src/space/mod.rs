@@ -19,6 +19,7 @@ pub mod cell;
 pub mod cost;
 pub mod definition;
 pub mod derivation;
+pub mod excerpt;
 pub mod genotype;
 pub mod literal;
 pub mod network;

@@ -71,6 +71,8 @@ pub struct Progress {
     last_line: Instant,
     /// How long nothing is printed before a line tells the step.
     silence: Duration,
+    /// Whether a reader knows that batch norm's running statistics lag.
+    lag_noted: bool,
 }
 
 /// What the lines are written for.
@@ -89,7 +91,7 @@ impl Progress {
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
-        Progress { lines, bar, epochs, form, last_line: Instant::now(), silence: SILENCE }
+        Progress { lines, bar, epochs, form, last_line: Instant::now(), silence: SILENCE, lag_noted: false }
     }
 
     pub(super) fn print(&mut self, text: &str) {
@@ -102,6 +104,13 @@ impl Progress {
         };
         if written.is_err() {
             self.lines = Box::new(std::io::sink());
+        }
+    }
+
+    /// Prints a note on the lag of batch norm's running statistics, once.
+    pub(super) fn note_lag(&mut self, note: &str) {
+        if !std::mem::replace(&mut self.lag_noted, true) {
+            self.print(note);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::progress::{Form, Progress, outcome};
 use crate::readable::{bytes, counted, duration, grouped};
 use crate::train::Model;
+use crate::train::model::Description;
 use crate::train::observer::{EpochRecord, Observer, StepRecord, Summary, Timing, TrainingPhase};
 use crate::{Error, Result};
 
@@ -30,7 +31,7 @@ impl Observer<TrainingPhase> for Progress {
         Ok(())
     }
 
-    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, _: &Model) -> Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, timing: &Timing, model: &Model) -> Result<()> {
         if self.form() == Form::Json {
             let line = serde_json::to_string(record);
             self.print(&line.map_err(|error| Error::io("standard output", error.into()))?);
@@ -47,6 +48,51 @@ impl Observer<TrainingPhase> for Progress {
             timing.images_per_second,
             duration(timing.seconds),
         ));
+        let Description { steps, class_names, .. } = &model.description;
+        if statistics_lag(record, *steps, class_names.len()) {
+            self.note_lag(LAG);
+        }
         Ok(())
+    }
+}
+
+/// Steps after which batch norm's running statistics, which follow by a tenth a step, have long caught up.
+const CAUGHT_UP: u64 = 200;
+
+const LAG: &str = "note     the test is still at chance: it uses batch norm's running statistics, which follow the training by a \
+                   tenth a step and lag in its first steps";
+
+/// Whether the network has learned and the test does not show it yet: the training accuracy lies halfway from chance to
+/// all, the test accuracy within a quarter of chance, in the first steps.
+fn statistics_lag(record: &EpochRecord, steps: u64, classes: usize) -> bool {
+    let chance = 1.0 / classes as f64;
+    let learned = record.train_accuracy >= (1.0 + chance) / 2.0;
+    learned && record.test_accuracy <= 1.25 * chance && steps <= CAUGHT_UP
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_is_noted_while_the_test_is_at_chance_and_the_training_is_not() {
+        let lags = |train_accuracy, test_accuracy, steps, classes| {
+            let (train_loss, test_loss, weight_lr, drop_path) = (1.0, 3.0, 0.1, 0.0);
+            let (epoch, best) = (1, true);
+            let record = EpochRecord {
+                epoch,
+                train_loss,
+                train_accuracy,
+                test_loss,
+                test_accuracy,
+                best,
+                weight_lr,
+                drop_path,
+            };
+            statistics_lag(&record, steps, classes)
+        };
+        assert!(lags(0.9, 0.1, 20, 10) && lags(0.9, 0.5, 200, 2));
+        // The test has caught up, nothing is learned yet, or something else is wrong.
+        assert!(!lags(0.9, 0.2, 20, 10) && !lags(0.7, 0.5, 20, 2) && !lags(0.9, 0.1, 201, 10));
     }
 }

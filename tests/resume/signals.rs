@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM and SIGHUP.
 
 use std::process::{Child, Command};
 
@@ -11,8 +11,15 @@ pub fn signal(child: &Child, name: &str) {
 
 #[test]
 fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
-    let moments = [("-INT", 130, false), ("-TERM", 143, true), ("-INT", 130, true)];
-    for (kind, (name, code, later)) in Kind::BOTH.into_iter().flat_map(|kind| moments.map(|m| (kind, m))) {
+    let mut moments =
+        vec![("-INT", 130, false), ("-TERM", 143, true), ("-INT", 130, true), ("-HUP", 129, false)];
+    if ignores_hang_ups() {
+        println!("SIGHUP is not tested: what started the tests has it ignored, as nohup does");
+        moments.pop();
+    }
+    for (kind, (name, code, later)) in
+        Kind::BOTH.into_iter().flat_map(|kind| moments.iter().map(move |&moment| (kind, moment)))
+    {
         let scratch = tempfile::tempdir().unwrap();
         let (here, run) = (scratch.path(), scratch.path().join("a run's place"));
         let often = "--checkpoint-minutes=1e-9";
@@ -36,6 +43,25 @@ fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
         assert!(told.contains("goes on "), "{told}");
         kind.check(&run, &format!("{kind:?}, {name}"));
     }
+}
+
+/// Whether a run that is started here ignores SIGHUP.
+fn ignores_hang_ups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1)
+}
+
+#[test]
+fn nohup_keeps_its_meaning() {
+    let scratch = tempfile::tempdir().unwrap();
+    let plan = Kind::Search.begin().join(" ");
+    let script = format!(
+        "trap '' HUP; {} {plan} --out=run & sleep 0.2; kill -HUP $!; wait $!",
+        env!("CARGO_BIN_EXE_darts")
+    );
+    let output = Command::new("sh").args(["-c", &script]).current_dir(scratch.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

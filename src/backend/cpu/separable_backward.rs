@@ -205,7 +205,8 @@ impl Kernel for Backward<'_> {
                 return;
             }
             let clear = |area: Area, len| area.slice_mut(0, len).fill(0.0);
-            clear(pieces.image, geometry.padded_len(geometry.in_h, geometry.in_w));
+            // With what follows it: the last tap reads on there, times zero, which NaN of another operator would survive.
+            clear(pieces.image, piece(geometry.padded_len(geometry.in_h, geometry.in_w)));
             clear(pieces.slopes, geometry.padded_len(geometry.out_h, geometry.out_w));
             self.sums.slice_mut(0, 2 * geometry.channels).fill(0.0);
             if idle {

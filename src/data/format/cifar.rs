@@ -25,6 +25,9 @@ const DEVIATION: [f32; CHANNELS] = [0.24703233, 0.24348505, 0.26158768];
 
 const LAYOUT10: Layout = Layout {
     name: "CIFAR-10",
+    directory: "cifar-10-batches-bin",
+    python: ["data_batch_1", "cifar-10-batches-py"],
+    archive: "cifar-10-binary.tar.gz",
     labels: 1,
     train: &[
         "data_batch_1.bin",
@@ -40,6 +43,9 @@ const LAYOUT10: Layout = Layout {
 #[rustfmt::skip]
 const LAYOUT100: Layout = Layout {
     name: "CIFAR-100",
+    directory: "cifar-100-binary",
+    python: ["train", "cifar-100-python"],
+    archive: "cifar-100-binary.tar.gz",
     labels: 2,
     train: &["train.bin"],
     test: "test.bin",
@@ -60,6 +66,12 @@ const LAYOUT100: Layout = Layout {
 /// How a set lies in its files.
 struct Layout {
     name: &'static str,
+    /// The directory that its archive makes.
+    directory: &'static str,
+    /// A file and a directory by which the format for Python is known.
+    python: [&'static str; 2],
+    /// The archive of the binary format.
+    archive: &'static str,
     /// Label bytes of a record; the last one is the class.
     labels: usize,
     train: &'static [&'static str],
@@ -119,6 +131,8 @@ impl Layout {
 
     /// The training and the test part.
     fn read(&self, directory: &Path) -> Result<(Images, Images)> {
+        let below = directory.join(self.directory);
+        let directory = if below.is_dir() { &below } else { directory };
         let mut train = empty();
         // The first file that is not there ends the training part, unless a later one is.
         let mut absent: Option<&str> = None;
@@ -161,7 +175,18 @@ impl Layout {
     }
 
     fn missing(&self, directory: &Path, name: &str, though: &str) -> Error {
-        let reason = format!("missing{though}; expected {} in its binary format", self.name);
+        let is_python = self.python.iter().any(|name| directory.join(name).exists());
+        let found = match () {
+            () if !though.is_empty() => String::new(),
+            () if is_python && !directory.join(self.python[0]).is_dir() => {
+                format!("; this is the format for Python: download {}", self.archive)
+            }
+            () if holds_directories(directory) => {
+                "; pictures in directories of classes are read with --data folder:DIR".to_owned()
+            }
+            () => String::new(),
+        };
+        let reason = format!("missing{though}; expected {} in its binary format{found}", self.name);
         Error::Data { path: directory.join(name), reason }
     }
 
@@ -204,6 +229,12 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// Whether a directory holds others.
+fn holds_directories(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.path().is_dir())
 }
 
 fn empty() -> Images {
@@ -305,6 +336,32 @@ mod tests {
         let directory = directory(&[]);
         fs::create_dir(directory.path().join("data_batch_1.bin")).unwrap();
         assert!(cifar10(directory.path()).unwrap_err().to_string().contains("data_batch_1.bin"));
+    }
+
+    #[test]
+    fn other_forms_are_told_the_way_out() {
+        let files = [
+            ("cifar-10-batches-bin/data_batch_1.bin", records(3)),
+            ("cifar-10-batches-bin/test_batch.bin", records(2)),
+        ];
+        let above = tempfile::tempdir().unwrap();
+        fs::create_dir(above.path().join("cifar-10-batches-bin")).unwrap();
+        files.iter().for_each(|(name, bytes)| fs::write(above.path().join(name), bytes).unwrap());
+        assert_eq!(cifar10(above.path()).unwrap().train.count(), 3);
+        let python = error(&[("data_batch_1", vec![0x80, 2])]);
+        assert!(
+            python.ends_with("this is the format for Python: download cifar-10-binary.tar.gz"),
+            "{python}"
+        );
+        let python = directory(&[("train", vec![0x80, 2])]);
+        let python = cifar100(python.path()).unwrap_err().to_string();
+        assert!(python.ends_with("download cifar-100-binary.tar.gz"), "{python}");
+        let pictures = tempfile::tempdir().unwrap();
+        fs::create_dir(pictures.path().join("train")).unwrap();
+        for error in [cifar10(pictures.path()), cifar100(pictures.path())] {
+            let sentence = error.unwrap_err().to_string();
+            assert!(sentence.ends_with("read with --data folder:DIR"), "{sentence}");
+        }
     }
 
     #[test]

@@ -3,10 +3,17 @@
 //! They are the test part of *Optical Recognition of Handwritten Digits* (E. Alpaydin and C. Kaynak, 1998;
 //! UCI Machine Learning Repository, doi:10.24432/C50P49), licensed CC BY 4.0; see `digits8x8.LICENSE.md`.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{GrayImage, ImageFormat};
+
 use super::{Format, Location};
-use crate::Result;
 use crate::data::split::stratified;
 use crate::data::{Augmentation, Dataset, Images};
+use crate::{Error, Result};
 
 /// Records of one label byte and 64 values from 0 to 16.
 static RECORDS: &[u8] = include_bytes!("digits8x8.bin");
@@ -15,6 +22,8 @@ const WHITE: u8 = 16;
 const SIDE: usize = 8;
 const RECORD: usize = 1 + SIDE * SIDE;
 const CLASSES: usize = 10;
+/// One picture in so many is written into the test part.
+const HELD_OUT: usize = 5;
 
 /// The digits inside the program.
 pub static DIGITS: Format = Format {
@@ -54,6 +63,33 @@ fn all() -> Images {
         images.pixels.extend_from_slice(&record[1..]);
     }
     images
+}
+
+/// Writes the digits as pictures, `train/CLASS/INDEX.png` and every fifth as `test/CLASS/INDEX.png`, into a directory that
+/// exists; gives how many are in each part.
+pub fn write_pictures(directory: &Path) -> Result<[usize; 2]> {
+    let mut counts = [0; 2];
+    let mut made = BTreeSet::new();
+    for (index, record) in RECORDS.chunks_exact(RECORD).enumerate() {
+        let part = usize::from(index % HELD_OUT == HELD_OUT - 1);
+        let class = directory.join(["train", "test"][part]).join(record[0].to_string());
+        if made.insert((part, record[0])) {
+            fs::create_dir_all(&class).map_err(|error| Error::io(&class, error))?;
+        }
+        let path = class.join(format!("{index:04}.png"));
+        fs::write(&path, png(&record[1..])).map_err(|error| Error::io(&path, error))?;
+        counts[part] += 1;
+    }
+    Ok(counts)
+}
+
+/// A digit as a file, a pixel for each of its own; the fullest ink is white.
+fn png(values: &[u8]) -> Vec<u8> {
+    let pixels = values.iter().map(|value| value.saturating_mul(u8::MAX / WHITE + 1)).collect();
+    let picture = GrayImage::from_vec(SIDE as u32, SIDE as u32, pixels).expect("a record holds a digit");
+    let mut file = Cursor::new(Vec::new());
+    picture.write_to(&mut file, ImageFormat::Png).expect("memory takes a picture of 64 pixels");
+    file.into_inner()
 }
 
 #[cfg(test)]

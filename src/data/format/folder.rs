@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use unicode_normalization::UnicodeNormalization;
 
 use self::layout::Layout;
+pub use self::part::files_below;
 use self::part::{Class, Counted, Part, Read};
 use super::{Format, Location, Request};
 use crate::data::survey::{ClassCount, LeftOut, Survey};

@@ -166,16 +166,40 @@ fn empty_and_cut_files_are_refused() {
 }
 
 #[test]
-fn a_jpeg_without_its_end_is_no_picture() {
+fn a_jpeg_without_its_end_is_read_if_its_rows_are_there() {
     let scratch = Scratch::new();
-    let jpeg = encoded(gradient(40, 40), ImageFormat::Jpeg);
-    for cut in [&jpeg[..jpeg.len() - 1], &jpeg[..jpeg.len() - 2], &jpeg[..jpeg.len() - 40]] {
-        assert!(scratch.refusal(cut).contains("cut off"), "at {}", cut.len());
+    for (width, height) in [(40, 40), (64, 48), (33, 17), (200, 150)] {
+        // Of colours that no block repeats, and of one colour, whose blocks are a few bits.
+        for picture in [gradient(width, height), RgbImage::from_pixel(width, height, Rgb([200, 30, 40]))] {
+            let jpeg = encoded(picture, ImageFormat::Jpeg);
+            let whole = scratch.rgb(&jpeg, 16);
+            assert_eq!(scratch.rgb(&jpeg[..jpeg.len() - 1], 16), whole);
+            assert_eq!(scratch.rgb(&jpeg[..jpeg.len() - 2], 16), whole);
+            // The last two bytes hold codes, not padding alone.
+            for lacking in 5..30 {
+                assert!(
+                    scratch.refusal(&jpeg[..jpeg.len() - lacking]).contains("cut off"),
+                    "{lacking} bytes"
+                );
+            }
+        }
     }
+    let jpeg = encoded(gradient(40, 40), ImageFormat::Jpeg);
     // The end of a small picture inside is not the end of the picture, and what follows the end is no concern.
     let exif = with_exif(&jpeg, 1, &[0xff, 0xd8, 0xff, 0xd9]);
     assert!(scratch.refusal(&exif[..exif.len() - 30]).contains("cut off"));
     scratch.rgb(&[&exif[..], b"more"].concat(), 8);
+}
+
+#[test]
+fn a_progressive_jpeg_of_another_program_is_read_without_its_end() {
+    let scratch = Scratch::new();
+    let whole = include_bytes!("progressive.jpg");
+    let read = scratch.rgb(whole, 16);
+    assert_eq!(scratch.rgb(&whole[..whole.len() - 2], 16), read);
+    for lacking in [20, whole.len() / 4, whole.len() / 2] {
+        assert!(scratch.refusal(&whole[..whole.len() - lacking]).contains("cut off"), "{lacking} bytes");
+    }
 }
 
 fn png_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {

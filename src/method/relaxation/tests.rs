@@ -89,7 +89,7 @@ fn hard_samples_have_the_distribution_of_the_softmax() {
     let expected = sampled(&softmax::Softmax, &alphas, 0).weights;
     let hard = relaxation("gumbel-hard 10").unwrap();
     const SAMPLES: usize = 20_000;
-    let mut counts = vec![0.0; 16];
+    let mut counts = [0.0; 16];
     for step in 0..SAMPLES {
         let sample = sampled(&*hard, &alphas, step as u64);
         counts.iter_mut().zip(sample.weights).for_each(|(count, weight)| *count += weight);

@@ -38,11 +38,6 @@ impl Layout {
     /// Finds the parts: `train` beside `test`, or classes alone.
     pub fn of(directory: &Path) -> Result<Layout> {
         let fail = |reason: String| Err(Error::Data { path: directory.to_path_buf(), reason });
-        if directory.is_file() {
-            let advice =
-                "is a file; expected a directory of pictures: unpack it, if it is an archive, and name where";
-            return fail(advice.to_owned());
-        }
         let names = match subdirectories(directory) {
             Ok(names) => names,
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -208,9 +203,5 @@ mod tests {
         assert!(ambiguous.contains("holds TEST and Test; expected one test"), "{ambiguous}");
         let lonely = refusal(&["test", "more"]);
         assert!(lonely.contains("holds test, but no directory train beside it"), "{lonely}");
-        let folder = folder(&[]);
-        let archive = folder.path().join("pictures.zip");
-        std::fs::write(&archive, "PK").unwrap();
-        assert!(Layout::of(&archive).unwrap_err().to_string().contains("unpack it, if it is an archive"));
     }
 }

@@ -133,23 +133,11 @@ impl Part {
         Ok(part)
     }
 
-    /// Collects the files below the directory of a class, ascending.
+    /// Collects the files below the directory of a class.
     fn collect(&mut self, class: &Path, label: u16) -> Result<()> {
-        let visible = |entry: &DirEntry| entry.depth() == 0 || !is_left_alone(entry.file_name());
-        let entries = WalkDir::new(class).follow_links(true).sort_by_file_name().into_iter();
-        for entry in entries.filter_entry(visible) {
-            match entry {
-                Ok(entry) if entry.file_type().is_file() => {
-                    let path = entry.into_path();
-                    match is_picture(&path) {
-                        true => self.files.push((path, label)),
-                        false => self.others.push(path),
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => self.files.extend(dangling(class, error)?.map(|path| (path, label))),
-            }
-        }
+        let [pictures, others] = files_below(class)?;
+        self.files.extend(pictures.into_iter().map(|path| (path, label)));
+        self.others.extend(others);
         Ok(())
     }
 
@@ -301,6 +289,24 @@ fn dangling(class: &Path, error: walkdir::Error) -> Result<Option<PathBuf>> {
         }
         _ => Err(Error::io(path, error.into())),
     }
+}
+
+/// The files below a directory that are meant as pictures, and the others; each ascending.
+pub fn files_below(directory: &Path) -> Result<[Vec<PathBuf>; 2]> {
+    let visible = |entry: &DirEntry| entry.depth() == 0 || !is_left_alone(entry.file_name());
+    let entries = WalkDir::new(directory).follow_links(true).sort_by_file_name().into_iter();
+    let [mut pictures, mut others] = [const { Vec::new() }; 2];
+    for entry in entries.filter_entry(visible) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => {
+                let path = entry.into_path();
+                if is_picture(&path) { pictures.push(path) } else { others.push(path) }
+            }
+            Ok(_) => {}
+            Err(error) => pictures.extend(dangling(directory, error)?),
+        }
+    }
+    Ok([pictures, others])
 }
 
 /// Whether a file is a picture by its content, or meant as one by its ending. What cannot be opened may be one.
