@@ -4,28 +4,14 @@
 //! To add one, write its file and its row in [`PENALTIES`].
 
 mod log_sum_exp;
+mod term;
 mod zero_one;
 
-use std::fmt::Debug;
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::progress::Progress;
-use super::relaxation::Bounds;
 use super::schedule::Schedule;
 use super::{Part, expected, named};
-
-/// A term of the alphas' loss. The alphas lie row after row; a row is an edge.
-pub trait Penalty: Debug + Send + Sync {
-    /// The term.
-    fn value(&self, rows: &[Range<usize>], alphas: &[f64], progress: Progress) -> f64;
-    /// Adds its gradient by the alphas.
-    fn add_gradient(&self, rows: &[Range<usize>], alphas: &[f64], progress: Progress, gradient: &mut [f64]);
-    /// The mixing weights that the term is meant for; nothing where it is meant for all.
-    fn bounds(&self) -> Option<Bounds> {
-        None
-    }
-}
+pub use term::Penalty;
 
 /// The penalties by their names.
 static PENALTIES: [Part<Arc<dyn Penalty>>; 2] = [
@@ -57,7 +43,10 @@ pub fn penalties(text: &str) -> Result<Vec<Arc<dyn Penalty>>, String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::method::progress::Progress;
 
     /// `scale * (1 + epoch) * sum of alpha^3`, of the first candidate of each row.
     #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Penalty;
+use super::term::Penalty;
 use crate::method::progress::Progress;
 use crate::method::relaxation::Bounds;
 use crate::method::schedule::Schedule;

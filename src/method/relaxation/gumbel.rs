@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Open01;
 
-use super::{Bounds, Relaxation, Row, pull_back_softmax};
+use super::row::{Bounds, Relaxation, Row, pull_back_softmax};
 use crate::method::progress::Progress;
 use crate::method::schedule::Schedule;
 use crate::space::weighing::softmax;

@@ -5,51 +5,20 @@
 //! To add a relaxation, write its file and its row in [`RELAXATIONS`].
 
 mod gumbel;
+mod row;
 mod sigmoid;
 mod softmax;
 
-use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
 use super::progress::Progress;
 use super::schedule::Schedule;
 use super::{Part, named};
 use crate::random::{Stream, generator};
-use crate::space::weighing::Weighing;
-
-/// How the alphas of a row become its mixing weights.
-pub trait Relaxation: Debug + Send + Sync {
-    /// What all mixing weights of it satisfy.
-    fn bounds(&self) -> Bounds;
-    /// Overwrites the noise of a row with the random numbers that a sample of it takes; without, there are none.
-    fn draw(&self, random: &mut ChaCha8Rng, noise: &mut [f64]) {
-        let _ = (random, noise);
-    }
-    /// Overwrites the soft weights, the mixing weights and the active branches of a row, of which the noise is given.
-    fn mix(&self, alphas: &[f64], progress: Progress, row: Row<'_>);
-    /// The vector-Jacobian product at a sample: overwrites `gradient` with the gradient by the alphas, of a loss whose
-    /// gradient by the mixing weights is `slopes`.
-    fn pull_back(&self, progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]);
-    /// What alphas weigh without noise; derivation, reports and curves go by that.
-    fn weighing(&self) -> Weighing {
-        Weighing::Softmax
-    }
-}
-
-/// What all mixing weights of a relaxation satisfy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bounds {
-    /// Those of a row are not negative, and their sum is 1.
-    Simplex,
-    /// Each is from 0 to 1.
-    Box,
-    /// One of a row is 1, and the others are 0.
-    OneHot,
-}
+pub use row::{Bounds, Relaxation, Row};
 
 /// The relaxations by their names.
 static RELAXATIONS: [Part<Arc<dyn Relaxation>>; 4] = [
@@ -92,18 +61,6 @@ pub struct Sample {
     pub weights: Vec<f64>,
     /// Which branches are computed at all; the others have no gradient.
     pub active: Vec<bool>,
-}
-
-/// The part of a sample that belongs to a row.
-pub struct Row<'a> {
-    /// See [`Sample::noise`].
-    pub noise: &'a [f64],
-    /// See [`Sample::soft`].
-    pub soft: &'a mut [f64],
-    /// See [`Sample::weights`].
-    pub weights: &'a mut [f64],
-    /// See [`Sample::active`].
-    pub active: &'a mut [bool],
 }
 
 impl Sample {
@@ -168,42 +125,6 @@ impl Sample {
             let (progress, gradient) = (self.progress, &mut gradient[row.clone()]);
             relaxation.pull_back(progress, self.row(row.clone()), &slopes[row.clone()], gradient);
         }
-    }
-}
-
-impl Bounds {
-    /// Puts a row that was disturbed back within the bounds (SmoothDARTS, the official code): each weight into the range
-    /// from 0 to 1 and, on the simplex, through their sum; where that is 0, the largest weight before becomes 1.
-    pub fn project(self, row: &mut [f64]) {
-        let mut largest = 0;
-        for (place, weight) in row.iter().enumerate() {
-            if *weight > row[largest] {
-                largest = place;
-            }
-        }
-        row.iter_mut().for_each(|weight| *weight = weight.clamp(0.0, 1.0));
-        match self {
-            Bounds::Box => {}
-            Bounds::Simplex => {
-                if row.iter().all(|&weight| weight == 0.0) {
-                    row[largest] = 1.0;
-                }
-                let sum: f64 = row.iter().sum();
-                row.iter_mut().for_each(|weight| *weight /= sum);
-            }
-            Bounds::OneHot => {
-                row.fill(0.0);
-                row[largest] = 1.0;
-            }
-        }
-    }
-}
-
-/// `scale * m_k * (dL/dm_k - sum_j m_j dL/dm_j)`: through a softmax with the results m, of its arguments times `scale`.
-fn pull_back_softmax(scale: f64, weights: &[f64], slopes: &[f64], gradient: &mut [f64]) {
-    let mean: f64 = weights.iter().zip(slopes).map(|(weight, slope)| weight * slope).sum();
-    for ((gradient, weight), slope) in gradient.iter_mut().zip(weights).zip(slopes) {
-        *gradient = scale * (weight * (slope - mean));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sigmoid of each alpha.
 
-use super::{Bounds, Relaxation, Row};
+use super::row::{Bounds, Relaxation, Row};
 use crate::method::progress::Progress;
 use crate::space::weighing::{Weighing, sigmoid};
 

@@ -1,6 +1,6 @@
 //! The softmax of each row.
 
-use super::{Bounds, Relaxation, Row, pull_back_softmax};
+use super::row::{Bounds, Relaxation, Row, pull_back_softmax};
 use crate::method::progress::Progress;
 use crate::space::weighing::softmax;
 
