@@ -2,14 +2,12 @@
 
 use toml::{Table, Value};
 
-use super::Violation;
 use super::keys::{Key, Preset, RATE, count, number, text, word};
-use super::search::{Order, Plan};
 use crate::method::guard::guard;
 use crate::method::penalty::penalties;
-use crate::method::perturbation::{Perturbation, perturbation};
+use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
-use crate::method::relaxation::{Bounds, relaxation};
+use crate::method::relaxation::relaxation;
 
 /// The keys that name a method and its parts.
 pub(super) fn method() -> [Key; 7] {
@@ -76,45 +74,6 @@ pub(super) fn complete_method(values: &mut Table, preset: Preset, wrote: &dyn Fn
     }
 }
 
-/// Parts that do not go together.
-pub(super) fn method_conflict(plan: &Plan) -> Option<Violation> {
-    let (Ok(relaxation), Ok(penalties)) = (relaxation(&plan.relaxation), penalties(&plan.penalty)) else {
-        return None;
-    };
-    let bounds = relaxation.bounds();
-    if penalties.iter().any(|penalty| penalty.bounds().is_some_and(|meant| meant != bounds)) {
-        let other = "sigmoid, the only one that zero-one drives to a decision";
-        return Some(
-            Violation::new("penalty", &plan.penalty, format!("none or logsumexp with {}", plan.relaxation))
-                .or(Violation::new("relaxation", &plan.relaxation, other)),
-        );
-    }
-    let disturbed = perturbation(&plan.perturbation) != Ok(Perturbation::Identity);
-    if disturbed && bounds == Bounds::OneHot {
-        let expected = format!("none, as {} mixes nothing that could be disturbed", plan.relaxation);
-        let other = format!("softmax, sigmoid or gumbel with the perturbation {}", plan.perturbation);
-        return Some(Violation::new("perturbation", &plan.perturbation, expected).or(Violation::new(
-            "relaxation",
-            &plan.relaxation,
-            other,
-        )));
-    }
-    if disturbed && plan.order != Order::First {
-        let expected = format!("none, as the look-ahead of the order {} is not disturbed", plan.order);
-        let other = format!("first with the perturbation {}", plan.perturbation);
-        return Some(
-            Violation::new("perturbation", &plan.perturbation, expected)
-                .or(Violation::new("order", plan.order, other)),
-        );
-    }
-    (plan.frozen_epochs >= plan.epochs).then(|| {
-        let (frozen, epochs) = (plan.frozen_epochs, plan.epochs);
-        let fewer = format!("fewer than epochs, which is {epochs}: otherwise the alphas never move");
-        let more = format!("more than frozen_epochs, which is {frozen}: otherwise the alphas never move");
-        Violation::new("frozen_epochs", frozen, fewer).or(Violation::new("epochs", epochs, more))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -123,6 +82,7 @@ mod tests {
     use crate::method::published::Published;
     use crate::plan::PlanTable;
     use crate::plan::merge::Written;
+    use crate::plan::search::Plan;
 
     fn plan_of(preset: Preset, flags: &str) -> crate::Result<Plan> {
         let mut flags: Table = flags.parse().unwrap();

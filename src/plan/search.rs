@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
-use super::method::{complete_method, method, method_conflict};
+use super::method::{complete_method, method};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Fit, Reading};
+use crate::method::penalty::penalties;
+use crate::method::perturbation::{Perturbation, perturbation};
+use crate::method::relaxation::{Bounds, relaxation};
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -265,6 +268,45 @@ impl PlanTable for Plan {
     fn resolve_device(&self) -> Result<DeviceChoice> {
         self.device.resolve(self.precision)
     }
+}
+
+/// Parts that do not go together.
+fn method_conflict(plan: &Plan) -> Option<Violation> {
+    let (Ok(relaxation), Ok(penalties)) = (relaxation(&plan.relaxation), penalties(&plan.penalty)) else {
+        return None;
+    };
+    let bounds = relaxation.bounds();
+    if penalties.iter().any(|penalty| penalty.bounds().is_some_and(|meant| meant != bounds)) {
+        let other = "sigmoid, the only one that zero-one drives to a decision";
+        return Some(
+            Violation::new("penalty", &plan.penalty, format!("none or logsumexp with {}", plan.relaxation))
+                .or(Violation::new("relaxation", &plan.relaxation, other)),
+        );
+    }
+    let disturbed = perturbation(&plan.perturbation) != Ok(Perturbation::Identity);
+    if disturbed && bounds == Bounds::OneHot {
+        let expected = format!("none, as {} mixes nothing that could be disturbed", plan.relaxation);
+        let other = format!("softmax, sigmoid or gumbel with the perturbation {}", plan.perturbation);
+        return Some(Violation::new("perturbation", &plan.perturbation, expected).or(Violation::new(
+            "relaxation",
+            &plan.relaxation,
+            other,
+        )));
+    }
+    if disturbed && plan.order != Order::First {
+        let expected = format!("none, as the look-ahead of the order {} is not disturbed", plan.order);
+        let other = format!("first with the perturbation {}", plan.perturbation);
+        return Some(
+            Violation::new("perturbation", &plan.perturbation, expected)
+                .or(Violation::new("order", plan.order, other)),
+        );
+    }
+    (plan.frozen_epochs >= plan.epochs).then(|| {
+        let (frozen, epochs) = (plan.frozen_epochs, plan.epochs);
+        let fewer = format!("fewer than epochs, which is {epochs}: otherwise the alphas never move");
+        let more = format!("more than frozen_epochs, which is {frozen}: otherwise the alphas never move");
+        Violation::new("frozen_epochs", frozen, fewer).or(Violation::new("epochs", epochs, more))
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Penalties on alphas: terms that only the loss of the alphas has, never that of the weights. Each has a weight, which may
 //! change from epoch to epoch.
 //!
-//! To add one, write its file and its row in [`PENALTIES`].
+//! To add one, write its file and its row in `PENALTIES`.
 
 mod log_sum_exp;
 mod term;

@@ -2,7 +2,7 @@
 //! its gradient by the alphas.
 //!
 //! The numbers lie in one vector, row after row; a row is an edge and has a number for each of that edge's candidates.
-//! To add a relaxation, write its file and its row in [`RELAXATIONS`].
+//! To add a relaxation, write its file and its row in `RELAXATIONS`.
 
 mod gumbel;
 mod row;
