@@ -1,4 +1,4 @@
-//! Numbers, durations and sizes as text for a reader.
+//! Numbers, durations, sizes and words of a command line as text for a reader.
 
 /// A duration as a person says it.
 pub fn duration(seconds: f64) -> String {
@@ -40,6 +40,17 @@ pub fn bytes(number: usize) -> String {
     if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
 }
 
+/// A word of a command line as a shell reads it.
+pub fn shell_word(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:,=@%".contains(letter);
+    // What begins with a dash would be a flag.
+    let place = if text.starts_with('-') { format!("./{text}") } else { text.to_owned() };
+    if !place.is_empty() && place.chars().all(plain) {
+        return place;
+    }
+    format!("'{}'", place.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +64,13 @@ mod tests {
         assert_eq!(duration(9.96), "10 s");
         assert_eq!(duration(7384.0), "2 h 03 min");
         assert_eq!(duration(f64::NAN), "an unknown time");
+    }
+    #[test]
+    fn words_are_safe_in_a_shell() {
+        assert_eq!(shell_word("runs/2026-a_b.c"), "runs/2026-a_b.c");
+        assert_eq!(shell_word("my run's"), r"'my run'\''s'");
+        assert_eq!(shell_word("-x"), "./-x");
+        assert_eq!(shell_word("$(rm)"), "'$(rm)'");
+        assert_eq!(shell_word(""), "''");
     }
 }

@@ -55,6 +55,9 @@ fn one_picture_more_or_less_moves_no_other() {
     assert_eq!(told, "");
     let stored = manifest(&here.join("model"));
     assert_eq!(before["images"], stored.test.len());
+    // Of two classes, five guesses say nothing.
+    assert!(before["top_five_accuracy"].is_null() && before["accuracy"].is_number(), "{before}");
+    assert!(!printed(here, &EVALUATE[..3]).contains("within five guesses"));
     // Pictures that the training did not have: they are tested with or they are not, and no other moves.
     for number in 0..10 {
         picture(here, &format!("train/b/0{number}-more.png"), 400 + number);

@@ -28,6 +28,12 @@ fn a_run_is_told_and_stored_and_its_plan_repeats_it() {
     let literal = told.lines().find(|line| line.starts_with("Genotype(normal=[(")).expect("a literal");
     assert_eq!(fs::read_to_string(here.join("first/genotype.txt")).unwrap().trim(), literal);
     assert_eq!(printed(here, &["derive", "first"]).trim().lines().last(), Some(literal));
+    // Two epochs decide nothing, and the advice is a command that can be typed.
+    let (_, verdict) = told.split_once("report.html.\n").expect("where the run is");
+    assert!(verdict.starts_with("Undecided: the mixing weights of the normal cell are still"), "{verdict}");
+    assert!(verdict.contains("\nAdvice: search again with --alpha-lr 0.1: "), "{verdict}");
+    assert!(verdict.contains("\n  darts search --plan first/plan.toml --alpha-lr 0.1\n"), "{verdict}");
+    assert!(verdict.ends_with("\nNext:\n  darts train first\n"), "{verdict}");
     let metrics = fs::read_to_string(here.join("first/metrics.jsonl")).unwrap();
     let records: Vec<serde_json::Value> =
         metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -65,11 +71,18 @@ fn a_search_tells_programs_and_scripts_what_they_ask_for() {
     );
     assert_eq!(lines[2]["genotype"].to_string(), stored("genotype.json").trim());
     assert_eq!(lines[2]["run"], "json");
+    assert_eq!(
+        (&lines[2]["verdict"], &lines[2]["advice"]["flag"]),
+        (&"undecided".into(), &"--alpha-lr".into())
+    );
     let mut names = fs::read_dir(here.join("json")).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names.any(|name| name.to_str().unwrap().starts_with("events.out.tfevents.")));
 
-    let quiet = printed(here, &small("quiet", &["--quiet"]));
-    assert_eq!(quiet, stored("genotype.txt"));
+    let quiet = command::darts(here, &small("quiet", &["--quiet"]));
+    assert_eq!(command::text(&quiet.stdout), stored("genotype.txt"));
+    let verdict = command::text(&quiet.stderr);
+    assert!(verdict.starts_with("darts: Undecided: ") && verdict.lines().count() == 1, "{verdict}");
+    assert!(verdict.contains(" Advice: search again with --alpha-lr 0.1: "), "{verdict}");
     assert!(here.join("quiet/report.html").exists());
     let both = printed(here, &small("both", &["--quiet", "--json"]));
     assert_eq!(both, format!("{}\n", lines[2]).replace("\"run\":\"json\"", "\"run\":\"both\""));

@@ -74,6 +74,20 @@ fn all<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
     page.select(&Selector::parse(selector).unwrap()).collect()
 }
 
+/// The next commands to type.
+fn next(page: &Html) -> Vec<String> {
+    let sections = all(page, "section").into_iter();
+    let title = |section: &ElementRef| {
+        section.select(&Selector::parse("h2").unwrap()).next().map(|title| title.text().collect::<String>())
+    };
+    let next = sections.filter(|section| title(section).as_deref() == Some("Next"));
+    let commands = Selector::parse("pre").unwrap();
+    next.flat_map(|section| {
+        section.select(&commands).map(|command| command.text().collect()).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
 #[test]
 fn the_page_holds_every_figure() {
     let text = page();
@@ -102,6 +116,18 @@ fn the_page_holds_every_figure() {
     assert_eq!(all(&page, ".heat td.kept").len(), 8);
     assert_eq!(all(&page, ".edges .kept").len(), 8);
     assert_eq!(all(&page, ".signs li").len(), 7);
+    let verdict: String = all(&page, ".verdict")[0].text().collect();
+    assert!(
+        verdict.starts_with("Undecided: ") && verdict.contains("Advice: search again with --"),
+        "{verdict}"
+    );
+    assert_eq!(next(&page), ["darts search --plan run/plan.toml --alpha-lr 0.1", "darts train run"]);
+    // The entropy is drawn as a share, from nothing on.
+    let entropy = all(&page, ".charts figure")[2];
+    assert!(entropy.text().collect::<String>().contains("in percent of that of equal weights"));
+    let marks: Vec<String> =
+        entropy.select(&Selector::parse("svg text").unwrap()).map(|mark| mark.text().collect()).collect();
+    assert!(["0", "100"].iter().all(|mark| marks.iter().any(|text| text.trim() == *mark)), "{marks:?}");
     let plan = all(&page, ".plan tr").iter().map(|row| row.text().collect::<String>()).collect::<Vec<_>>();
     let keys = darts::plan::search::Plan::default().to_table().unwrap().len();
     assert_eq!(plan.len(), keys);
@@ -125,6 +151,7 @@ fn the_page_of_a_training_holds_every_figure() {
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
     let percent = |key: &str| format!("{:.2}\u{a0}%", 100.0 * last[key].as_f64().unwrap());
     assert_eq!(facts[..3], [percent("test_accuracy"), percent("train_accuracy"), "3".to_owned()]);
+    assert_eq!(next(&page), ["darts predict run IMAGE", "darts export run --format onnx"]);
     // The matrix of confusions: a row and a column for each digit, and the share that was right.
     let counts: Vec<String> = all(&page, ".heat td").iter().map(|cell| cell.text().collect()).collect();
     assert_eq!(counts.len(), 10 * 11);

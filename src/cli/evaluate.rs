@@ -18,6 +18,9 @@ use crate::train::classifier::{Evaluation, open};
 use crate::train::model::Description;
 use crate::{Error, Result};
 
+/// Five guesses are always right where there are no more classes.
+const FIVE: usize = 5;
+
 /// The batches whose latency is measured.
 const BATCHES: [usize; 2] = [1, 64];
 
@@ -163,7 +166,7 @@ impl Report<'_> {
             "images": images,
             "loss": loss,
             "accuracy": accuracy,
-            "top_five_accuracy": top_five,
+            "top_five_accuracy": (names.len() > FIVE).then_some(top_five),
             "parameters": self.cost.weights,
             "multiply_adds": self.cost.multiply_adds,
             "milliseconds_per_image": { "batch_1": self.latency[0], "batch_64": self.latency[1] },
@@ -177,10 +180,14 @@ impl Report<'_> {
         let description = &self.model.description;
         let Evaluation { images, loss, accuracy, top_five, .. } = self.evaluation;
         let millions = self.cost.multiply_adds as f64 / 1e6;
+        let within_five = match description.class_names.len() {
+            0..=FIVE => String::new(),
+            _ => format!(", {:.2} % within five guesses", 100.0 * top_five),
+        };
         format!(
             "model     {}: {} cells of {} channels, epoch {} on {}\n\
              network   {} weights, {millions:.1} million multiply-adds for an image of {}x{}\n\
-             accuracy  {:.2} % of {} images of {}, {:.2} % within five guesses, loss {loss:.4}\n\
+             accuracy  {:.2} % of {} images of {}{within_five}, loss {loss:.4}\n\
              latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n{}{}",
             self.path.display(),
             description.cells,
@@ -193,7 +200,6 @@ impl Report<'_> {
             100.0 * accuracy,
             grouped(images),
             self.data,
-            100.0 * top_five,
             self.latency[0],
             self.latency[1],
             BATCHES[1],

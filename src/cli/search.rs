@@ -4,18 +4,21 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::output::{coloured, print};
+use super::output::{coloured, print, report};
 use super::plan::PlanFlags;
 use super::run::RunArguments;
 use crate::draw::drawing::draw;
 use crate::epochs::{Control, Observers};
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
+use crate::report::advice::train_command;
 use crate::report::page;
+use crate::report::verdict::Verdict;
 use crate::search::observer::SearchPhase;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
+use crate::store::history::History;
 use crate::store::run_directory::RUNS;
 use crate::store::search_run;
 use crate::{Result, search};
@@ -70,27 +73,61 @@ impl Arguments {
         self.finish(&alphas, &run)
     }
 
-    /// Writes the report and shows the outcome, which does not depend on the report.
+    /// Writes the report and shows the outcome. The genotype does not depend on the report.
     fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
-        let report = page::write(run);
+        let verdict = page::write(run).and_then(|_| History::load(run)).map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
+        let told = verdict.as_ref().ok();
         let text = match (self.run.json, self.run.quiet) {
-            (true, _) => format!("{}\n", json!({ "genotype": genotype, "run": run })),
+            (true, _) => format!("{}\n", outcome_as_json(&genotype, told, run)),
             (false, true) => format!("{genotype}\n"),
-            (false, false) => outcome(&genotype, run),
+            (false, false) => outcome(&genotype, told, run),
         };
         print(&text)?;
-        report.map(|_| ())
+        let verdict = verdict?;
+        if self.run.quiet && !self.run.json {
+            report(&in_a_line(&verdict));
+        }
+        Ok(())
     }
 }
 
+/// The outcome for a program.
+fn outcome_as_json(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -> serde_json::Value {
+    json!({
+        "genotype": genotype,
+        "run": run,
+        "verdict": verdict.map(|verdict| verdict.judgement),
+        "headline": verdict.map(|verdict| &verdict.headline),
+        "advice": verdict.and_then(|verdict| verdict.advice.as_ref()),
+    })
+}
+
 /// The outcome for a reader.
-fn outcome(genotype: &Genotype, run: &Path) -> String {
-    let run = run.display();
+fn outcome(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -> String {
+    let place = run.display();
     format!(
-        "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, \
-         genotype.txt and alphas/; look at {run}/report.html.\n",
+        "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {place}: plan.toml, metrics.jsonl, genotype.json, \
+         genotype.txt and alphas/; look at {place}/report.html.\n{}",
         coloured(genotype, &draw(genotype)),
         genotype.to_json(),
+        verdict.map(|verdict| judged(verdict, run)).unwrap_or_default(),
     )
+}
+
+/// The verdict, its advice, and the next commands to type.
+fn judged(verdict: &Verdict, run: &Path) -> String {
+    let mut text = format!("{}\n", verdict.headline);
+    if let Some(advice) = &verdict.advice {
+        text += &format!("Advice: {advice}.\n  {}\n", advice.command(run));
+    }
+    text + &format!("Next:\n  {}\n", train_command(run))
+}
+
+/// The verdict and its advice in a line.
+fn in_a_line(verdict: &Verdict) -> String {
+    match &verdict.advice {
+        Some(advice) => format!("{} Advice: {advice}.", verdict.headline),
+        None => verdict.headline.clone(),
+    }
 }

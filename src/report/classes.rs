@@ -14,10 +14,10 @@ pub fn section(classes: &Classes) -> Markup {
             p.quiet { "Of the test images, after epoch " (classes.epoch) "." }
             @if classes.names.len() <= MOST_COLUMNS {
                 p.quiet { "Rows are classes, columns are guesses." }
-                div.wide { (matrix(classes)) }
+                div.wide tabindex="0" { (matrix(classes)) }
             } @else {
                 (most_frequent(classes))
-                div.wide {
+                div.wide tabindex="0" {
                     table.plan {
                         thead { tr { th { "class" } th { "images" } th { "right" } } }
                         tbody {

@@ -2,11 +2,12 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`verdict`]: what a search found, in words.
+//! 1. [`advice`]: what to change in another search; [`verdict`]: what a search found, in words.
 //! 2. `parts`: what the pages share; `classes`: which classes a model takes for which; `survey`: the
 //!    pictures.
 //! 3. [`page`]: the page of a search; `training_page`: the page of a training.
 
+pub mod advice;
 mod classes;
 pub mod page;
 mod parts;

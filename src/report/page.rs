@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use maud::{Markup, PreEscaped, html};
 
-use super::parts::{self, Metric, epochs, legend_entry, percent, thinned};
-use super::verdict::Verdict;
+use super::advice::train_command;
+use super::parts::{self, Chart, Metric, epochs, legend_entry, percent, thinned};
+use super::verdict::{Judgement, Verdict};
 use super::{survey, training_page};
 use crate::Result;
 use crate::draw::cell_svg::variable;
@@ -15,6 +16,7 @@ use crate::files::write_whole;
 use crate::plan::Command;
 use crate::search::observer::EpochRecord;
 use crate::space::alphas::Alphas;
+use crate::space::derivation::largest_entropies;
 use crate::space::genotype::CellGenotype;
 use crate::space::weighing::Weighing;
 use crate::space::{Edge, Operation, Space, Wiring};
@@ -46,6 +48,7 @@ pub fn page(history: &History) -> String {
     let content = html! {
         (facts(history))
         (outcome(&Verdict::of(history)))
+        (parts::next(&next(history)))
         (parts::cells(&history.genotype))
         (course(history))
         (heat_maps(history))
@@ -71,16 +74,26 @@ fn facts(history: &History) -> Markup {
     parts::facts(&facts)
 }
 
+/// The next commands to type: another search, where one is advised, and the training.
+fn next(history: &History) -> Vec<String> {
+    let advice = Verdict::of(history).advice;
+    let again = advice.map(|advice| advice.command(&history.path));
+    again.into_iter().chain([train_command(&history.path)]).collect()
+}
+
 fn outcome(verdict: &Verdict) -> Markup {
-    let class = match verdict.collapsed {
-        true => "bad",
-        false if verdict.signs.iter().any(|sign| sign.doubtful) => "doubt",
-        false => "good",
+    let class = match verdict.judgement {
+        Judgement::Collapsed => "bad",
+        Judgement::Stable if verdict.signs.iter().all(|sign| !sign.doubtful) => "good",
+        _ => "doubt",
     };
     html! {
         section {
             h2 { "Outcome" }
-            div class=(format!("verdict {class}")) { strong { (verdict.headline) } }
+            div class=(format!("verdict {class}")) {
+                strong { (verdict.headline) }
+                @if let Some(advice) = &verdict.advice { p { "Advice: " (advice) "." } }
+            }
             @for sentence in &verdict.decided { p { (sentence) } }
             ul.signs {
                 @for sign in &verdict.signs {
@@ -104,24 +117,38 @@ fn validation(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
 }
 
 /// A curve for each type of cell.
-fn of_cells(space: &Space, value: fn(&EpochRecord, usize) -> f64) -> Vec<Metric<EpochRecord>> {
-    let cells = space.cells().iter().enumerate();
-    cells.map(|(cell, kind)| Metric::new(kind.title, 3 + cell, move |record| value(record, cell))).collect()
+fn of_cells(
+    space: &Space,
+    value: impl Fn(&EpochRecord, usize) -> f64 + Clone + 'static,
+) -> Vec<Metric<EpochRecord>> {
+    let cells = space.cells().iter().enumerate().map(|(cell, kind)| {
+        let value = value.clone();
+        Metric::new(kind.title, 3 + cell, move |record| value(record, cell))
+    });
+    cells.collect()
 }
 
 fn course(history: &History) -> Markup {
     let space = &history.genotype.space;
+    let largest = largest_entropies(history.last_alphas());
     let charts = [
-        ("Loss", vec![training(|record| record.train_loss), validation(|record| record.valid_loss)]),
-        (
+        Chart::new(
+            "Loss",
+            vec![training(|record| record.train_loss), validation(|record| record.valid_loss)],
+        ),
+        Chart::new(
             "Accuracy in percent",
             vec![
                 training(|record| 100.0 * record.train_accuracy),
                 validation(|record| 100.0 * record.valid_accuracy),
             ],
         ),
-        ("Mean entropy of the mixing weights in nats", of_cells(space, |record, cell| record.entropy[cell])),
-        (
+        Chart::new(
+            "Mean entropy of the mixing weights in percent of that of equal weights",
+            of_cells(space, move |record, cell| 100.0 * record.entropy[cell] / largest[cell]),
+        )
+        .in_percent(),
+        Chart::new(
             "Skip connections in the derived cells",
             of_cells(space, |record, cell| record.skip_connections[cell] as f64),
         ),
@@ -162,7 +189,7 @@ fn heat_maps(history: &History) -> Markup {
             }
             @for ((name, wiring, cell), table) in supernet_cells(history).into_iter().zip(&alphas.tables) {
                 h3 { (name) }
-                div.wide { (heat_map(alphas, &wiring, cell, table)) }
+                div.wide tabindex="0" { (heat_map(alphas, &wiring, cell, table)) }
             }
         }
     }

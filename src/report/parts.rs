@@ -60,6 +60,16 @@ pub fn facts(facts: &[(String, &str)]) -> Markup {
     }
 }
 
+/// The next commands to type.
+pub fn next(commands: &[String]) -> Markup {
+    html! {
+        section {
+            h2 { "Next" }
+            @for command in commands { pre { (command) } }
+        }
+    }
+}
+
 /// A fraction in percent.
 pub fn percent(fraction: f64) -> String {
     format!("{:.2}\u{a0}%", 100.0 * fraction)
@@ -117,31 +127,45 @@ impl<R> Metric<R> {
     }
 }
 
+/// A chart over the epochs.
+pub struct Chart<R> {
+    title: &'static str,
+    metrics: Vec<Metric<R>>,
+    /// The lowest and the highest value, where the curves do not say them.
+    values: Option<(f64, f64)>,
+}
+
+impl<R> Chart<R> {
+    /// A chart as high as its curves.
+    pub fn new(title: &'static str, metrics: Vec<Metric<R>>) -> Self {
+        Chart { title, metrics, values: None }
+    }
+
+    /// The same of a share in percent, from 0 to 100.
+    pub fn in_percent(self) -> Self {
+        Chart { values: Some((0.0, 100.0)), ..self }
+    }
+}
+
 /// The variables of the style sheet that hold the colours of curves.
 const CURVES: [&str; 5] = ["--curve-0", "--curve-1", "--curve-2", "--curve-3", "--curve-4"];
 
-/// Charts over the epochs, each of a title and its curves, and of the throughput where it is known.
-pub fn course<R>(
-    records: &[R],
-    epoch: fn(&R) -> usize,
-    charts: &[(&str, Vec<Metric<R>>)],
-    timings: &[Timing],
-) -> Markup {
-    let throughput = Metric::new("throughput", 0, |timing: &Timing| timing.images_per_second);
+/// Charts over the epochs, and that of the throughput where it is known.
+pub fn course<R>(records: &[R], epoch: fn(&R) -> usize, charts: &[Chart<R>], timings: &[Timing]) -> Markup {
+    let throughput = vec![Metric::new("throughput", 0, |timing: &Timing| timing.images_per_second)];
+    let throughput = Chart::new("Training images per second", throughput);
     html! {
         section {
             h2 { "Course" }
             div.charts {
-                @for (title, metrics) in charts { (chart(records, epoch, title, metrics)) }
-                @if !timings.is_empty() {
-                    (chart(timings, |timing| timing.epoch, "Training images per second", &[throughput]))
-                }
+                @for chart in charts { (drawn(chart, records, epoch)) }
+                @if !timings.is_empty() { (drawn(&throughput, timings, |timing| timing.epoch)) }
             }
         }
     }
 }
 
-fn chart<R>(records: &[R], epoch: fn(&R) -> usize, title: &str, metrics: &[Metric<R>]) -> Markup {
+fn drawn<R>(Chart { title, metrics, values }: &Chart<R>, records: &[R], epoch: fn(&R) -> usize) -> Markup {
     let curves: Vec<Curve> = metrics
         .iter()
         .map(|metric| {
@@ -149,12 +173,8 @@ fn chart<R>(records: &[R], epoch: fn(&R) -> usize, title: &str, metrics: &[Metri
             Curve { colour: metric.colour.to_owned(), points: points.collect() }
         })
         .collect();
-    let values = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
-    let (low, high) =
-        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-    // From nothing, unless that would flatten the curve.
-    let low = if low < 0.6 * high { 0.0 } else { low };
-    let frame = Frame { label: title, size: (360, 210), values: (low, high) };
+    let values = values.unwrap_or_else(|| range(&curves));
+    let frame = Frame { label: title, size: (360, 210), values };
     html! {
         figure {
             figcaption { (title) }
@@ -162,6 +182,14 @@ fn chart<R>(records: &[R], epoch: fn(&R) -> usize, title: &str, metrics: &[Metri
             ul.legend { @for metric in metrics { (legend_entry(&metric.name, metric.colour)) } }
         }
     }
+}
+
+/// The lowest and the highest value of curves: from nothing, unless that would flatten them.
+fn range(curves: &[Curve]) -> (f64, f64) {
+    let values = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
+    let (low, high) =
+        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    (if low < 0.6 * high { 0.0 } else { low }, high)
 }
 
 /// A name and its colour.
@@ -183,7 +211,7 @@ pub fn plan(genotype: &Genotype, plan: &[(String, String)]) -> Markup {
             pre { (genotype) }
             pre { (genotype.to_json()) }
             h2 { "Plan" }
-            div.wide {
+            div.wide tabindex="0" {
                 table.plan {
                     tbody { @for (key, value) in plan { tr { th { (key) } td { (value) } } } }
                 }

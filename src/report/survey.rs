@@ -30,7 +30,7 @@ pub fn section(survey: &Survey) -> Markup {
                     }
                 }
             }
-            div.wide {
+            div.wide tabindex="0" {
                 table.plan {
                     thead { tr { th { "class" } th { "training" } th { "test" } } }
                     tbody {

@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::classes;
-use super::parts::{self, Metric, epochs, percent};
+use super::parts::{self, Chart, Metric, epochs, percent};
 use super::survey;
-use crate::readable::grouped;
+use crate::readable::{grouped, shell_word};
 use crate::store::history::TrainingHistory;
 use crate::train::observer::EpochRecord;
 
@@ -15,6 +15,7 @@ pub fn page(history: &TrainingHistory) -> String {
     let content = html! {
         (facts(history))
         (outcome(history))
+        (parts::next(&next(history)))
         (course(history))
         @if let Some(classes) = &history.classes { (classes::section(classes)) }
         @if let Some(survey) = &history.survey { (survey::section(survey)) }
@@ -38,6 +39,12 @@ fn facts(history: &TrainingHistory) -> Markup {
         (format!("{millions:.1} million"), "multiply-adds an image"),
     ]);
     parts::facts(&facts)
+}
+
+/// The next commands to type: what the model sees in a picture, and what other programs take.
+fn next(history: &TrainingHistory) -> [String; 2] {
+    let run = shell_word(&history.path.display().to_string());
+    [format!("darts predict {run} IMAGE"), format!("darts export {run} --format onnx")]
 }
 
 fn outcome(history: &TrainingHistory) -> Markup {
@@ -76,16 +83,16 @@ fn test(value: fn(&EpochRecord) -> f64) -> Metric<EpochRecord> {
 fn course(history: &TrainingHistory) -> Markup {
     let single = |name, colour, value: fn(&EpochRecord) -> f64| vec![Metric::new(name, colour, value)];
     let charts = [
-        ("Loss", vec![training(|record| record.train_loss), test(|record| record.test_loss)]),
-        (
+        Chart::new("Loss", vec![training(|record| record.train_loss), test(|record| record.test_loss)]),
+        Chart::new(
             "Accuracy in percent",
             vec![
                 training(|record| 100.0 * record.train_accuracy),
                 test(|record| 100.0 * record.test_accuracy),
             ],
         ),
-        ("Learning rate", single("learning rate", 4, |record| record.weight_lr)),
-        ("Probability of drop path", single("drop path", 5, |record| record.drop_path)),
+        Chart::new("Learning rate", single("learning rate", 4, |record| record.weight_lr)),
+        Chart::new("Probability of drop path", single("drop path", 5, |record| record.drop_path)),
     ];
     parts::course(&history.records, |record| record.epoch, &charts, &history.timings)
 }

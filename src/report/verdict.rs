@@ -4,6 +4,9 @@
 //! Each sign names the rule that it follows and where the rule comes from. What no paper gives is called a threshold of
 //! this report.
 
+use serde::Serialize;
+
+use super::advice::{self, Advice};
 use crate::space::alphas::Alphas;
 use crate::space::derivation::largest_entropies;
 use crate::space::genotype::{ChosenEdge, Genotype};
@@ -19,14 +22,34 @@ const STABLE: usize = 10;
 const UNDECIDED: f64 = 0.95;
 /// Accuracy that a search may lose after its best epoch.
 const LOST: f64 = 0.01;
+/// The places of the signs of a collapse.
+const COLLAPSE: [usize; 2] = [1, 2];
+/// The places of the signs that nothing is decided.
+const INDECISION: [usize; 2] = [3, 5];
+/// The places of the signs whose advice is taken, the most pressing one first.
+const ADVISED_BY: [usize; 6] = [1, 2, 3, 5, 6, 0];
+
+/// The outcome of a search in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// The cell that is judged is mostly skip connections, or has no convolution.
+    Collapsed,
+    /// The weights are nearly equal, or the genotype still changed at the end.
+    Undecided,
+    /// Neither.
+    Stable,
+}
 
 /// What can be said about the end of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether the cell that is judged looks collapsed.
-    pub collapsed: bool,
+    /// The outcome in a word.
+    pub judgement: Judgement,
     /// The outcome in a sentence.
     pub headline: String,
+    /// What to change in another search, if anything.
+    pub advice: Option<Advice>,
     /// What was decided, sentence by sentence.
     pub decided: Vec<String>,
     /// What speaks for and against a collapse.
@@ -42,6 +65,8 @@ pub struct Sign {
     pub observed: String,
     /// The rule, and where it comes from.
     pub rule: String,
+    /// What to change in another search, if the sign is doubtful and a flag helps.
+    pub advice: Option<Advice>,
 }
 
 impl Verdict {
@@ -53,7 +78,6 @@ impl Verdict {
         let edges = cell.edges().count();
         let skips = cell.count(Operation::is_skip);
         let learned = cell.count(Operation::is_learned);
-        let collapsed = 2 * skips > edges || learned == 0;
         let signs = vec![
             skips_of_darts_plus(history),
             Sign {
@@ -62,6 +86,7 @@ impl Verdict {
                 rule: "Collapsed if more than half are: a threshold of this report for the cells of mostly skip connections \
                        that Zela et al. (Understanding and Robustifying DARTS, 2020) found to generalise badly."
                     .to_owned(),
+                advice: (2 * skips > edges).then(|| advice::regularise(history)).flatten(),
             },
             Sign {
                 doubtful: learned == 0,
@@ -69,20 +94,37 @@ impl Verdict {
                 rule: "Collapsed if none is: Zela et al. (2020) describe cells in which operations without weights have \
                        driven out all others."
                     .to_owned(),
+                advice: (learned == 0).then(|| advice::regularise(history)).flatten(),
             },
             undecided(history),
             preferring_none(history),
             stable(history),
             lost_accuracy(history),
         ];
-        let doubts = signs.iter().filter(|sign| sign.doubtful).count();
-        let headline = match (collapsed, doubts) {
-            (true, _) => format!("The {title} looks collapsed."),
-            (false, 0) => "Nothing looks like a collapse.".to_owned(),
-            (false, 1) => "No collapse, but one sign gives cause to doubt the outcome.".to_owned(),
-            (false, many) => format!("No collapse, but {many} signs give cause to doubt the outcome."),
+        let doubtful = |places: [usize; 2]| places.iter().any(|&place| signs[place].doubtful);
+        let judgement = match (doubtful(COLLAPSE), doubtful(INDECISION)) {
+            (true, _) => Judgement::Collapsed,
+            (false, true) => Judgement::Undecided,
+            (false, false) => Judgement::Stable,
         };
-        Verdict { collapsed, headline, decided: decided(history), signs }
+        let headline = headline(judgement, title, &signs);
+        let advice = ADVISED_BY.iter().find_map(|&place| signs[place].advice.clone());
+        Verdict { judgement, headline, advice, decided: decided(history), signs }
+    }
+}
+
+/// The outcome in a sentence.
+fn headline(judgement: Judgement, title: &str, signs: &[Sign]) -> String {
+    let doubts = signs.iter().filter(|sign| sign.doubtful).count();
+    match (judgement, doubts) {
+        (Judgement::Collapsed, _) => format!("Collapsed: the {title} is no network to train."),
+        (Judgement::Undecided, _) if signs[INDECISION[0]].doubtful => {
+            format!("Undecided: the mixing weights of the {title} are still nearly equal.")
+        }
+        (Judgement::Undecided, _) => "Undecided: the genotype still changed at the end.".to_owned(),
+        (Judgement::Stable, 0) => "Stable: nothing looks like a collapse.".to_owned(),
+        (Judgement::Stable, 1) => "Stable, but one sign gives cause to doubt the outcome.".to_owned(),
+        (Judgement::Stable, many) => format!("Stable, but {many} signs give cause to doubt the outcome."),
     }
 }
 
@@ -116,6 +158,7 @@ fn skips_of_darts_plus(history: &History) -> Sign {
         rule: "Criterion 1 of DARTS+ (Liang et al., 2019): stop when a normal cell (there with 8 edges) has two skip \
                connections or more."
             .to_owned(),
+        advice: reached(last).then(|| advice::regularise(history)).flatten(),
     }
 }
 
@@ -128,25 +171,21 @@ fn undecided(history: &History) -> Sign {
     let mut order: Vec<usize> = (0..largest.len()).collect();
     order.sort_by_key(|&cell| cell != judged);
     let courses = order.into_iter().map(|cell| {
+        let share = |entropies: &[f64]| 100.0 * entropies[cell] / largest[cell];
         let what = if cell == judged { "The mean entropy of the weights" } else { "that" };
         let title = space.cells()[cell].title;
-        format!("{what} of the {title} went from {:.3} to {:.3} nats", first[cell], last[cell])
+        format!("{what} of the {title} went from {:.1} to {:.1}\u{a0}%", share(first), share(last))
     });
-    let mut distinct = largest.clone();
-    distinct.dedup();
-    let equal: Vec<_> = distinct.iter().map(|largest| format!("{largest:.3}")).collect();
+    let doubtful = last[judged] > UNDECIDED * largest[judged];
     Sign {
-        doubtful: last[judged] > UNDECIDED * largest[judged],
-        observed: format!(
-            "{}; equal weights have {}.",
-            courses.collect::<Vec<_>>().join(", "),
-            equal.join(" and ")
-        ),
+        doubtful,
+        observed: format!("{} of that of equal weights.", courses.collect::<Vec<_>>().join(", ")),
         rule: format!(
-            "Undecided if the {title} ends above {:.0}\u{a0}% of that: a threshold of this report. The derivation then \
+            "Undecided if the {title} ends above {:.0}\u{a0}%: a threshold of this report. The derivation then \
              rests on small differences, and the network differs from the supernet that was trained.",
             100.0 * UNDECIDED
         ),
+        advice: doubtful.then(|| advice::decide(history, last[judged] / largest[judged])).flatten(),
     }
 }
 
@@ -173,6 +212,7 @@ fn preferring_none(history: &History) -> Sign {
                 Keep::All => "all edges of a node".to_owned(),
             }
         ),
+        advice: None,
     }
 }
 
@@ -183,13 +223,15 @@ fn stable(history: &History) -> Sign {
         1 => "The genotype still changed in the last epoch.".to_owned(),
         same => format!("The genotype was the same in the last {same} epochs."),
     };
+    let doubtful = same < STABLE.min(history.records.len() / 5);
     Sign {
-        doubtful: same < STABLE.min(history.records.len() / 5),
+        doubtful,
         observed,
         rule: format!(
             "Criterion 2 of DARTS+ (Liang et al., 2019) waits until the ranking of the operations has not changed for \
              {STABLE} epochs; a threshold of this report is a fifth of the epochs, at most {STABLE}."
         ),
+        advice: doubtful.then(|| advice::longer(history)).flatten(),
     }
 }
 
@@ -200,8 +242,9 @@ fn lost_accuracy(history: &History) -> Sign {
         .iter()
         .max_by(|one, other| one.valid_accuracy.total_cmp(&other.valid_accuracy))
         .unwrap_or(last);
+    let doubtful = best.valid_accuracy - last.valid_accuracy > LOST;
     Sign {
-        doubtful: best.valid_accuracy - last.valid_accuracy > LOST,
+        doubtful,
         observed: format!(
             "The validation accuracy ended at {:.2}\u{a0}%; its best was {:.2}\u{a0}%, after epoch {}.",
             100.0 * last.valid_accuracy,
@@ -211,6 +254,7 @@ fn lost_accuracy(history: &History) -> Sign {
         rule: "Doubtful if more than one percentage point was lost: a threshold of this report. The supernet then fits its \
                training half too closely, which Liang et al. (2019) hold to be the cause of the collapse."
             .to_owned(),
+        advice: doubtful.then(|| advice::shorter(best.epoch)),
     }
 }
 
@@ -292,8 +336,10 @@ mod tests {
             record
         });
         let genotype = derive(&alphas[alphas.len() - 1].1);
-        let (name, plan, records) = ("run".into(), Vec::new(), records.collect());
-        History { name, plan, records, timings: Vec::new(), alphas, genotype, survey: None }
+        let plan = [("alpha_lr", "0.01"), ("epochs", "10"), ("weight_decay", "0.0003")];
+        let plan = plan.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let (path, name, records) = ("runs/run".into(), "run".into(), records.collect());
+        History { path, name, plan, records, timings: Vec::new(), alphas, genotype, survey: None }
     }
 
     fn doubts(history: &History) -> Vec<usize> {
@@ -320,7 +366,7 @@ mod tests {
     #[test]
     fn convolutions_give_no_cause_for_doubt() {
         let verdict = Verdict::of(&history(&[4; 10]));
-        assert!(!verdict.collapsed && verdict.headline.starts_with("Nothing"), "{verdict:?}");
+        assert_eq!((verdict.judgement, &verdict.advice), (Judgement::Stable, &None), "{verdict:?}");
         assert!(verdict.signs.iter().all(|sign| !sign.doubtful), "{verdict:?}");
         assert_eq!(verdict.decided[0], "The normal cell holds 8 sep_conv_3x3.");
     }
@@ -329,7 +375,7 @@ mod tests {
     fn a_cell_of_skip_connections_or_of_pools_is_collapsed() {
         let skips = history(&[4, 4, 4, 4, 3, 3, 3, 3, 3, 3]);
         let verdict = Verdict::of(&skips);
-        assert!(verdict.collapsed && verdict.headline.contains("collapsed"), "{verdict:?}");
+        assert_eq!(verdict.judgement, Judgement::Collapsed, "{verdict:?}");
         assert_eq!(doubts(&skips), [0, 1, 2]);
         assert!(
             verdict.signs[0]
@@ -337,7 +383,7 @@ mod tests {
                 .ends_with("8 skip connections; it had 2 or more for the first time after epoch 5.")
         );
         let pools = history(&[1; 10]);
-        assert!(Verdict::of(&pools).collapsed);
+        assert_eq!(Verdict::of(&pools).judgement, Judgement::Collapsed);
         assert_eq!(doubts(&pools), [2]);
     }
 
@@ -358,5 +404,33 @@ mod tests {
         assert_eq!(doubts(&recovered), [] as [usize; 0]);
         let observed = &Verdict::of(&recovered).signs[0].observed;
         assert!(observed.ends_with("0 skip connections, but it had 2 or more after epoch 1."), "{observed}");
+    }
+    #[test]
+    fn each_outcome_has_its_word_and_the_flag_that_helps() {
+        let told = |history: &History| {
+            let Verdict { judgement, advice, .. } = Verdict::of(history);
+            (judgement, advice.map(|advice| advice.to_string()).unwrap_or_default())
+        };
+        let (judgement, advice) = told(&history(&[3; 10]));
+        assert_eq!(judgement, Judgement::Collapsed);
+        assert!(advice.starts_with("search again with --weight-decay 0.0009: "), "{advice}");
+        let mut undecided = history(&[4; 10]);
+        undecided.records[9].entropy[0] = 0.96 * 8f64.ln();
+        let (judgement, advice) = told(&undecided);
+        assert_eq!(judgement, Judgement::Undecided);
+        assert!(advice.starts_with("search again with --alpha-lr 0.025: "), "{advice}");
+        let mut changing = history(&[4; 10]);
+        changing.records[8].genotype = history(&[5]).genotype;
+        let (judgement, advice) = told(&changing);
+        assert_eq!(judgement, Judgement::Undecided);
+        assert!(advice.starts_with("search again with --epochs 20: "), "{advice}");
+        let mut losing = history(&[4; 10]);
+        losing.records[3].valid_accuracy += 0.011;
+        let (judgement, advice) = told(&losing);
+        assert_eq!(judgement, Judgement::Stable);
+        assert!(advice.starts_with("search again with --epochs 4: "), "{advice}");
+        // A plan of another version may lack what is to be changed.
+        undecided.plan.clear();
+        assert_eq!(told(&undecided), (Judgement::Undecided, String::new()));
     }
 }

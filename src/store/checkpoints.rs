@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::epochs::{Checkpoint, Position};
 use crate::files::write_whole;
 use crate::plan::Command;
+use crate::readable::shell_word;
 use crate::{Error, Result};
 
 /// Where they are in a run directory.
@@ -93,18 +94,7 @@ pub(super) fn load(run: &Path, file: &Path, command: Command) -> Result<Checkpoi
 
 /// The command line that resumes a run or a checkpoint.
 pub fn resume_command(command: Command, from: &Path) -> String {
-    format!("darts {} --resume {}", command.name(), word(&from.display().to_string()))
-}
-
-/// A word of a command line as a shell reads it.
-fn word(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:,=@%".contains(letter);
-    // What begins with a dash would be a flag.
-    let place = if text.starts_with('-') { format!("./{text}") } else { text.to_owned() };
-    if !place.is_empty() && place.chars().all(plain) {
-        return place;
-    }
-    format!("'{}'", place.replace('\'', r"'\''"))
+    format!("darts {} --resume {}", command.name(), shell_word(&from.display().to_string()))
 }
 
 /// The right to write a run, for as long as the file is open: another process is refused.
@@ -153,14 +143,5 @@ mod tests {
         assert!(["epoch-1.safetensors", ".lock", "epoch-x-step-1.safetensors"].map(position) == [None; 3]);
         let order = [(0, 5), (1, 0), (1, 99_999), (1, 100_000), (10_000, 0)];
         assert!(order.map(|(epochs, steps)| Position { epochs, steps }).is_sorted());
-    }
-
-    #[test]
-    fn words_are_safe_in_a_shell() {
-        assert_eq!(word("runs/2026-a_b.c"), "runs/2026-a_b.c");
-        assert_eq!(word("my run's"), r"'my run'\''s'");
-        assert_eq!(word("-x"), "./-x");
-        assert_eq!(word("$(rm)"), "'$(rm)'");
-        assert_eq!(word(""), "''");
     }
 }

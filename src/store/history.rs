@@ -1,7 +1,7 @@
 //! A run directory read back: the finished epochs of a search or of a training.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -29,7 +29,9 @@ use crate::{Error, Result};
 /// A search in its epochs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
-    /// The name of the run directory.
+    /// The run directory.
+    pub path: PathBuf,
+    /// Its name.
     pub name: String,
     /// The keys of the plan and their values, as they are written.
     pub plan: Vec<(String, String)>,
@@ -72,7 +74,8 @@ impl History {
             let reason = format!("is of the space {found}, and genotype.json is of the space {expected}");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
-        Ok(History { name, plan, records, timings, alphas, genotype, survey: load_survey(run)? })
+        let (path, survey) = (run.to_owned(), load_survey(run)?);
+        Ok(History { path, name, plan, records, timings, alphas, genotype, survey })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -94,7 +97,9 @@ impl History {
 /// A training in its epochs.
 #[derive(Clone, Debug)]
 pub struct TrainingHistory {
-    /// The name of the run directory.
+    /// The run directory.
+    pub path: PathBuf,
+    /// Its name.
     pub name: String,
     /// The keys of the plan and their values, as they are written.
     pub plan: Vec<(String, String)>,
@@ -128,7 +133,8 @@ impl TrainingHistory {
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
         let classes = Classes::load(run)?;
         let survey = load_survey(run)?;
-        Ok(TrainingHistory { name, plan, records, timings, genotype, cost, model, classes, survey })
+        let path = run.to_owned();
+        Ok(TrainingHistory { path, name, plan, records, timings, genotype, cost, model, classes, survey })
     }
 
     /// The value of a key of the plan, without quotes.

@@ -132,8 +132,9 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length((record.epochs * record.steps) as u64);
             bar.set_position(((record.epoch - 1) * record.steps + record.step) as u64);
+            // A narrow terminal cuts the end off.
             bar.set_message(format!(
-                "epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}  {left} left",
+                "{left} left  epoch {}/{}  loss {loss:.3}  accuracy {accuracy:.1} %  {speed}",
                 record.epoch, record.epochs
             ));
         } else if self.form == Form::Text

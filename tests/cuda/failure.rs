@@ -4,12 +4,13 @@ use std::path::Path;
 
 use darts::autograd::Recorder;
 use darts::backend::cpu::Cpu;
-use darts::backend::cuda::Cuda;
+use darts::backend::cuda::{self, Cuda};
 use darts::backend::gpu::Precision;
 use darts::backend::{Device, Mixed, MixedKernels, Shape, Slot, Span, VectorKernels};
 use darts::space::{Space, Supernet, SupernetShape};
 
 use crate::backend;
+use crate::driver::skip::skip;
 
 #[test]
 fn a_launch_that_fails_is_told_and_leaves_no_results() {
@@ -47,6 +48,9 @@ candidates = ["max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "s
 
 #[test]
 fn what_is_wider_than_the_kernels_is_refused_while_it_is_recorded() {
+    if !cuda::BUILT {
+        return skip("this build has no nvcc");
+    }
     let images = Shape::new(2, 8, 8, 3);
     let shape = |nodes| SupernetShape {
         space: Space::from_toml(WIDE, Path::new("wide.toml")).unwrap(),
