@@ -8,16 +8,17 @@
 //! 4. [`nn`]: parameters, the blocks that own them, and the operators that a network is described in.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
 //! 6. [`data`]: images, their split into two halves, augmentation and batches.
-//! 7. [`plan`]: everything that determines a search or a training, checked before any work starts.
-//! 8. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
-//! 9. [`search`]: the bilevel optimisation of weights and alphas.
-//! 10. [`train`]: the training of a derived network, and the model that it ends in.
-//! 11. [`export`]: a model for other programs.
-//! 12. [`store`]: run directories.
-//! 13. [`watch`]: what a run shows while it goes on.
-//! 14. [`draw`]: cells and curves as drawings.
-//! 15. [`report`]: the page of a run.
-//! 16. [`cli`]: the command line.
+//! 7. [`method`]: the parts that a search method is composed of.
+//! 8. [`plan`]: everything that determines a search or a training, checked before any work starts.
+//! 9. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
+//! 10. [`search`]: the bilevel optimisation of weights and alphas.
+//! 11. [`train`]: the training of a derived network, and the model that it ends in.
+//! 12. [`export`]: a model for other programs.
+//! 13. [`store`]: run directories.
+//! 14. [`watch`]: what a run shows while it goes on.
+//! 15. [`draw`]: cells and curves as drawings.
+//! 16. [`report`]: the page of a run.
+//! 17. [`cli`]: the command line.
 
 pub mod autograd;
 pub mod backend;
@@ -29,6 +30,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod machine;
+pub mod method;
 pub mod nn;
 pub mod plan;
 pub mod random;

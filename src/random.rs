@@ -24,6 +24,14 @@ pub enum Stream {
     DropPath = 8,
     /// Genotypes drawn at random.
     Genotype = 9,
+    /// Samples of mixing weights in steps of the alphas.
+    AlphaSample = 10,
+    /// Samples of mixing weights in steps of the weights.
+    WeightSample = 11,
+    /// Samples of mixing weights in evaluations.
+    EvaluationSample = 12,
+    /// What disturbs mixing weights.
+    Perturbation = 13,
     /// Test inputs.
     Test = 7,
 }

@@ -4,6 +4,7 @@ use darts::space::Space;
 use darts::space::alphas::Alphas;
 use darts::space::derivation::derive;
 use darts::space::genotype::Genotype;
+use darts::space::weighing::Weighing;
 
 #[derive(serde::Deserialize)]
 struct Recording {
@@ -30,6 +31,7 @@ fn every_recorded_case_is_derived_exactly() {
         let alphas = Alphas {
             space: space.clone(),
             nodes: case.steps,
+            weighing: Weighing::Softmax,
             tables: vec![case.alphas_normal.concat(), case.alphas_reduce.concat()],
         };
         assert_eq!(alphas.tables[0].len(), alphas.wiring(0).len(), "case {index}");

@@ -1,7 +1,7 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
 //! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, `run` for what
-//! a search and a training share, then the commands: `search`, `derive`, `show`, `report`, `train`, `evaluate`, `predict`,
+//! a search and a training share, then the commands: `search`, `derive`, `methods`, `show`, `report`, `train`, `evaluate`, `predict`,
 //! `export`, `digits`, `devices` and `completions`.
 
 mod completions;
@@ -13,6 +13,7 @@ mod evaluate;
 mod export;
 mod genotype;
 mod interruption;
+mod methods;
 mod model;
 mod output;
 mod pictures;
@@ -61,6 +62,7 @@ did, 129 one whose terminal was closed.";
 enum Command {
     Search(Box<search::Arguments>),
     Derive(derive::Arguments),
+    Methods(methods::Arguments),
     Show(show::Arguments),
     Report(report::Arguments),
     Train(Box<train::Arguments>),
@@ -92,6 +94,7 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Search(arguments) => arguments.run(),
         Command::Derive(arguments) => arguments.run(),
+        Command::Methods(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Train(arguments) => arguments.run(),

@@ -43,6 +43,10 @@ pub trait Epochs {
         train: &Sum,
         evaluation: &Sum,
     ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
+    /// Whether the run has ended before its last epoch. Only the end of an epoch changes that.
+    fn ended(&self) -> bool {
+        false
+    }
 }
 
 /// How a run is started_at, and when it stores its state.
@@ -59,7 +63,7 @@ pub struct Control<'a> {
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ended<T> {
-    /// All epochs are done.
+    /// All epochs are done, or those that the run itself wanted.
     Finished(T),
     /// It was interrupted here, and its state is stored.
     Interrupted(Position),
@@ -75,7 +79,7 @@ impl<T> Ended<T> {
     }
 }
 
-/// Goes through all epochs that are left.
+/// Goes through all epochs that are left, unless the run ends itself.
 ///
 /// # Errors
 /// A checkpoint that does not fit, a loss that is no longer a number, or whatever run and observer could not do.
@@ -127,7 +131,7 @@ struct Driver<'a, E: Epochs> {
 
 impl<E: Epochs> Driver<'_, E> {
     fn epochs(&mut self) -> Result<Ended<()>> {
-        while self.progress.position.epochs < self.epochs {
+        while self.progress.position.epochs < self.epochs && !self.run.ended() {
             if let Some(position) = self.epoch()? {
                 return Ok(Ended::Interrupted(position));
             }

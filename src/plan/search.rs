@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
+use super::method::{complete_method, method};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Fit, Reading};
+use crate::method::penalty::penalties;
+use crate::method::perturbation::{Perturbation, perturbation};
+use crate::method::relaxation::{Bounds, relaxation};
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -78,6 +82,12 @@ pub struct Plan {
     pub fit: Fit,
     pub space: String,
     pub method: String,
+    pub relaxation: String,
+    pub penalty: String,
+    pub perturbation: String,
+    pub guard: String,
+    pub frozen_epochs: usize,
+    pub alpha_deviation: f64,
     pub order: Order,
     pub finite_difference: f64,
     pub epochs: usize,
@@ -105,9 +115,8 @@ pub struct Plan {
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let mut keys = Vec::from(images());
     keys.push(space());
+    keys.extend(method());
     keys.extend([
-        word("method", "NAME", &["darts"], ["darts"; 2],
-            "Search method: darts").at("method.name"),
         word("order", "ORDER", &Order::ALL, [Order::First; 2],
             "Alpha gradient: first takes the weights as they are, second after one virtual step at about \
              three times the cost, extrapolated as second with a short finite difference where no kink of \
@@ -220,7 +229,8 @@ impl PlanTable for Plan {
         &KEYS
     }
 
-    fn complete(values: &mut Table, _: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        complete_method(values, preset, wrote);
         if let (Some(Value::String(text)), false) = (values.get("space"), wrote("nodes")) {
             let space = text.parse().and_then(|choice: Choice| choice.space())?;
             values.insert("nodes".to_owned(), Value::Integer(space.nodes() as i64));
@@ -231,6 +241,7 @@ impl PlanTable for Plan {
     fn conflict(&self) -> Option<Violation> {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
+            .or_else(|| method_conflict(self))
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -257,6 +268,45 @@ impl PlanTable for Plan {
     fn resolve_device(&self) -> Result<DeviceChoice> {
         self.device.resolve(self.precision)
     }
+}
+
+/// Parts that do not go together.
+fn method_conflict(plan: &Plan) -> Option<Violation> {
+    let (Ok(relaxation), Ok(penalties)) = (relaxation(&plan.relaxation), penalties(&plan.penalty)) else {
+        return None;
+    };
+    let bounds = relaxation.bounds();
+    if penalties.iter().any(|penalty| penalty.bounds().is_some_and(|meant| meant != bounds)) {
+        let other = "sigmoid, the only one that zero-one drives to a decision";
+        return Some(
+            Violation::new("penalty", &plan.penalty, format!("none or logsumexp with {}", plan.relaxation))
+                .or(Violation::new("relaxation", &plan.relaxation, other)),
+        );
+    }
+    let disturbed = perturbation(&plan.perturbation) != Ok(Perturbation::Identity);
+    if disturbed && bounds == Bounds::OneHot {
+        let expected = format!("none, as {} mixes nothing that could be disturbed", plan.relaxation);
+        let other = format!("softmax, sigmoid or gumbel with the perturbation {}", plan.perturbation);
+        return Some(Violation::new("perturbation", &plan.perturbation, expected).or(Violation::new(
+            "relaxation",
+            &plan.relaxation,
+            other,
+        )));
+    }
+    if disturbed && plan.order != Order::First {
+        let expected = format!("none, as the look-ahead of the order {} is not disturbed", plan.order);
+        let other = format!("first with the perturbation {}", plan.perturbation);
+        return Some(
+            Violation::new("perturbation", &plan.perturbation, expected)
+                .or(Violation::new("order", plan.order, other)),
+        );
+    }
+    (plan.frozen_epochs >= plan.epochs).then(|| {
+        let (frozen, epochs) = (plan.frozen_epochs, plan.epochs);
+        let fewer = format!("fewer than epochs, which is {epochs}: otherwise the alphas never move");
+        let more = format!("more than frozen_epochs, which is {frozen}: otherwise the alphas never move");
+        Violation::new("frozen_epochs", frozen, fewer).or(Violation::new("epochs", epochs, more))
+    })
 }
 
 #[cfg(test)]
@@ -300,7 +350,9 @@ mod tests {
     fn the_keys_of_the_method_stand_in_a_table_of_their_own() {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
-        let method = "\n[method]\nname = \"darts\"\norder = \"second\"\nfinite_difference = 0.5\n";
+        let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
+                      perturbation = \"none\"\nguard = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      order = \"second\"\nfinite_difference = 0.5\n";
         assert!(text.ends_with(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);
         // The plans of version 0.1.0 have no such table.

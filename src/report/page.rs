@@ -16,8 +16,9 @@ use crate::files::write_whole;
 use crate::plan::Command;
 use crate::search::observer::EpochRecord;
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{largest_entropies, softmax};
+use crate::space::derivation::largest_entropies;
 use crate::space::genotype::CellGenotype;
+use crate::space::weighing::Weighing;
 use crate::space::{Edge, Operation, Space, Wiring};
 use crate::store::command::command_of_run;
 use crate::store::history::{History, TrainingHistory};
@@ -183,20 +184,20 @@ fn heat_maps(history: &History) -> Markup {
             h2 { "Mixing weights after the last epoch" }
             p.quiet {
                 "In percent, edge by edge of the supernet's cells"
-                @if shared { "; equal weights would be " (format!("{:.1}", 100.0 / candidates.len() as f64)) }
+                @if shared && alphas.weighing == Weighing::Softmax { "; equal weights would be " (format!("{:.1}", 100.0 / candidates.len() as f64)) }
                 ". Framed: what the derived cells keep."
             }
             @for ((name, wiring, cell), table) in supernet_cells(history).into_iter().zip(&alphas.tables) {
                 h3 { (name) }
-                div.wide tabindex="0" { (heat_map(&alphas.space, &wiring, cell, table)) }
+                div.wide tabindex="0" { (heat_map(alphas, &wiring, cell, table)) }
             }
         }
     }
 }
 
-fn heat_map(space: &Space, wiring: &Wiring, cell: &CellGenotype, table: &[f64]) -> Markup {
-    let candidates = space.candidates();
-    let row = |edge: &Edge| softmax(&table[edge.row.clone()]);
+fn heat_map(alphas: &Alphas, wiring: &Wiring, cell: &CellGenotype, table: &[f64]) -> Markup {
+    let (space, candidates) = (&alphas.space, alphas.space.candidates());
+    let row = |edge: &Edge| alphas.weighing.weights(&table[edge.row.clone()]);
     let all = wiring.edges.iter().flat_map(row);
     let (low, high) = all.fold((1f64, 0f64), |(low, high), weight| (low.min(weight), high.max(weight)));
     let heat = |weight: f64| 4.0 + 64.0 * (weight - low) / (high - low).max(f64::MIN_POSITIVE);
@@ -249,7 +250,7 @@ fn weights(history: &History) -> Markup {
 fn small_multiples(history: &History, index: usize, wiring: &Wiring, cell: &CellGenotype) -> Markup {
     let space = &history.last_alphas().space;
     let course = |edge: &Edge| -> Vec<(usize, Vec<f64>)> {
-        let weights = |alphas: &Alphas| softmax(&alphas.tables[index][edge.row.clone()]);
+        let weights = |alphas: &Alphas| alphas.weighing.weights(&alphas.tables[index][edge.row.clone()]);
         thinned(&history.alphas).map(|(epoch, alphas)| (*epoch, weights(alphas))).collect()
     };
     let courses: Vec<_> = wiring.edges.iter().map(|edge| (edge, course(edge))).collect();

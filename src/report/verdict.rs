@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::advice::{self, Advice};
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{largest_entropies, softmax};
+use crate::space::derivation::largest_entropies;
 use crate::space::genotype::{ChosenEdge, Genotype};
 use crate::space::operation::OPERATIONS;
 use crate::space::{Edge, Keep, Operation, Space};
@@ -284,7 +284,7 @@ fn clearness(genotype: &Genotype, cell: usize, alphas: &Alphas) -> String {
     let mut smallest: Option<(f64, usize, ChosenEdge)> = None;
     for (node, chosen) in genotype.cells[cell].edges() {
         let Some(edge) = wiring.entering(node).find(|edge| edge.from == chosen.from) else { continue };
-        let weights = edge.candidates.iter().zip(softmax(&table[edge.row.clone()]));
+        let weights = edge.candidates.iter().zip(alphas.weighing.weights(&table[edge.row.clone()]));
         let (mut own, mut second) = (0.0, 0.0);
         for (operation, weight) in weights.filter(|(operation, _)| !operation.is_zero()) {
             match *operation == chosen.operation {

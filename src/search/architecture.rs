@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::method::Method;
-use super::progress::Progress;
-use super::relaxation::{Sample, initial_alphas};
+use crate::method::progress::Progress;
+use crate::method::relaxation::{Sample, initial_alphas};
+use crate::random::Stream;
 
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
 #[derive(Clone, Debug)]
@@ -15,8 +16,9 @@ pub struct Architecture {
     pub gradient: Vec<f64>,
     /// What is done with them.
     pub method: Method,
+    /// What the supernet computes with.
+    pub sample: Sample,
     rows: Vec<Range<usize>>,
-    sample: Sample,
 }
 
 impl Architecture {
@@ -29,18 +31,29 @@ impl Architecture {
 
     /// Sets the alphas to their start for `seed`.
     pub fn restart(&mut self, seed: u64) {
-        self.alphas = initial_alphas(self.alphas.len(), seed);
+        self.alphas = initial_alphas(self.alphas.len(), self.method.alpha_deviation, seed);
     }
 
-    /// Draws a new sample.
-    pub fn sample(&mut self, progress: Progress) -> &Sample {
-        self.method.relaxation.sample(&self.rows, &self.alphas, progress, &mut self.sample);
-        &self.sample
+    /// Draws a new sample, whose random numbers are those of the stream.
+    pub fn draw(&mut self, progress: Progress, stream: Stream) {
+        self.sample.draw(&*self.method.relaxation, &self.rows, &self.alphas, progress, stream);
+    }
+
+    /// Makes the sample anew, with the random numbers that it has.
+    pub fn mix(&mut self, progress: Progress) {
+        self.sample.mix(&*self.method.relaxation, &self.rows, &self.alphas, progress);
+    }
+
+    /// Disturbs the mixing weights of the sample, for a step of the weights.
+    pub fn disturb(&mut self) {
+        let Sample { progress, weights, .. } = &mut self.sample;
+        let bounds = self.method.relaxation.bounds();
+        self.method.perturbation.disturb(bounds, &self.rows, *progress, weights);
     }
 
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
     pub fn pull_back(&mut self, slopes: &[f64]) {
-        self.method.relaxation.pull_back(&self.rows, &self.sample, slopes, &mut self.gradient);
+        self.sample.pull_back(&*self.method.relaxation, &self.rows, slopes, &mut self.gradient);
     }
 
     /// Adds the gradients of the penalties.
@@ -56,18 +69,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::method::penalty::Penalty;
+    use crate::method::penalty::tests::Cubes;
     use crate::search::hypergradient::AlphaGradient;
-    use crate::search::penalty::tests::Cubes;
 
     #[test]
     fn penalties_are_added_to_the_gradient_of_the_loss() {
-        let penalties: Vec<Arc<dyn crate::search::penalty::Penalty>> =
-            vec![Arc::new(Cubes(0.5)), Arc::new(Cubes(2.0))];
+        let penalties: Vec<Arc<dyn Penalty>> = vec![Arc::new(Cubes(0.5)), Arc::new(Cubes(2.0))];
         let method = Method { penalties, ..Method::darts(AlphaGradient::First) };
         let mut architecture = Architecture::new(method, vec![0..2, 2..5]);
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0];
         let progress = Progress { epoch: 1, ..Progress::default() };
-        architecture.sample(progress);
+        architecture.draw(progress, Stream::AlphaSample);
         architecture.pull_back(&[0.3, -0.2, 1.0, 0.0, -1.0]);
         let alone = architecture.gradient.clone();
         architecture.penalise(progress);

@@ -8,7 +8,6 @@ use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::method::Method;
-use super::progress::Progress;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -16,7 +15,9 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::method::progress::Progress;
 use crate::plan::search::Plan;
+use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
 
 /// The name of the count of Adam's steps in a checkpoint.
@@ -180,7 +181,7 @@ impl<B: Backend> Bilevel<B> {
         self.architecture.restart(seed);
         self.adam.restart();
         self.progress = Progress { seed, ..Progress::default() };
-        self.mix();
+        self.draw(Stream::AlphaSample);
     }
 
     /// What the next step depends on and lies on the device, by name: weights, running statistics and momentum.
@@ -203,7 +204,8 @@ impl<B: Backend> Bilevel<B> {
         ]
     }
 
-    /// One iteration: a step of the alphas, then one of the weights. Returns the training batch's result.
+    /// One iteration: a step of the alphas, unless these are frozen, then one of the weights. Returns the training batch's
+    /// result.
     pub fn step<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
@@ -211,21 +213,33 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<BatchResult> {
         let (train, valid) = (train.into(), valid.into());
-        self.alpha_step(train, valid, weight_lr)?;
+        if self.architecture.method.moves_alphas(self.progress) {
+            self.alpha_step(train, valid, weight_lr)?;
+        }
         let result = self.weight_step(train, weight_lr)?;
         self.progress.step += 1;
         Ok(result)
     }
 
-    /// A step of the alphas. `weight_lr` is the xi of the second order.
+    /// A step of the alphas, with a sample of its own. `weight_lr` is the xi of the second order.
     pub fn alpha_step<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
         valid: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<()> {
+        self.draw(Stream::AlphaSample);
+        self.alpha_step_at_sample(train, valid, weight_lr)
+    }
+
+    /// A step of the alphas with the sample that the supernet has. All of its passes are at that sample.
+    pub fn alpha_step_at_sample<'a>(
+        &mut self,
+        train: impl Into<Input<'a, B::Scalar>>,
+        valid: impl Into<Input<'a, B::Scalar>>,
+        weight_lr: f64,
+    ) -> Result<()> {
         let (train, valid) = (train.into(), valid.into());
-        self.mix();
         match (self.architecture.method.gradient, self.spans.second_order) {
             (AlphaGradient::Second(product), Some(spans)) => {
                 let step = self.look_ahead(weight_lr);
@@ -237,10 +251,16 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Hands the supernet a new sample: the mixing weights, and which branches are active.
-    pub fn mix(&mut self) {
+    /// Hands the supernet a new sample.
+    pub fn draw(&mut self, stream: Stream) {
+        self.architecture.draw(self.progress, stream);
+        self.load_sample();
+    }
+
+    /// Hands the supernet the sample of the architecture: the mixing weights, and which branches are active.
+    pub fn load_sample(&mut self) {
         let (values, _) = &mut self.transfer;
-        let sample = self.architecture.sample(self.progress);
+        let sample = &self.architecture.sample;
         values.iter_mut().zip(&sample.weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
         self.tape.backend().write(self.supernet.mixing.value, values);
         if self.active != sample.active {
@@ -264,13 +284,25 @@ impl<B: Backend> Bilevel<B> {
         self.adam.step(&mut self.architecture.alphas, &self.architecture.gradient);
     }
 
-    /// A step of the weights.
+    /// A step of the weights, with a sample of its own.
     pub fn weight_step<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<BatchResult> {
-        self.mix();
+        self.architecture.draw(self.progress, Stream::WeightSample);
+        self.architecture.disturb();
+        self.load_sample();
+        self.weight_step_at_sample(train, weight_lr)
+    }
+
+    /// A step of the weights with the sample that the supernet has. A branch that is not active has no gradient; decay and
+    /// momentum still move its weights.
+    pub fn weight_step_at_sample<'a>(
+        &mut self,
+        train: impl Into<Input<'a, B::Scalar>>,
+        weight_lr: f64,
+    ) -> Result<BatchResult> {
         self.differentiate(train, Mode::Train, Gradients::All)?;
         let step = GradientDescent {
             weights: self.supernet.spans.weights,
@@ -287,14 +319,15 @@ impl<B: Backend> Bilevel<B> {
         self.checked_result()
     }
 
-    /// The result of the first `images` images of a batch in inference: with the running statistics.
+    /// The result of the first `images` images of a batch in inference: with the running statistics. All batches between two
+    /// steps have the same sample.
     pub fn evaluate<'a>(
         &mut self,
         batch: impl Into<Input<'a, B::Scalar>>,
         images: usize,
     ) -> Result<BatchResult> {
         let batch = batch.into();
-        self.mix();
+        self.draw(Stream::EvaluationSample);
         batch.load(&mut self.tape, self.supernet.images)?;
         self.tape.forward(Mode::Inference);
         if images == batch.count() {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::bilevel::{ALPHA_STEPS, Bilevel};
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
-use super::progress::Progress;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
@@ -14,12 +13,14 @@ use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
     drive, fit_memory, open_cpu, open_gpu,
 };
+use crate::method::guard::Watch;
+use crate::method::progress::Progress;
 use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
-use crate::space::derivation::{mean_entropies, skip_connections};
+use crate::space::derivation::{derive, mean_entropies, skip_connections};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
 /// alphas that the search ends with.
@@ -68,6 +69,8 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
     /// What a step launches.
     work: Work,
     weight_lr: f64,
+    /// What the guard knows, where there is one.
+    watch: Option<Watch>,
 }
 
 impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
@@ -100,6 +103,8 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let valid = loader(&alpha_half, Stream::ValidOrder)?;
         let in_order =
             Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
+        let architecture = &bilevel.architecture;
+        let watch = architecture.method.guard.map(|_| Watch::new(architecture.alphas.len()));
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
         Ok(SearchSession {
             plan,
@@ -111,6 +116,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             peak_bytes,
             work,
             weight_lr,
+            watch,
         })
     }
 
@@ -150,6 +156,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             space: Arc::clone(&supernet.shape.space),
             nodes: supernet.shape.nodes,
             tables: tables.collect(),
+            weighing: self.bilevel.architecture.method.relaxation.weighing(),
         }
     }
 }
@@ -180,7 +187,13 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     }
 
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
-        self.bilevel.host_state()
+        let mut state = self.bilevel.host_state();
+        state.extend(self.watch.as_mut().map(|watch| ("guard", &mut watch.state[..])));
+        state
+    }
+
+    fn ended(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::ended)
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -219,7 +232,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
         let alphas = self.alphas();
-        let genotype = self.bilevel.architecture.method.selection.genotype(&alphas);
+        let genotype = derive(&alphas);
+        if let (Some(watch), Some(guard)) = (&mut self.watch, self.bilevel.architecture.method.guard) {
+            watch.show(guard, &genotype, &alphas);
+        }
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::weighing::Weighing;
 use super::{MAX_NODES, Space, Wiring};
 use crate::files::{read_bounded, write_whole};
 use crate::tensor_file::{self, Format, Tensor};
@@ -26,6 +27,8 @@ pub struct Alphas {
     pub nodes: usize,
     /// For each type of cell the rows of its edges, one after another, in the order of its [`Wiring`].
     pub tables: Vec<Vec<f64>>,
+    /// What they weigh.
+    pub weighing: Weighing,
 }
 
 /// What a file says of its alphas.
@@ -36,13 +39,15 @@ struct Description {
     nodes: usize,
     #[serde(with = "super::stored")]
     space: Arc<Space>,
+    #[serde(default, skip_serializing_if = "Weighing::is_softmax")]
+    weighing: Weighing,
 }
 
 impl Alphas {
     /// Alphas of which all are zero.
     pub fn zeros(space: Arc<Space>, nodes: usize) -> Self {
         let tables = space.wirings(nodes).iter().map(|wiring| vec![0.0; wiring.len()]).collect();
-        Alphas { space, nodes, tables }
+        Alphas { space, nodes, tables, weighing: Weighing::default() }
     }
 
     /// The edges of a type of cell.
@@ -63,7 +68,8 @@ impl Alphas {
     /// Writes a file with one tensor for each type of cell, `[edges][candidates]`, or `[alphas]` where edges have
     /// different numbers of candidates; and the epoch in its metadata.
     pub fn save(&self, path: &Path, epoch: usize) -> Result<()> {
-        let description = Description { epoch, nodes: self.nodes, space: Arc::clone(&self.space) };
+        let (nodes, space, weighing) = (self.nodes, Arc::clone(&self.space), self.weighing);
+        let description = Description { epoch, nodes, space, weighing };
         let tensors: Vec<Tensor> = (self.space.cells().iter().enumerate().zip(&self.tables))
             .map(|((cell, kind), values)| {
                 let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -85,7 +91,7 @@ impl Alphas {
         if let Some(epoch) = plain_epoch(bytes)? {
             return Ok((Self::from_plain(bytes)?, epoch));
         }
-        let (file, Description { epoch, nodes, space }) = FORMAT.read::<Description>(bytes)?;
+        let (file, Description { epoch, nodes, space, weighing }) = FORMAT.read::<Description>(bytes)?;
         if !(1..=MAX_NODES).contains(&nodes) {
             return Err(format!("its cells have {nodes} nodes; expected 1 to {MAX_NODES}"));
         }
@@ -96,7 +102,7 @@ impl Alphas {
             finite(kind.name, wiring, values)
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok((Alphas { space, nodes, tables }, epoch))
+        Ok((Alphas { space, nodes, tables, weighing }, epoch))
     }
 
     /// The alphas of a file without a description: two matrices of f32 of eight columns.
@@ -136,7 +142,7 @@ impl Alphas {
             finite(kind.name, &wiring, values.into_iter().map(f64::from).collect())
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok(Alphas { space, nodes, tables })
+        Ok(Alphas { space, nodes, tables, weighing: Weighing::default() })
     }
 }
 

@@ -2,15 +2,8 @@
 
 use super::alphas::Alphas;
 use super::genotype::{CellGenotype, ChosenEdge, Genotype};
+use super::weighing::Weighing;
 use super::{Edge, Keep, Operation, Wiring};
-
-/// The softmax of a row; the maximum is subtracted so that nothing overflows.
-pub fn softmax(row: &[f64]) -> Vec<f64> {
-    let maximum = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exponentials: Vec<f64> = row.iter().map(|value| (value - maximum).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.iter().map(|value| value / sum).collect()
-}
 
 /// Derives the discrete architecture.
 ///
@@ -30,7 +23,8 @@ fn derive_cell(alphas: &Alphas, wiring: &Wiring, table: &[f64]) -> CellGenotype 
     let nodes = (0..wiring.nodes).map(|node| {
         let mut ranked: Vec<(ChosenEdge, f64)> = (wiring.entering(node))
             .map(|edge| {
-                let (operation, weight) = best_operation(edge, &table[edge.row.clone()]);
+                let (operation, weight) =
+                    best_operation(edge, &alphas.weighing.weights(&table[edge.row.clone()]));
                 (ChosenEdge { operation, from: edge.from }, weight)
             })
             .collect();
@@ -46,10 +40,10 @@ fn derive_cell(alphas: &Alphas, wiring: &Wiring, table: &[f64]) -> CellGenotype 
 }
 
 /// The heaviest operation other than none, the first one among equals, and its weight.
-fn best_operation(edge: &Edge, row: &[f64]) -> (&'static Operation, f64) {
-    let others = edge.candidates.iter().zip(softmax(row)).filter(|(operation, _)| !operation.is_zero());
+fn best_operation(edge: &Edge, weights: &[f64]) -> (&'static Operation, f64) {
+    let others = edge.candidates.iter().zip(weights).filter(|(operation, _)| !operation.is_zero());
     let mut best: Option<(&'static Operation, f64)> = None;
-    for (operation, weight) in others {
+    for (operation, &weight) in others {
         if best.is_none_or(|(_, heaviest)| weight > heaviest) {
             best = Some((operation, weight));
         }
@@ -57,16 +51,16 @@ fn best_operation(edge: &Edge, row: &[f64]) -> (&'static Operation, f64) {
     best.expect("an edge has two candidates, of which one at most is none")
 }
 
-/// For each type of cell, the mean entropy of its rows in nats: the logarithm of the number of candidates where all
-/// weigh the same, 0 where each edge has decided.
+/// For each type of cell, the mean entropy in nats of the shares of its rows: the logarithm of the number of candidates
+/// where all weigh the same, 0 where each edge has decided.
 pub fn mean_entropies(alphas: &Alphas) -> Vec<f64> {
     let cells = alphas.tables.iter().enumerate();
-    cells.map(|(cell, table)| mean_entropy(&alphas.wiring(cell), table)).collect()
+    cells.map(|(cell, table)| mean_entropy(&alphas.wiring(cell), alphas.weighing, table)).collect()
 }
 
-fn mean_entropy(wiring: &Wiring, table: &[f64]) -> f64 {
+fn mean_entropy(wiring: &Wiring, weighing: Weighing, table: &[f64]) -> f64 {
     let entropy = |row: &[f64]| -> f64 {
-        softmax(row).iter().filter(|&&weight| weight > 0.0).map(|&weight| -weight * weight.ln()).sum()
+        weighing.shares(row).iter().filter(|&&share| share > 0.0).map(|&share| -share * share.ln()).sum()
     };
     let rows = wiring.rows().map(|row| entropy(&table[row]));
     rows.sum::<f64>() / wiring.edges.len().max(1) as f64

@@ -6,7 +6,7 @@
 //!    says of a space, and this module: the space that it makes.
 //! 2. [`stored`]: a space as files hold it; [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`]
 //!    is its textual form.
-//! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell.
+//! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh.
 //! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`auxiliary`]: a second
 //!    classifier; [`stack`]: a network of cells.
 //! 5. [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
@@ -29,6 +29,7 @@ pub mod sampled;
 pub mod stack;
 pub mod stored;
 pub mod supernet;
+pub mod weighing;
 pub mod wiring;
 
 use std::fmt;
@@ -46,11 +47,12 @@ use wiring::{CELLS, INPUTS};
 use crate::{Error, Result};
 
 /// The spaces of this program: name and definition.
-const SPACES: [(&str, &str); 4] = [
+const SPACES: [(&str, &str); 5] = [
     ("darts", include_str!("spaces/darts.toml")),
     ("s1", include_str!("spaces/s1.toml")),
     ("s2", include_str!("spaces/s2.toml")),
     ("s3", include_str!("spaces/s3.toml")),
+    ("s5", include_str!("spaces/s5.toml")),
 ];
 
 static KNOWN: LazyLock<Vec<Arc<Space>>> = LazyLock::new(|| {

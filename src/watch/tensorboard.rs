@@ -13,7 +13,6 @@ use prost::Message;
 use crate::epochs::{Observer, Phase, Timing};
 use crate::search::observer::{EpochRecord, SearchPhase};
 use crate::space::alphas::Alphas;
-use crate::space::derivation::softmax;
 use crate::train::Model;
 use crate::train::observer::{EpochRecord as TrainingRecord, TrainingPhase};
 use crate::{Error, Result};
@@ -143,7 +142,7 @@ impl Observer<SearchPhase> for EventFile {
         values.push(value("images_per_second", timing.images_per_second));
         for ((cell, kind), table) in alphas.space.cells().iter().enumerate().zip(&alphas.tables) {
             for edge in alphas.wiring(cell).edges {
-                let weights = softmax(&table[edge.row.clone()]);
+                let weights = alphas.weighing.weights(&table[edge.row.clone()]);
                 let (from, to) = (edge.from, edge.node + alphas.space.inputs());
                 values.extend(edge.candidates.iter().zip(weights).map(|(operation, weight)| {
                     value(&format!("mixing_{}/{from}-{to}/{operation}", kind.name), weight)
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(value("accuracy/valid"), 0.625);
         assert_eq!(
             value("mixing_normal/2-3/skip_connect"),
-            softmax(&alphas.tables[0][4 * 8..5 * 8])[3] as f32
+            alphas.weighing.weights(&alphas.tables[0][4 * 8..5 * 8])[3] as f32
         );
     }
 

@@ -4,12 +4,12 @@ use darts::autograd::{MixingWeights, Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
 use darts::backend::{Device, Gradients, Mode, Shape, Span};
+use darts::method::progress::Progress;
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;
 use darts::search::hypergradient::AlphaGradient;
 use darts::search::method::Method;
-use darts::search::progress::Progress;
 use darts::space::{Space, Supernet, SupernetShape};
 use rand::RngExt;
 
@@ -41,8 +41,8 @@ fn gradients(
     let mut architecture = net.architecture;
     if let Some((mixing, architecture)) = &mut architecture {
         architecture.restart(5);
-        let weights: Vec<f32> =
-            architecture.sample(Progress::default()).weights.iter().map(|&weight| weight as f32).collect();
+        architecture.draw(Progress::default(), Stream::AlphaSample);
+        let weights: Vec<f32> = architecture.sample.weights.iter().map(|&weight| weight as f32).collect();
         tape.backend().write(mixing.value, &weights);
     }
     tape.write_value(net.images, &pixels).unwrap();

@@ -13,6 +13,7 @@ mod comparison;
 mod driver;
 mod evaluation;
 mod iterations;
+mod methods;
 mod network;
 mod operators;
 mod set;
@@ -144,6 +145,15 @@ fn operators_in_f64() {
 #[test]
 fn operators_in_f32() {
     run_on_cpu("ops", |set: &Set, cpu: &dyn Fn() -> Cpu| operators::check(set, cpu));
+}
+
+#[test]
+fn parts_of_methods_in_f64() {
+    run("fairdarts", Bar::Exact, methods::fair_darts);
+    run("betadarts", Bar::Exact, methods::beta_darts);
+    run("snas", Bar::Exact, methods::snas);
+    run("gdas", Bar::Exact, methods::gdas);
+    run("sdarts", Bar::Exact, methods::sdarts);
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl<B: Backend> Network<B> {
 
     pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
         self.bilevel.architecture.alphas = both(set, prefix);
-        self.bilevel.mix();
+        self.bilevel.draw(Stream::AlphaSample);
     }
 
     /// The gradient by the alphas of what has this gradient by the mixing weights.

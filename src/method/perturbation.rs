@@ -1,0 +1,90 @@
+//! Perturbations: what disturbs the mixing weights in a step of the weights, so that these suit a neighbourhood of the
+//! mixing weights. A step of the alphas knows nothing of it.
+
+use std::ops::Range;
+
+use rand::RngExt;
+
+use super::progress::Progress;
+use super::relaxation::Bounds;
+use super::schedule::Schedule;
+use super::{Part, named};
+use crate::random::{Stream, generator};
+
+/// What disturbs the mixing weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Perturbation {
+    /// Nothing.
+    Identity,
+    /// SDARTS-RS (Chen and Hsieh, ICML 2020, equation 6): uniform noise of at most this size, then back within the bounds.
+    Random(Schedule),
+}
+
+/// The perturbations by their names.
+static PERTURBATIONS: [Part<Perturbation>; 2] = [
+    Part { name: "none", takes: "", make: |_| Some(Perturbation::Identity) },
+    Part {
+        name: "random",
+        takes: "SIZE",
+        make: |text| Schedule::within(text, |size| (0.0..=1.0).contains(&size)).map(Perturbation::Random),
+    },
+];
+
+/// The perturbation that a text names.
+///
+/// # Errors
+/// The text names none; the sentence says what is expected.
+pub fn perturbation(text: &str) -> Result<Perturbation, String> {
+    named(&PERTURBATIONS, text)
+}
+
+impl Perturbation {
+    /// Disturbs the mixing weights of a step, row after row.
+    pub fn disturb(self, bounds: Bounds, rows: &[Range<usize>], progress: Progress, weights: &mut [f64]) {
+        let Perturbation::Random(size) = self else { return };
+        let size = size.at(progress);
+        let mut random = generator(progress.seed, Stream::Perturbation, progress.step);
+        for row in rows {
+            let row = &mut weights[row.clone()];
+            row.iter_mut().for_each(|weight| *weight += size * random.random_range(-1.0..=1.0));
+            bounds.project(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: [Range<usize>; 2] = [0..3, 3..5];
+
+    fn disturbed(text: &str, bounds: Bounds, step: u64) -> [f64; 5] {
+        let mut weights = [0.5, 0.3, 0.2, 0.9, 0.1];
+        let progress = Progress { seed: 3, epoch: 1, epochs: 2, step };
+        perturbation(text).unwrap().disturb(bounds, &ROWS, progress, &mut weights);
+        weights
+    }
+
+    #[test]
+    fn noise_is_as_large_as_the_schedule_says_and_depends_on_seed_and_step() {
+        let still = disturbed("none", Bounds::Box, 7);
+        assert_eq!(still, [0.5, 0.3, 0.2, 0.9, 0.1]);
+        assert_eq!(disturbed("random 0.1 to 0", Bounds::Box, 7), disturbed("random 0.05", Bounds::Box, 7));
+        assert_ne!(disturbed("random 0.05", Bounds::Box, 7), disturbed("random 0.05", Bounds::Box, 8));
+        let most = |size: &str| {
+            let far = |step| {
+                let near = disturbed(size, Bounds::Box, step).into_iter().zip(still);
+                near.map(|(weight, before)| (weight - before).abs()).fold(0.0, f64::max)
+            };
+            (0..200).map(far).fold(0.0, f64::max)
+        };
+        assert!((0.045..=0.05 + 1e-15).contains(&most("random 0.05")));
+        for step in 0..200 {
+            let weights = disturbed("random 1", Bounds::Simplex, step);
+            for row in ROWS {
+                assert!(weights[row.clone()].iter().all(|weight| (0.0..=1.0).contains(weight)));
+                assert!((weights[row].iter().sum::<f64>() - 1.0).abs() < 1e-15);
+            }
+        }
+    }
+}

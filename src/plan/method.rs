@@ -1,0 +1,156 @@
+//! The keys of a search method: its name and its parts. The name decides the parts that the user did not write.
+
+use toml::{Table, Value};
+
+use super::keys::{Key, Preset, RATE, count, number, text, word};
+use crate::method::guard::guard;
+use crate::method::penalty::penalties;
+use crate::method::perturbation::perturbation;
+use crate::method::published::{all, find};
+use crate::method::relaxation::relaxation;
+
+/// The keys that name a method and its parts.
+pub(super) fn method() -> [Key; 7] {
+    let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
+    let meaning = format!(
+        "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
+         methods` says what each does",
+        names.join(", ")
+    );
+    [
+        word("method", "NAME", &names, [names[0]; 2], &meaning).at("method.name"),
+        text(
+            "relaxation",
+            "NAME",
+            |text| relaxation(text).err(),
+            ["softmax"; 2],
+            "How alphas become mixing weights: softmax, sigmoid, \"gumbel TEMPERATURE\" or \"gumbel-hard \
+             TEMPERATURE\". Such a number is constant, or a schedule over the epochs: \"10 to 1\" falls towards 1, \
+             \"10 through 1\" is 1 in the last epoch",
+        )
+        .at("method.relaxation"),
+        text(
+            "penalty",
+            "NAME",
+            |text| penalties(text).err(),
+            ["none"; 2],
+            "What is added to the loss of the alphas: none, \"zero-one WEIGHT\", \"logsumexp WEIGHT\", or several with \
+             + between them; a weight is a schedule, too",
+        )
+        .at("method.penalty"),
+        text(
+            "perturbation",
+            "NAME",
+            |text| perturbation(text).err(),
+            ["none"; 2],
+            "What disturbs the mixing weights in a step of the weights: none, or \"random SIZE\", whose size is a \
+             schedule, too",
+        )
+        .at("method.perturbation"),
+        text(
+            "guard",
+            "NAME",
+            |text| guard(text).err(),
+            ["none"; 2],
+            "What ends the search early: none, \"skips N\" as soon as the normal cell has N skip connections, or \
+             \"ranking N\" as soon as the order of each edge's convolutions was the same in N epochs",
+        )
+        .at("method.guard"),
+        count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start that train the weights alone")
+            .at("method.frozen_epochs"),
+        number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")
+            .at("method.alpha_deviation"),
+    ]
+}
+
+/// Fills in what the method decides, where the user wrote nothing.
+pub(super) fn complete_method(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) {
+    let Some(method) = values.get("method").and_then(Value::as_str).and_then(find) else { return };
+    let paper = (preset == Preset::Paper).then_some(&method.paper);
+    for (key, value) in std::iter::once(&method.plan).chain(paper).flatten() {
+        if !wrote(key) {
+            values.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::method::published::Published;
+    use crate::plan::PlanTable;
+    use crate::plan::merge::Written;
+    use crate::plan::search::Plan;
+
+    fn plan_of(preset: Preset, flags: &str) -> crate::Result<Plan> {
+        let mut flags: Table = flags.parse().unwrap();
+        flags.entry("data").or_insert("digits".into());
+        Ok(Written { preset, file: None, flags }.plan::<Plan>(Table::new())?.plan)
+    }
+
+    fn refusal(flags: &str) -> String {
+        plan_of(Preset::Small, flags).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_published_method_is_a_plan_in_which_each_of_its_keys_stands() {
+        for Published { name, plan: own, paper, .. } in all() {
+            for preset in Preset::ALL {
+                let plan = plan_of(preset, &format!("method = {name:?}")).unwrap();
+                let values = plan.to_table().unwrap();
+                let keys = own.iter().chain(paper.iter().filter(|_| preset == Preset::Paper));
+                keys.for_each(|(key, value)| assert_eq!(values.get(key), Some(value), "{name}: {key}"));
+                let text = plan.to_toml().unwrap();
+                assert_eq!(Plan::from_toml(&text, Path::new("plan.toml")).unwrap(), plan);
+            }
+        }
+    }
+
+    #[test]
+    fn darts_is_the_method_that_changes_nothing() {
+        assert_eq!(plan_of(Preset::Small, "").unwrap(), Plan::default());
+        assert_eq!(find("darts").map(|darts| (darts.plan.len(), darts.paper.len())), Some((0, 0)));
+    }
+
+    #[test]
+    fn what_the_user_wrote_stands() {
+        let flags = "method = \"fair-darts\"\npenalty = \"none\"\nspace = \"darts\"\nbatch_size = 8";
+        let plan = plan_of(Preset::Paper, flags).unwrap();
+        assert_eq!((&*plan.relaxation, &*plan.penalty, &*plan.space), ("sigmoid", "none", "darts"));
+        assert_eq!((plan.batch_size, plan.alpha_lr), (8, 0.003));
+        let flags = "method = \"gdas\"\nfrozen_epochs = 3";
+        let plan = plan_of(Preset::Small, flags).unwrap();
+        assert_eq!((&*plan.relaxation, plan.frozen_epochs), ("gumbel-hard 10 through 0.1", 3));
+    }
+
+    #[test]
+    fn parts_that_do_not_go_together_are_refused() {
+        assert_eq!(
+            refusal("penalty = \"zero-one 10\""),
+            "--penalty is zero-one 10; expected none or logsumexp with softmax"
+        );
+        assert_eq!(
+            refusal("method = \"fair-darts\"\nrelaxation = \"softmax\""),
+            "--relaxation is softmax; expected sigmoid, the only one that zero-one drives to a decision"
+        );
+        assert_eq!(
+            refusal("method = \"gdas\"\nperturbation = \"random 0.1\""),
+            "--perturbation is random 0.1; expected none, as gumbel-hard 10 through 0.1 mixes nothing that could be \
+             disturbed"
+        );
+        assert_eq!(
+            refusal("method = \"sdarts-rs\"\norder = \"second\""),
+            "--order is second; expected first with the perturbation random 0.03 to 0.3"
+        );
+        assert_eq!(
+            refusal("frozen_epochs = 12"),
+            "--frozen-epochs is 12; expected fewer than epochs, which is 12: otherwise the alphas never move"
+        );
+        assert_eq!(
+            refusal("relaxation = \"gumbel\""),
+            "--relaxation is gumbel; expected softmax, sigmoid, gumbel TEMPERATURE or gumbel-hard TEMPERATURE"
+        );
+    }
+}
