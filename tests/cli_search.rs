@@ -306,3 +306,19 @@ fn write_mnist(directory: &Path, count: usize, height: usize, width: usize) {
         fs::write(directory.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
     }
 }
+
+#[test]
+fn a_search_that_its_guard_ends_says_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    // Alphas that hardly move keep their order: it is known after the first epoch, and the same after the second.
+    let plan = "search --epochs 4 --init-channels 2 --nodes 2 --batch-size 64 --device cpu --alpha-lr 1e-12 --out run --guard";
+    let arguments: Vec<&str> = plan.split(' ').chain(["ranking 1"]).collect();
+    let output = command::darts(here, &arguments);
+    let said = command::text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said, "darts: the guard \"ranking 1\" ended the search after epoch 2 of 4\n");
+    let records = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
+    assert_eq!(records.lines().count(), 2);
+    assert_eq!(command::text(&command::darts(here, &small("whole", &["--seed=5"])).stderr), "");
+}

@@ -70,12 +70,14 @@ impl Arguments {
             search::session::run(plan, dataset, control, observers)
         };
         let (alphas, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
-        self.finish(&alphas, &run)
+        self.finish(plan, &alphas, &run)
     }
 
     /// Writes the report and shows the outcome. The genotype does not depend on the report.
-    fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
-        let verdict = page::write(run).and_then(|_| History::load(run)).map(|history| Verdict::of(&history));
+    fn finish(&self, plan: &Plan, alphas: &Alphas, run: &Path) -> Result<()> {
+        let history = page::write(run).and_then(|_| History::load(run));
+        let guarded = history.as_ref().ok().and_then(|history| guarded(plan, history.records.len()));
+        let verdict = history.map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
         let told = verdict.as_ref().ok();
         let text = match (self.run.json, self.run.quiet) {
@@ -84,12 +86,22 @@ impl Arguments {
             (false, false) => outcome(&genotype, told, run),
         };
         print(&text)?;
+        if let Some(sentence) = guarded {
+            report(&sentence);
+        }
         let verdict = verdict?;
         if self.run.quiet && !self.run.json {
             report(&in_a_line(&verdict));
         }
         Ok(())
     }
+}
+
+/// What a person should know of a search of so many epochs that its guard has ended.
+fn guarded(plan: &Plan, epochs: usize) -> Option<String> {
+    let Plan { guard, epochs: planned, .. } = plan;
+    (epochs < *planned)
+        .then(|| format!("the guard {guard:?} ended the search after epoch {epochs} of {planned}"))
 }
 
 /// The outcome for a program.

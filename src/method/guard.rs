@@ -12,8 +12,7 @@ use crate::space::operation::Block;
 pub enum Guard {
     /// The normal cell of the genotype holds at least so many skip connections.
     Skips(usize),
-    /// In so many epochs one after another, the order of the alphas of an edge's convolutions was the same as before, on
-    /// every edge.
+    /// For so many epochs the order of the alphas of an edge's convolutions has stayed the same on every edge.
     Ranking(usize),
 }
 
