@@ -293,6 +293,7 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<BatchResult> {
         self.architecture.draw(self.progress, Stream::WeightSample);
+        self.architecture.draw_disturbance();
         self.architecture.disturb();
         self.load_sample();
         self.weight_step_at_sample(train, weight_lr)
