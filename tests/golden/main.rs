@@ -9,6 +9,7 @@
 
 mod base;
 mod comparison;
+mod curvature;
 #[path = "../common/driver.rs"]
 mod driver;
 mod evaluation;
@@ -154,6 +155,20 @@ fn parts_of_methods_in_f64() {
     run("snas", Bar::Exact, methods::snas);
     run("gdas", Bar::Exact, methods::gdas);
     run("sdarts", Bar::Exact, methods::sdarts);
+}
+
+#[test]
+fn curvature_in_f64() {
+    run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn curvature_in_f32() {
+    for instructions in Instructions::ALL.into_iter().filter(|instructions| instructions.available()) {
+        sets("hessian").iter().for_each(|set| {
+            curvature::check_roughly(set, Cpu::with_instructions(0, instructions).unwrap());
+        });
+    }
 }
 
 #[test]

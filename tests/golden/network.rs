@@ -13,6 +13,7 @@ use darts::search::method::Method;
 use darts::search::{Bilevel, BilevelSettings};
 use darts::space::{Space, SupernetShape};
 use rand::RngExt;
+use std::sync::Arc;
 
 /// The optimiser of the alphas in all sets.
 pub const ADAM: AdamSettings = AdamSettings { rate: 3e-4, betas: (0.5, 0.999), decay: 1e-3 };
@@ -56,15 +57,26 @@ impl<T: Scalar> Batch<T> {
 impl<B: Backend> Network<B> {
     /// The network at the start of a base set.
     pub fn new(set: &Set, backend: B, gradient: AlphaGradient, gradient_clip: f64) -> Self {
+        Network::in_space(set, Space::darts(), backend, gradient, gradient_clip)
+    }
+
+    /// The network of another space.
+    pub fn in_space(
+        set: &Set,
+        space: Arc<Space>,
+        backend: B,
+        gradient: AlphaGradient,
+        gradient_clip: f64,
+    ) -> Self {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
         let edges = set.get("init.alpha.normal").shape[0];
-        let edges_of = |nodes: usize| Space::darts().wiring(0, nodes).edges.len();
+        let edges_of = |nodes: usize| space.wiring(0, nodes).edges.len();
         let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
         assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
-        let classes = set.get("fwd.logits").shape[1];
+        let classes = set.get("init.param.classifier.bias").values.len();
         let shape = SupernetShape {
-            space: Space::darts(),
+            space,
             images: Shape::new(set.number("N") as usize, side, side, channels),
             classes,
             init_channels: set.number("C") as usize,
