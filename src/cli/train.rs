@@ -7,12 +7,12 @@ use serde_json::json;
 use toml::Value;
 
 use super::genotype::find;
-use super::output::print;
+use super::output::{print, report};
 use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
-use super::run::RunArguments;
+use super::run::{Followed, RunArguments};
 use crate::data::Images;
-use crate::epochs::{Control, Observers};
+use crate::epochs::{Control, Observers, Position};
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
 use crate::report::page;
@@ -43,7 +43,7 @@ const EXAMPLES: &str = "\
 Precedence: a flag, then the plan file, then the preset. Without --data, the network of a run is trained on \
 the images of that run: data, image size, colour and seed are those of its plan. Without --space, the space is \
 that of the genotype. Ctrl-C ends a training after \
-its step, stores a checkpoint, and says how it goes on; a second one ends it at once.
+its step, stores a checkpoint and a report, and says how it goes on; a second one ends it at once.
 
 Examples:
   darts train runs/2026-01-31-142500-digits-first
@@ -95,9 +95,34 @@ impl Arguments {
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)
         };
-        let (outcome, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
-        let measured = measure_classes(plan, test, &run);
-        self.finish(&outcome, &run, measured)
+        match options.follow(plan.epochs, directory, checkpoint.as_ref(), train)? {
+            Followed::Finished(outcome, run) => {
+                let measured = measure_classes(plan, test, &run);
+                self.finish(&outcome, &run, measured)
+            }
+            Followed::Stopped { run, position, why } => {
+                if let Err(error) = self.stop(&run, position) {
+                    report(&error.to_string());
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Writes the report of a training that was stopped, and says what there is of it.
+    fn stop(&self, run: &Path, position: Position) -> Result<()> {
+        let report = page::write(run);
+        let place = run.display();
+        let model = match position.epochs {
+            0 => "No epoch is finished, so there is no model yet".to_owned(),
+            epochs => format!("The model after epoch {epochs} is {place}/{LAST}"),
+        };
+        match (self.run.json, self.run.quiet) {
+            (true, _) => print(&format!("{}\n", json!({ "run": run, "position": position })))?,
+            (false, true) => {}
+            (false, false) => print(&format!("\n{model}; look at {place}/report.html.\n"))?,
+        }
+        report.map(|_| ())
     }
 
     /// The run directory that the genotype is named by, if it is.

@@ -5,12 +5,10 @@ use super::network::{Network, both, compare_alphas};
 use super::set::Set;
 use darts::backend::{Backend, Gradients, Mode};
 use darts::search::curvature::ACCURACY;
-use darts::search::hypergradient::AlphaGradient;
 use darts::search::lanczos::Accuracy;
-use darts::space::Space;
 
 fn network<B: Backend>(set: &Set, backend: B) -> Network<B> {
-    Network::in_space(set, Space::named("s2").unwrap(), backend, AlphaGradient::First, 5.0)
+    Network::of_method(set, backend, "darts", "space = \"s2\"")
 }
 
 /// The alpha gradient, and the eigenvalue with as many products as there are alphas.
