@@ -34,6 +34,8 @@ pub enum Stream {
     Perturbation = 13,
     /// The vector from which the search for an eigenvalue begins.
     Curvature = 14,
+    /// How the images of a contact sheet are varied.
+    Sheet = 15,
     /// Test inputs.
     Test = 7,
 }
