@@ -223,6 +223,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         self.train.batches_per_pass()
     }
 
+    fn batches_per_evaluation(&self) -> usize {
+        self.evaluation.batches_per_pass()
+    }
+
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
