@@ -32,6 +32,8 @@ pub enum Stream {
     EvaluationSample = 12,
     /// What disturbs mixing weights.
     Perturbation = 13,
+    /// The vector from which the search for an eigenvalue begins.
+    Curvature = 14,
     /// Test inputs.
     Test = 7,
 }
