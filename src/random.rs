@@ -32,6 +32,10 @@ pub enum Stream {
     EvaluationSample = 12,
     /// What disturbs mixing weights.
     Perturbation = 13,
+    /// Edges that drop path drops in steps of the alphas of a search.
+    AlphaDropPath = 14,
+    /// Edges that drop path drops in steps of the weights of a search.
+    WeightDropPath = 15,
     /// Test inputs.
     Test = 7,
 }

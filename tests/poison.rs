@@ -7,7 +7,7 @@ use darts::backend::{Shape, Span};
 use darts::epochs::{BatchResult, BatchView, Budget};
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{NetworkShape, Space, SupernetShape};
+use darts::space::{EdgeShape, NetworkShape, Space, SupernetShape};
 use darts::train::{Trainer, TrainerSettings};
 
 const IMAGES: Shape = Shape { n: 3, h: 8, w: 8, c: 2 };
@@ -46,7 +46,15 @@ fn check(what: &str, outcome: impl Fn(bool) -> Outcome) {
 /// Two steps of a search, and an evaluation.
 fn search(order: Order, poisoned: bool, active: impl Fn(usize) -> bool) -> Outcome {
     let space = Space::darts();
-    let shape = SupernetShape { space, images: IMAGES, classes: 3, init_channels: 2, cells: 3, nodes: 3 };
+    let shape = SupernetShape {
+        space,
+        images: IMAGES,
+        classes: 3,
+        init_channels: 2,
+        cells: 3,
+        nodes: 3,
+        edges: EdgeShape::default(),
+    };
     let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
     let mut bilevel = Bilevel::record(Reference::<f64>::new(), shape, settings).unwrap();
     if poisoned {

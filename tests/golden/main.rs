@@ -11,6 +11,7 @@ mod base;
 mod comparison;
 #[path = "../common/driver.rs"]
 mod driver;
+mod edges;
 mod evaluation;
 mod iterations;
 mod methods;
@@ -157,6 +158,18 @@ fn parts_of_methods_in_f64() {
 }
 
 #[test]
+fn edges_in_f64() {
+    run("droppath", Bar::Exact, |set| edges::drop_path(set, Reference::<f64>::new(), 0));
+}
+
+#[test]
+fn edges_in_f32() {
+    run_on_cpu("droppath", |set: &Set, cpu: &dyn Fn() -> Cpu| {
+        from_some_neighbour(set, |neighbour| edges::drop_path(set, cpu(), neighbour))
+    });
+}
+
+#[test]
 fn evaluation_in_f64() {
     run("eval", Bar::Exact, |set| evaluation::check(set, Reference::<f64>::new, 0));
 }
@@ -193,6 +206,15 @@ fn iterations_on_the_gpu() {
 fn operators_on_the_gpu() {
     if gpu().is_some() {
         run("ops", Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+    }
+}
+
+#[test]
+fn edges_on_the_gpu() {
+    if gpu().is_some() {
+        run("droppath", Bar::Noise, |set| {
+            from_some_neighbour(set, |neighbour| edges::drop_path(set, gpu().unwrap(), neighbour))
+        });
     }
 }
 

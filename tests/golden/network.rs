@@ -11,7 +11,7 @@ use darts::search::adam::AdamSettings;
 use darts::search::hypergradient::{AlphaGradient, Product};
 use darts::search::method::Method;
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 use rand::RngExt;
 
 /// The optimiser of the alphas in all sets.
@@ -70,6 +70,7 @@ impl<B: Backend> Network<B> {
             init_channels: set.number("C") as usize,
             cells: set.number("L") as usize,
             nodes,
+            edges: EdgeShape::default(),
         };
         let settings = BilevelSettings {
             method: Method::darts(gradient),
