@@ -39,16 +39,19 @@ pub fn perturbation(text: &str) -> Result<Perturbation, String> {
 }
 
 impl Perturbation {
-    /// Disturbs the mixing weights of a step, row after row.
-    pub fn disturb(self, bounds: Bounds, rows: &[Range<usize>], progress: Progress, weights: &mut [f64]) {
+    /// Overwrites the noise of a step: a number for each mixing weight.
+    pub fn draw(self, progress: Progress, noise: &mut [f64]) {
         let Perturbation::Random(size) = self else { return };
         let size = size.at(progress);
         let mut random = generator(progress.seed, Stream::Perturbation, progress.step);
-        for row in rows {
-            let row = &mut weights[row.clone()];
-            row.iter_mut().for_each(|weight| *weight += size * random.random_range(-1.0..=1.0));
-            bounds.project(row);
-        }
+        noise.fill_with(|| size * random.random_range(-1.0..=1.0));
+    }
+
+    /// Disturbs mixing weights by this noise, row after row.
+    pub fn disturb(self, bounds: Bounds, rows: &[Range<usize>], noise: &[f64], weights: &mut [f64]) {
+        let Perturbation::Random(_) = self else { return };
+        weights.iter_mut().zip(noise).for_each(|(weight, noise)| *weight += noise);
+        rows.iter().for_each(|row| bounds.project(&mut weights[row.clone()]));
     }
 }
 
@@ -61,7 +64,9 @@ mod tests {
     fn disturbed(text: &str, bounds: Bounds, step: u64) -> [f64; 5] {
         let mut weights = [0.5, 0.3, 0.2, 0.9, 0.1];
         let progress = Progress { seed: 3, epoch: 1, epochs: 2, step };
-        perturbation(text).unwrap().disturb(bounds, &ROWS, progress, &mut weights);
+        let (perturbation, mut noise) = (perturbation(text).unwrap(), [0.0; 5]);
+        perturbation.draw(progress, &mut noise);
+        perturbation.disturb(bounds, &ROWS, &noise, &mut weights);
         weights
     }
 

@@ -18,6 +18,8 @@ pub struct Architecture {
     pub method: Method,
     /// What the supernet computes with.
     pub sample: Sample,
+    /// The noise that disturbs the mixing weights of a sample.
+    pub disturbance: Vec<f64>,
     rows: Vec<Range<usize>>,
 }
 
@@ -25,8 +27,8 @@ impl Architecture {
     /// Alphas of zero for these rows.
     pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
         let count = rows.last().map_or(0, |row| row.end);
-        let sample = Sample::new(count);
-        Architecture { alphas: vec![0.0; count], gradient: vec![0.0; count], method, rows, sample }
+        let [alphas, gradient, disturbance] = [(); 3].map(|()| vec![0.0; count]);
+        Architecture { alphas, gradient, method, sample: Sample::new(count), disturbance, rows }
     }
 
     /// Sets the alphas to their start for `seed`.
@@ -44,11 +46,15 @@ impl Architecture {
         self.sample.mix(&*self.method.relaxation, &self.rows, &self.alphas, progress);
     }
 
-    /// Disturbs the mixing weights of the sample, for a step of the weights.
+    /// Draws what disturbs the mixing weights of the sample in a step of the weights.
+    pub fn draw_disturbance(&mut self) {
+        self.method.perturbation.draw(self.sample.progress, &mut self.disturbance);
+    }
+
+    /// Disturbs the mixing weights of the sample.
     pub fn disturb(&mut self) {
-        let Sample { progress, weights, .. } = &mut self.sample;
-        let bounds = self.method.relaxation.bounds();
-        self.method.perturbation.disturb(bounds, &self.rows, *progress, weights);
+        let Method { relaxation, perturbation, .. } = &self.method;
+        perturbation.disturb(relaxation.bounds(), &self.rows, &self.disturbance, &mut self.sample.weights);
     }
 
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.

@@ -309,6 +309,7 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<BatchResult> {
         self.architecture.draw(self.progress, Stream::WeightSample);
+        self.architecture.draw_disturbance();
         self.architecture.disturb();
         self.load_sample();
         self.drop_edges(Stream::WeightSample);

@@ -1,5 +1,8 @@
 //! The binary, run as a user runs it.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,12 +1,15 @@
 //! onnxruntime from PyPI, in a virtual environment of its own.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The version that the environment is named after.
-const VERSION: &str = "1.32.0";
-const PACKAGES: [&str; 3] = ["onnxruntime==1.32.0", "onnx==1.23.2", "numpy==2.4.6"];
+/// The name of the environment: another set of packages must have another.
+const NAME: &str = "onnxruntime-1.32.0-pillow-13.0.0";
+const PACKAGES: [&str; 4] = ["onnxruntime==1.32.0", "onnx==1.23.2", "numpy==2.4.6", "pillow==13.0.0"];
 
 /// Checks a model, runs it on images and writes probabilities and logits as they lie in memory.
 const SCRIPT: &str = "
@@ -33,6 +36,11 @@ impl OnnxRuntime {
     pub fn find() -> Option<Self> {
         let found = install().map(OnnxRuntime);
         found.map_err(|reason| println!("skipped: onnxruntime cannot be installed: {reason}")).ok()
+    }
+
+    /// Its path.
+    pub fn interpreter(&self) -> &Path {
+        &self.0
     }
 
     /// Runs a model on images `[n][c][h][w]`. What it refuses fails the test.
@@ -63,7 +71,7 @@ fn install() -> Result<PathBuf, String> {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let cache = cache.or_else(home).ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("darts");
-    let place = cache.join(format!("onnxruntime-{VERSION}"));
+    let place = cache.join(NAME);
     let python = place.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let complete = place.join("complete");
     let unwritable = |error: std::io::Error| format!("{}: {error}", cache.display());

@@ -37,9 +37,8 @@ fn forward_and_backward<B: Backend>(
     network.bilevel.differentiate(train.view(), Mode::Train, Gradients::All).unwrap();
     let gradient = network.pull_back(network.bilevel.supernet.mixing.gradient);
     compare_alphas(rows, set, &gradient, &format!("{prefix}grad.alpha"), false);
-    // The feature maps survive until their gradients are computed, so they are read from a forward replay alone.
     let supernet = &network.bilevel.supernet;
-    let (stem, cells, logits) = (supernet.stem, supernet.cells.clone(), supernet.logits);
+    let logits = supernet.logits;
     network.compare_weights(rows, set, supernet.spans.gradients, &format!("{prefix}grad.param"), false);
     rows.add(
         &format!("{prefix}fwd.loss"),
@@ -53,20 +52,7 @@ fn forward_and_backward<B: Backend>(
         result.unwrap();
         rows.add("eval.logits", "eval.logits", &network.value(logits), &set.get("eval.logits").values);
     }
-    network.bilevel.tape.forward(Mode::TrainKeepRunning);
-    let name = format!("{prefix}fwd.stem");
-    rows.add_images(&name, &name, &network.value(stem), set.get(&name));
-    for (index, nodes) in cells.iter().enumerate() {
-        let name = format!("{prefix}fwd.cell.{index}");
-        let nodes: Vec<Vec<f64>> = nodes.iter().map(|&node| network.value(node)).collect();
-        let expected = set.get(&name);
-        let channels = expected.shape[1] / nodes.len();
-        let pixels = nodes[0].len() / channels;
-        let concatenated: Vec<f64> = (0..pixels)
-            .flat_map(|p| nodes.iter().flat_map(move |node| &node[p * channels..(p + 1) * channels]).copied())
-            .collect();
-        rows.add_images(&name, &name, &concatenated, expected);
-    }
+    network.compare_features(rows, set, prefix);
     let name = format!("{prefix}fwd.logits");
     rows.add(&name, &name, &network.value(logits), &set.get(&name).values);
 }

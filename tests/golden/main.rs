@@ -18,6 +18,7 @@ mod methods;
 mod network;
 mod operators;
 mod set;
+mod steps;
 
 use crate::driver::emulator::beside;
 use comparison::{Bar, Comparisons, from_some_neighbour};
@@ -157,16 +158,44 @@ fn parts_of_methods_in_f64() {
     run("sdarts", Bar::Exact, methods::sdarts);
 }
 
-#[test]
-fn edges_in_f64() {
-    run("droppath", Bar::Exact, |set| edges::drop_path(set, Reference::<f64>::new(), 0));
+/// Runs `check` as [`run`] does on those sets of a method whose space the program has.
+fn run_steps(kind: &str, bar: Bar, check: impl Fn(&Set, u64) -> Comparisons) {
+    run(kind, bar, |set| match (steps::left_out(set), bar) {
+        (Some(reason), _) => {
+            println!("{}: left out, as {reason}", set.name);
+            Comparisons::default()
+        }
+        (None, Bar::Exact) => check(set, 0),
+        (None, Bar::Noise) => from_some_neighbour(set, |neighbour| check(set, neighbour)),
+    });
+}
+
+/// Runs all methods whose traces hold whole passes or steps.
+fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
+    run_steps("fairdarts", bar, |set, neighbour| steps::fair_darts(set, backend(), neighbour));
+    run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
+    run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
+    run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }
 
 #[test]
-fn edges_in_f32() {
-    run_on_cpu("droppath", |set: &Set, cpu: &dyn Fn() -> Cpu| {
-        from_some_neighbour(set, |neighbour| edges::drop_path(set, cpu(), neighbour))
-    });
+fn steps_of_methods_in_f64() {
+    check_steps(Bar::Exact, &Reference::<f64>::new);
+}
+
+#[test]
+fn steps_of_methods_in_f32() {
+    for instructions in Instructions::ALL.into_iter().filter(|instructions| instructions.available()) {
+        println!("{}", instructions.name());
+        check_steps(Bar::Noise, &|| Cpu::with_instructions(0, instructions).unwrap());
+    }
+}
+
+#[test]
+fn steps_of_methods_on_the_gpu() {
+    if gpu().is_some() {
+        check_steps(Bar::Noise, &|| gpu().unwrap());
+    }
 }
 
 #[test]
@@ -206,15 +235,6 @@ fn iterations_on_the_gpu() {
 fn operators_on_the_gpu() {
     if gpu().is_some() {
         run("ops", Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
-    }
-}
-
-#[test]
-fn edges_on_the_gpu() {
-    if gpu().is_some() {
-        run("droppath", Bar::Noise, |set| {
-            from_some_neighbour(set, |neighbour| edges::drop_path(set, gpu().unwrap(), neighbour))
-        });
     }
 }
 

@@ -10,7 +10,7 @@ use darts::method::progress::Progress;
 use darts::method::relaxation::{Bounds, Relaxation, Sample, relaxation};
 
 /// A tensor, or one for each type of cell, in one vector.
-fn tables(set: &Set, name: &str) -> Vec<f64> {
+pub fn tables(set: &Set, name: &str) -> Vec<f64> {
     match set.has(name) {
         true => set.get(name).values.clone(),
         false => ["normal", "reduce"].map(|kind| set.get(&format!("{name}.{kind}")).values.clone()).concat(),

@@ -3,16 +3,21 @@
 use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::Value;
-use darts::backend::{Backend, Scalar, Shape, Span};
+use darts::backend::{Backend, Mode, Scalar, Shape, Span};
 use darts::epochs::BatchView;
 use darts::nn::Parameters;
+use darts::plan::keys::Preset;
+use darts::plan::merge::Written;
+use darts::plan::search::Plan;
 use darts::random::{Stream, generator};
 use darts::search::adam::AdamSettings;
 use darts::search::hypergradient::{AlphaGradient, Product};
 use darts::search::method::Method;
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{EdgeShape, Space, SupernetShape};
+use darts::space::{Space, SupernetShape};
 use rand::RngExt;
+use std::sync::Arc;
+use toml::Table;
 
 /// The optimiser of the alphas in all sets.
 pub const ADAM: AdamSettings = AdamSettings { rate: 3e-4, betas: (0.5, 0.999), decay: 1e-3 };
@@ -54,30 +59,43 @@ impl<T: Scalar> Batch<T> {
 }
 
 impl<B: Backend> Network<B> {
-    /// The network at the start of a base set.
+    /// The network of DARTS at the start of a base set.
     pub fn new(set: &Set, backend: B, gradient: AlphaGradient, gradient_clip: f64) -> Self {
-        let side = set.number("hw") as usize;
-        let channels = set.get("data.train_x.0").shape[1];
-        let edges = set.get("init.alpha.normal").shape[0];
-        let edges_of = |nodes: usize| Space::darts().wiring(0, nodes).edges.len();
-        let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
-        assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
-        let classes = set.get("fwd.logits").shape[1];
-        let shape = SupernetShape {
-            space: Space::darts(),
-            images: Shape::new(set.number("N") as usize, side, side, channels),
-            classes,
-            init_channels: set.number("C") as usize,
-            cells: set.number("L") as usize,
-            nodes,
-            edges: EdgeShape::default(),
-        };
         let settings = BilevelSettings {
             method: Method::darts(gradient),
             weight_momentum: 0.9,
             weight_decay: 3e-4,
             gradient_clip,
             adam: ADAM,
+        };
+        Network::of(set, backend, Space::darts(), settings)
+    }
+
+    /// The network of a published method at the start of a set, as its authors set it. `flags` are further keys of the plan.
+    pub fn of_method(set: &Set, backend: B, method: &str, flags: &str) -> Self {
+        let flags = format!("data = \"digits\"\nmethod = \"{method}\"\n{flags}").parse().unwrap();
+        let written = Written { preset: Preset::Paper, file: None, flags };
+        let plan = written.plan::<Plan>(Table::new()).unwrap().plan;
+        Network::of(set, backend, plan.space().unwrap(), (&plan).into())
+    }
+
+    fn of(set: &Set, backend: B, space: Arc<Space>, settings: BilevelSettings) -> Self {
+        let side = set.number("hw") as usize;
+        let channels = set.get("data.train_x.0").shape[1];
+        let edges = set.get("init.alpha.normal").shape[0];
+        let edges_of = |nodes: usize| space.wiring(0, nodes).edges.len();
+        let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
+        assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
+        let logits = set.names().find(|name| name.ends_with("logits")).expect("a trace has logits");
+        let classes = set.get(logits).shape[1];
+        let shape = SupernetShape {
+            space,
+            images: Shape::new(set.number("N") as usize, side, side, channels),
+            classes,
+            init_channels: set.number("C") as usize,
+            cells: set.number("L") as usize,
+            nodes,
+            edges: settings.method.edges(),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();
@@ -166,6 +184,28 @@ impl<B: Backend> Network<B> {
         self.bilevel.tape.read_value(value).into_iter().map(Scalar::wide).collect()
     }
 
+    /// Compares the outputs of the stem and of the cells. They survive until their gradients are computed, so they are read
+    /// from a forward replay alone; the logits are those of that replay, too.
+    pub fn compare_features(&mut self, rows: &mut Comparisons, set: &Set, prefix: &str) {
+        let supernet = &self.bilevel.supernet;
+        let (stem, cells) = (supernet.stem, supernet.cells.clone());
+        self.bilevel.tape.forward(Mode::TrainKeepRunning);
+        let name = format!("{prefix}fwd.stem");
+        rows.add_images(&name, &name, &self.value(stem), set.get(&name));
+        for (index, nodes) in cells.iter().enumerate() {
+            let name = format!("{prefix}fwd.cell.{index}");
+            let nodes: Vec<Vec<f64>> = nodes.iter().map(|&node| self.value(node)).collect();
+            let expected = set.get(&name);
+            let channels = expected.shape[1] / nodes.len();
+            let pixels = nodes[0].len() / channels;
+            let pixel = |p: usize| {
+                nodes.iter().flat_map(move |node| &node[p * channels..(p + 1) * channels]).copied()
+            };
+            let concatenated: Vec<f64> = (0..pixels).flat_map(pixel).collect();
+            rows.add_images(&name, &name, &concatenated, expected);
+        }
+    }
+
     /// Compares a flat vector, tensor by tensor.
     pub fn compare_weights(&self, rows: &mut Comparisons, set: &Set, span: Span, prefix: &str, behind: bool) {
         compare_weights(rows, set, &self.bilevel.supernet.parameters, &self.read(span), prefix, behind);
@@ -215,7 +255,8 @@ pub fn move_to_neighbour(weights: &mut [f64], neighbour: u64) {
     }
 }
 
-/// Compares a flat vector, tensor by tensor.
+/// Compares a flat vector, tensor by tensor. A tensor that the set leaves out is zero: the gradient of an operation that
+/// was not run.
 pub fn compare_weights(
     rows: &mut Comparisons,
     set: &Set,
@@ -226,9 +267,11 @@ pub fn compare_weights(
 ) {
     for parameter in parameters.iter() {
         let name = format!("{prefix}.{}", parameter.name);
-        let expected = &set.get(&name).values;
-        let expected: Vec<f64> =
-            (0..expected.len()).map(|i| expected[parameter.layout.official(i)]).collect();
+        let expected = |i: usize| set.get(&name).values[parameter.layout.official(i)];
+        let expected: Vec<f64> = match set.has(&name) {
+            true => (0..set.get(&name).values.len()).map(expected).collect(),
+            false => vec![0.0; parameter.part.len],
+        };
         let part = parameter.part.offset..parameter.part.offset + parameter.part.len;
         let group = format!("{prefix}.{}", parameter.name.split('.').next().unwrap());
         rows.add(&name, &group, &ours[part], &expected).behind_finite_difference(behind);

@@ -17,7 +17,13 @@ pub struct Set {
     metadata: HashMap<String, String>,
     /// PyTorch's float32 errors: tables, the most fitting first; of several, the largest error counts.
     noise: Vec<Vec<serde_json::Value>>,
+    /// The tables of [`ALIKE`].
+    alike: Vec<serde_json::Value>,
 }
+
+/// Sets of a network that differs from those of the sets without errors of float32 in its mixing weights alone. A set has
+/// none where its random numbers depend on the type; its names have the part of the trace before them, such as `rs.logits`.
+const ALIKE: [&str; 3] = ["base_n2", "iters_first_n2", "fairdarts_n2"];
 
 /// A tensor in PyTorch's layout.
 #[derive(Clone)]
@@ -48,15 +54,16 @@ impl Set {
         let tensors = tensors
             .iter()
             .map(|(name, view)| {
-                let values = view.data().chunks_exact(8).map(|bytes| {
-                    let bytes = bytes.try_into().unwrap();
-                    match view.dtype() {
-                        Dtype::F64 => f64::from_le_bytes(bytes),
-                        Dtype::I64 => i64::from_le_bytes(bytes) as f64,
-                        other => panic!("{name}: {other:?}"),
-                    }
-                });
-                (name.to_string(), Tensor { shape: view.shape().to_vec(), values: values.collect() })
+                let wide = |number: fn([u8; 8]) -> f64| -> Vec<f64> {
+                    view.data().chunks_exact(8).map(|bytes| number(bytes.try_into().unwrap())).collect()
+                };
+                let values = match view.dtype() {
+                    Dtype::F64 => wide(f64::from_le_bytes),
+                    Dtype::I64 => wide(|bytes| i64::from_le_bytes(bytes) as f64),
+                    Dtype::U8 => view.data().iter().map(|&byte| f64::from(byte)).collect(),
+                    other => panic!("{name}: {other:?}"),
+                };
+                (name.to_string(), Tensor { shape: view.shape().to_vec(), values })
             })
             .collect();
         Set {
@@ -65,6 +72,10 @@ impl Set {
             tensors,
             metadata,
             noise: noise_tables(directory, name),
+            alike: ALIKE
+                .iter()
+                .filter_map(|name| noise_of(Path::new(OWN_DIRECTORY)).get(name).cloned())
+                .collect(),
         }
     }
 
@@ -96,31 +107,40 @@ impl Set {
     }
 
     /// The group that a tensor belongs to and PyTorch's own float32 error there, relative to the group's largest
-    /// value: of this set if it was recorded, else the largest of the repository's sets of the same kind.
+    /// value: of this set if it was recorded, else the largest of the repository's sets of the same kind, else the largest
+    /// of the sets [`ALIKE`].
     pub fn noise(&self, tensor: &str) -> Option<(String, f64)> {
-        let groups = self.noise.iter().map(|tables| {
+        let largest = |tables: &[serde_json::Value], tensor: &str| {
             let errors = tables.iter().filter_map(|table| longest_prefix(table, tensor));
             errors.max_by(|a, b| a.1.total_cmp(&b.1))
-        });
-        groups.flatten().next()
+        };
+        let found = self.noise.iter().find_map(|tables| largest(tables, tensor));
+        found.or_else(|| {
+            let (part, name) = tensor.split_once('.')?;
+            let alike = [name.to_string(), format!("it1.{name}")];
+            let (group, noise) = alike.iter().find_map(|name| largest(&self.alike, name))?;
+            Some((format!("{part}.{group}"), noise))
+        })
     }
 }
 
 /// The table of this very set, then those of the repository's sets of the same kind.
 fn noise_tables(directory: &Path, name: &str) -> Vec<Vec<serde_json::Value>> {
-    let read = |directory: &Path| -> serde_json::Value {
-        let bytes = std::fs::read(directory.join("noise.json")).unwrap_or_else(|_| b"{}".to_vec());
-        serde_json::from_slice(&bytes).unwrap()
-    };
-    let (own, repository) = (read(directory), read(Path::new(OWN_DIRECTORY)));
+    let (own, repository) = (noise_of(directory), noise_of(Path::new(OWN_DIRECTORY)));
     let kind = |name: &str| name.split("_n").next().unwrap_or_default().to_string();
     let alike = repository.as_object().into_iter().flatten().filter(|(other, _)| kind(other) == kind(name));
     let this = [own.get(name), repository.get(name)].into_iter().flatten().cloned();
     this.map(|table| vec![table]).chain([alike.map(|(_, table)| table.clone()).collect()]).collect()
 }
 
+/// The tables of a directory, by set.
+fn noise_of(directory: &Path) -> serde_json::Value {
+    let bytes = std::fs::read(directory.join("noise.json")).unwrap_or_else(|_| b"{}".to_vec());
+    serde_json::from_slice(&bytes).unwrap()
+}
+
 fn longest_prefix(table: &serde_json::Value, tensor: &str) -> Option<(String, f64)> {
-    let groups = table.get("f32_vs_f64")?.as_object()?;
+    let groups = table.get("f32_vs_f64").unwrap_or(table).as_object()?;
     let belongs = |group: &str| tensor == group || tensor.starts_with(&format!("{group}."));
     let group = groups.keys().filter(|group| belongs(group)).max_by_key(|group| group.len())?;
     Some((group.clone(), groups[group].get("rel")?.as_f64()?))

@@ -8,7 +8,8 @@ use darts::random::{Stream, generator};
 use rand::RngExt;
 
 use crate::command::printed;
-use crate::runs::{Kind, checkpoints, start, wait_until};
+use crate::held::wait_until;
+use crate::runs::{Kind, checkpoints, start};
 
 /// Kills for each command, half of them at a random moment; at least half of them come in a write.
 const KILLS: usize = 8;

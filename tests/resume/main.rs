@@ -3,6 +3,8 @@
 #[path = "../common/command.rs"]
 mod command;
 mod disk;
+#[path = "../common/held.rs"]
+mod held;
 mod killed;
 mod refusals;
 mod runs;

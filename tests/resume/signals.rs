@@ -1,13 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 
-use std::process::{Child, Command};
+use std::process::Command;
 
 use crate::command::{printed, refused};
-use crate::runs::{Held, Kind, checkpoints, offered, shell, wait_until};
-
-pub fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
-}
+use crate::held::{Held, signal, wait_until};
+use crate::runs::{Kind, checkpoints, offered, shell};
 
 #[test]
 fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {

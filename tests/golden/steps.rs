@@ -1,0 +1,141 @@
+//! Whole passes and steps of search methods against traces of their authors' code. What the trace drew at random is handed to
+//! the search.
+
+use super::comparison::Comparisons;
+use super::methods::tables;
+use super::network::{Network, compare_alphas};
+use super::set::Set;
+use darts::backend::{Backend, Gradients, Mode};
+use darts::method::progress::Progress;
+use darts::random::Stream;
+use darts::search::Bilevel;
+
+/// Why a set is not checked here; nothing where it is.
+pub fn left_out(set: &Set) -> Option<&'static str> {
+    set.name
+        .contains("nb201")
+        .then_some("its cells are those of NAS-Bench-201, a space that is not among the program's")
+}
+
+/// FairDARTS: both passes, then an iteration in which the alphas have the zero-one loss.
+pub fn fair_darts<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = start(set, backend, "fair-darts", "", neighbour);
+    let loss = passes(&mut rows, &mut network, set, "");
+    let slopes = network.read(network.bilevel.supernet.mixing.gradient);
+    compare_alphas(&mut rows, set, &slopes, "grad.weight", false);
+    rows.add("fwd.ce", "fwd.ce", &[loss], &set.get("fwd.ce").values);
+    compare_alphas(&mut rows, set, &network.bilevel.architecture.gradient, "grad.ce.alpha", false);
+    network.compare_features(&mut rows, set, "");
+
+    network.restart(set, "");
+    let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
+    let zero_one = |network: &Network<B>| {
+        let architecture = &network.bilevel.architecture;
+        architecture.method.penalties[0].value(&[], &architecture.alphas, Progress::default())
+    };
+    let term = zero_one(&network);
+    network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
+    let loss = network.bilevel.result().loss;
+    rows.add("it1.valid_ce", "it1.valid_ce", &[loss], &set.get("it1.valid_ce").values);
+    // The recorded term has no weight.
+    let recorded = &set.get("it1.valid_zero_one").values;
+    rows.add("it1.valid_zero_one", "it1.valid_zero_one", &[term / 10.0], recorded);
+    compare_alpha_step(&mut rows, &network, set);
+    // The official code adds the zero-one loss to that of the weights as well, which moves no weight.
+    let term = zero_one(&network);
+    network.bilevel.draw(Stream::WeightSample);
+    weight_step(&mut rows, &mut network, set, "it1", term);
+    network.compare_running(&mut rows, set, "it1.buffer", false);
+    network.compare_weights(&mut rows, set, network.bilevel.supernet.spans.weights, "it1.param", false);
+    rows
+}
+
+/// SDARTS-RS: the pass of a step of the weights under the recorded noise.
+pub fn random_smoothing<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = start(set, backend, "sdarts-rs", "", neighbour);
+    network.bilevel.architecture.disturbance = tables(set, "rs.noise");
+    network.bilevel.architecture.disturb();
+    network.bilevel.load_sample();
+    weight_step(&mut rows, &mut network, set, "rs", 0.0);
+    let supernet = &network.bilevel.supernet;
+    let (mixing, gradients) = (supernet.mixing.gradient, supernet.spans.gradients);
+    compare_alphas(&mut rows, set, &network.read(mixing), "rs.grad.weight", false);
+    network.compare_weights(&mut rows, set, gradients, "rs.grad.param", false);
+    rows
+}
+
+/// GDAS: both passes through the candidates that the recorded noise chooses, at two temperatures.
+pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    for temperature in [10, 1] {
+        let prefix = format!("tau{temperature}.");
+        let flags = format!("relaxation = \"gumbel-hard {temperature}\"");
+        let mut network = start(set, backend(), "gdas", &flags, neighbour);
+        network.bilevel.architecture.sample.noise = tables(set, &format!("{prefix}gumbel"));
+        network.bilevel.architecture.mix(Progress::default());
+        network.bilevel.load_sample();
+        let loss = passes(&mut rows, &mut network, set, &prefix);
+        let name = format!("{prefix}fwd.loss");
+        rows.add(&name, &name, &[loss], &set.get(&name).values);
+    }
+    rows
+}
+
+pub fn start<B: Backend>(set: &Set, backend: B, method: &str, flags: &str, neighbour: u64) -> Network<B> {
+    let mut network = Network::of_method(set, backend, method, flags);
+    network.neighbour = neighbour;
+    network.restart(set, "");
+    network
+}
+
+/// Forward and backward on the first training batch with the sample that the supernet has: compares the logits and the
+/// gradients by the weights. Leaves the gradient by the alphas, and returns the loss.
+pub fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set: &Set, prefix: &str) -> f64 {
+    let train = network.batch(set, "train", 0);
+    network.bilevel.differentiate(train.view(), Mode::Train, Gradients::All).unwrap();
+    let supernet = &network.bilevel.supernet;
+    let (logits, mixing) = (supernet.logits, supernet.mixing.gradient);
+    let name = format!("{prefix}fwd.logits");
+    rows.add(&name, &name, &network.value(logits), &set.get(&name).values);
+    let gradients = network.bilevel.supernet.spans.gradients;
+    network.compare_weights(rows, set, gradients, &format!("{prefix}grad.param"), false);
+    network.bilevel.pull_back(mixing);
+    network.bilevel.result().loss
+}
+
+/// The alphas behind a step, the gradient that moved them, and Adam's moments.
+fn compare_alpha_step<B: Backend>(rows: &mut Comparisons, network: &Network<B>, set: &Set) {
+    let Bilevel { architecture, adam, .. } = &network.bilevel;
+    for (ours, part) in [
+        (&architecture.gradient, "grad.alpha"),
+        (&architecture.alphas, "alpha"),
+        (&adam.first, "adam_m.alpha"),
+        (&adam.second, "adam_v.alpha"),
+    ] {
+        compare_alphas(rows, set, ours, &format!("it1.{part}"), false);
+    }
+}
+
+/// A step of the weights on the first training batch with the sample that the supernet has: compares what it computes before
+/// they move. `term` is added to the loss.
+fn weight_step<B: Backend>(
+    rows: &mut Comparisons,
+    network: &mut Network<B>,
+    set: &Set,
+    part: &str,
+    term: f64,
+) {
+    let train = network.batch(set, "train", 0);
+    let result = network.bilevel.weight_step_at_sample(train.view(), network.lr).unwrap();
+    let (norm, logits) = (network.bilevel.spans.gradient_norm, network.bilevel.supernet.logits);
+    for (name, ours) in [
+        ("loss", vec![result.loss + term]),
+        ("logits", network.value(logits)),
+        ("grad_norm", network.read(norm)),
+    ] {
+        let name = format!("{part}.{name}");
+        rows.add(&name, &name, &ours, &set.get(&name).values);
+    }
+}
