@@ -32,10 +32,12 @@ pub enum Stream {
     EvaluationSample = 12,
     /// What disturbs mixing weights.
     Perturbation = 13,
+    /// The vector from which the search for an eigenvalue begins.
+    Curvature = 14,
     /// Edges that drop path drops in steps of the alphas of a search.
-    AlphaDropPath = 14,
+    AlphaDropPath = 15,
     /// Edges that drop path drops in steps of the weights of a search.
-    WeightDropPath = 15,
+    WeightDropPath = 16,
     /// Test inputs.
     Test = 7,
 }

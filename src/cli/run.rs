@@ -50,6 +50,21 @@ pub struct RunArguments {
     tensorboard: bool,
 }
 
+/// How a run ended that did not fail.
+pub enum Followed<T> {
+    /// With its result, in this directory.
+    Finished(T, PathBuf),
+    /// Before its end; its state is stored.
+    Stopped {
+        /// The run directory.
+        run: PathBuf,
+        /// Where it stands.
+        position: Position,
+        /// Why, and how it goes on.
+        why: Error,
+    },
+}
+
 /// Reads a number of minutes.
 fn minutes(text: &str) -> std::result::Result<f64, String> {
     const MOST: f64 = 1e6;
@@ -103,18 +118,17 @@ impl RunArguments {
         Ok(dataset)
     }
 
-    /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where
-    /// the run is stored.
+    /// Does the work of a run in its directory: it is stored, shown, and stopped by signals.
     ///
     /// # Errors
-    /// Whatever the work could not do, and an interruption, which says how the run goes on.
+    /// Whatever the work could not do.
     pub fn follow<K: Phase, T>(
         &self,
         epochs: usize,
         mut directory: RunDirectory,
         checkpoint: Option<&Checkpoint>,
         work: impl FnOnce(&Control, &mut Observers<K>) -> Result<Ended<T>>,
-    ) -> Result<(T, PathBuf)>
+    ) -> Result<Followed<T>>
     where
         RunDirectory: Observer<K>,
         Progress: Observer<K>,
@@ -143,11 +157,13 @@ impl RunArguments {
         let ended = work(&control, &mut observers);
         drop(progress);
         match ended {
-            Ok(Ended::Finished(result)) => Ok((result, directory.path().to_owned())),
+            Ok(Ended::Finished(result)) => Ok(Followed::Finished(result, directory.path().to_owned())),
             Ok(Ended::Interrupted(position)) => {
-                let command = resume_command(K::Plan::COMMAND, directory.path());
-                let sentence = format!("interrupted {}; `{command}` goes on", behind(position));
-                Err(Error::Interrupted { signal: interruption.signal(), sentence })
+                let run = directory.path().to_owned();
+                let command = resume_command(K::Plan::COMMAND, &run);
+                let sentence = format!("interrupted {position}; `{command}` goes on");
+                let why = Error::Interrupted { signal: interruption.signal(), sentence };
+                Ok(Followed::Stopped { run, position, why })
             }
             Err(error) => Err(self.failed::<K>(directory, error)),
         }
@@ -191,13 +207,5 @@ fn going_on(run: &Path, position: Position, epochs: usize) -> String {
     if position.epochs == epochs {
         return format!("The run in {run} is complete: all {epochs} epochs are done.\n");
     }
-    format!("The run in {run} goes on {}.\n", behind(position))
-}
-
-fn behind(Position { epochs, steps }: Position) -> String {
-    match (epochs, steps) {
-        (0, 0) => "before its first step".to_owned(),
-        (_, 0) => format!("after epoch {epochs}"),
-        _ => format!("after step {steps} of epoch {}", epochs + 1),
-    }
+    format!("The run in {run} goes on {position}.\n")
 }

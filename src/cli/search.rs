@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::output::{coloured, print, report};
 use super::plan::PlanFlags;
-use super::run::RunArguments;
+use super::run::{Followed, RunArguments};
 use crate::draw::drawing::draw;
-use crate::epochs::{Control, Observers};
+use crate::epochs::{Control, Observers, Position};
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
 use crate::report::advice::train_command;
@@ -18,6 +18,7 @@ use crate::search::observer::SearchPhase;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
+use crate::store::genotype::load_genotype;
 use crate::store::history::History;
 use crate::store::run_directory::RUNS;
 use crate::store::search_run;
@@ -36,7 +37,7 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Precedence: a flag, then the plan file, then the preset. A plan file has the name of the method, the order and \
 what else belongs to the method in a table [method]. Ctrl-C ends a search after its step, stores a \
-checkpoint, and says how it goes on; a second one ends it at once.
+checkpoint, the genotype so far and a report, and says how it goes on; a second one ends it at once.
 
 Examples:
   darts search
@@ -69,8 +70,35 @@ impl Arguments {
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        let (alphas, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
-        self.finish(plan, &alphas, &run)
+        match options.follow(plan.epochs, directory, checkpoint.as_ref(), search)? {
+            Followed::Finished(alphas, run) => self.finish(plan, &alphas, &run),
+            Followed::Stopped { run, position, why } => {
+                if let Err(error) = self.stop(&run, position) {
+                    report(&error.to_string());
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Writes the report of a search that was stopped, and prints the genotype that it has so far.
+    fn stop(&self, run: &Path, position: Position) -> Result<()> {
+        let report = page::write(run);
+        let genotype = load_genotype(run)?;
+        let (Position { epochs, .. }, place) = (position, run.display());
+        print(&match (self.run.json, self.run.quiet) {
+            (true, _) => {
+                format!("{}\n", json!({ "genotype": genotype, "run": run, "position": position }))
+            }
+            (false, true) => format!("{genotype}\n"),
+            (false, false) => {
+                let after = if epochs == 0 { position } else { Position { epochs, steps: 0 } };
+                format!(
+                    "\n{genotype}\n\nThat is the genotype {after}; it is stored in {place}; look at {place}/report.html.\n"
+                )
+            }
+        })?;
+        report.map(|_| ())
     }
 
     /// Writes the report and shows the outcome. The genotype does not depend on the report.

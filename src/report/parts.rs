@@ -8,7 +8,7 @@ use crate::Result;
 use crate::draw::cell_svg;
 use crate::draw::drawing::{heading, input_names, inputs_explained};
 use crate::draw::plot::{Curve, Frame};
-use crate::epochs::Timing;
+use crate::epochs::{Position, Timing};
 use crate::files::write_whole;
 use crate::readable::duration;
 use crate::space::CellType;
@@ -66,6 +66,16 @@ pub fn next(commands: &[String]) -> Markup {
         section {
             h2 { "Next" }
             @for command in commands { pre { (command) } }
+        }
+    }
+}
+
+/// What is said of a run that is not at its end.
+pub fn unfinished(standing: Position) -> Markup {
+    html! {
+        section {
+            h2 { "Not at its end" }
+            p { "This run is interrupted or still at work. Its newest checkpoint was stored " (standing) "." }
         }
     }
 }

@@ -339,7 +339,8 @@ mod tests {
         let plan = [("alpha_lr", "0.01"), ("epochs", "10"), ("weight_decay", "0.0003")];
         let plan = plan.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let (path, name, records) = ("runs/run".into(), "run".into(), records.collect());
-        History { path, name, plan, records, timings: Vec::new(), alphas, genotype, survey: None }
+        let (standing, timings, survey) = (None, Vec::new(), None);
+        History { path, name, plan, standing, records, timings, alphas, genotype, survey }
     }
 
     fn doubts(history: &History) -> Vec<usize> {

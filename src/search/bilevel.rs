@@ -21,6 +21,8 @@ use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
 
+/// The name of the alphas in a checkpoint.
+pub(super) const ALPHAS: &str = "alphas";
 /// The name of the count of Adam's steps in a checkpoint.
 pub(super) const ALPHA_STEPS: &str = "alpha_steps";
 
@@ -202,7 +204,7 @@ impl<B: Backend> Bilevel<B> {
     /// What the next step depends on and lies on the host, by name: alphas, their moments and the count of their steps.
     pub fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         vec![
-            ("alphas", &mut self.architecture.alphas),
+            (ALPHAS, &mut self.architecture.alphas),
             ("alpha_first_moments", &mut self.adam.first),
             ("alpha_second_moments", &mut self.adam.second),
             (ALPHA_STEPS, std::slice::from_mut(&mut self.adam.steps)),

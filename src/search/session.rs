@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bilevel::{ALPHA_STEPS, Bilevel, BilevelSettings};
+use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel, BilevelSettings};
+use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
-use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
 use crate::data::{Dataset, Loader, halves};
@@ -18,9 +18,10 @@ use crate::method::progress::Progress;
 use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
 use crate::random::Stream;
-use crate::space::SupernetShape;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
+use crate::space::{Space, SupernetShape};
+use crate::{Error, Result};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
 /// alphas that the search ends with.
@@ -151,16 +152,38 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     }
 
     fn alphas(&self) -> Alphas {
-        let (supernet, values) = (&self.bilevel.supernet, &self.bilevel.architecture.alphas);
-        let mut values = values.iter().copied();
-        let tables = supernet.wirings.iter().map(|wiring| values.by_ref().take(wiring.len()).collect());
-        Alphas {
-            space: Arc::clone(&supernet.shape.space),
-            nodes: supernet.shape.nodes,
-            tables: tables.collect(),
-            weighing: self.bilevel.architecture.method.relaxation.weighing(),
-        }
+        let Bilevel { supernet, architecture, .. } = &self.bilevel;
+        let (space, nodes) = (Arc::clone(&supernet.shape.space), supernet.shape.nodes);
+        filled(space, nodes, &architecture.method, &architecture.alphas)
     }
+}
+
+/// Alphas of which these are the values, one table after another.
+fn filled(space: Arc<Space>, nodes: usize, method: &Method, values: &[f64]) -> Alphas {
+    let mut alphas = Alphas { weighing: method.relaxation.weighing(), ..Alphas::zeros(space, nodes) };
+    let places = alphas.tables.iter_mut().flatten();
+    places.zip(values).for_each(|(place, value)| *place = *value);
+    alphas
+}
+
+/// The alphas in a checkpoint of a search.
+///
+/// # Errors
+/// It is the checkpoint of a training, or holds other alphas than its plan has.
+pub fn alphas_of(checkpoint: &Checkpoint) -> Result<Alphas> {
+    let plan: Plan = checkpoint.identity.plan()?;
+    let values = match checkpoint.tensor(ALPHAS) {
+        Some(Numbers::F64(values)) => values.clone(),
+        // The first version of the format had no other numbers.
+        Some(Numbers::F32(values)) => values.iter().map(|&value| value.into()).collect(),
+        None => Vec::new(),
+    };
+    let alphas = filled(plan.space()?, plan.nodes, &Method::from(&plan), &values);
+    if alphas.len() != values.len() {
+        let (found, expected) = (values.len(), alphas.len());
+        return Err(Error::Plan(format!("the checkpoint holds {found} alphas, and its plan has {expected}")));
+    }
+    Ok(alphas)
 }
 
 /// A checkpoint of an earlier format with the count of Adam's steps, which it does not hold: there every step of the search
@@ -200,6 +223,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn steps_per_epoch(&self) -> usize {
         self.train.batches_per_pass()
+    }
+
+    fn batches_per_evaluation(&self) -> usize {
+        self.evaluation.batches_per_pass()
     }
 
     fn start_epoch(&mut self, epoch: usize, steps: usize) {

@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::checkpoints;
 use super::place::check_run;
+use crate::epochs::Position;
+use crate::plan::Command;
+use crate::search::session::alphas_of;
 use crate::space::alphas::Alphas;
 use crate::{Error, Result};
 
@@ -36,8 +40,10 @@ pub fn epochs(run: &Path) -> Result<Vec<usize>> {
     Ok(epochs)
 }
 
-/// Reads the alphas of an epoch of a run, the last one if none is given; a file of alphas will do as a run.
-pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> {
+/// Reads the alphas of an epoch of a run, and says after which step they were stored. If no epoch is given, these are those
+/// of the last finished epoch, or of the newest checkpoint where none is finished. A file of alphas will do as a run.
+pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, Position)> {
+    let after = |(alphas, epochs)| (alphas, Position { epochs, steps: 0 });
     if !run.exists() {
         let reason = "no such run directory or file of alphas".to_owned();
         return Err(Error::Format { path: run.into(), reason });
@@ -49,11 +55,14 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> 
                 "--epoch {epoch}: {} holds the alphas of epoch {stored} only",
                 run.display()
             ))),
-            _ => Ok((alphas, stored)),
+            _ => Ok(after((alphas, stored))),
         };
     }
     let stored = epochs(run)?;
     let Some(&last) = stored.last() else {
+        if let (None, Some((_, checkpoint))) = (epoch, checkpoints::newest(run, Command::Search)?) {
+            return Ok((alphas_of(&checkpoint)?, checkpoint.progress.position));
+        }
         let reason = "holds no alphas: no epoch of this run was finished".to_owned();
         return Err(Error::Format { path: run.join(ALPHAS), reason });
     };
@@ -62,7 +71,7 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> 
         let (run, stored) = (run.display(), listed(&stored));
         return Err(Error::Usage(format!("--epoch {wanted}: {run} holds the alphas of {stored}")));
     }
-    Alphas::load(&alphas_file(run, wanted)).map_err(|error| match (epoch, error) {
+    Alphas::load(&alphas_file(run, wanted)).map(after).map_err(|error| match (epoch, error) {
         (None, Error::Format { path, reason }) => {
             Error::Format { path, reason: format!("{reason}{}", undamaged(run, &stored)) }
         }

@@ -9,7 +9,8 @@
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from, such as
 //!     epoch-0003-step-00120.safetensors    after 3 epochs and 120 steps
-//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch
+//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch; before the first one ends, from
+//!                                 the alphas of the newest checkpoint
 //!   alphas/epoch-0001.safetensors the alphas after each epoch
 //!   report.html                   what `darts report` made of these, with
 //!   cell_normal.svg, .dot, ...    the cells as drawings
@@ -26,6 +27,7 @@ use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, Summary, Timing};
+use crate::search::session::alphas_of;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
 use crate::{Error, Result};
@@ -73,13 +75,18 @@ impl Observer<SearchPhase> for RunDirectory {
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.save(checkpoint)
+        self.save(checkpoint)?;
+        match checkpoint.progress.position.epochs {
+            0 => write_genotype(self.path(), &derive(&alphas_of(checkpoint)?)),
+            _ => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::epochs::Position;
     use crate::search::observer::example::{record, timing};
     use crate::space::alphas::ramp;
     use crate::store::alphas::load_alphas;
@@ -98,7 +105,7 @@ mod tests {
         observer.epoch(&record(1, genotype.clone()), &timing(1), &alphas).unwrap();
         observer.epoch(&record(2, genotype.clone()), &timing(2), &alphas).unwrap();
         assert_eq!(epochs(run.path()).unwrap(), [1, 2]);
-        assert_eq!(load_alphas(run.path(), None).unwrap(), (alphas, 2));
+        assert_eq!(load_alphas(run.path(), None).unwrap(), (alphas, Position { epochs: 2, steps: 0 }));
         assert_eq!(load_genotype(run.path()).unwrap(), genotype);
         let metrics = std::fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
         let records: Vec<EpochRecord> =

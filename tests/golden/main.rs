@@ -9,6 +9,7 @@
 
 mod base;
 mod comparison;
+mod curvature;
 #[path = "../common/driver.rs"]
 mod driver;
 mod edges;
@@ -195,6 +196,20 @@ fn steps_of_methods_in_f32() {
 fn steps_of_methods_on_the_gpu() {
     if gpu().is_some() {
         check_steps(Bar::Noise, &|| gpu().unwrap());
+    }
+}
+
+#[test]
+fn curvature_in_f64() {
+    run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn curvature_in_f32() {
+    for instructions in Instructions::ALL.into_iter().filter(|instructions| instructions.available()) {
+        sets("hessian").iter().for_each(|set| {
+            curvature::check_roughly(set, Cpu::with_instructions(0, instructions).unwrap());
+        });
     }
 }
 

@@ -86,8 +86,7 @@ impl<B: Backend> Network<B> {
         let edges_of = |nodes: usize| space.wiring(0, nodes).edges.len();
         let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
         assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
-        let logits = set.names().find(|name| name.ends_with("logits")).expect("a trace has logits");
-        let classes = set.get(logits).shape[1];
+        let classes = set.get("init.param.classifier.bias").values.len();
         let shape = SupernetShape {
             space,
             images: Shape::new(set.number("N") as usize, side, side, channels),

@@ -163,6 +163,27 @@ fn a_search_goes_on_from_a_checkpoint_of_version_1() {
     assert!(ends[0] == ends[1]);
 }
 
+#[test]
+fn a_checkpoint_of_a_search_holds_its_alphas() {
+    let plan = small_search(Order::First);
+    let mut keep = Keep::default();
+    let every = Some(std::time::Duration::ZERO);
+    let ended = search::session::run(&plan, digits(), &Control { every, ..Control::default() }, &mut keep);
+    let Ended::Finished(alphas) = ended.unwrap() else { panic!("nothing interrupts it") };
+    let mut checkpoint = keep.checkpoint.unwrap();
+    assert_eq!(search::session::alphas_of(&checkpoint).unwrap(), alphas);
+    let place = checkpoint.tensors.iter().position(|(name, _)| name == "alphas").unwrap();
+    let Numbers::F64(values) = &mut checkpoint.tensors[place].1 else { panic!("in f64") };
+    values.pop();
+    let count = alphas.len();
+    assert_eq!(
+        search::session::alphas_of(&checkpoint).unwrap_err().to_string(),
+        format!("plan: the checkpoint holds {} alphas, and its plan has {count}", count - 1)
+    );
+    checkpoint.tensors.remove(place);
+    assert!(search::session::alphas_of(&checkpoint).unwrap_err().to_string().contains("holds 0 alphas"));
+}
+
 fn digits() -> Dataset {
     "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap()
 }
