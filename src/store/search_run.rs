@@ -19,7 +19,8 @@
 
 use std::path::Path;
 
-use super::alphas::{ALPHAS, alphas_file, epochs};
+use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas};
+use super::checkpoints::stored;
 use super::genotype::{remove_genotype, write_genotype};
 use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
@@ -59,8 +60,8 @@ impl Observer<SearchPhase> for RunDirectory {
             let path = alphas_file(self.path(), epoch);
             std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
         }
-        if last > 0 {
-            let (alphas, _) = Alphas::load(&alphas_file(self.path(), last))?;
+        if last > 0 || !stored(self.path())?.is_empty() {
+            let (alphas, _) = load_alphas(self.path(), (last > 0).then_some(last))?;
             write_genotype(self.path(), &derive(&alphas))?;
         } else {
             remove_genotype(self.path())?;
@@ -90,7 +91,6 @@ mod tests {
     use crate::epochs::Position;
     use crate::search::observer::example::{record, timing};
     use crate::space::alphas::ramp;
-    use crate::store::alphas::load_alphas;
     use crate::store::genotype::load_genotype;
 
     #[test]
