@@ -8,11 +8,13 @@ use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
 use super::method::{complete_method, method};
-use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
+use super::shared::{
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Augmentation, Colour, Fit, Reading};
+use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::relaxation::{Bounds, relaxation};
@@ -80,6 +82,7 @@ pub struct Plan {
     pub colour: Colour,
     pub background: String,
     pub fit: Fit,
+    pub train_images: usize,
     pub space: String,
     pub method: String,
     pub relaxation: String,
@@ -209,17 +212,10 @@ impl Plan {
         })
     }
 
-    /// The batch, where one half of the data set, so many images, cannot fill it.
-    pub fn violation_by_data(&self, images_per_half: usize) -> Option<Violation> {
-        (self.batch_size > images_per_half).then(|| {
-            let expected = format!("at most {images_per_half}, half of the images of {}", self.data);
-            Violation::new("batch_size", self.batch_size, expected)
-        })
-    }
-
-    /// Refuses a batch that one half of the data set cannot fill.
-    pub fn check_against(&self, images_per_half: usize) -> Result<()> {
-        self.violation_by_data(images_per_half).map_or(Ok(()), |violation| Err(violation.into()))
+    /// The first value that does not fit the data set.
+    pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
+        let Plan { ref data, train_images, batch_size, .. } = *self;
+        Demand { data, train_images, batch_size, parts: 2 }.violation(dataset)
     }
 }
 
@@ -315,6 +311,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::data::Source;
 
     fn read(text: &str) -> Result<Plan> {
         Plan::from_toml(text, Path::new("some.toml"))
@@ -421,9 +418,23 @@ mod tests {
 
     #[test]
     fn a_batch_must_fit_into_half_the_data() {
-        let plan = Plan { batch_size: 500, ..Plan::default() };
-        assert!(plan.check_against(500).is_ok());
-        let refused = plan.check_against(499).unwrap_err().to_string();
-        assert!(refused.contains("500") && refused.contains("499"));
+        let digits = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
+        let told = |batch_size, train_images| {
+            let found = Plan { batch_size, train_images, ..Plan::default() }.violation_by_data(&digits);
+            found.map(|found| (found.to_string(), found.other.map(|other| other.to_string())))
+        };
+        let alone = |text: &str| Some((text.to_owned(), None));
+        assert_eq!([told(719, 0), told(719, 1438), told(50, 100), told(5, 10)], [const { None }; 4]);
+        let expected = "batch_size is 720; expected at most 719, half of the training images of digits";
+        assert_eq!(told(720, 0), alone(expected));
+        let expected =
+            "train_images is 1439; expected at most 1438, the training images of digits; 0 takes all";
+        assert_eq!(told(32, 1439), alone(expected));
+        let expected = "train_images is 9; expected at least 10, one of each class of digits; 0 takes all";
+        assert_eq!(told(1, 9), alone(expected));
+        let own =
+            "batch_size is 51; expected at most 50, half of the images that train_images takes of digits";
+        let other = "train_images is 100; expected at least 102, a batch of each half; 0 takes all";
+        assert_eq!(told(51, 100), Some((own.to_owned(), Some(other.to_owned()))));
     }
 }

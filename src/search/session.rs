@@ -39,6 +39,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => run_on(open_gpu(plan.precision)?, plan, dataset, identity, control, observer),
         _ => run_on(open_cpu(plan.threads)?, plan, dataset, identity, control, observer),
@@ -78,7 +82,6 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn new(plan: &'a Plan, dataset: Dataset, backend: B) -> Result<Self> {
         let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
         let images_per_half = weight_half.len();
-        plan.check_against(images_per_half)?;
         let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
