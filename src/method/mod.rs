@@ -11,7 +11,7 @@
 //! 2. [`relaxation`]: from alphas to mixing weights, and back.
 //! 3. [`penalty`]: terms that are added to the loss of the alphas.
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
-//! 5. [`guard`]: what ends a search before its last epoch.
+//! 5. [`guard`]: what watches a search, warns, or ends it before its last epoch.
 //! 6. [`published`]: the methods of the literature, as compositions.
 
 pub mod guard;

@@ -3,14 +3,13 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
-use crate::method::guard::guard;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
 use crate::method::relaxation::relaxation;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 7] {
+pub(super) fn method() -> [Key; 6] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -47,15 +46,6 @@ pub(super) fn method() -> [Key; 7] {
              schedule, too",
         )
         .at("method.perturbation"),
-        text(
-            "guard",
-            "NAME",
-            |text| guard(text).err(),
-            ["none"; 2],
-            "What ends the search early: none, \"skips N\" as soon as the normal cell has N skip connections, or \
-             \"ranking N\" as soon as the order of each edge's convolutions was the same in N epochs",
-        )
-        .at("method.guard"),
         count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start that train the weights alone")
             .at("method.frozen_epochs"),
         number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")

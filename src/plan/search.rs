@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
+use super::guards::{guard_conflict, guards};
 use super::method::{complete_method, method};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
@@ -85,9 +86,13 @@ pub struct Plan {
     pub relaxation: String,
     pub penalty: String,
     pub perturbation: String,
-    pub guard: String,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
+    pub guard_skips: String,
+    pub guard_ranking: String,
+    pub guard_entropy: String,
+    pub guard_eigenvalue: String,
+    pub eigenvalue_every: usize,
     pub order: Order,
     pub finite_difference: f64,
     pub epochs: usize,
@@ -125,6 +130,9 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         number("finite_difference", "NORM", SHARE, [0.01; 2],
             "Distance that order second moves the weights for its finite difference")
             .at("method.finite_difference"),
+    ]);
+    keys.extend(guards());
+    keys.extend([
         count("epochs", 1..=100_000, [12, 50],
             "Passes over the half that trains the weights"),
         count("batch_size", 1..=65_536, [32, 64],
@@ -242,6 +250,7 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
+            .or_else(|| guard_conflict(self))
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -351,12 +360,13 @@ mod tests {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
         let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                      perturbation = \"none\"\nguard = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      perturbation = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
                       order = \"second\"\nfinite_difference = 0.5\n";
-        assert!(text.ends_with(method), "{text}");
+        assert!(text.contains(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);
         // The plans of version 0.1.0 have no such table.
-        let text = text.replace(method, "order = \"second\"\n");
+        let (plain, _) = text.split_once(method).unwrap();
+        let text = format!("{plain}order = \"second\"\n");
         assert_eq!(read(&text).unwrap(), Plan { finite_difference: 0.01, ..plan });
         let twice = refusal("order = \"first\"\n[method]\norder = \"first\"");
         assert_eq!(twice, "plan: some.toml, line 3, key method.order: method.order stands in the file twice");

@@ -1,5 +1,5 @@
 //! A search method is a composition: which relaxation, which gradient of the alphas, which penalties, which perturbation,
-//! which guard.
+//! which guards.
 //!
 //! A method is read from the table `[method]` of a plan; its parts are those of [`crate::method`]. Where a part acts is one
 //! place: what concerns a sample of mixing weights in [`Architecture`](super::architecture::Architecture), what concerns
@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use super::hypergradient::{AlphaGradient, Product};
-use crate::method::guard::{Guard, guard};
+use crate::method::guard::Guard;
 use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
+use crate::plan::guards::guards_of;
 use crate::plan::search::{Order, Plan};
 
 /// What a search does with its alphas.
@@ -26,8 +27,8 @@ pub struct Method {
     pub penalties: Vec<Arc<dyn Penalty>>,
     /// What disturbs the mixing weights in a step of the weights.
     pub perturbation: Perturbation,
-    /// What ends the search before its last epoch.
-    pub guard: Option<Guard>,
+    /// What watches the search.
+    pub guards: Vec<Guard>,
     /// So many epochs at the start have no step of the alphas.
     pub frozen_epochs: usize,
     /// The deviation of the initial alphas.
@@ -61,7 +62,7 @@ impl From<&Plan> for Method {
             gradient,
             penalties: penalties(&plan.penalty).unwrap_or_else(|expected| refused(expected)),
             perturbation: perturbation(&plan.perturbation).unwrap_or_else(|expected| refused(expected)),
-            guard: guard(&plan.guard).unwrap_or_else(|expected| refused(expected)),
+            guards: guards_of(plan).unwrap_or_else(|expected| refused(expected)),
             frozen_epochs: plan.frozen_epochs,
             alpha_deviation: plan.alpha_deviation,
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::curvature::{ACCURACY, DISTANCE};
+use super::lanczos::Eigenvalue;
 use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel};
 use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
@@ -13,7 +15,7 @@ use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
     drive, fit_memory, open_cpu, open_gpu,
 };
-use crate::method::guard::Watch;
+use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
 use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
@@ -58,6 +60,9 @@ fn run_on<B: Backend<Scalar = f32>>(
     search.epochs(identity, control, observer)
 }
 
+/// The name of what the guards know in a checkpoint.
+const GUARDS: &str = "guards";
+
 struct SearchSession<'a, B: Backend<Scalar = f32>> {
     plan: &'a Plan,
     bilevel: Bilevel<B>,
@@ -70,8 +75,8 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
     /// What a step launches.
     work: Work,
     weight_lr: f64,
-    /// What the guard knows, where there is one.
-    watch: Option<Watch>,
+    /// What the guards know.
+    watch: Watch,
 }
 
 impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
@@ -105,7 +110,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let in_order =
             Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
         let architecture = &bilevel.architecture;
-        let watch = architecture.method.guard.map(|_| Watch::new(architecture.alphas.len()));
+        let watch = Watch::new(architecture.method.guards.clone(), architecture.alphas.len());
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
         Ok(SearchSession {
             plan,
@@ -142,17 +147,46 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         control: &Control,
         observer: &mut (dyn Observer<SearchPhase> + Send),
     ) -> Result<Ended<Alphas>> {
-        let counted =
-            control.from.and_then(|checkpoint| with_alpha_steps(checkpoint, self.steps_per_epoch()));
-        let control = Control { from: counted.as_ref().or(control.from), ..*control };
+        let completed = control.from.map(|checkpoint| self.completed(checkpoint.clone()));
+        let control = Control { from: completed.as_ref(), ..*control };
         let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
-        Ok(ended.map(|()| self.alphas()))
+        Ok(ended.map(|()| self.result()))
+    }
+
+    /// The largest eigenvalue of the validation loss's Hessian by the alphas, on the validation batch of the epoch's last step.
+    fn eigenvalue(&mut self, epoch: usize) -> Result<Eigenvalue> {
+        self.valid.start_after(epoch as u64, self.steps_per_epoch() - 1);
+        let Some(batch) = self.valid.next_batch() else { unreachable!("there is a batch for each step") };
+        self.bilevel.curvature(batch, DISTANCE, ACCURACY)
+    }
+
+    /// The alphas that a search has found: the last ones, unless a guard has ended it with others.
+    fn result(&self) -> Alphas {
+        self.alphas_with(self.watch.result().unwrap_or(&self.bilevel.architecture.alphas))
     }
 
     fn alphas(&self) -> Alphas {
+        self.alphas_with(&self.bilevel.architecture.alphas)
+    }
+
+    fn alphas_with(&self, values: &[f64]) -> Alphas {
         let Bilevel { supernet, architecture, .. } = &self.bilevel;
         let (space, nodes) = (Arc::clone(&supernet.shape.space), supernet.shape.nodes);
-        filled(space, nodes, &architecture.method, &architecture.alphas)
+        filled(space, nodes, &architecture.method, values)
+    }
+
+    /// A checkpoint of an earlier format with what it does not hold: the count of Adam's steps, as there every step of the
+    /// search was one of the alphas; and guards that have seen no epoch yet.
+    fn completed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
+        let Position { epochs, steps } = checkpoint.progress.position;
+        let steps = epochs.saturating_mul(self.steps_per_epoch()).saturating_add(steps);
+        let guards = Watch::new(self.bilevel.architecture.method.guards.clone(), self.bilevel.architecture.alphas.len());
+        for (name, values) in [(ALPHA_STEPS, vec![steps as f64]), (GUARDS, guards.state)] {
+            if checkpoint.tensor(name).is_none() {
+                checkpoint.tensors.push((name.to_owned(), Numbers::F64(values)));
+            }
+        }
+        checkpoint
     }
 }
 
@@ -184,19 +218,6 @@ pub fn alphas_of(checkpoint: &Checkpoint) -> Result<Alphas> {
     Ok(alphas)
 }
 
-/// A checkpoint of an earlier format with the count of Adam's steps, which it does not hold: there every step of the search
-/// was one of the alphas.
-fn with_alpha_steps(checkpoint: &Checkpoint, steps_per_epoch: usize) -> Option<Checkpoint> {
-    if checkpoint.tensor(ALPHA_STEPS).is_some() {
-        return None;
-    }
-    let Position { epochs, steps } = checkpoint.progress.position;
-    let steps = epochs.saturating_mul(steps_per_epoch).saturating_add(steps);
-    let mut counted = checkpoint.clone();
-    counted.tensors.push((ALPHA_STEPS.to_owned(), Numbers::F64(vec![steps as f64])));
-    Some(counted)
-}
-
 impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     type Phase = SearchPhase;
     type Device = B;
@@ -211,12 +232,12 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         let mut state = self.bilevel.host_state();
-        state.extend(self.watch.as_mut().map(|watch| ("guard", &mut watch.state[..])));
+        state.push((GUARDS, &mut self.watch.state));
         state
     }
 
     fn ended(&self) -> bool {
-        self.watch.as_ref().is_some_and(Watch::ended)
+        self.watch.ended()
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -253,12 +274,18 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         "validation"
     }
 
-    fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> Result<(EpochRecord, Alphas)> {
         let alphas = self.alphas();
         let genotype = derive(&alphas);
-        if let (Some(watch), Some(guard)) = (&mut self.watch, self.bilevel.architecture.method.guard) {
-            watch.show(guard, &genotype, &alphas);
-        }
+        let epochs = self.plan.epochs;
+        let eigenvalue = self.watch.measures(epoch, epochs).then(|| self.eigenvalue(epoch)).transpose()?;
+        let guards = self.watch.show(&Outcome {
+            epoch,
+            epochs,
+            genotype: &genotype,
+            alphas: &alphas,
+            eigenvalue: eigenvalue.map(|eigenvalue| eigenvalue.value),
+        });
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),
@@ -269,7 +296,9 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             skip_connections: skip_connections(&genotype),
             weight_lr: self.weight_lr,
             genotype,
+            eigenvalue,
+            guards,
         };
-        (record, alphas)
+        Ok((record, alphas))
     }
 }
