@@ -98,6 +98,7 @@ fn a_step_allocates_nothing() {
             auxiliary: Some(0.4),
             drop_path: true,
             official_inplace_relu: false,
+            class_weights: false,
         };
         let cpu = Cpu::new(threads).unwrap();
         let genotype = published::find("darts-v1").unwrap().genotype;

@@ -78,6 +78,7 @@ fn training(poisoned: bool) -> Outcome {
         auxiliary: Some(0.4),
         drop_path: true,
         official_inplace_relu: false,
+        class_weights: true,
     };
     let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
     let genotype = GENOTYPE.parse().unwrap();
@@ -90,7 +91,9 @@ fn training(poisoned: bool) -> Outcome {
     let train = BatchView { images: &images, labels: &LABELS[0] };
     let test = BatchView { images: &others, labels: &LABELS[1] };
     let mut results: Vec<_> = (0..2).map(|_| trainer.step(train, 0.1, 0.3).unwrap()).collect();
-    results.push(trainer.evaluate(test, 2).unwrap());
+    let logits = trainer.logits(test).unwrap();
+    let labels = test.labels.iter().map(|&label| label as usize);
+    results.push(BatchResult::of(logits.chunks(shape.classes).zip(labels).take(2)));
     let mut left = trainer.state();
     left.push(("gradients", trainer.network.spans.gradients));
     (results, read(&trainer.tape, left))

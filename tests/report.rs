@@ -150,7 +150,8 @@ fn the_page_of_a_training_holds_every_figure() {
     let metrics = fs::read_to_string(training().join("metrics.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
     let percent = |key: &str| format!("{:.2}\u{a0}%", 100.0 * last[key].as_f64().unwrap());
-    assert_eq!(facts[..3], [percent("test_accuracy"), percent("train_accuracy"), "3".to_owned()]);
+    let percents = ["test_accuracy", "test_balanced_accuracy", "train_accuracy"].map(percent);
+    assert_eq!((&facts[..3], &facts[3][..]), (&percents[..], "3"));
     assert_eq!(next(&page), ["darts predict run IMAGE", "darts export run --format onnx"]);
     // The matrix of confusions: a row and a column for each digit, and the share that was right.
     let counts: Vec<String> = all(&page, ".heat td").iter().map(|cell| cell.text().collect()).collect();
@@ -187,7 +188,7 @@ fn the_files_of_a_training_are_enough() {
     fs::write(copy.join("metrics.jsonl"), format!("{first}\n{{\"epoch\":")).unwrap();
     printed(scratch.path(), &["report", "run", "--quiet"]);
     let page = Html::parse_document(&page_of(&copy));
-    assert_eq!(all(&page, ".facts strong")[2].text().collect::<String>(), "1 of 3");
+    assert_eq!(all(&page, ".facts strong")[3].text().collect::<String>(), "1 of 3");
     assert_eq!(all(&page, ".charts circle").len(), 6, "one epoch is a point and no line");
     assert!(all(&page, ".heat").is_empty());
     fs::write(copy.join("last.safetensors"), "damaged").unwrap();

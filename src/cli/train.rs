@@ -7,14 +7,16 @@ use serde_json::json;
 use toml::Value;
 
 use super::genotype::find;
-use super::output::{print, report};
+use super::output::{plain, print, report};
 use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
 use super::run::{Followed, RunArguments};
-use crate::data::Images;
+use crate::data::balance::{balanced_accuracy_of, uneven};
+use crate::data::{Dataset, Images};
 use crate::epochs::{Control, Observers, Position};
 use crate::plan::PlanTable;
-use crate::plan::train::Plan;
+use crate::plan::train::{ClassWeights, Plan};
+use crate::readable::grouped;
 use crate::report::page;
 use crate::store::classes::Classes;
 use crate::store::run_directory::RUNS;
@@ -84,6 +86,9 @@ impl Arguments {
                 compare_with_search(run, &dataset, same_seed)?;
             }
         }
+        if resumed.is_none() && plan.class_weights == ClassWeights::None && !options.quiet {
+            advise_on_classes(&dataset);
+        }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
         let pictures = dataset.pictures.as_ref();
@@ -131,21 +136,28 @@ impl Arguments {
     }
 
     /// Writes the report and prints the outcome, also where the report or its measurements fail.
-    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<()>) -> Result<()> {
-        let report = measured.and_then(|()| page::write(run));
+    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<Classes>) -> Result<()> {
+        let balanced = measured.as_ref().ok().and_then(|classes| balanced_accuracy_of(&classes.confusion));
+        let report = measured.and_then(|_| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.run.json, self.run.quiet) {
             (true, _) => {
                 let best = json!({ "test_accuracy": best, "epoch": epoch });
-                format!("{}\n", json!({ "test_accuracy": last, "best": best, "run": run }))
+                let mut result = json!({ "test_accuracy": last });
+                if let Some(balanced) = balanced {
+                    result["test_balanced_accuracy"] = json!(balanced);
+                }
+                (result["best"], result["run"]) = (best, json!(run));
+                format!("{result}\n")
             }
             (false, true) => format!("{:.2} %\n", 100.0 * last),
             (false, false) => format!(
-                "\nAccuracy on the test images: {:.2} % after the last epoch, at best {:.2} % after epoch {epoch}.\n\
+                "\nAccuracy on the test images: {:.2} % after the last epoch, at best {:.2} % after epoch {epoch}.\n{}\
                  The run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, genotype.txt, best.safetensors and \
                  last.safetensors; look at {run}/report.html.\n",
                 100.0 * last,
                 100.0 * best,
+                balanced.map_or(String::new(), balanced_sentence),
                 run = run.display(),
             ),
         })?;
@@ -154,10 +166,30 @@ impl Arguments {
 }
 
 /// Stores which classes the last model takes for which.
-fn measure_classes(plan: &Plan, test: Arc<Images>, run: &Path) -> Result<()> {
+fn measure_classes(plan: &Plan, test: Arc<Images>, run: &Path) -> Result<Classes> {
     let model = Model::load(&run.join(LAST))?;
     let mut classifier = open(&model, plan.device, plan.threads, plan.batch_size)?;
     let confusion = classifier.evaluate(test, &model)?.confusion;
     let Description { epoch, class_names, .. } = model.description;
-    Classes { epoch, names: class_names, confusion }.save(run)
+    let classes = Classes { epoch, names: class_names, confusion };
+    classes.save(run).map(|()| classes)
+}
+
+fn balanced_sentence(balanced: f64) -> String {
+    format!(
+        "The mean of the classes, which have unlike numbers of test images, is {:.2} %.\n",
+        100.0 * balanced
+    )
+}
+
+/// Says when one class has so many images that the loss forgets another.
+fn advise_on_classes(dataset: &Dataset) {
+    let counts = dataset.train.class_counts(dataset.class_names.len());
+    let Some([fewest, most]) = uneven(&counts) else { return };
+    let class = |class: usize| (plain(&dataset.class_names[class]), grouped(counts[class]));
+    let ((fewest, few), (most, many)) = (class(fewest), class(most));
+    report(&format!(
+        "class {most} has {many} training images and {fewest} {few}: --class-weights balanced makes all classes count \
+         alike in the loss"
+    ));
 }

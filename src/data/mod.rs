@@ -8,6 +8,7 @@
 //! way costs little and keeps a data set at a quarter of the memory.
 
 mod augment;
+pub mod balance;
 mod fit;
 pub mod format;
 mod images;

@@ -1,11 +1,12 @@
 //! The plan of a training: everything that determines its result, but for the genotype.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch, word};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
@@ -14,6 +15,28 @@ use crate::data::{Augmentation, Colour, Dataset, Fit, Reading, Source};
 use crate::space::auxiliary::REDUCTIONS;
 use crate::space::stored::Choice;
 use crate::space::{NetworkShape, Space};
+
+/// How often the loss counts the images of a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// All images count alike.
+    #[default]
+    None,
+    /// All classes count alike, however many images they have.
+    Balanced,
+}
+
+impl ClassWeights {
+    const ALL: [ClassWeights; 2] = [ClassWeights::None, ClassWeights::Balanced];
+}
+
+/// Its name in a plan.
+impl fmt::Display for ClassWeights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
 
 /// Everything that determines a training. The fields are the keys in [`Plan::keys`], which say what they mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +59,7 @@ pub struct Plan {
     pub weight_momentum: f64,
     pub weight_decay: f64,
     pub gradient_clip: f64,
+    pub class_weights: ClassWeights,
     pub auxiliary_weight: f64,
     pub drop_path: f64,
     pub crop_padding: usize,
@@ -71,6 +95,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Weight decay"),
         number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
             "Largest norm of a gradient; a longer one is shortened to it"),
+        word("class_weights", "WEIGHTS", &ClassWeights::ALL, [ClassWeights::None; 2],
+            "What an image counts in the training loss: balanced for as much as makes all classes count alike, or none"),
         number("auxiliary_weight", "FACTOR", RATE, [0.0, 0.4],
             "Share of the auxiliary head's loss; 0 for no such head"),
         number("drop_path", "SHARE", FRACTION, [0.1, 0.2],

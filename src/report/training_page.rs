@@ -31,11 +31,15 @@ pub fn page(history: &TrainingHistory) -> String {
 fn facts(history: &TrainingHistory) -> Markup {
     let last = history.last();
     let millions = history.cost.multiply_adds as f64 / 1e6;
-    let mut facts = vec![
-        (percent(last.test_accuracy), "of the test images right after the last epoch"),
+    let mut facts = vec![(percent(last.test_accuracy), "of the test images right after the last epoch")];
+    facts.extend(
+        last.test_balanced_accuracy
+            .map(|balanced| (percent(balanced), "of the test images, balanced: the mean of the classes")),
+    );
+    facts.extend([
         (percent(last.train_accuracy), "of the training images in that epoch"),
         (epochs(last.epoch, history.planned("epochs")), "epochs"),
-    ];
+    ]);
     facts.extend(parts::in_all(&history.timings, history.records.len()));
     facts.extend([
         (grouped(history.cost.weights), "weights"),

@@ -95,7 +95,7 @@ impl Supernet {
         features.iter().for_each(|&node| recording.recorder.keep(node));
         let logits = stack.classify(&mut recording, features)?;
         recorder.keep(logits);
-        let loss = recorder.cross_entropy(logits, 1.0);
+        let loss = recorder.cross_entropy(logits, 1.0, None);
         Ok(Supernet { parameters, spans, wirings, mixing, images, stem, cells, logits, loss, shape })
     }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::classifier::first_guess;
 use super::model::{Description, Model};
 use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
 use super::trainer::Trainer;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span};
+use crate::data::balance::{balanced_accuracy, balanced_weights, uneven};
 use crate::data::{Batch, Dataset, Loader};
 use crate::epochs::checkpoint::ACCURACIES;
 use crate::epochs::schedule::cosine;
@@ -16,7 +18,7 @@ use crate::epochs::{
     open_cpu, open_gpu,
 };
 use crate::plan::DeviceChoice;
-use crate::plan::train::Plan;
+use crate::plan::train::{ClassWeights, Plan};
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -76,6 +78,9 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
     /// The test images as they are, in order.
     test: Loader,
     images: [usize; 2],
+    uneven: bool,
+    /// How many test images of each class were right in this epoch, and how many there were.
+    classes: Vec<[usize; 2]>,
     peak_bytes: usize,
     description: Description,
     /// On the test images: the best, its epoch, and the last.
@@ -91,6 +96,7 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
         }
         let description = Description::new(plan, genotype, &dataset);
         let normalisation = dataset.normalisation();
+        let class_counts = dataset.train.class_counts(description.class_names.len());
         let (train, test) = (Arc::new(dataset.train), Arc::new(dataset.test));
         let shape = NetworkShape {
             images: Shape::new(plan.batch_size, train.height, train.width, train.channels),
@@ -100,11 +106,13 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             auxiliary: plan.auxiliary(),
             drop_path: plan.drop_path > 0.0,
             official_inplace_relu: false,
+            class_weights: plan.class_weights == ClassWeights::Balanced,
         };
         let images = [train.count(), test.count()];
         let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
-        let Ready { subject: trainer, peak_bytes, augmented_by, .. } =
+        let Ready { subject: mut trainer, peak_bytes, augmented_by, .. } =
             fit_memory(trainer, &train.bytes(&normalisation), plan.seed)?;
+        trainer.weigh_classes(&balanced_weights(&class_counts))?;
         let all = |count: usize| (0..count as u32).collect::<Vec<_>>();
         let train = Loader::new(
             train,
@@ -122,6 +130,8 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             peak_bytes,
             plan,
             images,
+            uneven: uneven(&class_counts).is_some(),
+            classes: vec![[0; 2]; class_counts.len()],
             description,
             accuracies: [0.0; 3],
             weight_lr: plan.weight_lr,
@@ -141,6 +151,7 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             train_images: self.images[0],
             test_images: self.images[1],
             steps_per_epoch: self.train.batches_per_pass(),
+            uneven: self.uneven,
         }
     }
 
@@ -205,12 +216,21 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
     }
 
     fn start_evaluation(&mut self) {
+        self.classes.fill([0; 2]);
         self.test.start(0);
     }
 
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
         let Some(batch) = self.test.next_batch() else { return Ok(None) };
-        Ok(Some((self.trainer.evaluate(view(batch), batch.real)?, batch.real)))
+        let (logits, classes) = (self.trainer.logits(view(batch))?, self.classes.len());
+        let labels = batch.labels.iter().map(|&label| label as usize);
+        let rows = || logits.chunks(classes).zip(labels.clone()).take(batch.real);
+        for (row, label) in rows() {
+            let [right, all] = &mut self.classes[label];
+            *right += usize::from(first_guess(row) == label);
+            *all += 1;
+        }
+        Ok(Some((BatchResult::of(rows()), batch.real)))
     }
 
     fn evaluated(&self) -> &'static str {
@@ -230,6 +250,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
             train_accuracy: train.accuracy(),
             test_loss: test.loss(),
             test_accuracy: test.accuracy(),
+            test_balanced_accuracy: balanced_accuracy(self.classes.iter().copied()),
             best,
             weight_lr: self.weight_lr,
             drop_path: self.drop_path,

@@ -87,7 +87,7 @@ impl<B: Backend> Budget for Trainer<B> {
         // The last dry run decides the memory, so it does all that the training does.
         dry_run(self, |trainer| {
             trainer.step(batch, 0.0, 0.5)?;
-            trainer.evaluate(tested, 1).map(drop)
+            trainer.logits(tested).map(drop)
         })?;
         Ok(step)
     }
@@ -102,6 +102,9 @@ impl<B: Backend> Budget for Trainer<B> {
         let (spans, backend) = (self.network.spans, self.tape.backend());
         backend.write(spans.weights, &cast(self.network.parameters.initial(seed)));
         backend.write(spans.running, &cast(self.network.parameters.initial_running()));
+        if let Some(weights) = self.network.class_weights {
+            self.tape.backend().fill(weights, 1.0);
+        }
         self.keep_all();
         self.tape.status()
     }
@@ -150,6 +153,16 @@ impl<B: Backend> Trainer<B> {
         })
     }
 
+    /// Sets how often the losses count the images of each class, where the network was recorded with class weights; each
+    /// counts once without this.
+    pub fn weigh_classes(&mut self, weights: &[f64]) -> Result<()> {
+        if let Some(span) = self.network.class_weights {
+            let weights: Vec<_> = weights.iter().map(|&weight| B::Scalar::of(weight)).collect();
+            self.tape.backend().write(span, &weights);
+        }
+        self.tape.status()
+    }
+
     /// A step of the weights; branches are dropped with this probability. Returns the batch's result, whose loss is
     /// the sum that is minimised.
     pub fn step<'a>(
@@ -180,13 +193,6 @@ impl<B: Backend> Trainer<B> {
         }
         self.tape.status()?;
         Ok(result)
-    }
-
-    /// The result of the first `images` images of a batch in inference.
-    pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
-        let logits = self.logits(batch)?;
-        let labels = batch.labels.iter().map(|&label| label as usize);
-        Ok(BatchResult::of(logits.chunks(self.network.shape.classes).zip(labels).take(images)))
     }
 
     /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.

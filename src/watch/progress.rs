@@ -73,6 +73,8 @@ pub struct Progress {
     silence: Duration,
     /// Whether a reader knows that batch norm's running statistics lag.
     lag_noted: bool,
+    /// Whether the line of an epoch of a training has the balanced accuracy, too.
+    pub(super) balanced: bool,
 }
 
 /// What the lines are written for.
@@ -91,7 +93,16 @@ impl Progress {
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
-        Progress { lines, bar, epochs, form, last_line: Instant::now(), silence: SILENCE, lag_noted: false }
+        Progress {
+            lines,
+            bar,
+            epochs,
+            form,
+            last_line: Instant::now(),
+            silence: SILENCE,
+            lag_noted: false,
+            balanced: false,
+        }
     }
 
     pub(super) fn print(&mut self, text: &str) {

@@ -159,18 +159,18 @@ impl Observer<TrainingPhase> for EventFile {
     }
 
     fn epoch(&mut self, record: &TrainingRecord, timing: &Timing, _: &Model) -> Result<()> {
-        self.append(
-            record.epoch,
-            vec![
-                value("loss/train", record.train_loss),
-                value("loss/test", record.test_loss),
-                value("accuracy/train", record.train_accuracy),
-                value("accuracy/test", record.test_accuracy),
-                value("weight_lr", record.weight_lr),
-                value("drop_path", record.drop_path),
-                value("images_per_second", timing.images_per_second),
-            ],
-        )
+        let mut values = vec![
+            value("loss/train", record.train_loss),
+            value("loss/test", record.test_loss),
+            value("accuracy/train", record.train_accuracy),
+            value("accuracy/test", record.test_accuracy),
+            value("weight_lr", record.weight_lr),
+            value("drop_path", record.drop_path),
+            value("images_per_second", timing.images_per_second),
+        ];
+        let balanced = record.test_balanced_accuracy;
+        values.extend(balanced.map(|balanced| value("accuracy/test_balanced", balanced)));
+        self.append(record.epoch, values)
     }
 }
 

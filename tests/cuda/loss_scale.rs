@@ -80,7 +80,7 @@ fn faint(recorder: &mut Recorder<Cuda>, shape: Shape) -> Recorded {
     let features = recorder.convolution(images, spans.weight(stem), 3, 8, spans.norm(norm)).unwrap();
     let pooled = recorder.global_pool(&[features]).unwrap();
     let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias)).unwrap();
-    recorder.cross_entropy(logits, 1e-4);
+    recorder.cross_entropy(logits, 1e-4, None);
     Recorded { parameters, spans, architecture: None, images, gradients: vec![gradients] }
 }
 

@@ -95,6 +95,7 @@ impl Derived {
             auxiliary: None,
             drop_path: true,
             official_inplace_relu: false,
+            class_weights: false,
         };
         let mut recorder = Recorder::<Reference<f64>>::new();
         let network = Network::record(&mut recorder, &genotype, shape).unwrap();
