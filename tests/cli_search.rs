@@ -312,13 +312,35 @@ fn a_search_that_its_guard_ends_says_so() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
     // Alphas that hardly move keep their order: it is known after the first epoch, and the same after the second.
-    let plan = "search --epochs 4 --init-channels 2 --nodes 2 --batch-size 64 --device cpu --alpha-lr 1e-12 --out run --guard";
-    let arguments: Vec<&str> = plan.split(' ').chain(["ranking 1"]).collect();
+    let plan = "search --epochs 4 --init-channels 2 --nodes 2 --batch-size 64 --device cpu --alpha-lr 1e-12 --out run --guard-ranking";
+    let arguments: Vec<&str> = plan.split(' ').chain(["stop 1"]).collect();
     let output = command::darts(here, &arguments);
     let said = command::text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert_eq!(said, "darts: the guard \"ranking 1\" ended the search after epoch 2 of 4\n");
+    let sentence = "darts: guard ranking ended the search: the order of each edge's convolutions has not changed for 1 epoch; the \
+                    result is the genotype of epoch 2\n";
+    assert_eq!(said, sentence);
     let records = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
     assert_eq!(records.lines().count(), 2);
     assert_eq!(command::text(&command::darts(here, &small("whole", &["--seed=5"])).stderr), "");
+}
+
+#[test]
+fn a_guard_measures_the_eigenvalue() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let plan = "search --epochs 9 --init-channels 2 --nodes 1 --batch-size 256 --device cpu --quiet --out run --guard-eigenvalue";
+    let arguments: Vec<&str> = plan.split(' ').chain(["warn 1000"]).collect();
+    let output = command::darts(here, &arguments);
+    assert!(output.status.success(), "{}", command::text(&output.stderr));
+    let metrics = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
+    let records = metrics.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    for record in records {
+        assert!(record["eigenvalue"].as_f64().unwrap().is_finite(), "{record}");
+        assert!(record["eigenvalue_passes"].as_u64().unwrap() >= 4, "{record}");
+    }
+    assert_eq!(metrics.lines().count(), 9);
+    let report = fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(report.contains("<figcaption>Largest eigenvalue"), "no chart of the eigenvalue");
+    assert!(!report.contains("Not measured: the largest eigenvalue"));
 }

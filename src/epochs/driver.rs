@@ -9,6 +9,9 @@ use crate::autograd::Tape;
 use crate::backend::{Backend, Device as _, Span};
 use crate::{Error, Result};
 
+/// The record of an epoch, and its result.
+type Finished<P> = (<P as Phase>::Record, <P as Phase>::Artifact);
+
 /// The epochs of a search or of a training, as the driver runs them.
 pub trait Epochs {
     /// The phase.
@@ -37,12 +40,7 @@ pub trait Epochs {
     /// What is evaluated, in words.
     fn evaluated(&self) -> &'static str;
     /// Ends an epoch; returns its record and its result.
-    fn finish_epoch(
-        &mut self,
-        epoch: usize,
-        train: &Sum,
-        evaluation: &Sum,
-    ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, evaluation: &Sum) -> Result<Finished<Self::Phase>>;
     /// Whether the run has ended before its last epoch. Only the end of an epoch changes that.
     fn ended(&self) -> bool {
         false
@@ -166,7 +164,7 @@ impl<E: Epochs> Driver<'_, E> {
         }
         let evaluated = self.run.evaluated();
         check_finite(evaluation.loss(), || format!("the {evaluated} loss after epoch {epoch}"))?;
-        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
+        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation)?;
         let images_per_second = self.progress.train.images() / trained;
         let timing = Timing { epoch, images_per_second, seconds: self.seconds() };
         self.observer.epoch(&record, &timing, &artifact)?;

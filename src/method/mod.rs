@@ -22,8 +22,6 @@ pub mod published;
 pub mod relaxation;
 pub mod schedule;
 
-use std::str::FromStr;
-
 /// One name of a kind of parts.
 pub struct Part<T: 'static> {
     /// The name in a plan.
@@ -55,9 +53,4 @@ pub fn expected<T>(parts: &[Part<T>]) -> String {
         [before @ .., last] if !before.is_empty() => format!("{} or {last}", before.join(", ")),
         _ => spelled.concat(),
     }
-}
-
-/// A number for which something holds.
-fn number<N: FromStr>(text: &str, holds: impl Fn(&N) -> bool) -> Option<N> {
-    text.parse().ok().filter(holds)
 }

@@ -72,10 +72,14 @@ pub(super) fn guard_conflict(plan: &Plan) -> Option<Violation> {
     if relaxation(&plan.relaxation).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot) {
         let reason = "as the loss has no derivative by the mixing weights of";
         let expected = format!("off, {reason} {}", plan.relaxation);
-        let other = format!("softmax, sigmoid or gumbel with the guard eigenvalue, {}", plan.guard_eigenvalue);
+        let other =
+            format!("softmax, sigmoid or gumbel with the guard eigenvalue, {}", plan.guard_eigenvalue);
         return Some(
-            Violation::new("guard_eigenvalue", &plan.guard_eigenvalue, expected)
-                .or(Violation::new("relaxation", &plan.relaxation, other)),
+            Violation::new("guard_eigenvalue", &plan.guard_eigenvalue, expected).or(Violation::new(
+                "relaxation",
+                &plan.relaxation,
+                other,
+            )),
         );
     }
     let (every, epochs) = (plan.eigenvalue_every, plan.epochs);
@@ -105,7 +109,7 @@ mod tests {
         let mut flags: Table = flags.parse().unwrap();
         flags.insert("data".to_owned(), "digits".into());
         let written = Written { preset: Preset::Small, file: None, flags };
-        written.plan::<Plan>(Table::new()).unwrap_err().to_string()
+        written.plan::<Plan>(Table::new()).err().unwrap().to_string()
     }
 
     #[test]
@@ -121,14 +125,16 @@ mod tests {
         );
         assert_eq!(
             refusal("guard_eigenvalue = \"stop 1.3\"\neigenvalue_every = 2"),
-            "--eigenvalue-every is 2; expected at most 1 with 12 epochs: the guard compares measurements that lie six \
+            "--eigenvalue-every is 2; expected at most 1 with 12 epochs: the guard compares measurements that lie 6 \
              apart, of which the first fifth of the epochs has none"
         );
     }
 
     #[test]
     fn each_guard_is_asked_for_by_a_key_of_its_own() {
-        let names = |plan: Plan| -> Vec<_> { guards_of(&plan).unwrap().iter().map(|guard| guard.bound.name()).collect() };
+        let names = |plan: Plan| -> Vec<_> {
+            guards_of(&plan).unwrap().iter().map(|guard| guard.bound.name()).collect()
+        };
         assert_eq!(names(Plan::default()), ["skips", "ranking", "entropy"]);
         let plan = Plan {
             guard_skips: "off".into(),

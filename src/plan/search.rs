@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
 use super::guards::{guard_conflict, guards};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
 use super::method::{complete_method, method};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};

@@ -1,8 +1,8 @@
 //! What a search reports while it runs.
 
+use super::lanczos::Eigenvalue;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
-use super::lanczos::Eigenvalue;
 use crate::method::guard::Remark;
 use crate::plan::search::Plan;
 use crate::space::alphas::Alphas;

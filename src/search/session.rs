@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel};
 use super::curvature::{ACCURACY, DISTANCE};
 use super::lanczos::Eigenvalue;
-use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel};
 use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
 use crate::autograd::Tape;
@@ -180,7 +180,10 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn completed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
         let Position { epochs, steps } = checkpoint.progress.position;
         let steps = epochs.saturating_mul(self.steps_per_epoch()).saturating_add(steps);
-        let guards = Watch::new(self.bilevel.architecture.method.guards.clone(), self.bilevel.architecture.alphas.len());
+        let guards = Watch::new(
+            self.bilevel.architecture.method.guards.clone(),
+            self.bilevel.architecture.alphas.len(),
+        );
         for (name, values) in [(ALPHA_STEPS, vec![steps as f64]), (GUARDS, guards.state)] {
             if checkpoint.tensor(name).is_none() {
                 checkpoint.tensors.push((name.to_owned(), Numbers::F64(values)));

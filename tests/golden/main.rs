@@ -19,6 +19,7 @@ mod network;
 mod operators;
 mod set;
 mod steps;
+mod stops;
 
 use crate::driver::emulator::beside;
 use comparison::{Bar, Comparisons, from_some_neighbour};
@@ -200,6 +201,11 @@ fn steps_of_methods_on_the_gpu() {
 #[test]
 fn curvature_in_f64() {
     run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn stops_by_the_eigenvalue() {
+    stops::check();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
 use darts::plan::search::Order;
-use darts::plan::{Command, DeviceChoice};
+use darts::plan::{Command, DeviceChoice, PlanTable};
 use darts::space::published;
 use darts::{plan, search, train};
 
@@ -120,10 +120,10 @@ fn check(go: &Go, steps: usize) {
     );
 }
 
-/// A checkpoint as version 1 of the format held it: f32 throughout, and no count of the alpha steps.
+/// A checkpoint as version 1 of the format held it: f32 throughout, no count of the alpha steps, and no guards.
 fn of_version_1(checkpoint: &Checkpoint) -> Checkpoint {
     let mut old = checkpoint.clone();
-    old.tensors.retain(|(name, _)| name != "alpha_steps");
+    old.tensors.retain(|(name, _)| name != "alpha_steps" && name != "guards");
     for (_, numbers) in &mut old.tensors {
         if let Numbers::F64(values) = numbers {
             *numbers = Numbers::F32(values.iter().map(|&value| value as f32).collect());
@@ -206,6 +206,29 @@ fn a_search_goes_on_from_any_position() {
     for order in Order::ALL {
         let plan = small_search(order);
         check(&|control, keep| search::session::run(&plan, digits(), control, keep).map(interrupted), 7);
+    }
+}
+
+#[test]
+fn guards_go_on_with_what_they_know() {
+    let plan = plan::search::Plan {
+        epochs: 9,
+        batch_size: 400,
+        guard_ranking: "warn 1".into(),
+        guard_eigenvalue: "stop 1.00001".into(),
+        ..small_search(Order::First)
+    };
+    plan.validate().unwrap();
+    let go = |control: &Control, keep: &mut Keep| {
+        search::session::run(&plan, digits(), control, keep).map(interrupted)
+    };
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    assert!(whole.records.iter().any(|record| record.contains("\"guards\"")), "{:?}", whole.records);
+    for patience in [2, 3] {
+        let (keep, positions) = interrupts(&go, patience);
+        assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
+        assert!(keep.checkpoint.unwrap().to_bytes().unwrap() == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap());
     }
 }
 

@@ -171,11 +171,14 @@ impl Bound {
             Bound::Ranking(epochs) => ranking::reached(epochs, outcome.alphas, memory),
             Bound::Entropy(most) => {
                 let largest = largest_entropies(outcome.alphas);
-                let shares = mean_entropies(outcome.alphas).into_iter().zip(largest).map(|(one, all)| one / all);
+                let shares =
+                    mean_entropies(outcome.alphas).into_iter().zip(largest).map(|(one, all)| one / all);
                 let share = shares.fold(0.0, f64::max);
                 let percent = 100.0 * share;
                 (share <= most).then(|| {
-                    format!("the mean entropy of the mixing weights is {percent:.1} % of that of equal weights")
+                    format!(
+                        "the mean entropy of the mixing weights is {percent:.1} % of that of equal weights"
+                    )
                 })
             }
             Bound::Eigenvalue { growth, every } => eigenvalue::reached(growth, every, outcome, memory),
@@ -246,7 +249,9 @@ impl Watch {
             if !bound.sees(outcome) {
                 continue;
             }
-            let [before, memory @ ..] = memory else { unreachable!("a guard knows whether its bound is reached") };
+            let [before, memory @ ..] = memory else {
+                unreachable!("a guard knows whether its bound is reached")
+            };
             let observed = bound.reached(outcome, memory);
             let spoke = std::mem::replace(before, f64::from(u8::from(observed.is_some()))) != 0.0;
             let Some(observed) = observed.filter(|_| !spoke) else { continue };
