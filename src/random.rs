@@ -34,6 +34,10 @@ pub enum Stream {
     Perturbation = 13,
     /// The vector from which the search for an eigenvalue begins.
     Curvature = 14,
+    /// Edges that drop path drops in steps of the alphas of a search.
+    AlphaDropPath = 15,
+    /// Edges that drop path drops in steps of the weights of a search.
+    WeightDropPath = 16,
     /// Test inputs.
     Test = 7,
 }

@@ -196,6 +196,30 @@ fn the_files_of_a_training_are_enough() {
 }
 
 #[test]
+fn the_page_of_a_first_epoch_shows_what_there_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let size = ["--nodes=2", "--init-channels=2", "--batch-size=64", "--device=cpu"];
+    let over = ["--max-minutes=0", "--out=run"];
+    refused(scratch.path(), &[&["search"], &size[..], &over].concat(), 124, &["before the first step"]);
+    let over = ["--max-minutes=0", "--out=model", "--device=cpu"];
+    refused(scratch.path(), &[&["train", "darts-v2"], &over[..]].concat(), 124, &["before the first step"]);
+    let tables = [("run", "search", 2 * EDGES), ("model", "train", 0)];
+    for (name, command, rows) in tables {
+        let run = scratch.path().join(name);
+        let text = page_of(&run);
+        let page = Html::parse_document(&text);
+        assert!(page.errors.is_empty(), "{:?}", page.errors);
+        assert_eq!(next(&page), [format!("darts {command} --resume {name}")]);
+        assert_eq!(all(&page, ".heat tbody tr").len(), rows);
+        assert!(text.contains(fs::read_to_string(run.join("genotype.txt")).unwrap().trim()));
+        check_drawings(&run, 2);
+        needs_nothing(&run);
+        let told = printed(scratch.path(), &["report", name]);
+        assert!(told == format!("{name}/report.html\n") && page_of(&run) == text);
+    }
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
     needs_nothing(run());
     needs_nothing(training());

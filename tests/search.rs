@@ -10,7 +10,7 @@ use darts::random::Stream;
 use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use darts::search::{Bilevel, BilevelSettings, session};
 use darts::space::alphas::Alphas;
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 use darts::store::alphas::load_alphas;
 use darts::store::genotype::load_genotype;
 use darts::store::search_run;
@@ -37,6 +37,7 @@ fn train(threads: usize, steps: usize, order: Order, seed: u64) -> [Vec<u8>; 3] 
         init_channels: 4,
         cells: 3,
         nodes: 3,
+        edges: EdgeShape::default(),
     };
     let settings = BilevelSettings::from(&Plan { order, alpha_lr: 3e-3, ..Plan::paper() });
     let mut bilevel = Bilevel::new(Cpu::new(threads).unwrap(), shape, settings, seed).unwrap();

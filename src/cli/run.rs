@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
@@ -37,6 +37,14 @@ pub struct RunArguments {
     /// Store a checkpoint to go on from after so many minutes, too; 0 for only after each epoch.
     #[arg(long, value_name = "N", value_parser = minutes, default_value = "10", allow_negative_numbers = true)]
     checkpoint_minutes: f64,
+    /// End the run after the step at which the command has taken so many minutes, as Ctrl-C does: with a checkpoint
+    /// and a report. Schedules follow the epochs of the plan all the same: they are not squeezed into this time, and
+    /// --resume goes on to the same bytes, with another limit or none. The exit code is 124.
+    #[arg(long, value_name = "N", value_parser = minutes, allow_negative_numbers = true)]
+    max_minutes: Option<f64>,
+    /// When the command began.
+    #[arg(skip = Instant::now())]
+    begun: Instant,
     #[command(flatten)]
     tolerance: Tolerance,
     /// Print nothing but the result at the end.
@@ -152,7 +160,7 @@ impl RunArguments {
             from: checkpoint,
             every: (self.checkpoint_minutes > 0.0)
                 .then(|| Duration::from_secs_f64(60.0 * self.checkpoint_minutes)),
-            interrupted: Some(&|| interruption.signal() > 0),
+            interrupted: Some(&|| interruption.signal() > 0 || self.time_is_over()),
         };
         let ended = work(&control, &mut observers);
         drop(progress);
@@ -161,12 +169,24 @@ impl RunArguments {
             Ok(Ended::Interrupted(position)) => {
                 let run = directory.path().to_owned();
                 let command = resume_command(K::Plan::COMMAND, &run);
-                let sentence = format!("interrupted {position}; `{command}` goes on");
-                let why = Error::Interrupted { signal: interruption.signal(), sentence };
+                let why = match interruption.signal() {
+                    0 => Error::TimeOver(format!(
+                        "the time of --max-minutes is over {position}; `{command}` goes on"
+                    )),
+                    signal => Error::Interrupted {
+                        signal,
+                        sentence: format!("interrupted {position}; `{command}` goes on"),
+                    },
+                };
                 Ok(Followed::Stopped { run, position, why })
             }
             Err(error) => Err(self.failed::<K>(directory, error)),
         }
+    }
+
+    /// Whether the command has taken all the time that it was given.
+    fn time_is_over(&self) -> bool {
+        self.max_minutes.is_some_and(|most| self.begun.elapsed().as_secs_f64() >= 60.0 * most)
     }
 
     /// Says what is left of a run that failed; gives back why it did.

@@ -43,6 +43,7 @@ Examples:
   darts search
   darts search --order second --epochs 30 --seed 7
   darts search --preset paper --data cifar10:DIR --out runs/paper
+  darts search --preset paper --data cifar10:DIR --max-minutes 480
   darts search --data folder:pictures --image-size 64
   darts search --space s2
   darts search --space own.toml

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Identity, Numbers, Position, Progress};
+use super::forecast::Forecast;
 use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
@@ -29,6 +30,8 @@ pub trait Epochs {
     }
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
+    /// Batches of the evaluation at the end of an epoch.
+    fn batches_per_evaluation(&self) -> usize;
     /// Begins an epoch, counted from 1, after so many of its steps.
     fn start_epoch(&mut self, epoch: usize, steps: usize);
     /// The next step of the epoch: its result, and how many images that is of.
@@ -47,7 +50,7 @@ pub trait Epochs {
     }
 }
 
-/// How a run is started_at, and when it stores its state.
+/// How a run is started, and when it stores its state.
 #[derive(Clone, Copy, Default)]
 pub struct Control<'a> {
     /// Where it goes on; at the start if there is none.
@@ -91,6 +94,7 @@ pub fn drive<E: Epochs>(
     let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
     let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
     let now = Instant::now();
+    let forecast = Forecast::new(epochs, run.steps_per_epoch(), run.batches_per_evaluation());
     let mut driver = Driver {
         run,
         identity,
@@ -100,13 +104,12 @@ pub fn drive<E: Epochs>(
         progress,
         stored: control.from.map(|_| progress.position),
         stored_at: now,
-        started_at: now,
-        first_step: 0,
+        forecast,
+        forecast_at: now,
         epoch_started_at: now,
     };
     driver.restore()?;
-    let Position { epochs, steps } = driver.progress.position;
-    driver.first_step = epochs * driver.run.steps_per_epoch() + steps;
+    driver.forecast_at = Instant::now();
     driver.epochs()
 }
 
@@ -121,9 +124,9 @@ struct Driver<'a, E: Epochs> {
     /// Where the state was last stored, and when.
     stored: Option<Position>,
     stored_at: Instant,
-    /// When the first step of this process began, and how many steps of the run came before it.
-    started_at: Instant,
-    first_step: usize,
+    /// The time left, and up to when it was told of the time that passed.
+    forecast: Forecast,
+    forecast_at: Instant,
     epoch_started_at: Instant,
 }
 
@@ -156,6 +159,8 @@ impl<E: Epochs> Driver<'_, E> {
         self.run.start_evaluation();
         while let Some((result, images)) = self.run.evaluate()? {
             evaluation.add(result, images);
+            let seconds = self.lap();
+            self.forecast.add_batch(seconds);
             if self.interrupted() {
                 // It is repeated from its start, and does not count as time of the steps.
                 (self.progress.seconds, self.epoch_started_at) = (trained, Instant::now());
@@ -172,7 +177,15 @@ impl<E: Epochs> Driver<'_, E> {
         self.progress = Progress { position, ..Progress::default() };
         self.epoch_started_at = Instant::now();
         self.store()?;
+        let seconds = self.lap();
+        self.forecast.add_end(seconds);
         Ok(None)
+    }
+
+    /// The time since the forecast was last told of any.
+    fn lap(&mut self) -> f64 {
+        let before = std::mem::replace(&mut self.forecast_at, Instant::now());
+        (self.forecast_at - before).as_secs_f64()
     }
 
     fn step(&mut self, epoch: usize, steps: usize) -> Result<()> {
@@ -181,9 +194,10 @@ impl<E: Epochs> Driver<'_, E> {
         let step = self.progress.position.steps;
         check_finite(result.loss, || format!("the training loss of step {step} of epoch {epoch}"))?;
         self.progress.train.add(result, images);
+        let seconds = self.lap();
+        self.forecast.add_step(seconds);
+        let seconds_left = self.forecast.left(self.progress.position);
         let train = &self.progress.train;
-        let done = (epoch - 1) * steps + step;
-        let (here, left) = ((done - self.first_step) as f64, (self.epochs * steps - done) as f64);
         self.observer.step(&StepRecord {
             epoch,
             epochs: self.epochs,
@@ -192,7 +206,7 @@ impl<E: Epochs> Driver<'_, E> {
             train_loss: train.loss(),
             train_accuracy: train.accuracy(),
             images_per_second: train.images() / self.seconds(),
-            seconds_left: self.started_at.elapsed().as_secs_f64() / here * left,
+            seconds_left,
         })
     }
 

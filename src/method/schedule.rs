@@ -28,10 +28,20 @@ impl Schedule {
         from + (to - from) * (progress.epoch as f64 / epochs as f64)
     }
 
+    /// Whether the number is always 0.
+    pub fn is_zero(self) -> bool {
+        self.from == 0.0 && self.to == 0.0
+    }
+
     /// The schedule of a text, where something holds for both of its ends.
     pub fn within(text: &str, holds: impl Fn(f64) -> bool) -> Option<Self> {
         text.parse().ok().filter(|schedule: &Schedule| holds(schedule.from) && holds(schedule.to))
     }
+}
+
+/// The schedule of a text, whose numbers are probabilities below 1.
+pub fn probability(text: &str) -> Option<Schedule> {
+    Schedule::within(text, |probability| (0.0..1.0).contains(&probability))
 }
 
 impl FromStr for Schedule {

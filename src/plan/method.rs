@@ -7,9 +7,10 @@ use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
 use crate::method::relaxation::relaxation;
+use crate::method::schedule::probability;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 6] {
+pub(super) fn method() -> [Key; 7] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -46,6 +47,18 @@ pub(super) fn method() -> [Key; 6] {
              schedule, too",
         )
         .at("method.perturbation"),
+        text(
+            "edge_drop_path",
+            "PROBABILITY",
+            |text| match probability(text) {
+                Some(_) => None,
+                None => Some("a probability from 0 to below 1, or a schedule such as \"0 through 0.2\"".to_owned()),
+            },
+            ["0"; 2],
+            "Probability that drop path drops what an edge of the supernet brings, for each image of a batch; a schedule, \
+             too: \"0 through 0.2\" rises to 0.2 in the last epoch",
+        )
+        .at("method.edge_drop_path"),
         count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start that train the weights alone")
             .at("method.frozen_epochs"),
         number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")

@@ -86,6 +86,7 @@ pub struct Plan {
     pub relaxation: String,
     pub penalty: String,
     pub perturbation: String,
+    pub edge_drop_path: String,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
     pub guard_skips: String,
@@ -360,7 +361,7 @@ mod tests {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
         let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                      perturbation = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      perturbation = \"none\"\nedge_drop_path = \"0\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
                       order = \"second\"\nfinite_difference = 0.5\n";
         assert!(text.contains(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);

@@ -16,6 +16,7 @@ use crate::backend::{
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::method::progress::Progress;
+use crate::nn::DropFactors;
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
@@ -84,6 +85,8 @@ pub struct Bilevel<B: Backend> {
     settings: BilevelSettings,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
+    /// The factors of drop path.
+    factors: DropFactors<B>,
     /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
     transfer: (Vec<B::Scalar>, Vec<f64>),
 }
@@ -134,6 +137,7 @@ impl<B: Backend> Budget for Bilevel<B> {
         if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
             augmenter.upload(images)?;
         }
+        self.factors.start(self.tape.backend());
         self.restart(seed);
         self.tape.status()
     }
@@ -165,6 +169,7 @@ impl<B: Backend> Bilevel<B> {
             spans,
             architecture: Architecture::new(settings.method.clone(), supernet.rows()),
             adam: Adam::new(alphas, settings.adam),
+            factors: DropFactors::new(supernet.drop_path),
             supernet,
             progress: Progress::default(),
             active: vec![true; alphas],
@@ -253,10 +258,23 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Hands the supernet a new sample.
+    /// Hands the supernet a new sample, and what drop path drops with it.
     pub fn draw(&mut self, stream: Stream) {
         self.architecture.draw(self.progress, stream);
         self.load_sample();
+        self.drop_edges(stream);
+    }
+
+    /// Hands the supernet what drop path drops in passes with a sample of this stream: nothing in an evaluation.
+    fn drop_edges(&mut self, stream: Stream) {
+        let stream = match stream {
+            Stream::AlphaSample => Stream::AlphaDropPath,
+            Stream::WeightSample => Stream::WeightDropPath,
+            _ => return self.factors.keep_all(self.tape.backend()),
+        };
+        let Progress { seed, step, .. } = self.progress;
+        let dropped = self.architecture.method.edge_drop_path.at(self.progress);
+        self.factors.draw(self.tape.backend(), dropped, (seed, stream, step));
     }
 
     /// Hands the supernet the sample of the architecture: the mixing weights, and which branches are active.
@@ -296,6 +314,7 @@ impl<B: Backend> Bilevel<B> {
         self.architecture.draw_disturbance();
         self.architecture.disturb();
         self.load_sample();
+        self.drop_edges(Stream::WeightSample);
         self.weight_step_at_sample(train, weight_lr)
     }
 

@@ -13,8 +13,10 @@ use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
+use crate::method::schedule::{Schedule, probability};
 use crate::plan::guards::guards_of;
 use crate::plan::search::{Order, Plan};
+use crate::space::EdgeShape;
 
 /// What a search does with its alphas.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Method {
     pub perturbation: Perturbation,
     /// What watches the search.
     pub guards: Vec<Guard>,
+    /// The probability that drop path drops an image of an edge (Zela et al., ICLR 2020, section 4.2).
+    pub edge_drop_path: Schedule,
     /// So many epochs at the start have no step of the alphas.
     pub frozen_epochs: usize,
     /// The deviation of the initial alphas.
@@ -39,6 +43,11 @@ impl Method {
     /// DARTS (Liu, Simonyan and Yang, ICLR 2019).
     pub fn darts(gradient: AlphaGradient) -> Self {
         Method { gradient, ..Method::from(&Plan::default()) }
+    }
+
+    /// What the edges of its supernet have beside their candidates.
+    pub fn edges(&self) -> EdgeShape {
+        EdgeShape { drop_path: !self.edge_drop_path.is_zero() }
     }
 
     /// Whether there is a step of the alphas.
@@ -63,6 +72,8 @@ impl From<&Plan> for Method {
             penalties: penalties(&plan.penalty).unwrap_or_else(|expected| refused(expected)),
             perturbation: perturbation(&plan.perturbation).unwrap_or_else(|expected| refused(expected)),
             guards: guards_of(plan).unwrap_or_else(|expected| refused(expected)),
+            edge_drop_path: probability(&plan.edge_drop_path)
+                .unwrap_or_else(|| refused("a probability".to_owned())),
             frozen_epochs: plan.frozen_epochs,
             alpha_deviation: plan.alpha_deviation,
         }

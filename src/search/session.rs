@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel};
+use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel, BilevelSettings};
 use super::curvature::{ACCURACY, DISTANCE};
 use super::lanczos::Eigenvalue;
 use super::method::Method;
@@ -87,6 +87,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
         let normalisation = dataset.normalisation();
         let images = Arc::new(dataset.train);
+        let settings = BilevelSettings::from(plan);
         let shape = SupernetShape {
             space: plan.space()?,
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
@@ -94,8 +95,9 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             init_channels: plan.init_channels,
             cells: plan.cells,
             nodes: plan.nodes,
+            edges: settings.method.edges(),
         };
-        let bilevel = Bilevel::record(backend, shape, plan.into())?;
+        let bilevel = Bilevel::record(backend, shape, settings)?;
         let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
             fit_memory(bilevel, &images.bytes(&normalisation), plan.seed)?;
         let loader = |indices: &[u32], order| {
@@ -245,6 +247,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn steps_per_epoch(&self) -> usize {
         self.train.batches_per_pass()
+    }
+
+    fn batches_per_evaluation(&self) -> usize {
+        self.evaluation.batches_per_pass()
     }
 
     fn start_epoch(&mut self, epoch: usize, steps: usize) {

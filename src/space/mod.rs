@@ -9,7 +9,7 @@
 //! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh.
 //! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`auxiliary`]: a second
 //!    classifier; [`stack`]: a network of cells.
-//! 5. [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
+//! 5. [`edge_shape`] and [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
 //! 6. [`derivation`]: from alphas to a genotype.
 //! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
 
@@ -19,6 +19,7 @@ pub mod cell;
 pub mod cost;
 pub mod definition;
 pub mod derivation;
+pub mod edge_shape;
 pub mod excerpt;
 pub mod genotype;
 pub mod literal;
@@ -37,6 +38,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 pub use definition::{Definition, Keep};
+pub use edge_shape::EdgeShape;
 pub use network::{Network, NetworkShape};
 pub use operation::Operation;
 pub use supernet::{Supernet, SupernetShape};

@@ -20,6 +20,7 @@
 use std::path::Path;
 
 use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas};
+use super::checkpoints::stored;
 use super::genotype::{remove_genotype, write_genotype};
 use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
@@ -59,7 +60,7 @@ impl Observer<SearchPhase> for RunDirectory {
             let path = alphas_file(self.path(), epoch);
             std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
         }
-        if last > 0 {
+        if last > 0 || !stored(self.path())?.is_empty() {
             let (alphas, _) = load_alphas(self.path(), None)?;
             write_genotype(self.path(), &derive(&alphas))?;
         } else {

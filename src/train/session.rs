@@ -199,6 +199,10 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         self.train.batches_per_pass()
     }
 
+    fn batches_per_evaluation(&self) -> usize {
+        self.test.batches_per_pass()
+    }
+
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, drop_path, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);

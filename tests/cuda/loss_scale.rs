@@ -10,7 +10,7 @@ use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;
 use darts::search::hypergradient::AlphaGradient;
 use darts::search::method::Method;
-use darts::space::{Space, Supernet, SupernetShape};
+use darts::space::{EdgeShape, Space, Supernet, SupernetShape};
 use rand::RngExt;
 
 use crate::backend;
@@ -95,8 +95,15 @@ fn faint_gradients_survive_in_f16() {
 }
 
 fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
-    let shape =
-        SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
+    let shape = SupernetShape {
+        space: Space::darts(),
+        images,
+        classes: 10,
+        init_channels: 2,
+        cells: 3,
+        nodes: 2,
+        edges: EdgeShape::default(),
+    };
     let net = Supernet::record(recorder, shape).unwrap();
     Recorded {
         gradients: vec![net.spans.gradients],

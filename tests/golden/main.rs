@@ -12,6 +12,7 @@ mod comparison;
 mod curvature;
 #[path = "../common/driver.rs"]
 mod driver;
+mod edges;
 mod evaluation;
 mod iterations;
 mod methods;
@@ -176,6 +177,7 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("fairdarts", bar, |set, neighbour| steps::fair_darts(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
+    run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl<B: Backend> Network<B> {
             init_channels: set.number("C") as usize,
             cells: set.number("L") as usize,
             nodes,
+            edges: settings.method.edges(),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();

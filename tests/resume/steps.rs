@@ -228,7 +228,10 @@ fn guards_go_on_with_what_they_know() {
     for patience in [2, 3] {
         let (keep, positions) = interrupts(&go, patience);
         assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
-        assert!(keep.checkpoint.unwrap().to_bytes().unwrap() == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap());
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap()
+                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
+        );
     }
 }
 
