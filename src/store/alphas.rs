@@ -85,7 +85,7 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, Position
 }
 
 /// The epoch whose alphas are the result of a run, of which this is the last one. Where the metrics cannot be read it is that.
-fn result(run: &Path, last: usize) -> usize {
+pub(super) fn result(run: &Path, last: usize) -> usize {
     let lines = read_bounded(&run.join(METRICS), MAX_LINES).unwrap_or_default();
     let records = whole_lines(&lines).filter_map(|line| serde_json::from_slice::<EpochRecord>(line).ok());
     records.last().filter(|record| record.epoch == last).map_or(last, |record| record.result())

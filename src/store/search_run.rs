@@ -19,7 +19,7 @@
 
 use std::path::Path;
 
-use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas};
+use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas, result};
 use super::checkpoints::stored;
 use super::genotype::{remove_genotype, write_genotype};
 use super::pictures::pictures_files;
@@ -61,7 +61,8 @@ impl Observer<SearchPhase> for RunDirectory {
             std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
         }
         if last > 0 || !stored(self.path())?.is_empty() {
-            let (alphas, _) = load_alphas(self.path(), None)?;
+            let epoch = (last > 0).then(|| result(self.path(), last));
+            let (alphas, _) = load_alphas(self.path(), epoch)?;
             write_genotype(self.path(), &derive(&alphas))?;
         } else {
             remove_genotype(self.path())?;
