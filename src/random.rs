@@ -38,6 +38,8 @@ pub enum Stream {
     AlphaDropPath = 15,
     /// Edges that drop path drops in steps of the weights of a search.
     WeightDropPath = 16,
+    /// How the images of a contact sheet are varied.
+    Sheet = 17,
     /// Test inputs.
     Test = 7,
 }

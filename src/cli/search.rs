@@ -59,14 +59,13 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        let pictures = dataset.pictures.as_ref();
         if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
             return Err(given.refusal(violation));
         }
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (search_run::create_at(plan, pictures, path)?, None),
-            (None, None) => (search_run::create(plan, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (search_run::create_at(plan, Some(&dataset), path)?, None),
+            (None, None) => (search_run::create(plan, Some(&dataset), Path::new(RUNS))?, None),
         };
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::advice::train_command;
 use super::parts::{self, Chart, Metric, epochs, percent};
 use super::verdict::{Judgement, Verdict};
-use super::{beginning, survey, training_page, weights};
+use super::{beginning, sheet, survey, training_page, weights};
 use crate::Result;
 use crate::files::write_whole;
 use crate::plan::Command;
@@ -51,6 +51,7 @@ pub fn page(history: &History) -> String {
         (course(history))
         (weights::heat_maps(history.result_alphas(), &history.genotype, &after(history)))
         (weights::over_epochs(history))
+        @if let Some(sheet) = &history.sheet { (sheet::section(sheet)) }
         @if let Some(survey) = &history.survey { (survey::section(survey)) }
         (parts::plan(&history.genotype, &history.plan))
     };

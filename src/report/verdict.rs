@@ -339,8 +339,8 @@ mod tests {
         let plan = [("alpha_lr", "0.01"), ("epochs", "10"), ("weight_decay", "0.0003")];
         let plan = plan.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let (path, name, records) = ("runs/run".into(), "run".into(), records.collect());
-        let (standing, timings, survey) = (None, Vec::new(), None);
-        History { path, name, plan, standing, records, timings, alphas, genotype, survey }
+        let (standing, timings, survey, sheet) = (None, Vec::new(), None, None);
+        History { path, name, plan, standing, records, timings, alphas, genotype, survey, sheet }
     }
 
     fn doubts(history: &History) -> Vec<usize> {

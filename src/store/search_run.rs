@@ -5,6 +5,7 @@
 //!   plan.toml                     the plan; `darts search --plan` repeats the run
 //!   pictures.json                 the names and checksums of the pictures, where they are files of their own
 //!   survey.json                   how many and how large these are
+//!   sheet.json                    an image of each class as the network reads it, and as the run varies it
 //!   metrics.jsonl                 one line for each epoch, the same at every repetition
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from, such as
@@ -24,7 +25,7 @@ use super::checkpoints::stored;
 use super::genotype::{remove_genotype, write_genotype};
 use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
-use crate::data::Pictures;
+use crate::data::Dataset;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
@@ -35,20 +36,20 @@ use crate::space::derivation::derive;
 use crate::{Error, Result};
 
 /// Creates `<parent>/<date and time>-<data set>-<order>`; a number is appended if that exists.
-pub fn create(plan: &Plan, pictures: Option<&Pictures>, parent: &Path) -> Result<RunDirectory> {
-    RunDirectory::create(new_run(plan, pictures)?, parent)
+pub fn create(plan: &Plan, dataset: Option<&Dataset>, parent: &Path) -> Result<RunDirectory> {
+    RunDirectory::create(new_run(plan, dataset)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
-pub fn create_at(plan: &Plan, pictures: Option<&Pictures>, path: &Path) -> Result<RunDirectory> {
-    RunDirectory::create_at(new_run(plan, pictures)?, path)
+pub fn create_at(plan: &Plan, dataset: Option<&Dataset>, path: &Path) -> Result<RunDirectory> {
+    RunDirectory::create_at(new_run(plan, dataset)?, path)
 }
 
-fn new_run(plan: &Plan, pictures: Option<&Pictures>) -> Result<NewRun> {
+fn new_run(plan: &Plan, dataset: Option<&Dataset>) -> Result<NewRun> {
     Ok(NewRun {
         name: format!("{}-{}", data_name(&plan.data), plan.order),
         plan: plan.to_toml()?,
-        files: pictures_files(pictures)?,
+        files: pictures_files(dataset, |dataset| plan.augmentation(dataset.augmentation), plan.seed)?,
         directories: &[ALPHAS],
     })
 }
