@@ -2,8 +2,7 @@
 
 use super::Violation;
 use super::keys::{Key, count, text};
-use super::search::Plan;
-use crate::method::guard::{self, Bound, EARLIER, Guard};
+use crate::method::guard::{self, EARLIER};
 use crate::method::relaxation::{Bounds, relaxation};
 
 /// The keys of the guards.
@@ -51,38 +50,24 @@ pub(super) fn guards() -> [Key; 5] {
     ]
 }
 
-/// The guards that a plan asks for.
-///
-/// # Errors
-/// A text is none of a guard; the sentence says what is expected.
-pub fn guards_of(plan: &Plan) -> Result<Vec<Guard>, String> {
-    let skips = guard::count(&plan.guard_skips)?.map(|(answer, most)| (answer, Bound::Skips(most)));
-    let ranking = guard::count(&plan.guard_ranking)?.map(|(answer, epochs)| (answer, Bound::Ranking(epochs)));
-    let entropy = guard::share(&plan.guard_entropy)?.map(|(answer, most)| (answer, Bound::Entropy(most)));
-    let eigenvalue = guard::growth(&plan.guard_eigenvalue)?;
-    let every = plan.eigenvalue_every;
-    let eigenvalue = eigenvalue.map(|(answer, growth)| (answer, Bound::Eigenvalue { growth, every }));
-    let all = [skips, ranking, entropy, eigenvalue].into_iter().flatten();
-    Ok(all.map(|(answer, bound)| Guard { bound, answer }).collect())
-}
-
 /// A guard that cannot see, or never could speak.
-pub(super) fn guard_conflict(plan: &Plan) -> Option<Violation> {
-    let Ok(Some(_)) = guard::growth(&plan.guard_eigenvalue) else { return None };
-    if relaxation(&plan.relaxation).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot) {
+pub(super) fn guard_conflict(
+    eigenvalue: &str,
+    every: usize,
+    relaxed: &str,
+    epochs: usize,
+) -> Option<Violation> {
+    let Ok(Some(_)) = guard::growth(eigenvalue) else { return None };
+    if relaxation(relaxed).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot) {
         let reason = "as the loss has no derivative by the mixing weights of";
-        let expected = format!("off, {reason} {}", plan.relaxation);
-        let other =
-            format!("softmax, sigmoid or gumbel with the guard eigenvalue, {}", plan.guard_eigenvalue);
-        return Some(
-            Violation::new("guard_eigenvalue", &plan.guard_eigenvalue, expected).or(Violation::new(
-                "relaxation",
-                &plan.relaxation,
-                other,
-            )),
-        );
+        let expected = format!("off, {reason} {relaxed}");
+        let other = format!("softmax, sigmoid or gumbel with the guard eigenvalue, {eigenvalue}");
+        return Some(Violation::new("guard_eigenvalue", eigenvalue, expected).or(Violation::new(
+            "relaxation",
+            relaxed,
+            other,
+        )));
     }
-    let (every, epochs) = (plan.eigenvalue_every, plan.epochs);
     let most = (epochs - 1 - guard::early(epochs)) / EARLIER;
     (every > most).then(|| {
         let reason = format!(
@@ -93,7 +78,7 @@ pub(super) fn guard_conflict(plan: &Plan) -> Option<Violation> {
             _ => format!("at most {most} with {epochs} epochs: {reason}"),
         };
         Violation::new("eigenvalue_every", every, expected)
-            .or(Violation::new("guard_eigenvalue", &plan.guard_eigenvalue, format!("off with {epochs} epochs: {reason}")))
+            .or(Violation::new("guard_eigenvalue", eigenvalue, format!("off with {epochs} epochs: {reason}")))
     })
 }
 
@@ -101,9 +86,9 @@ pub(super) fn guard_conflict(plan: &Plan) -> Option<Violation> {
 mod tests {
     use toml::Table;
 
-    use super::*;
     use crate::plan::keys::Preset;
     use crate::plan::merge::Written;
+    use crate::plan::search::Plan;
 
     fn refusal(flags: &str) -> String {
         let mut flags: Table = flags.parse().unwrap();
@@ -128,21 +113,5 @@ mod tests {
             "--eigenvalue-every is 2; expected at most 1 with 12 epochs: the guard compares measurements that lie 6 \
              apart, of which the first fifth of the epochs has none"
         );
-    }
-
-    #[test]
-    fn each_guard_is_asked_for_by_a_key_of_its_own() {
-        let names = |plan: Plan| -> Vec<_> {
-            guards_of(&plan).unwrap().iter().map(|guard| guard.bound.name()).collect()
-        };
-        assert_eq!(names(Plan::default()), ["skips", "ranking", "entropy"]);
-        let plan = Plan {
-            guard_skips: "off".into(),
-            guard_ranking: "off".into(),
-            guard_entropy: "off".into(),
-            guard_eigenvalue: "stop 1.3".into(),
-            ..Plan::default()
-        };
-        assert_eq!(names(plan), ["eigenvalue"]);
     }
 }

@@ -217,6 +217,11 @@ impl Plan {
         })
     }
 
+    /// A guard that cannot see, or never could speak.
+    fn guard_conflict(&self) -> Option<Violation> {
+        guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, self.epochs)
+    }
+
     /// The batch, where one half of the data set, so many images, cannot fill it.
     pub fn violation_by_data(&self, images_per_half: usize) -> Option<Violation> {
         (self.batch_size > images_per_half).then(|| {
@@ -251,7 +256,7 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
-            .or_else(|| guard_conflict(self))
+            .or_else(|| self.guard_conflict())
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }

@@ -8,13 +8,12 @@
 use std::sync::Arc;
 
 use super::hypergradient::{AlphaGradient, Product};
-use crate::method::guard::Guard;
+use crate::method::guard::{self, Bound, Guard};
 use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability};
-use crate::plan::guards::guards_of;
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
 
@@ -71,7 +70,7 @@ impl From<&Plan> for Method {
             gradient,
             penalties: penalties(&plan.penalty).unwrap_or_else(|expected| refused(expected)),
             perturbation: perturbation(&plan.perturbation).unwrap_or_else(|expected| refused(expected)),
-            guards: guards_of(plan).unwrap_or_else(|expected| refused(expected)),
+            guards: guards(plan).unwrap_or_else(|expected| refused(expected)),
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
             frozen_epochs: plan.frozen_epochs,
@@ -80,9 +79,40 @@ impl From<&Plan> for Method {
     }
 }
 
+/// The guards that a plan asks for.
+///
+/// # Errors
+/// A text is none of a guard; the sentence says what is expected.
+fn guards(plan: &Plan) -> Result<Vec<Guard>, String> {
+    let skips = guard::count(&plan.guard_skips)?.map(|(answer, most)| (answer, Bound::Skips(most)));
+    let ranking = guard::count(&plan.guard_ranking)?.map(|(answer, epochs)| (answer, Bound::Ranking(epochs)));
+    let entropy = guard::share(&plan.guard_entropy)?.map(|(answer, most)| (answer, Bound::Entropy(most)));
+    let eigenvalue = guard::growth(&plan.guard_eigenvalue)?;
+    let every = plan.eigenvalue_every;
+    let eigenvalue = eigenvalue.map(|(answer, growth)| (answer, Bound::Eigenvalue { growth, every }));
+    let all = [skips, ranking, entropy, eigenvalue].into_iter().flatten();
+    Ok(all.map(|(answer, bound)| Guard { bound, answer }).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_guard_is_asked_for_by_a_key_of_its_own() {
+        let names = |plan: Plan| -> Vec<_> {
+            guards(&plan).unwrap().iter().map(|guard| guard.bound.name()).collect()
+        };
+        assert_eq!(names(Plan::default()), ["skips", "ranking", "entropy"]);
+        let plan = Plan {
+            guard_skips: "off".into(),
+            guard_ranking: "off".into(),
+            guard_entropy: "off".into(),
+            guard_eigenvalue: "stop 1.3".into(),
+            ..Plan::default()
+        };
+        assert_eq!(names(plan), ["eigenvalue"]);
+    }
 
     #[test]
     fn the_order_of_a_plan_is_the_gradient_of_its_method() {

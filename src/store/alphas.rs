@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoints;
 use super::lines::{MAX_LINES, whole_lines};
-use super::place::check_run;
-use super::run_directory::METRICS;
+use super::place::{METRICS, check_run};
 use crate::epochs::Position;
 use crate::files::read_bounded;
 use crate::plan::Command;

@@ -12,7 +12,7 @@ use super::command::load_plan;
 use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, count_lines, whole_lines};
 use super::pictures::{load_sheet, load_survey};
-use super::run_directory::{METRICS, TIMINGS};
+use super::place::{METRICS, TIMINGS};
 use super::training_run::LAST;
 use crate::data::Survey;
 use crate::data::sheet::Sheet;

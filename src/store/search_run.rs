@@ -62,8 +62,10 @@ impl Observer<SearchPhase> for RunDirectory {
             std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
         }
         if last > 0 || !stored(self.path())?.is_empty() {
-            let epoch = (last > 0).then(|| result(self.path(), last));
-            let (alphas, _) = load_alphas(self.path(), epoch)?;
+            let alphas = match last {
+                0 => load_alphas(self.path(), None)?.0,
+                last => Alphas::load(&alphas_file(self.path(), result(self.path(), last)))?.0,
+            };
             write_genotype(self.path(), &derive(&alphas))?;
         } else {
             remove_genotype(self.path())?;

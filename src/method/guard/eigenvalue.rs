@@ -4,8 +4,6 @@
 //! the epoch of the middle one of the five. The bound is reached where this mean is more than `growth` times the mean four
 //! measurements earlier; the result is the epoch that the earlier mean belongs to, if that is not among the first fifth.
 
-use super::Outcome;
-
 /// The window of a mean, in measurements.
 const WINDOW: usize = 5;
 /// How many measurements before the present mean the other one lies.
@@ -22,12 +20,28 @@ pub fn early(epochs: usize) -> usize {
     epochs / 5
 }
 
-/// What was seen if the bound is reached after an epoch in which the eigenvalue was measured.
-pub(super) fn reached(growth: f64, every: usize, outcome: &Outcome, memory: &mut [f64]) -> Option<String> {
+/// A measurement.
+pub(super) struct Measurement {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// Epochs of the search.
+    pub epochs: usize,
+    /// The eigenvalue.
+    pub value: f64,
+}
+
+/// What was seen if a measurement reaches the bound.
+pub(super) fn reached(
+    growth: f64,
+    every: usize,
+    measurement: Measurement,
+    memory: &mut [f64],
+) -> Option<String> {
+    let Measurement { epoch, epochs, value } = measurement;
     let [count, memory @ ..] = memory else { unreachable!("the count leads") };
     let (measured, means) = memory.split_at_mut(WINDOW);
     *count += 1.0;
-    push(measured, outcome.eigenvalue?);
+    push(measured, value);
     let known = (*count as usize).min(WINDOW);
     if known < FEWEST {
         return None;
@@ -35,8 +49,8 @@ pub(super) fn reached(growth: f64, every: usize, outcome: &Outcome, memory: &mut
     let mean = measured[WINDOW - known..].iter().sum::<f64>() / known as f64;
     push(means, mean);
     // Epochs counted from 0.
-    let result = (outcome.epoch - 1).checked_sub(EARLIER * every)?;
-    let (earlier, early) = (means[0], early(outcome.epochs));
+    let result = (epoch - 1).checked_sub(EARLIER * every)?;
+    let (earlier, early) = (means[0], early(epochs));
     // A ratio says nothing where the earlier mean is not positive: there was no curvature that could have grown.
     (result >= early && earlier > 0.0 && mean / earlier > growth).then(|| {
         format!(

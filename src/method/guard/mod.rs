@@ -13,6 +13,7 @@ use crate::space::Operation;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{largest_entropies, mean_entropies};
 use crate::space::genotype::Genotype;
+use eigenvalue::Measurement;
 pub use eigenvalue::{EARLIER, early};
 
 /// What a guard does when its bound is reached.
@@ -181,7 +182,10 @@ impl Bound {
                     )
                 })
             }
-            Bound::Eigenvalue { growth, every } => eigenvalue::reached(growth, every, outcome, memory),
+            Bound::Eigenvalue { growth, every } => {
+                let Outcome { epoch, epochs, eigenvalue, .. } = *outcome;
+                eigenvalue::reached(growth, every, Measurement { epoch, epochs, value: eigenvalue? }, memory)
+            }
         }
     }
 }
