@@ -344,3 +344,28 @@ fn a_guard_measures_the_eigenvalue() {
     assert!(report.contains("<figcaption>Largest eigenvalue"), "no chart of the eigenvalue");
     assert!(!report.contains("Not measured: the largest eigenvalue"));
 }
+
+#[test]
+fn a_selection_by_perturbation_decides_every_edge() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let plan = "search --epochs 1 --init-channels 2 --nodes 2 --batch-size 256 --device cpu --out run --selection perturbation";
+    let output = command::darts(here, &plan.split(' ').collect::<Vec<_>>());
+    let told = command::text(&output.stdout);
+    assert!(output.status.success(), "{}", command::text(&output.stderr));
+    assert_eq!(
+        told.lines()
+            .filter(|line| line.starts_with("    selected  normal") && line.contains("takes"))
+            .count(),
+        5
+    );
+    assert_eq!(told.lines().filter(|line| line.contains("is dropped")).count(), 2, "{told}");
+    let genotype = fs::read_to_string(here.join("run/genotype.txt")).unwrap();
+    let derived = command::darts(here, &["derive", "run"]);
+    assert!(command::text(&derived.stdout).contains(genotype.trim()), "{}", command::text(&derived.stdout));
+    let alphas = command::darts(here, &["derive", "run/alphas/epoch-0006.safetensors"]);
+    assert!(command::text(&alphas.stdout).contains(genotype.trim()));
+    // One of the last choices is that of node 1 to drop an edge; before, it had other edges or one more to choose from.
+    let refused = command::darts(here, &["search", "--selection", "perturbations"]);
+    assert!(command::text(&refused.stderr).contains("expected strongest, perturbation or perturbation loss"));
+}

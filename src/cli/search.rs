@@ -70,7 +70,7 @@ impl Arguments {
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        match options.follow(plan.epochs, directory, checkpoint.as_ref(), search)? {
+        match options.follow(plan.epochs_in_all()?, directory, checkpoint.as_ref(), search)? {
             Followed::Finished(alphas, run) => self.finish(&alphas, &run),
             Followed::Stopped { run, position, why } => {
                 if let Err(error) = self.stop(&run, position) {

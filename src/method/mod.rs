@@ -12,15 +12,18 @@
 //! 3. [`penalty`]: terms that are added to the loss of the alphas.
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
 //! 5. [`guard`]: what watches a search, warns, or ends it before its last epoch.
-//! 6. [`published`]: the methods of the literature, as compositions.
+//! 6. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
+//! 7. [`published`]: the methods of the literature, as compositions.
 
 pub mod guard;
 pub mod penalty;
 pub mod perturbation;
 pub mod progress;
+pub mod projection;
 pub mod published;
 pub mod relaxation;
 pub mod schedule;
+pub mod selection;
 
 /// One name of a kind of parts.
 pub struct Part<T: 'static> {

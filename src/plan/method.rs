@@ -8,9 +8,10 @@ use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
 use crate::method::relaxation::relaxation;
 use crate::method::schedule::probability;
+use crate::method::selection::selection;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 7] {
+pub(super) fn method() -> [Key; 9] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -59,6 +60,23 @@ pub(super) fn method() -> [Key; 7] {
              too: \"0 through 0.2\" rises to 0.2 in the last epoch",
         )
         .at("method.edge_drop_path"),
+        text(
+            "selection",
+            "NAME",
+            |text| selection(text).err(),
+            ["strongest"; 2],
+            "How the genotype is found: strongest, by the alphas; or perturbation, which after the search decides edge after \
+             edge by what the supernet loses on the validation half without a candidate (\"perturbation loss\" goes by the \
+             loss instead of the accuracy)",
+        )
+        .at("method.selection"),
+        count(
+            "selection_interval",
+            1..=100_000,
+            [1, 5],
+            "Epochs that go on from one choice of the selection perturbation to the next",
+        )
+        .at("method.selection_interval"),
         count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start that train the weights alone")
             .at("method.frozen_epochs"),
         number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")
@@ -150,6 +168,10 @@ mod tests {
         assert_eq!(
             refusal("frozen_epochs = 12"),
             "--frozen-epochs is 12; expected fewer than epochs, which is 12: otherwise the alphas never move"
+        );
+        assert_eq!(
+            refusal("method = \"darts-plus\"\nselection = \"perturbation\""),
+            "--selection is perturbation; expected strongest with a guard that ends the search, stop 2"
         );
         assert_eq!(
             refusal("relaxation = \"gumbel\""),

@@ -16,7 +16,9 @@ use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Fit, Reading};
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
+use crate::method::projection::Projections;
 use crate::method::relaxation::{Bounds, relaxation};
+use crate::method::selection::{Selection, selection};
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -87,6 +89,8 @@ pub struct Plan {
     pub penalty: String,
     pub perturbation: String,
     pub edge_drop_path: String,
+    pub selection: String,
+    pub selection_interval: usize,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
     pub guard_skips: String,
@@ -191,6 +195,22 @@ impl Plan {
         self.space.parse().and_then(|choice: Choice| choice.space())
     }
 
+    /// Epochs of the search and of the selection behind it.
+    ///
+    /// # Errors
+    /// The space is none that [`validate`](PlanTable::validate) accepts.
+    pub fn epochs_in_all(&self) -> Result<usize> {
+        let selecting = match selection(&self.selection) {
+            Ok(Selection::Perturbation(_)) => {
+                let space = self.space()?;
+                let choices = Projections::new(space.wirings(self.nodes), space.keep(), self.seed).count();
+                choices.saturating_sub(1).saturating_mul(self.selection_interval)
+            }
+            _ => 0,
+        };
+        Ok(self.epochs.saturating_add(selecting))
+    }
+
     /// How training images are varied, of a data set for which `customary` is.
     pub fn augmentation(&self, customary: Augmentation) -> Augmentation {
         let flip = match self.flip {
@@ -257,6 +277,7 @@ impl PlanTable for Plan {
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
             .or_else(|| self.guard_conflict())
+            .or_else(|| selection_conflict(self))
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -324,6 +345,23 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
     })
 }
 
+/// A search that may end before its selection begins.
+fn selection_conflict(plan: &Plan) -> Option<Violation> {
+    if !matches!(selection(&plan.selection), Ok(Selection::Perturbation(_))) {
+        return None;
+    }
+    let guards = [
+        ("guard_skips", &plan.guard_skips),
+        ("guard_ranking", &plan.guard_ranking),
+        ("guard_entropy", &plan.guard_entropy),
+        ("guard_eigenvalue", &plan.guard_eigenvalue),
+    ];
+    let (name, text) = guards.into_iter().find(|(_, text)| text.starts_with("stop"))?;
+    let expected = "off or warn N with the selection perturbation, which begins at the end of the search";
+    let other = format!("strongest with a guard that ends the search, {text}");
+    Some(Violation::new(name, text, expected).or(Violation::new("selection", &plan.selection, other)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -366,7 +404,7 @@ mod tests {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
         let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                      perturbation = \"none\"\nedge_drop_path = \"0\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      perturbation = \"none\"\nedge_drop_path = \"0\"\nselection = \"strongest\"\nselection_interval = 1\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
                       order = \"second\"\nfinite_difference = 0.5\n";
         assert!(text.contains(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);

@@ -223,7 +223,9 @@ fn stable(history: &History) -> Sign {
         1 => "The genotype still changed in the last epoch.".to_owned(),
         same => format!("The genotype was the same in the last {same} epochs."),
     };
-    let doubtful = same < STABLE.min(history.records.len() / 5);
+    // A selection that decides edge after edge changes the genotype to its end.
+    let decides = !history.result_alphas().decided.is_empty();
+    let doubtful = !decides && same < STABLE.min(history.records.len() / 5);
     Sign {
         doubtful,
         observed,

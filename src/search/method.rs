@@ -14,6 +14,7 @@ use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability};
+use crate::method::selection::{Selection, selection};
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
 
@@ -32,6 +33,8 @@ pub struct Method {
     pub guards: Vec<Guard>,
     /// The probability that drop path drops an image of an edge (Zela et al., ICLR 2020, section 4.2).
     pub edge_drop_path: Schedule,
+    /// How the genotype is found.
+    pub selection: Selection,
     /// So many epochs at the start have no step of the alphas.
     pub frozen_epochs: usize,
     /// The deviation of the initial alphas.
@@ -73,6 +76,7 @@ impl From<&Plan> for Method {
             guards: guards(plan).unwrap_or_else(|expected| refused(expected)),
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
+            selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
             frozen_epochs: plan.frozen_epochs,
             alpha_deviation: plan.alpha_deviation,
         }

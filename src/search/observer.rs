@@ -57,6 +57,8 @@ pub struct EpochRecord {
     pub genotype: Genotype,
     /// The largest eigenvalue of the validation loss's Hessian by the alphas, where it was measured.
     pub eigenvalue: Option<Eigenvalue>,
+    /// For each type of cell, what a selection by perturbation decides after this epoch.
+    pub selected: Vec<String>,
     /// What the guards say.
     pub guards: Vec<Remark>,
 }
@@ -100,6 +102,7 @@ pub(crate) mod example {
             weight_lr: 0.025,
             genotype,
             eigenvalue: None,
+            selected: Vec::new(),
             guards: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! The line of `metrics.jsonl` that an epoch of a search leaves. What there is of each type of cell has a key of its own:
 //! `entropy_normal`, `entropy_reduce`, `skip_connections`, `skip_connections_reduce`. `eigenvalue` with `eigenvalue_passes`,
-//! what it cost, and `guards` stand only where there is something to say.
+//! what it cost, `selected` and `guards` stand only where there is something to say.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::{Error as _, SerializeMap};
@@ -14,6 +14,7 @@ use crate::space::Space;
 /// The keys that an epoch has only where something was measured or said.
 const EIGENVALUE: &str = "eigenvalue";
 const PASSES: &str = "eigenvalue_passes";
+const SELECTED: &str = "selected";
 const GUARDS: &str = "guards";
 /// Passes forward and backward that a product with the Hessian takes.
 const PASSES_PER_PRODUCT: usize = 2;
@@ -56,6 +57,9 @@ impl Serialize for EpochRecord {
             map.serialize_entry(EIGENVALUE, &value)?;
             map.serialize_entry(PASSES, &(PASSES_PER_PRODUCT * products))?;
         }
+        if !self.selected.is_empty() {
+            map.serialize_entry(SELECTED, &self.selected)?;
+        }
         if !self.guards.is_empty() {
             map.serialize_entry(GUARDS, &self.guards)?;
         }
@@ -88,6 +92,7 @@ impl<'de> Deserialize<'de> for EpochRecord {
                 weight_lr: take(&mut map, "weight_lr")?,
                 genotype: genotype.clone(),
                 eigenvalue: eigenvalue(&mut map)?,
+                selected: if map.contains_key(SELECTED) { take(&mut map, SELECTED)? } else { Vec::new() },
                 guards: if map.contains_key(GUARDS) { take(&mut map, GUARDS)? } else { Vec::new() },
             })
         };

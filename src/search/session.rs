@@ -17,10 +17,12 @@ use crate::epochs::{
 };
 use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
+use crate::method::projection::{Projections, Trial};
+use crate::method::selection::{Criterion, Selection};
 use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
 use crate::random::Stream;
-use crate::space::alphas::Alphas;
+use crate::space::alphas::{Alphas, Decision};
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
 use crate::space::{Space, SupernetShape};
 use crate::{Error, Result};
@@ -62,6 +64,8 @@ fn run_on<B: Backend<Scalar = f32>>(
 
 /// The name of what the guards know in a checkpoint.
 const GUARDS: &str = "guards";
+/// The name of what was decided of the edges in a checkpoint.
+const DECIDED: &str = "decided";
 
 struct SearchSession<'a, B: Backend<Scalar = f32>> {
     plan: &'a Plan,
@@ -75,8 +79,16 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
     /// What a step launches.
     work: Work,
     weight_lr: f64,
+    epochs_in_all: usize,
     /// What the guards know.
     watch: Watch,
+    /// The choices of a selection by perturbation, and by what they are made; nothing where the alphas decide.
+    selection: Option<(Projections, Criterion)>,
+    /// What was decided of the edges when the last epoch ended, as numbers of a checkpoint.
+    decided: Vec<f64>,
+    /// What is tried after the evaluation, with how each of its supernets does, and what was decided there.
+    trial: Option<(Trial, Vec<Sum>)>,
+    selected: Vec<String>,
 }
 
 impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
@@ -113,6 +125,14 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
         let architecture = &bilevel.architecture;
         let watch = Watch::new(architecture.method.guards.clone(), architecture.alphas.len());
+        let selection = match architecture.method.selection {
+            Selection::Strongest => None,
+            Selection::Perturbation(criterion) => {
+                let SupernetShape { space, nodes, .. } = &bilevel.supernet.shape;
+                Some((Projections::new(space.wirings(*nodes), space.keep(), plan.seed), criterion))
+            }
+        };
+        let decided = vec![0.0; architecture.decided.len()];
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
         Ok(SearchSession {
             plan,
@@ -124,7 +144,12 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             peak_bytes,
             work,
             weight_lr,
+            epochs_in_all: plan.epochs_in_all()?,
             watch,
+            selection,
+            decided,
+            trial: None,
+            selected: Vec::new(),
         })
     }
 
@@ -151,7 +176,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     ) -> Result<Ended<Alphas>> {
         let completed = control.from.map(|checkpoint| self.completed(checkpoint.clone()));
         let control = Control { from: completed.as_ref(), ..*control };
-        let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
+        let ended = drive(self, identity, self.epochs_in_all, &control, observer)?;
         Ok(ended.map(|()| self.result()))
     }
 
@@ -174,7 +199,52 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn alphas_with(&self, values: &[f64]) -> Alphas {
         let Bilevel { supernet, architecture, .. } = &self.bilevel;
         let (space, nodes) = (Arc::clone(&supernet.shape.space), supernet.shape.nodes);
-        filled(space, nodes, &architecture.method, values)
+        let mut decided = architecture.decided.iter().copied();
+        let of_cells =
+            supernet.wirings.iter().map(|wiring| decided.by_ref().take(wiring.edges.len()).collect());
+        let decided = if self.selection.is_some() { of_cells.collect() } else { Vec::new() };
+        Alphas { decided, ..filled(space, nodes, &architecture.method, values) }
+    }
+
+    /// The index of the choice of a selection by perturbation that is due after an epoch.
+    fn due(&self, epoch: usize) -> Option<usize> {
+        let (projections, _) = self.selection.as_ref()?;
+        let Plan { epochs, selection_interval, .. } = *self.plan;
+        let after = epoch.checked_sub(epochs)?;
+        let index = after / selection_interval;
+        (after.is_multiple_of(selection_interval) && index < projections.count()).then_some(index)
+    }
+
+    /// A batch of the trials that are due after the evaluation of an epoch; nothing at their end.
+    fn select(&mut self) -> Result<Option<()>> {
+        let Some((projections, criterion)) = &self.selection else { return Ok(None) };
+        let Some(index) = self.due(self.bilevel.progress.epoch + 1) else { return Ok(None) };
+        loop {
+            let Some((trial, sums)) = &mut self.trial else {
+                let next = projections.trial(index, &self.bilevel.architecture.decided);
+                let Some(trial) = next else { return Ok(None) };
+                let sums = vec![Sum::default(); trial.removed.len()];
+                self.trial = Some((trial, sums));
+                self.evaluation.start(0);
+                continue;
+            };
+            // The statistics of a batch are those of all its images, so all must count.
+            if let Some(batch) =
+                self.evaluation.next_batch().filter(|batch| batch.real == self.plan.batch_size)
+            {
+                for (sum, removed) in sums.iter_mut().zip(&trial.removed) {
+                    sum.add(self.bilevel.without(batch, removed.clone())?, batch.real);
+                }
+                return Ok(Some(()));
+            }
+            let space = &self.bilevel.supernet.shape.space;
+            let name = space.cells()[trial.cell].name;
+            let outcomes: Vec<_> = sums.iter().map(|sum| (sum.loss(), sum.accuracy())).collect();
+            let decided = &mut self.bilevel.architecture.decided;
+            let sentence = projections.decide(trial, (*criterion, &outcomes), decided, space.inputs());
+            self.selected.push(format!("{name} {sentence}"));
+            self.trial = None;
+        }
     }
 
     /// A checkpoint of an earlier format with what it does not hold: the count of Adam's steps, as there every step of the
@@ -238,6 +308,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         let mut state = self.bilevel.host_state();
         state.push((GUARDS, &mut self.watch.state));
+        state.extend(self.selection.as_ref().map(|_| (DECIDED, &mut self.decided[..])));
         state
     }
 
@@ -254,10 +325,23 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     }
 
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
-        let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
-        self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
+        let Plan { weight_lr, weight_lr_min, epochs, seed, .. } = *self.plan;
+        self.weight_lr = match (epoch - 1).checked_sub(epochs) {
+            None => cosine(weight_lr, weight_lr_min, epoch - 1, epochs),
+            // The official code goes on with a tenth of the rate, and an optimiser that knows nothing of the search.
+            Some(after) => {
+                if after == 0 && steps == 0 {
+                    let momentum = self.bilevel.spans.momentum;
+                    self.bilevel.tape.backend().fill(momentum, 0.0);
+                }
+                let first = weight_lr / 10.0;
+                cosine(first, weight_lr_min.min(first), after, self.epochs_in_all - epochs)
+            }
+        };
+        let decided = self.bilevel.architecture.decided.iter_mut().zip(&self.decided);
+        decided.for_each(|(decision, &number)| *decision = Decision::from_number(number));
         let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
-        self.bilevel.progress = Progress { seed: self.plan.seed, epoch: epoch - 1, epochs, step };
+        self.bilevel.progress = Progress { seed, epoch: epoch - 1, epochs, step };
         self.train.start_after(epoch as u64, steps);
         self.valid.start_after(epoch as u64, steps);
     }
@@ -271,12 +355,18 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn start_evaluation(&mut self) {
         self.evaluation.start(0);
+        self.trial = None;
+        self.selected.clear();
     }
 
     /// The validation half with the running statistics.
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
-        let Some(batch) = self.evaluation.next_batch() else { return Ok(None) };
-        Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)))
+        if self.trial.is_none()
+            && let Some(batch) = self.evaluation.next_batch()
+        {
+            return Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)));
+        }
+        Ok(self.select()?.map(|()| (BatchResult::default(), 0)))
     }
 
     fn evaluated(&self) -> &'static str {
@@ -284,17 +374,21 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     }
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> Result<(EpochRecord, Alphas)> {
+        let decided = self.decided.iter_mut().zip(&self.bilevel.architecture.decided);
+        decided.for_each(|(number, decision)| *number = decision.to_number());
         let alphas = self.alphas();
         let genotype = derive(&alphas);
         let epochs = self.plan.epochs;
-        let eigenvalue = self.watch.measures(epoch, epochs).then(|| self.eigenvalue(epoch)).transpose()?;
-        let guards = self.watch.show(&Outcome {
+        let measures = epoch <= epochs && self.watch.measures(epoch, epochs);
+        let eigenvalue = measures.then(|| self.eigenvalue(epoch)).transpose()?;
+        let outcome = Outcome {
             epoch,
             epochs,
             genotype: &genotype,
             alphas: &alphas,
             eigenvalue: eigenvalue.map(|eigenvalue| eigenvalue.value),
-        });
+        };
+        let guards = if epoch <= epochs { self.watch.show(&outcome) } else { Vec::new() };
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),
@@ -306,6 +400,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             weight_lr: self.weight_lr,
             genotype,
             eigenvalue,
+            selected: std::mem::take(&mut self.selected),
             guards,
         };
         Ok((record, alphas))

@@ -220,6 +220,7 @@ impl Observer<SearchPhase> for Progress {
         if let Some(Eigenvalue { value, .. }) = record.eigenvalue {
             self.print(&format!("    eigenvalue  {value:.4}"));
         }
+        record.selected.iter().for_each(|sentence| self.print(&format!("    selected  {sentence}")));
         record.guards.iter().for_each(|remark| self.print(&format!("    {remark}")));
         Ok(())
     }
@@ -325,6 +326,7 @@ mod tests {
             weight_lr: 0.025,
             genotype: derive(&alphas),
             eigenvalue: None,
+            selected: Vec::new(),
             guards: Vec::new(),
         };
         let timing = Timing { epoch: 1, images_per_second: 412.0, seconds: 8.14 };

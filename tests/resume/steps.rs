@@ -236,6 +236,36 @@ fn guards_go_on_with_what_they_know() {
 }
 
 #[test]
+fn a_selection_by_perturbation_goes_on_between_two_choices() {
+    let plan = plan::search::Plan {
+        batch_size: 300,
+        nodes: 2,
+        selection: "perturbation".into(),
+        selection_interval: 2,
+        ..small_search(Order::First)
+    };
+    plan.validate().unwrap();
+    // Two cells of five edges, of whose nodes one has an edge too many: six choices.
+    assert_eq!(plan.epochs_in_all().unwrap(), 2 + 5 * 2);
+    let go = |control: &Control, keep: &mut Keep| {
+        search::session::run(&plan, digits(), control, keep).map(interrupted)
+    };
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    let selected: Vec<_> = whole.records.iter().map(|record| record.contains("\"selected\"")).collect();
+    let chosen = |epoch: usize| epoch >= 2 && epoch.is_multiple_of(2);
+    assert_eq!(selected, (1..=12).map(chosen).collect::<Vec<_>>());
+    for patience in [2, 5, 9] {
+        let (keep, positions) = interrupts(&go, patience);
+        assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap()
+                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
+        );
+    }
+}
+
+#[test]
 fn a_training_goes_on_from_any_position() {
     let genotype = published::find("pc-darts").unwrap().genotype;
     let plan = plan::train::Plan {
