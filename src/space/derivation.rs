@@ -13,7 +13,7 @@ use super::{Edge, Keep, Operation};
 /// first one among equals. What was decided of an edge without the alphas stands. All nodes are concatenated.
 ///
 /// # Panics
-/// If a table has not as many values as its [`Wiring`].
+/// If a table has not as many values as its [`Wiring`](super::Wiring).
 pub fn derive(alphas: &Alphas) -> Genotype {
     let cells = alphas.tables.iter().enumerate();
     let cells = cells.map(|(cell, table)| derive_cell(alphas, cell, table)).collect();
