@@ -1,5 +1,6 @@
 //! The epochs of a run: steps, an evaluation, a record, a checkpoint; from the start or from where a checkpoint left off.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Identity, Numbers, Position, Progress};
@@ -27,6 +28,10 @@ pub trait Epochs {
     /// Those on the host.
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         Vec::new()
+    }
+    /// Which epochs of the run these are, counted from 0, where others come before or after.
+    fn part(&self) -> Range<usize> {
+        0..usize::MAX
     }
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
@@ -91,7 +96,8 @@ pub fn drive<E: Epochs>(
     control: &Control,
     observer: &mut (dyn Observer<E::Phase> + Send),
 ) -> Result<Ended<()>> {
-    let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
+    let begin = Progress { position: Position { epochs: run.part().start, steps: 0 }, ..Progress::default() };
+    let progress = control.from.map_or(begin, |checkpoint| checkpoint.progress);
     let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
     let now = Instant::now();
     let forecast = Forecast::new(epochs, run.steps_per_epoch(), run.batches_per_evaluation());
@@ -102,7 +108,8 @@ pub fn drive<E: Epochs>(
         control,
         observer,
         progress,
-        stored: control.from.map(|_| progress.position),
+        // What comes before a later part has stored its end.
+        stored: (control.from.is_some() || begin.position.epochs > 0).then_some(progress.position),
         stored_at: now,
         forecast,
         forecast_at: now,
@@ -132,7 +139,7 @@ struct Driver<'a, E: Epochs> {
 
 impl<E: Epochs> Driver<'_, E> {
     fn epochs(&mut self) -> Result<Ended<()>> {
-        while self.progress.position.epochs < self.epochs && !self.run.ended() {
+        while self.progress.position.epochs < self.epochs.min(self.run.part().end) && !self.run.ended() {
             if let Some(position) = self.epoch()? {
                 return Ok(Ended::Interrupted(position));
             }

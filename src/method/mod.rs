@@ -13,7 +13,8 @@
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
 //! 5. [`guard`]: what watches a search, warns, or ends it before its last epoch.
 //! 6. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
-//! 7. [`published`]: the methods of the literature, as compositions.
+//! 7. [`stages`]: a search in several parts.
+//! 8. [`published`]: the methods of the literature, as compositions.
 
 pub mod guard;
 pub mod penalty;
@@ -24,6 +25,7 @@ pub mod published;
 pub mod relaxation;
 pub mod schedule;
 pub mod selection;
+pub mod stages;
 
 /// One name of a kind of parts.
 pub struct Part<T: 'static> {

@@ -9,9 +9,10 @@ use crate::method::published::{all, find};
 use crate::method::relaxation::relaxation;
 use crate::method::schedule::probability;
 use crate::method::selection::selection;
+use crate::method::stages::transitions;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 9] {
+pub(super) fn method() -> [Key; 10] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -77,7 +78,16 @@ pub(super) fn method() -> [Key; 9] {
             "Epochs that go on from one choice of the selection perturbation to the next",
         )
         .at("method.selection_interval"),
-        count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start that train the weights alone")
+        text(
+            "stages",
+            "TRANSITIONS",
+            |text| transitions(text).err(),
+            ["none"; 2],
+            "Stages that share the epochs: none, or what each leaves to the next, such as \"keep 5 +6, keep 3 +12\": the best \
+             candidates of each edge, and how many cells more than the first stage has; weights and alphas begin anew",
+        )
+        .at("method.stages"),
+        count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start of a stage that train the weights alone")
             .at("method.frozen_epochs"),
         number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")
             .at("method.alpha_deviation"),

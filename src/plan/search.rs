@@ -19,6 +19,7 @@ use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::projection::Projections;
 use crate::method::relaxation::{Bounds, relaxation};
 use crate::method::selection::{Selection, selection};
+use crate::method::stages::transitions;
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -91,6 +92,7 @@ pub struct Plan {
     pub edge_drop_path: String,
     pub selection: String,
     pub selection_interval: usize,
+    pub stages: String,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
     pub guard_skips: String,
@@ -195,6 +197,53 @@ impl Plan {
         self.space.parse().and_then(|choice: Choice| choice.space())
     }
 
+    /// Stages of the search.
+    fn stage_count(&self) -> usize {
+        1 + transitions(&self.stages).map_or(0, |transitions| transitions.len())
+    }
+
+    /// Stages that cannot be: of unequal lengths, with too many cells, or with more candidates than there are.
+    fn stages_conflict(&self) -> Option<Violation> {
+        let Plan { epochs, cells, nodes, frozen_epochs, .. } = *self;
+        let (space, count) = (self.space().ok()?, self.stage_count());
+        if !epochs.is_multiple_of(count) {
+            let expected = format!("a multiple of {count}, as the stages {} share them", self.stages);
+            return Some(Violation::new("epochs", epochs, expected));
+        }
+        if frozen_epochs >= epochs / count {
+            let each = epochs / count;
+            let many = if count > 1 { "the epochs of a stage" } else { "epochs" };
+            let fewer = format!("fewer than {many}, which is {each}: otherwise the alphas never move");
+            let more =
+                format!("more than frozen_epochs, which is {frozen_epochs}: otherwise the alphas never move");
+            let violation = Violation::new("frozen_epochs", frozen_epochs, fewer);
+            return Some(if count > 1 {
+                violation
+            } else {
+                violation.or(Violation::new("epochs", epochs, more))
+            });
+        }
+        let transitions = transitions(&self.stages).ok()?;
+        let most = space.wirings(nodes).iter().map(|wiring| wiring.edges.len()).max().unwrap_or(1);
+        if let Some(grown) = transitions.iter().find(|next| (cells + next.cells) * most > MOST_EDGES) {
+            let expected = format!(
+                "at most {} cells in a stage; +{} to {cells} makes more",
+                MOST_EDGES / most,
+                grown.cells
+            );
+            return Some(Violation::new("stages", &self.stages, expected));
+        }
+        let wirings = space.wirings(nodes);
+        let fewest =
+            wirings.iter().flat_map(|wiring| &wiring.edges).map(|edge| edge.candidates.len()).min()?;
+        let first = transitions.first().filter(|first| first.keep >= fewest)?;
+        let expected = format!(
+            "fewer than {fewest} candidates kept at first, as an edge of the space {space} has {fewest}"
+        );
+        let _ = first;
+        Some(Violation::new("stages", &self.stages, expected))
+    }
+
     /// Epochs of the search and of the selection behind it.
     ///
     /// # Errors
@@ -239,7 +288,8 @@ impl Plan {
 
     /// A guard that cannot see, or never could speak.
     fn guard_conflict(&self) -> Option<Violation> {
-        guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, self.epochs)
+        let epochs = self.epochs / self.stage_count();
+        guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, epochs)
     }
 
     /// The batch, where one half of the data set, so many images, cannot fill it.
@@ -276,6 +326,7 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
+            .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())
             .or_else(|| selection_conflict(self))
             .or_else(|| precision_conflict(self.device, self.precision))
@@ -337,12 +388,7 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
                 .or(Violation::new("order", plan.order, other)),
         );
     }
-    (plan.frozen_epochs >= plan.epochs).then(|| {
-        let (frozen, epochs) = (plan.frozen_epochs, plan.epochs);
-        let fewer = format!("fewer than epochs, which is {epochs}: otherwise the alphas never move");
-        let more = format!("more than frozen_epochs, which is {frozen}: otherwise the alphas never move");
-        Violation::new("frozen_epochs", frozen, fewer).or(Violation::new("epochs", epochs, more))
-    })
+    None
 }
 
 /// A search that may end before its selection begins.
@@ -404,7 +450,7 @@ mod tests {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
         let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                      perturbation = \"none\"\nedge_drop_path = \"0\"\nselection = \"strongest\"\nselection_interval = 1\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      perturbation = \"none\"\nedge_drop_path = \"0\"\nselection = \"strongest\"\nselection_interval = 1\nstages = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
                       order = \"second\"\nfinite_difference = 0.5\n";
         assert!(text.contains(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);

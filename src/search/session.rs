@@ -1,15 +1,18 @@
 //! A whole search: epochs over the two halves of a data set, observed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::architecture::Architecture;
 use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel, BilevelSettings};
 use super::curvature::{ACCURACY, DISTANCE};
 use super::lanczos::Eigenvalue;
 use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use super::stages::{Stage, left, stages};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
-use crate::data::{Dataset, Loader, halves};
+use crate::data::{Augmentation, Dataset, Images, Loader, Normalisation, halves};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
@@ -24,7 +27,8 @@ use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::alphas::{Alphas, Decision};
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
-use crate::space::{Space, SupernetShape};
+use crate::space::pruning::GONE;
+use crate::space::{Edge, Space, SupernetShape};
 use crate::{Error, Result};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
@@ -50,25 +54,101 @@ pub fn run(
 }
 
 fn run_on<B: Backend<Scalar = f32>>(
-    OpenDevice { backend, name, threads }: OpenDevice<B>,
+    OpenDevice { mut backend, name, threads }: OpenDevice<B>,
     plan: &Plan,
     dataset: Dataset,
     identity: Identity,
     control: &Control,
     observer: &mut (dyn Observer<SearchPhase> + Send),
 ) -> Result<Ended<Alphas>> {
-    let mut search = SearchSession::new(plan, dataset, backend)?;
-    observer.started(&search.summary(name, threads))?;
-    search.epochs(identity, control, observer)
+    let data = Data::new(plan, dataset)?;
+    let mut whole = Alphas::zeros(plan.space()?, plan.nodes);
+    let (mut from, mut started) = (control.from, false);
+    let stages = stages(plan)?;
+    for (index, stage) in stages.iter().enumerate() {
+        if let Some(checkpoint) = from {
+            // The end of a stage is stored with that stage.
+            if checkpoint.progress.position.epochs > stage.epochs.end && index + 1 < stages.len() {
+                continue;
+            }
+            whole = begun_with(checkpoint, whole)?;
+        }
+        let mut search = SearchSession::new(stage, index, whole, &data, backend)?;
+        if !std::mem::replace(&mut started, true) {
+            observer.started(&search.summary(name.clone(), threads))?;
+        }
+        let control = Control { from: from.take(), ..*control };
+        let ended = search.epochs(identity.clone(), plan.epochs_in_all()?, &control, observer)?;
+        let Ended::Finished(alphas) = ended else { return Ok(ended) };
+        let Some(keep) = stage.keep.filter(|_| !search.watch.ended()) else {
+            return Ok(Ended::Finished(alphas));
+        };
+        whole = alphas;
+        whole.prune(keep);
+        backend = search.bilevel.tape.into_backend();
+    }
+    unreachable!("the last stage ends the search")
+}
+
+/// What a search learns from.
+struct Data {
+    images: Arc<Images>,
+    normalisation: Normalisation,
+    augmentation: Augmentation,
+    classes: usize,
+    /// The half that trains the weights.
+    weight_half: Vec<u32>,
+    /// The half that trains the alphas.
+    alpha_half: Vec<u32>,
+}
+
+impl Data {
+    fn new(plan: &Plan, dataset: Dataset) -> Result<Self> {
+        let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
+        plan.check_against(weight_half.len())?;
+        let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
+        let normalisation = dataset.normalisation();
+        Ok(Data {
+            images: Arc::new(dataset.train),
+            normalisation,
+            augmentation,
+            classes,
+            weight_half,
+            alpha_half,
+        })
+    }
+}
+
+/// The alphas that the stage of a checkpoint began with, where stages are.
+fn begun_with(checkpoint: &Checkpoint, mut whole: Alphas) -> Result<Alphas> {
+    if let Some(Numbers::F64(values)) = checkpoint.tensor(BEGUN) {
+        let count = whole.len();
+        if values.len() != count {
+            let found = values.len();
+            return Err(Error::Plan(format!(
+                "the checkpoint's stage began with {found} alphas, and its plan has {count}"
+            )));
+        }
+        whole.tables.iter_mut().flatten().zip(values).for_each(|(place, &value)| *place = value);
+    }
+    Ok(whole)
 }
 
 /// The name of what the guards know in a checkpoint.
 const GUARDS: &str = "guards";
+/// The name of the alphas with which a stage began in a checkpoint.
+const BEGUN: &str = "stage_alphas";
 /// The name of what was decided of the edges in a checkpoint.
 const DECIDED: &str = "decided";
 
+/// A stage of a search.
 struct SearchSession<'a, B: Backend<Scalar = f32>> {
+    stage: &'a Stage,
     plan: &'a Plan,
+    /// The alphas of the whole space with which the stage began. In later stages some candidates are gone.
+    whole: Alphas,
+    /// The same as numbers of a checkpoint, where there are stages.
+    begun: Vec<f64>,
     bilevel: Bilevel<B>,
     train: Loader,
     valid: Loader,
@@ -79,7 +159,6 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
     /// What a step launches.
     work: Work,
     weight_lr: f64,
-    epochs_in_all: usize,
     /// What the guards know.
     watch: Watch,
     /// The choices of a selection by perturbation, and by what they are made; nothing where the alphas decide.
@@ -92,18 +171,14 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
 }
 
 impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
-    fn new(plan: &'a Plan, dataset: Dataset, backend: B) -> Result<Self> {
-        let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
-        let images_per_half = weight_half.len();
-        plan.check_against(images_per_half)?;
-        let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
-        let normalisation = dataset.normalisation();
-        let images = Arc::new(dataset.train);
+    fn new(stage: &'a Stage, index: usize, whole: Alphas, data: &Data, backend: B) -> Result<Self> {
+        let plan = &stage.plan;
+        let Data { images, normalisation, augmentation, classes, weight_half, alpha_half } = data;
         let settings = BilevelSettings::from(plan);
         let shape = SupernetShape {
-            space: plan.space()?,
+            space: if index == 0 { Arc::clone(&whole.space) } else { left(&whole)? },
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
-            classes,
+            classes: *classes,
             init_channels: plan.init_channels,
             cells: plan.cells,
             nodes: plan.nodes,
@@ -111,20 +186,24 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         };
         let bilevel = Bilevel::record(backend, shape, settings)?;
         let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
-            fit_memory(bilevel, &images.bytes(&normalisation), plan.seed)?;
+            fit_memory(bilevel, &images.bytes(normalisation), plan.seed.wrapping_add(index as u64))?;
         let loader = |indices: &[u32], order| {
             let (images, normalisation, indices) =
-                (Arc::clone(&images), normalisation.clone(), indices.to_vec());
+                (Arc::clone(images), normalisation.clone(), indices.to_vec());
             let Plan { batch_size, seed, .. } = *plan;
-            Loader::new(images, normalisation, augmentation, indices, batch_size, seed, order)
+            Loader::new(images, normalisation, *augmentation, indices, batch_size, seed, order)
                 .map(|loader| loader.augmented_by(augmented_by))
         };
-        let train = loader(&weight_half, Stream::TrainOrder)?;
-        let valid = loader(&alpha_half, Stream::ValidOrder)?;
-        let in_order =
-            Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
+        let train = loader(weight_half, Stream::TrainOrder)?;
+        let valid = loader(alpha_half, Stream::ValidOrder)?;
+        let in_order = Loader::sequential(
+            Arc::clone(images),
+            normalisation.clone(),
+            alpha_half.clone(),
+            plan.batch_size,
+        )?;
         let architecture = &bilevel.architecture;
-        let watch = Watch::new(architecture.method.guards.clone(), architecture.alphas.len());
+        let watch = Watch::new(architecture.method.guards.clone(), whole.len());
         let selection = match architecture.method.selection {
             Selection::Strongest => None,
             Selection::Perturbation(criterion) => {
@@ -134,17 +213,20 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         };
         let decided = vec![0.0; architecture.decided.len()];
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
+        let begun = if stage.plan.stages == "none" { Vec::new() } else { whole.tables.concat() };
         Ok(SearchSession {
+            stage,
             plan,
+            whole,
+            begun,
             bilevel,
             train,
             valid,
             evaluation,
-            images_per_half,
+            images_per_half: weight_half.len(),
             peak_bytes,
             work,
             weight_lr,
-            epochs_in_all: plan.epochs_in_all()?,
             watch,
             selection,
             decided,
@@ -171,12 +253,13 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn epochs(
         &mut self,
         identity: Identity,
+        epochs: usize,
         control: &Control,
         observer: &mut (dyn Observer<SearchPhase> + Send),
     ) -> Result<Ended<Alphas>> {
         let completed = control.from.map(|checkpoint| self.completed(checkpoint.clone()));
         let control = Control { from: completed.as_ref(), ..*control };
-        let ended = drive(self, identity, self.epochs_in_all, &control, observer)?;
+        let ended = drive(self, identity, epochs, &control, observer)?;
         Ok(ended.map(|()| self.result()))
     }
 
@@ -187,23 +270,39 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         self.bilevel.curvature(batch, DISTANCE, ACCURACY)
     }
 
-    /// The alphas that a search has found: the last ones, unless a guard has ended it with others.
+    /// The alphas that the stage has found: the last ones, unless a guard has ended it with others.
     fn result(&self) -> Alphas {
-        self.alphas_with(self.watch.result().unwrap_or(&self.bilevel.architecture.alphas))
+        let mut alphas = self.alphas();
+        if let Some(values) = self.watch.result() {
+            alphas.tables.iter_mut().flatten().zip(values).for_each(|(place, &value)| *place = value);
+        }
+        alphas
     }
 
+    /// The alphas of the whole space, in which candidates that are gone stay so.
     fn alphas(&self) -> Alphas {
-        self.alphas_with(&self.bilevel.architecture.alphas)
-    }
-
-    fn alphas_with(&self, values: &[f64]) -> Alphas {
-        let Bilevel { supernet, architecture, .. } = &self.bilevel;
-        let (space, nodes) = (Arc::clone(&supernet.shape.space), supernet.shape.nodes);
-        let mut decided = architecture.decided.iter().copied();
-        let of_cells =
-            supernet.wirings.iter().map(|wiring| decided.by_ref().take(wiring.edges.len()).collect());
-        let decided = if self.selection.is_some() { of_cells.collect() } else { Vec::new() };
-        Alphas { decided, ..filled(space, nodes, &architecture.method, values) }
+        let Architecture { alphas: values, decided, method, .. } = &self.bilevel.architecture;
+        let mut alphas = Alphas { weighing: method.relaxation.weighing(), ..self.whole.clone() };
+        let kept = alphas.tables.iter_mut().flatten().filter(|alpha| **alpha != GONE);
+        kept.zip(values).for_each(|(place, &value)| *place = value);
+        if self.selection.is_some() {
+            let mut decided = decided.iter().copied();
+            for cell in 0..alphas.tables.len() {
+                let of_edge = |edge: Edge| {
+                    let row = &alphas.tables[cell][edge.row];
+                    let mut kept = (0..row.len()).filter(|&place| row[place] != GONE);
+                    match decided.next() {
+                        Some(Decision::Chosen(place)) => {
+                            Decision::Chosen(kept.nth(place).unwrap_or_default())
+                        }
+                        other => other.unwrap_or_default(),
+                    }
+                };
+                let edges = alphas.wiring(cell).edges.into_iter().map(of_edge).collect();
+                alphas.decided.push(edges);
+            }
+        }
+        alphas
     }
 
     /// The index of the choice of a selection by perturbation that is due after an epoch.
@@ -252,10 +351,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn completed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
         let Position { epochs, steps } = checkpoint.progress.position;
         let steps = epochs.saturating_mul(self.steps_per_epoch()).saturating_add(steps);
-        let guards = Watch::new(
-            self.bilevel.architecture.method.guards.clone(),
-            self.bilevel.architecture.alphas.len(),
-        );
+        let guards = Watch::new(self.bilevel.architecture.method.guards.clone(), self.whole.len());
         for (name, values) in [(ALPHA_STEPS, vec![steps as f64]), (GUARDS, guards.state)] {
             if checkpoint.tensor(name).is_none() {
                 checkpoint.tensors.push((name.to_owned(), Numbers::F64(values)));
@@ -308,6 +404,9 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         let mut state = self.bilevel.host_state();
         state.push((GUARDS, &mut self.watch.state));
+        if !self.begun.is_empty() {
+            state.push((BEGUN, &mut self.begun));
+        }
         state.extend(self.selection.as_ref().map(|_| (DECIDED, &mut self.decided[..])));
         state
     }
@@ -324,7 +423,16 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         self.evaluation.batches_per_pass()
     }
 
+    fn part(&self) -> Range<usize> {
+        self.stage.epochs.clone()
+    }
+
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
+        let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
+        self.train.start_after(epoch as u64, steps);
+        self.valid.start_after(epoch as u64, steps);
+        // From here on, epochs of the stage.
+        let epoch = epoch - self.stage.epochs.start;
         let Plan { weight_lr, weight_lr_min, epochs, seed, .. } = *self.plan;
         self.weight_lr = match (epoch - 1).checked_sub(epochs) {
             None => cosine(weight_lr, weight_lr_min, epoch - 1, epochs),
@@ -335,15 +443,12 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
                     self.bilevel.tape.backend().fill(momentum, 0.0);
                 }
                 let first = weight_lr / 10.0;
-                cosine(first, weight_lr_min.min(first), after, self.epochs_in_all - epochs)
+                cosine(first, weight_lr_min.min(first), after, self.stage.epochs.len() - epochs)
             }
         };
         let decided = self.bilevel.architecture.decided.iter_mut().zip(&self.decided);
         decided.for_each(|(decision, &number)| *decision = Decision::from_number(number));
-        let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
         self.bilevel.progress = Progress { seed, epoch: epoch - 1, epochs, step };
-        self.train.start_after(epoch as u64, steps);
-        self.valid.start_after(epoch as u64, steps);
     }
 
     fn step(&mut self) -> Result<(BatchResult, usize)> {
@@ -378,17 +483,22 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         decided.for_each(|(number, decision)| *number = decision.to_number());
         let alphas = self.alphas();
         let genotype = derive(&alphas);
-        let epochs = self.plan.epochs;
-        let measures = epoch <= epochs && self.watch.measures(epoch, epochs);
+        let (epochs, of_stage) = (self.plan.epochs, epoch - self.stage.epochs.start);
+        let measures = of_stage <= epochs && self.watch.measures(of_stage, epochs);
         let eigenvalue = measures.then(|| self.eigenvalue(epoch)).transpose()?;
         let outcome = Outcome {
-            epoch,
+            epoch: of_stage,
             epochs,
             genotype: &genotype,
             alphas: &alphas,
             eigenvalue: eigenvalue.map(|eigenvalue| eigenvalue.value),
         };
-        let guards = if epoch <= epochs { self.watch.show(&outcome) } else { Vec::new() };
+        let mut guards = if of_stage <= epochs { self.watch.show(&outcome) } else { Vec::new() };
+        let results = guards.iter_mut().filter_map(|remark| remark.result.as_mut());
+        results.for_each(|result| *result += self.stage.epochs.start);
+        if let (Some(keep), true) = (self.stage.keep, of_stage == epochs) {
+            self.selected.push(format!("{keep} candidates of each edge for the next stage"));
+        }
         let record = EpochRecord {
             epoch,
             train_loss: train.loss(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::pruning::prune;
 use super::weighing::Weighing;
 use super::{Edge, MAX_NODES, Space, Wiring};
 use crate::files::{read_bounded, write_whole};
@@ -95,6 +96,14 @@ impl Alphas {
     /// The edges of a type of cell.
     pub fn wiring(&self, cell: usize) -> Wiring {
         self.space.wiring(cell, self.nodes)
+    }
+
+    /// Makes all but the best candidates of each edge weigh nothing.
+    pub fn prune(&mut self, keep: usize) {
+        for cell in 0..self.tables.len() {
+            let (wiring, weighing) = (self.wiring(cell), self.weighing);
+            wiring.rows().for_each(|row| prune(&mut self.tables[cell][row], weighing, keep));
+        }
     }
 
     /// Number of alphas of all types of cells.
