@@ -367,5 +367,8 @@ fn a_selection_by_perturbation_decides_every_edge() {
     assert!(command::text(&alphas.stdout).contains(genotype.trim()));
     // One of the last choices is that of node 1 to drop an edge; before, it had other edges or one more to choose from.
     let refused = command::darts(here, &["search", "--selection", "perturbations"]);
-    assert!(command::text(&refused.stderr).contains("expected strongest, perturbation or perturbation loss"));
+    assert!(
+        command::text(&refused.stderr)
+            .contains("expected strongest, restricted SKIPS, perturbation or perturbation loss")
+    );
 }

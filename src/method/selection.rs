@@ -7,6 +7,8 @@ use super::{Part, named};
 pub enum Selection {
     /// By the alphas: each node keeps its strongest edges, each edge its strongest candidate.
     Strongest,
+    /// By the alphas and the rule of P-DARTS (Chen et al., ICCV 2019): the normal cell has at most so many skip connections.
+    Restricted(usize),
     /// DARTS-PT (Wang et al., Rethinking Architecture Selection in Differentiable NAS, ICLR 2021): edge after edge takes the
     /// candidate without which the supernet is worst on the validation half, and then each node drops the edges without
     /// which it is best. Between two choices the search goes on.
@@ -23,8 +25,9 @@ pub enum Criterion {
 }
 
 /// The selections by their names.
-static SELECTIONS: [Part<Selection>; 3] = [
+static SELECTIONS: [Part<Selection>; 4] = [
     Part { name: "strongest", takes: "", make: |_| Some(Selection::Strongest) },
+    Part { name: "restricted", takes: "SKIPS", make: |text| text.parse().ok().map(Selection::Restricted) },
     Part { name: "perturbation", takes: "", make: |_| Some(Selection::Perturbation(Criterion::Accuracy)) },
     Part {
         name: "perturbation",
@@ -58,10 +61,14 @@ mod tests {
     #[test]
     fn a_text_names_a_selection() {
         assert_eq!(selection("strongest"), Ok(Selection::Strongest));
+        assert_eq!(selection("restricted 2"), Ok(Selection::Restricted(2)));
         assert_eq!(selection("perturbation"), Ok(Selection::Perturbation(Criterion::Accuracy)));
         assert_eq!(selection("perturbation loss"), Ok(Selection::Perturbation(Criterion::Loss)));
-        for text in ["", "perturbation accuracy", "loss", "strongest 2"] {
-            assert_eq!(selection(text).unwrap_err(), "strongest, perturbation or perturbation loss");
+        for text in ["", "perturbation accuracy", "loss", "strongest 2", "restricted", "restricted -1"] {
+            assert_eq!(
+                selection(text).unwrap_err(),
+                "strongest, restricted SKIPS, perturbation or perturbation loss"
+            );
         }
     }
 }

@@ -66,7 +66,8 @@ pub(super) fn method() -> [Key; 10] {
             "NAME",
             |text| selection(text).err(),
             ["strongest"; 2],
-            "How the genotype is found: strongest, by the alphas; or perturbation, which after the search decides edge after \
+            "How the genotype is found: strongest, by the alphas; \"restricted N\", by the alphas with at most N skip connections in \
+             the normal cell, as P-DARTS does; or perturbation, which after the search decides edge after \
              edge by what the supernet loses on the validation half without a candidate (\"perturbation loss\" goes by the \
              loss instead of the accuracy)",
         )
@@ -178,6 +179,18 @@ mod tests {
         assert_eq!(
             refusal("frozen_epochs = 12"),
             "--frozen-epochs is 12; expected fewer than epochs, which is 12: otherwise the alphas never move"
+        );
+        assert_eq!(
+            refusal("stages = \"keep 5 +1, keep 3 +2\"\nepochs = 10"),
+            "--epochs is 10; expected a multiple of 3, as the stages keep 5 +1, keep 3 +2 share them"
+        );
+        assert_eq!(
+            refusal("stages = \"keep 8 +1\""),
+            "--stages is keep 8 +1; expected fewer than 8 candidates kept at first, as an edge of the space darts has 8"
+        );
+        assert_eq!(
+            refusal("stages = \"keep 5 +1\"\nfrozen_epochs = 6"),
+            "--frozen-epochs is 6; expected fewer than the epochs of a stage, which is 6: otherwise the alphas never move"
         );
         assert_eq!(
             refusal("method = \"darts-plus\"\nselection = \"perturbation\""),

@@ -17,6 +17,7 @@ use crate::method::schedule::{Schedule, probability};
 use crate::method::selection::{Selection, selection};
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
+use crate::space::alphas::Alphas;
 
 /// What a search does with its alphas.
 #[derive(Clone, Debug)]
@@ -50,6 +51,15 @@ impl Method {
     /// What the edges of its supernet have beside their candidates.
     pub fn edges(&self) -> EdgeShape {
         EdgeShape { drop_path: !self.edge_drop_path.is_zero() }
+    }
+
+    /// Alphas with what the method says of them.
+    pub fn describe(&self, alphas: Alphas) -> Alphas {
+        let most_skips = match self.selection {
+            Selection::Restricted(most) => Some(most),
+            Selection::Strongest | Selection::Perturbation(_) => None,
+        };
+        Alphas { weighing: self.relaxation.weighing(), most_skips, ..alphas }
     }
 
     /// Whether there is a step of the alphas.

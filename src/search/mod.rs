@@ -20,6 +20,7 @@ pub mod lanczos;
 pub mod method;
 pub mod observer;
 mod record;
+mod selecting;
 pub mod session;
 pub mod stages;
 

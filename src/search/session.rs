@@ -9,6 +9,7 @@ use super::curvature::{ACCURACY, DISTANCE};
 use super::lanczos::Eigenvalue;
 use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use super::selecting::{DECIDED, Selecting};
 use super::stages::{Stage, left, stages};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
@@ -20,8 +21,7 @@ use crate::epochs::{
 };
 use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
-use crate::method::projection::{Projections, Trial};
-use crate::method::selection::{Criterion, Selection};
+use crate::method::selection::Selection;
 use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
 use crate::random::Stream;
@@ -68,7 +68,9 @@ fn run_on<B: Backend<Scalar = f32>>(
     for (index, stage) in stages.iter().enumerate() {
         if let Some(checkpoint) = from {
             // The end of a stage is stored with that stage.
-            if checkpoint.progress.position.epochs > stage.epochs.end && index + 1 < stages.len() {
+            let Position { epochs, steps } = checkpoint.progress.position;
+            let behind = epochs > stage.epochs.end || (epochs == stage.epochs.end && steps > 0);
+            if behind && index + 1 < stages.len() {
                 continue;
             }
             whole = begun_with(checkpoint, whole)?;
@@ -138,8 +140,6 @@ fn begun_with(checkpoint: &Checkpoint, mut whole: Alphas) -> Result<Alphas> {
 const GUARDS: &str = "guards";
 /// The name of the alphas with which a stage began in a checkpoint.
 const BEGUN: &str = "stage_alphas";
-/// The name of what was decided of the edges in a checkpoint.
-const DECIDED: &str = "decided";
 
 /// A stage of a search.
 struct SearchSession<'a, B: Backend<Scalar = f32>> {
@@ -161,13 +161,8 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
     weight_lr: f64,
     /// What the guards know.
     watch: Watch,
-    /// The choices of a selection by perturbation, and by what they are made; nothing where the alphas decide.
-    selection: Option<(Projections, Criterion)>,
-    /// What was decided of the edges when the last epoch ended, as numbers of a checkpoint.
-    decided: Vec<f64>,
-    /// What is tried after the evaluation, with how each of its supernets does, and what was decided there.
-    trial: Option<(Trial, Vec<Sum>)>,
-    selected: Vec<String>,
+    /// What goes on behind the search, where the genotype is found by perturbation.
+    selecting: Option<Selecting>,
 }
 
 impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
@@ -204,14 +199,13 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         )?;
         let architecture = &bilevel.architecture;
         let watch = Watch::new(architecture.method.guards.clone(), whole.len());
-        let selection = match architecture.method.selection {
-            Selection::Strongest => None,
+        let selecting = match architecture.method.selection {
+            Selection::Strongest | Selection::Restricted(_) => None,
             Selection::Perturbation(criterion) => {
-                let SupernetShape { space, nodes, .. } = &bilevel.supernet.shape;
-                Some((Projections::new(space.wirings(*nodes), space.keep(), plan.seed), criterion))
+                let space = &bilevel.supernet.shape.space;
+                Some(Selecting::new(plan, space, criterion))
             }
         };
-        let decided = vec![0.0; architecture.decided.len()];
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
         let begun = if stage.plan.stages == "none" { Vec::new() } else { whole.tables.concat() };
         Ok(SearchSession {
@@ -228,10 +222,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             work,
             weight_lr,
             watch,
-            selection,
-            decided,
-            trial: None,
-            selected: Vec::new(),
+            selecting,
         })
     }
 
@@ -282,10 +273,10 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     /// The alphas of the whole space, in which candidates that are gone stay so.
     fn alphas(&self) -> Alphas {
         let Architecture { alphas: values, decided, method, .. } = &self.bilevel.architecture;
-        let mut alphas = Alphas { weighing: method.relaxation.weighing(), ..self.whole.clone() };
+        let mut alphas = method.describe(self.whole.clone());
         let kept = alphas.tables.iter_mut().flatten().filter(|alpha| **alpha != GONE);
         kept.zip(values).for_each(|(place, &value)| *place = value);
-        if self.selection.is_some() {
+        if self.selecting.is_some() {
             let mut decided = decided.iter().copied();
             for cell in 0..alphas.tables.len() {
                 let of_edge = |edge: Edge| {
@@ -305,47 +296,6 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         alphas
     }
 
-    /// The index of the choice of a selection by perturbation that is due after an epoch.
-    fn due(&self, epoch: usize) -> Option<usize> {
-        let (projections, _) = self.selection.as_ref()?;
-        let Plan { epochs, selection_interval, .. } = *self.plan;
-        let after = epoch.checked_sub(epochs)?;
-        let index = after / selection_interval;
-        (after.is_multiple_of(selection_interval) && index < projections.count()).then_some(index)
-    }
-
-    /// A batch of the trials that are due after the evaluation of an epoch; nothing at their end.
-    fn select(&mut self) -> Result<Option<()>> {
-        let Some((projections, criterion)) = &self.selection else { return Ok(None) };
-        let Some(index) = self.due(self.bilevel.progress.epoch + 1) else { return Ok(None) };
-        loop {
-            let Some((trial, sums)) = &mut self.trial else {
-                let next = projections.trial(index, &self.bilevel.architecture.decided);
-                let Some(trial) = next else { return Ok(None) };
-                let sums = vec![Sum::default(); trial.removed.len()];
-                self.trial = Some((trial, sums));
-                self.evaluation.start(0);
-                continue;
-            };
-            // The statistics of a batch are those of all its images, so all must count.
-            if let Some(batch) =
-                self.evaluation.next_batch().filter(|batch| batch.real == self.plan.batch_size)
-            {
-                for (sum, removed) in sums.iter_mut().zip(&trial.removed) {
-                    sum.add(self.bilevel.without(batch, removed.clone())?, batch.real);
-                }
-                return Ok(Some(()));
-            }
-            let space = &self.bilevel.supernet.shape.space;
-            let name = space.cells()[trial.cell].name;
-            let outcomes: Vec<_> = sums.iter().map(|sum| (sum.loss(), sum.accuracy())).collect();
-            let decided = &mut self.bilevel.architecture.decided;
-            let sentence = projections.decide(trial, (*criterion, &outcomes), decided, space.inputs());
-            self.selected.push(format!("{name} {sentence}"));
-            self.trial = None;
-        }
-    }
-
     /// A checkpoint of an earlier format with what it does not hold: the count of Adam's steps, as there every step of the
     /// search was one of the alphas; and guards that have seen no epoch yet.
     fn completed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
@@ -363,7 +313,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
 
 /// Alphas of which these are the values, one table after another.
 fn filled(space: Arc<Space>, nodes: usize, method: &Method, values: &[f64]) -> Alphas {
-    let mut alphas = Alphas { weighing: method.relaxation.weighing(), ..Alphas::zeros(space, nodes) };
+    let mut alphas = method.describe(Alphas::zeros(space, nodes));
     let places = alphas.tables.iter_mut().flatten();
     places.zip(values).for_each(|(place, value)| *place = *value);
     alphas
@@ -407,7 +357,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         if !self.begun.is_empty() {
             state.push((BEGUN, &mut self.begun));
         }
-        state.extend(self.selection.as_ref().map(|_| (DECIDED, &mut self.decided[..])));
+        state.extend(self.selecting.as_mut().map(|selecting| (DECIDED, &mut selecting.decided[..])));
         state
     }
 
@@ -446,8 +396,9 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
                 cosine(first, weight_lr_min.min(first), after, self.stage.epochs.len() - epochs)
             }
         };
-        let decided = self.bilevel.architecture.decided.iter_mut().zip(&self.decided);
-        decided.for_each(|(decision, &number)| *decision = Decision::from_number(number));
+        if let Some(selecting) = &self.selecting {
+            selecting.restore(&mut self.bilevel.architecture.decided);
+        }
         self.bilevel.progress = Progress { seed, epoch: epoch - 1, epochs, step };
     }
 
@@ -460,18 +411,20 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn start_evaluation(&mut self) {
         self.evaluation.start(0);
-        self.trial = None;
-        self.selected.clear();
+        if let Some(selecting) = &mut self.selecting {
+            selecting.begin();
+        }
     }
 
     /// The validation half with the running statistics.
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
-        if self.trial.is_none()
-            && let Some(batch) = self.evaluation.next_batch()
-        {
+        let tries = self.selecting.as_ref().is_some_and(Selecting::tries);
+        if let Some(batch) = if tries { None } else { self.evaluation.next_batch() } {
             return Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)));
         }
-        Ok(self.select()?.map(|()| (BatchResult::default(), 0)))
+        let Some(selecting) = &mut self.selecting else { return Ok(None) };
+        let more = selecting.batch(&mut self.bilevel, &mut self.evaluation)?;
+        Ok(more.then(|| (BatchResult::default(), 0)))
     }
 
     fn evaluated(&self) -> &'static str {
@@ -479,8 +432,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     }
 
     fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> Result<(EpochRecord, Alphas)> {
-        let decided = self.decided.iter_mut().zip(&self.bilevel.architecture.decided);
-        decided.for_each(|(number, decision)| *number = decision.to_number());
+        let mut selected = Vec::new();
+        if let Some(selecting) = &mut self.selecting {
+            selected = selecting.commit(&self.bilevel.architecture.decided);
+        }
         let alphas = self.alphas();
         let genotype = derive(&alphas);
         let (epochs, of_stage) = (self.plan.epochs, epoch - self.stage.epochs.start);
@@ -497,7 +452,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         let results = guards.iter_mut().filter_map(|remark| remark.result.as_mut());
         results.for_each(|result| *result += self.stage.epochs.start);
         if let (Some(keep), true) = (self.stage.keep, of_stage == epochs) {
-            self.selected.push(format!("{keep} candidates of each edge for the next stage"));
+            selected.push(format!("{keep} candidates of each edge for the next stage"));
         }
         let record = EpochRecord {
             epoch,
@@ -510,7 +465,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             weight_lr: self.weight_lr,
             genotype,
             eigenvalue,
-            selected: std::mem::take(&mut self.selected),
+            selected,
             guards,
         };
         Ok((record, alphas))

@@ -40,6 +40,7 @@ pub fn stages(plan: &Plan) -> Result<Vec<Stage>> {
         let cells = plan.cells + index.checked_sub(1).map_or(0, |before| transitions[before].cells);
         let mut own = Plan { epochs: each, cells, ..plan.clone() };
         if keep.is_some() {
+            // Only the genotype of the last stage matters.
             own.selection = "strongest".to_owned();
         }
         let first = index * each;

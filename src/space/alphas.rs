@@ -32,6 +32,8 @@ pub struct Alphas {
     pub weighing: Weighing,
     /// For each type of cell what was decided of its edges without the alphas; empty where nothing was.
     pub decided: Vec<Vec<Decision>>,
+    /// The most skip connections of a cell that keeps the resolution, where a derivation bounds them.
+    pub most_skips: Option<usize>,
 }
 
 /// What was decided of an edge of a supernet.
@@ -79,13 +81,16 @@ struct Description {
     weighing: Weighing,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     decided: Vec<Vec<Decision>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    most_skips: Option<usize>,
 }
 
 impl Alphas {
     /// Alphas of which all are zero.
     pub fn zeros(space: Arc<Space>, nodes: usize) -> Self {
         let tables = space.wirings(nodes).iter().map(|wiring| vec![0.0; wiring.len()]).collect();
-        Alphas { space, nodes, tables, weighing: Weighing::default(), decided: Vec::new() }
+        let (weighing, decided) = (Weighing::default(), Vec::new());
+        Alphas { space, nodes, tables, weighing, decided, most_skips: None }
     }
 
     /// What was decided of an edge of a type of cell.
@@ -119,8 +124,8 @@ impl Alphas {
     /// Writes a file with one tensor for each type of cell, `[edges][candidates]`, or `[alphas]` where edges have
     /// different numbers of candidates; and the epoch in its metadata.
     pub fn save(&self, path: &Path, epoch: usize) -> Result<()> {
-        let (nodes, space, weighing) = (self.nodes, Arc::clone(&self.space), self.weighing);
-        let description = Description { epoch, nodes, space, weighing, decided: self.decided.clone() };
+        let Alphas { nodes, space, weighing, decided, most_skips, .. } = self.clone();
+        let description = Description { epoch, nodes, space, weighing, decided, most_skips };
         let tensors: Vec<Tensor> = (self.space.cells().iter().enumerate().zip(&self.tables))
             .map(|((cell, kind), values)| {
                 let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -142,7 +147,7 @@ impl Alphas {
         if let Some(epoch) = plain_epoch(bytes)? {
             return Ok((Self::from_plain(bytes)?, epoch));
         }
-        let (file, Description { epoch, nodes, space, weighing, decided }) =
+        let (file, Description { epoch, nodes, space, weighing, decided, most_skips }) =
             FORMAT.read::<Description>(bytes)?;
         if !(1..=MAX_NODES).contains(&nodes) {
             return Err(format!("its cells have {nodes} nodes; expected 1 to {MAX_NODES}"));
@@ -155,7 +160,7 @@ impl Alphas {
             finite(kind.name, wiring, values)
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok((Alphas { space, nodes, tables, weighing, decided }, epoch))
+        Ok((Alphas { space, nodes, tables, weighing, decided, most_skips }, epoch))
     }
 
     /// The alphas of a file without a description: two matrices of f32 of eight columns.
@@ -195,7 +200,7 @@ impl Alphas {
             finite(kind.name, &wiring, values.into_iter().map(f64::from).collect())
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok(Alphas { space, nodes, tables, weighing: Weighing::default(), decided: Vec::new() })
+        Ok(Alphas { tables, ..Alphas::zeros(space, nodes) })
     }
 }
 
@@ -276,7 +281,7 @@ mod tests {
                     \"3<-1\" = [\"sep_conv_3x3\", \"sep_conv_5x5\", \"sep_conv_7x7\"]";
         let mut own = Alphas::zeros(Space::from_toml(text, Path::new("own.toml")).unwrap(), 2);
         own.tables[1][3] = 0.1 + 0.2;
-        let mut decided = ramp(1);
+        let mut decided = Alphas { most_skips: Some(2), ..ramp(1) };
         decided.decided =
             vec![vec![Decision::Open, Decision::Chosen(7)], vec![Decision::Dropped, Decision::Open]];
         for alphas in [ramp(4), own, decided] {

@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use super::alphas::{Alphas, Decision};
 use super::genotype::{CellGenotype, ChosenEdge, Genotype};
-use super::{Edge, Keep, Operation};
+use super::{Edge, Keep, Operation, restriction};
 
 /// Derives the discrete architecture.
 ///
 /// Each node keeps the edges that its space says: those whose best operation other than none weighs most, the heavier
 /// one first and the earlier input first among equals; or all, in their order. Each kept edge holds that operation, the
-/// first one among equals. What was decided of an edge without the alphas stands. All nodes are concatenated.
+/// first one among equals. What was decided of an edge without the alphas stands. With a bound on the skip connections, the
+/// rule is that of P-DARTS. All nodes are concatenated.
 ///
 /// # Panics
 /// If a table has not as many values as its [`Wiring`](super::Wiring).
@@ -22,6 +23,14 @@ pub fn derive(alphas: &Alphas) -> Genotype {
 
 fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
     let wiring = alphas.wiring(cell);
+    let (inputs, states) = (alphas.space.inputs(), alphas.space.inputs() + alphas.nodes);
+    if let Some(most) = alphas.most_skips {
+        let weights = |edge: &Edge| alphas.weighing.weights(&table[edge.row.clone()]);
+        let mut weights: Vec<_> = wiring.edges.iter().map(weights).collect();
+        let most = (!alphas.space.cells()[cell].reduces).then_some(most);
+        let nodes = restriction::nodes(&wiring, &mut weights, alphas.space.keep(), most);
+        return CellGenotype { nodes, concat: (inputs..states).collect() };
+    }
     let nodes = (0..wiring.nodes).map(|node| {
         let of_node = wiring.edges.iter().enumerate().filter(|(_, edge)| edge.node == node);
         let mut ranked: Vec<(ChosenEdge, f64)> = of_node
@@ -42,8 +51,7 @@ fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
         }
         ranked.into_iter().map(|(edge, _)| edge).collect()
     });
-    let (nodes, inputs) = (nodes.collect(), alphas.space.inputs());
-    CellGenotype { nodes, concat: (inputs..inputs + alphas.nodes).collect() }
+    CellGenotype { nodes: nodes.collect(), concat: (inputs..states).collect() }
 }
 
 /// The heaviest operation other than none, the first one among equals, and its weight.

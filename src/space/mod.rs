@@ -11,7 +11,7 @@
 //! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`auxiliary`]: a second
 //!    classifier; [`stack`]: a network of cells.
 //! 5. [`edge_shape`] and [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
-//! 6. [`derivation`]: from alphas to a genotype.
+//! 6. [`derivation`]: from alphas to a genotype, by the rule of DARTS or by that of P-DARTS.
 //! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
 
 pub mod alphas;
@@ -28,6 +28,7 @@ pub mod network;
 pub mod operation;
 pub mod pruning;
 pub mod published;
+mod restriction;
 pub mod sampled;
 pub mod stack;
 pub mod stored;

@@ -19,6 +19,7 @@ mod methods;
 mod network;
 mod operators;
 mod set;
+mod stages;
 mod steps;
 mod stops;
 
@@ -203,6 +204,11 @@ fn steps_of_methods_on_the_gpu() {
 #[test]
 fn curvature_in_f64() {
     run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn stages_of_p_darts() {
+    stages::check();
 }
 
 #[test]

@@ -266,6 +266,51 @@ fn a_selection_by_perturbation_goes_on_between_two_choices() {
 }
 
 #[test]
+fn a_search_in_stages_goes_on_within_each_and_between_them() {
+    let plan = plan::search::Plan {
+        epochs: 6,
+        batch_size: 300,
+        stages: "keep 4 +1, keep 2 +2".into(),
+        selection: "perturbation".into(),
+        frozen_epochs: 1,
+        ..small_search(Order::First)
+    };
+    plan.validate().unwrap();
+    let go = |control: &Control, keep: &mut Keep| {
+        search::session::run(&plan, digits(), control, keep).map(interrupted)
+    };
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    assert_eq!(whole.records.len(), plan.epochs_in_all().unwrap());
+    let entropy = |record: &String| {
+        let record: serde_json::Value = serde_json::from_str(record).unwrap();
+        record["entropy_normal"].as_f64().unwrap()
+    };
+    // Eight candidates, then four, then two.
+    let most: Vec<f64> = whole.records.iter().map(|record| entropy(record).exp()).collect();
+    assert!(most[1] > 7.0 && (3.0..4.1).contains(&most[3]) && (1.0..2.1).contains(&most[4]), "{most:?}");
+    for patience in [2, 3, 6] {
+        let (keep, positions) = interrupts(&go, patience);
+        let in_stage = |stage: usize| positions.iter().any(|position| position.epochs / 2 == stage);
+        assert!(in_stage(0) && in_stage(1) && in_stage(2), "{positions:?}");
+        assert_eq!(keep.records, whole.records, "patience {patience}");
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap()
+                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
+        );
+    }
+    let boundary = AtomicUsize::new(0);
+    // Asked before each of two steps and behind each of three batches of the evaluation, and then before the second stage.
+    let stop = || boundary.fetch_add(1, Ordering::Relaxed) == 2 * (2 + 3);
+    let mut keep = Keep::default();
+    let position = go(&Control { interrupted: Some(&stop), ..Control::default() }, &mut keep).unwrap();
+    assert_eq!(position, Some(Position { epochs: 2, steps: 0 }));
+    let from = keep.checkpoint.take().unwrap();
+    assert_eq!(go(&Control { from: Some(&from), ..Control::default() }, &mut keep).unwrap(), None);
+    assert_eq!(keep.records, whole.records);
+}
+
+#[test]
 fn a_training_goes_on_from_any_position() {
     let genotype = published::find("pc-darts").unwrap().genotype;
     let plan = plan::train::Plan {
