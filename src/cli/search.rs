@@ -60,20 +60,19 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        let pictures = dataset.pictures.as_ref();
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (search_run::create_at(plan, pictures, path)?, None),
-            (None, None) => (search_run::create(plan, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (search_run::create_at(plan, Some(&dataset), path)?, None),
+            (None, None) => (search_run::create(plan, Some(&dataset), Path::new(RUNS))?, None),
         };
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        match options.follow(plan.epochs, directory, checkpoint.as_ref(), search)? {
-            Followed::Finished(alphas, run) => self.finish(plan, &alphas, &run),
+        match options.follow(plan.epochs_in_all()?, directory, checkpoint.as_ref(), search)? {
+            Followed::Finished(alphas, run) => self.finish(&alphas, &run),
             Followed::Stopped { run, position, why } => {
                 if let Err(error) = self.stop(&run, position) {
                     report(&error.to_string());
@@ -104,9 +103,14 @@ impl Arguments {
     }
 
     /// Writes the report and shows the outcome. The genotype does not depend on the report.
-    fn finish(&self, plan: &Plan, alphas: &Alphas, run: &Path) -> Result<()> {
+    fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
         let history = page::write(run).and_then(|_| History::load(run));
-        let guarded = history.as_ref().ok().and_then(|history| guarded(plan, history.records.len()));
+        let remarks: Vec<_> = match &history {
+            Ok(history) => {
+                history.last().guards.iter().filter(|remark| remark.result.is_some()).cloned().collect()
+            }
+            Err(_) => Vec::new(),
+        };
         let verdict = history.map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
         let told = verdict.as_ref().ok();
@@ -116,22 +120,13 @@ impl Arguments {
             (false, false) => outcome(&genotype, told, run),
         };
         print(&text)?;
-        if let Some(sentence) = guarded {
-            report(&sentence);
-        }
+        remarks.iter().for_each(|remark| report(&remark.to_string()));
         let verdict = verdict?;
         if self.run.quiet && !self.run.json {
             report(&in_a_line(&verdict));
         }
         Ok(())
     }
-}
-
-/// What a person should know of a search of so many epochs that its guard has ended.
-fn guarded(plan: &Plan, epochs: usize) -> Option<String> {
-    let Plan { guard, epochs: planned, .. } = plan;
-    (epochs < *planned)
-        .then(|| format!("the guard {guard:?} ended the search after epoch {epochs} of {planned}"))
 }
 
 /// The outcome for a program.

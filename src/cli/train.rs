@@ -91,11 +91,11 @@ impl Arguments {
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let pictures = dataset.pictures.as_ref();
+        let images = Some(&dataset);
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (training_run::create_at(plan, &genotype, pictures, path)?, None),
-            (None, None) => (training_run::create(plan, &genotype, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (training_run::create_at(plan, &genotype, images, path)?, None),
+            (None, None) => (training_run::create(plan, &genotype, images, Path::new(RUNS))?, None),
         };
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)

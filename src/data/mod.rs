@@ -15,6 +15,7 @@ mod images;
 mod loader;
 pub mod manifest;
 mod picture;
+pub mod sheet;
 mod sniff;
 mod source;
 mod split;

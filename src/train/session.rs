@@ -242,7 +242,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         "test"
     }
 
-    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> Result<(EpochRecord, Model)> {
         let [highest, of, last] = &mut self.accuracies;
         let best = epoch == 1 || test.accuracy() > *highest;
         if best {
@@ -260,7 +260,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
             weight_lr: self.weight_lr,
             drop_path: self.drop_path,
         };
-        (record, self.model(epoch, test.accuracy()))
+        Ok((record, self.model(epoch, test.accuracy())))
     }
 }
 
