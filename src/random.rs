@@ -40,6 +40,8 @@ pub enum Stream {
     WeightDropPath = 16,
     /// How the images of a contact sheet are varied.
     Sheet = 17,
+    /// The order of the choices of a selection by perturbation.
+    Projection = 24,
     /// Test inputs.
     Test = 7,
 }

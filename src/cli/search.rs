@@ -45,6 +45,7 @@ Examples:
   darts search --preset paper --data cifar10:DIR --out runs/paper
   darts search --preset paper --data cifar10:DIR --max-minutes 480
   darts search --data folder:pictures --image-size 64
+  darts search --data fashion-mnist --train-images 6000
   darts search --space s2
   darts search --space own.toml
   darts search --json | jq .valid_accuracy
@@ -59,7 +60,7 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
+        if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         let (directory, checkpoint) = match (resumed, &options.out) {
@@ -70,8 +71,8 @@ impl Arguments {
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        match options.follow(plan.epochs, directory, checkpoint.as_ref(), search)? {
-            Followed::Finished(alphas, run) => self.finish(plan, &alphas, &run),
+        match options.follow(plan.epochs_in_all()?, directory, checkpoint.as_ref(), search)? {
+            Followed::Finished(alphas, run) => self.finish(&alphas, &run),
             Followed::Stopped { run, position, why } => {
                 if let Err(error) = self.stop(&run, position) {
                     report(&error.to_string());
@@ -102,9 +103,14 @@ impl Arguments {
     }
 
     /// Writes the report and shows the outcome. The genotype does not depend on the report.
-    fn finish(&self, plan: &Plan, alphas: &Alphas, run: &Path) -> Result<()> {
+    fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
         let history = page::write(run).and_then(|_| History::load(run));
-        let guarded = history.as_ref().ok().and_then(|history| guarded(plan, history.records.len()));
+        let remarks: Vec<_> = match &history {
+            Ok(history) => {
+                history.last().guards.iter().filter(|remark| remark.result.is_some()).cloned().collect()
+            }
+            Err(_) => Vec::new(),
+        };
         let verdict = history.map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
         let told = verdict.as_ref().ok();
@@ -114,22 +120,13 @@ impl Arguments {
             (false, false) => outcome(&genotype, told, run),
         };
         print(&text)?;
-        if let Some(sentence) = guarded {
-            report(&sentence);
-        }
+        remarks.iter().for_each(|remark| report(&remark.to_string()));
         let verdict = verdict?;
         if self.run.quiet && !self.run.json {
             report(&in_a_line(&verdict));
         }
         Ok(())
     }
-}
-
-/// What a person should know of a search of so many epochs that its guard has ended.
-fn guarded(plan: &Plan, epochs: usize) -> Option<String> {
-    let Plan { guard, epochs: planned, .. } = plan;
-    (epochs < *planned)
-        .then(|| format!("the guard {guard:?} ended the search after epoch {epochs} of {planned}"))
 }
 
 /// The outcome for a program.

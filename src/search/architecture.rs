@@ -6,6 +6,7 @@ use super::method::Method;
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Sample, initial_alphas};
 use crate::random::Stream;
+use crate::space::alphas::Decision;
 
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Architecture {
     pub sample: Sample,
     /// The noise that disturbs the mixing weights of a sample.
     pub disturbance: Vec<f64>,
+    /// What was decided of each edge without the alphas.
+    pub decided: Vec<Decision>,
     rows: Vec<Range<usize>>,
 }
 
@@ -28,22 +31,43 @@ impl Architecture {
     pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
         let count = rows.last().map_or(0, |row| row.end);
         let [alphas, gradient, disturbance] = [(); 3].map(|()| vec![0.0; count]);
-        Architecture { alphas, gradient, method, sample: Sample::new(count), disturbance, rows }
+        let decided = vec![Decision::Open; rows.len()];
+        Architecture { alphas, gradient, method, sample: Sample::new(count), disturbance, decided, rows }
     }
 
     /// Sets the alphas to their start for `seed`.
     pub fn restart(&mut self, seed: u64) {
         self.alphas = initial_alphas(self.alphas.len(), self.method.alpha_deviation, seed);
+        self.decided.fill(Decision::Open);
     }
 
     /// Draws a new sample, whose random numbers are those of the stream.
     pub fn draw(&mut self, progress: Progress, stream: Stream) {
         self.sample.draw(&*self.method.relaxation, &self.rows, &self.alphas, progress, stream);
+        self.decide();
     }
 
     /// Makes the sample anew, with the random numbers that it has.
     pub fn mix(&mut self, progress: Progress) {
         self.sample.mix(&*self.method.relaxation, &self.rows, &self.alphas, progress);
+        self.decide();
+    }
+
+    /// Gives the edges that were decided without the alphas one candidate or none.
+    fn decide(&mut self) {
+        let Sample { weights, active, .. } = &mut self.sample;
+        for (row, decision) in self.rows.iter().zip(&self.decided) {
+            let chosen = match *decision {
+                Decision::Open => continue,
+                Decision::Chosen(place) => Some(row.start + place),
+                Decision::Dropped => None,
+            };
+            weights[row.clone()].fill(0.0);
+            active[row.clone()].fill(false);
+            if let Some(place) = chosen {
+                (weights[place], active[place]) = (1.0, true);
+            }
+        }
     }
 
     /// Draws what disturbs the mixing weights of the sample in a step of the weights.
@@ -55,11 +79,15 @@ impl Architecture {
     pub fn disturb(&mut self) {
         let Method { relaxation, perturbation, .. } = &self.method;
         perturbation.disturb(relaxation.bounds(), &self.rows, &self.disturbance, &mut self.sample.weights);
+        self.decide();
     }
 
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
     pub fn pull_back(&mut self, slopes: &[f64]) {
         self.sample.pull_back(&*self.method.relaxation, &self.rows, slopes, &mut self.gradient);
+        let decided =
+            self.rows.iter().zip(&self.decided).filter(|(_, decision)| **decision != Decision::Open);
+        decided.for_each(|(row, _)| self.gradient[row.clone()].fill(0.0));
     }
 
     /// Adds the gradients of the penalties.
@@ -78,6 +106,21 @@ mod tests {
     use crate::method::penalty::Penalty;
     use crate::method::penalty::tests::Cubes;
     use crate::search::hypergradient::AlphaGradient;
+
+    #[test]
+    fn what_was_decided_of_an_edge_does_not_depend_on_its_alphas() {
+        let mut architecture = Architecture::new(Method::darts(AlphaGradient::First), vec![0..3, 3..5, 5..7]);
+        architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0, 0.0, 0.0];
+        architecture.decided = vec![Decision::Chosen(1), Decision::Dropped, Decision::Open];
+        architecture.draw(Progress::default(), Stream::AlphaSample);
+        assert_eq!(architecture.sample.weights, [0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.5]);
+        assert_eq!(architecture.sample.active, [false, true, false, false, false, true, true]);
+        architecture.pull_back(&[1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 0.0]);
+        assert_eq!(architecture.gradient, [0.0, 0.0, 0.0, 0.0, 0.0, 0.25, -0.25]);
+        architecture.restart(0);
+        architecture.draw(Progress::default(), Stream::AlphaSample);
+        assert!(architecture.sample.active.iter().all(|&active| active));
+    }
 
     #[test]
     fn penalties_are_added_to_the_gradient_of_the_loss() {

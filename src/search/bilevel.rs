@@ -4,6 +4,8 @@
 //! First order takes the gradient of the validation loss by the alphas at the present weights; second order,
 //! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
+use std::ops::Range;
+
 use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
@@ -125,6 +127,7 @@ impl<B: Backend> Budget for Bilevel<B> {
         // The last dry run decides the memory, so it does all that the search does.
         let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
+            bilevel.without(batch, 0..0)?;
             bilevel.evaluate(batch, 1).map(drop)
         };
         dry_run(self, all)?;
@@ -360,6 +363,21 @@ impl<B: Backend> Bilevel<B> {
         self.tape.status()?;
         let rows = logits.chunks(self.supernet.shape.classes).take(images);
         Ok(BatchResult::of(rows.enumerate().map(|(index, row)| (row, batch.label(index)))))
+    }
+
+    /// The result of a batch whose images all count, of a supernet that lacks a run of mixing weights, with the statistics of
+    /// the batch. Running statistics stay as they are.
+    pub fn without<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        removed: Range<usize>,
+    ) -> Result<BatchResult> {
+        self.draw(Stream::EvaluationSample);
+        self.architecture.sample.weights[removed].fill(0.0);
+        self.load_sample();
+        batch.into().load(&mut self.tape, self.supernet.images)?;
+        self.tape.forward(Mode::TrainKeepRunning);
+        self.checked_result()
     }
 
     /// Forward and backward; leaves the gradients of the mixing weights and, where wanted, of the weights.

@@ -12,7 +12,7 @@ use super::command::load_plan;
 use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, count_lines, whole_lines};
 use super::pictures::{load_sheet, load_survey};
-use super::run_directory::{METRICS, TIMINGS};
+use super::place::{METRICS, TIMINGS};
 use super::training_run::LAST;
 use crate::data::Survey;
 use crate::data::sheet::Sheet;
@@ -47,7 +47,7 @@ pub struct History {
     pub timings: Vec<Timing>,
     /// The epochs whose alphas are stored, ascending, and the alphas; never empty.
     pub alphas: Vec<(usize, Alphas)>,
-    /// The genotype of the last epoch.
+    /// The genotype of the result.
     pub genotype: Genotype,
     /// What is known of the pictures, where they are files of their own.
     pub survey: Option<Survey>,
@@ -97,9 +97,17 @@ impl History {
         &self.records[self.records.len() - 1]
     }
 
-    /// The alphas of the last epoch.
-    pub fn last_alphas(&self) -> &Alphas {
-        &self.alphas[self.alphas.len() - 1].1
+    /// The epoch whose genotype is the result: the last one, unless a guard has ended the search with another.
+    pub fn result(&self) -> &EpochRecord {
+        let (last, epoch) = (self.last(), self.last().result());
+        self.records.iter().find(|record| record.epoch == epoch).unwrap_or(last)
+    }
+
+    /// The alphas of the result.
+    pub fn result_alphas(&self) -> &Alphas {
+        let epoch = self.last().result();
+        let (_, last) = &self.alphas[self.alphas.len() - 1];
+        self.alphas.iter().find(|(of, _)| *of == epoch).map_or(last, |(_, alphas)| alphas)
     }
 }
 

@@ -10,7 +10,8 @@
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from, such as
 //!     epoch-0003-step-00120.safetensors    after 3 epochs and 120 steps
-//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch; before the first one ends, from
+//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch, or after the one with which a guard
+//!                                 ended the search; before the first one ends, from
 //!                                 the alphas of the newest checkpoint
 //!   alphas/epoch-0001.safetensors the alphas after each epoch
 //!   report.html                   what `darts report` made of these, with
@@ -19,7 +20,7 @@
 
 use std::path::Path;
 
-use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas};
+use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas, result};
 use super::checkpoints::stored;
 use super::genotype::{remove_genotype, write_genotype};
 use super::pictures::pictures_files;
@@ -61,7 +62,10 @@ impl Observer<SearchPhase> for RunDirectory {
             std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
         }
         if last > 0 || !stored(self.path())?.is_empty() {
-            let (alphas, _) = load_alphas(self.path(), (last > 0).then_some(last))?;
+            let alphas = match last {
+                0 => load_alphas(self.path(), None)?.0,
+                last => Alphas::load(&alphas_file(self.path(), result(self.path(), last)))?.0,
+            };
             write_genotype(self.path(), &derive(&alphas))?;
         } else {
             remove_genotype(self.path())?;
@@ -72,7 +76,10 @@ impl Observer<SearchPhase> for RunDirectory {
 
     fn epoch(&mut self, record: &EpochRecord, timing: &Timing, alphas: &Alphas) -> Result<()> {
         alphas.save(&alphas_file(self.path(), record.epoch), record.epoch)?;
-        write_genotype(self.path(), &record.genotype)?;
+        match record.result() {
+            epoch if epoch == record.epoch => write_genotype(self.path(), &record.genotype)?,
+            epoch => write_genotype(self.path(), &derive(&load_alphas(self.path(), Some(epoch))?.0))?,
+        }
         self.append(record, timing)
     }
 
@@ -89,9 +96,11 @@ impl Observer<SearchPhase> for RunDirectory {
 mod tests {
     use super::*;
     use crate::epochs::Position;
+    use crate::method::guard::{Answer, Remark};
     use crate::search::observer::example::{record, timing};
     use crate::space::alphas::ramp;
     use crate::store::genotype::load_genotype;
+    use crate::store::history::History;
 
     #[test]
     fn a_run_is_stored_and_read_back() {
@@ -114,6 +123,27 @@ mod tests {
         assert_eq!(records[1], record(2, genotype));
         let plan = std::fs::read_to_string(run.path().join("plan.toml")).unwrap();
         assert_eq!(Plan::from_toml(&plan, Path::new("plan.toml")).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn the_result_of_a_run_is_that_of_the_epoch_that_a_guard_names() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut run = create(&Plan::default(), None, parent.path()).unwrap();
+        let alphas = [ramp(4), Alphas::zeros(ramp(4).space, 4)];
+        let [first, second] = alphas.each_ref().map(derive);
+        assert_ne!(first, second);
+        let observer: &mut dyn Observer<SearchPhase> = &mut run;
+        observer.epoch(&record(1, first.clone()), &timing(1), &alphas[0]).unwrap();
+        let (guard, observed) = ("eigenvalue".to_owned(), "it grew".to_owned());
+        let guards = vec![Remark { guard, answer: Answer::Stop, observed, result: Some(1) }];
+        let last = EpochRecord { guards, ..record(2, second) };
+        observer.epoch(&last, &timing(2), &alphas[1]).unwrap();
+        assert_eq!(load_genotype(run.path()).unwrap(), first);
+        assert_eq!(load_alphas(run.path(), None).unwrap().0, alphas[0]);
+        assert_eq!(load_alphas(run.path(), Some(2)).unwrap().0, alphas[1]);
+        let history = History::load(run.path()).unwrap();
+        assert_eq!((history.last(), history.result().epoch), (&last, 1));
+        assert_eq!(history.result_alphas(), &alphas[0]);
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => {
             run_on(open_gpu(plan.precision)?, plan, genotype, dataset, identity, control, observer)
@@ -91,9 +95,6 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
 
 impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
     fn new(plan: &'a Plan, genotype: &Genotype, dataset: Dataset, backend: B) -> Result<Self> {
-        if let Some(violation) = plan.violation_by_data(&dataset) {
-            return Err(violation.into());
-        }
         let description = Description::new(plan, genotype, &dataset);
         let normalisation = dataset.normalisation();
         let class_counts = dataset.train.class_counts(description.class_names.len());
@@ -241,7 +242,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         "test"
     }
 
-    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> Result<(EpochRecord, Model)> {
         let [highest, of, last] = &mut self.accuracies;
         let best = epoch == 1 || test.accuracy() > *highest;
         if best {
@@ -259,7 +260,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
             weight_lr: self.weight_lr,
             drop_path: self.drop_path,
         };
-        (record, self.model(epoch, test.accuracy()))
+        Ok((record, self.model(epoch, test.accuracy())))
     }
 }
 

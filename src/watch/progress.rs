@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::readable::{bytes, counted, duration, grouped};
+use crate::search::lanczos::Eigenvalue;
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, ChosenEdge};
@@ -216,6 +217,11 @@ impl Observer<SearchPhase> for Progress {
         for (kind, cell) in record.genotype.space.cells().iter().zip(&record.genotype.cells) {
             self.print(&format!("    {}  {}", kind.name, compact(cell)));
         }
+        if let Some(Eigenvalue { value, .. }) = record.eigenvalue {
+            self.print(&format!("    eigenvalue  {value:.4}"));
+        }
+        record.selected.iter().for_each(|sentence| self.print(&format!("    selected  {sentence}")));
+        record.guards.iter().for_each(|remark| self.print(&format!("    {remark}")));
         Ok(())
     }
 }
@@ -319,6 +325,9 @@ mod tests {
             skip_connections: vec![3, 0],
             weight_lr: 0.025,
             genotype: derive(&alphas),
+            eigenvalue: None,
+            selected: Vec::new(),
+            guards: Vec::new(),
         };
         let timing = Timing { epoch: 1, images_per_second: 412.0, seconds: 8.14 };
         progress.epoch(&record, &timing, &alphas)

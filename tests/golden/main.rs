@@ -19,7 +19,9 @@ mod methods;
 mod network;
 mod operators;
 mod set;
+mod stages;
 mod steps;
+mod stops;
 
 use crate::driver::emulator::beside;
 use comparison::{Bar, Comparisons, from_some_neighbour};
@@ -202,6 +204,16 @@ fn steps_of_methods_on_the_gpu() {
 #[test]
 fn curvature_in_f64() {
     run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn stages_of_p_darts() {
+    stages::check();
+}
+
+#[test]
+fn stops_by_the_eigenvalue() {
+    stops::check();
 }
 
 #[test]
