@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn columns_stay_together() {
         let epoch = "epoch  1/40  train 1.5534 47.16 %  test 2.1026 28.13 % *  3165 images/s  0.5 s";
-        let expected = "epoch  1/40  train 1.5534 47.16 %\n       test 2.1026 28.13 % *\n       3165 images/s  0.5 s";
+        let expected =
+            "epoch  1/40  train 1.5534 47.16 %\n       test 2.1026 28.13 % *\n       3165 images/s  0.5 s";
         assert_eq!(fitted(epoch, Some(40)), expected);
         let cell = "    normal  sep3 1 + avg3 0 | avg3 0 + dil5 1";
         assert_eq!(fitted(cell, Some(36)), "    normal  sep3 1 + avg3 0 |\n            avg3 0 + dil5 1");
@@ -121,7 +122,8 @@ mod tests {
     fn commands_and_paths_stay_whole() {
         let command = "  darts search --plan runs/search/plan.toml --alpha-lr 0.1";
         assert_eq!(fitted(command, Some(30)), command);
-        let sentence = "interrupted; `darts search --resume runs/digits` goes on in runs/a-very-long-name/of/a/run";
+        let sentence =
+            "interrupted; `darts search --resume runs/digits` goes on in runs/a-very-long-name/of/a/run";
         let expected = "interrupted;\n  `darts search --resume runs/digits`\n  goes on in\n  runs/a-very-long-name/of/a/run";
         assert_eq!(fitted(sentence, Some(20)), expected);
         assert_eq!(fitted("ein Wörtchen 漢字漢字 und", Some(17)), "ein Wörtchen\n  漢字漢字 und");
@@ -129,7 +131,8 @@ mod tests {
 
     #[test]
     fn no_word_is_lost_at_any_width() {
-        let text = "          the number of skip connections, and each `node as operation` and  input + 12 % end";
+        let text =
+            "          the number of skip connections, and each `node as operation` and  input + 12 % end";
         for width in 0..100 {
             let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(squeezed(&fitted(text, Some(width))), squeezed(text), "{width}");
