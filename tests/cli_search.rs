@@ -326,6 +326,48 @@ fn a_search_that_its_guard_ends_says_so() {
 }
 
 #[test]
+fn some_of_the_training_images_make_a_run_of_their_own() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let told = printed(here, &small("some", &["--train-images=201"]));
+    assert!(told.contains("100 for the weights, 100 for the alphas, 1 steps an epoch"), "{told}");
+    printed(here, &["search", "--plan=some/plan.toml", "--out=again", "--threads=1", "--quiet"]);
+    let metrics = |run: &str| fs::read_to_string(here.join(run).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics("some"), metrics("again"));
+    printed(here, &small("others", &["--train-images=200", "--quiet"]));
+    assert_ne!(metrics("some"), metrics("others"));
+    let words = ["--train-images is 300", "some was begun with 201"];
+    refused(here, &["search", "--resume=some", "--train-images=300"], 2, &words);
+    // A training of its network has all images, unless it is told otherwise.
+    let size = ["--epochs=1", "--init-channels=2", "--cells=3", "--device=cpu"];
+    let told = printed(here, &[&["train", "some", "--out=all"], &size[..]].concat());
+    assert!(told.contains("1,438 to train on, 359 to test with"), "{told}");
+    let told = printed(here, &[&["train", "some", "--train-images=64", "--out=few"], &size[..]].concat());
+    assert!(told.contains("64 to train on, 359 to test with, 2 steps an epoch"), "{told}");
+
+    let search = |count: &'static str| ["search", "--train-images", count, "--out=none"];
+    refused(
+        here,
+        &search("1439"),
+        2,
+        &["--train-images is 1439", "at most 1438, the training images of digits"],
+    );
+    refused(here, &search("9"), 2, &["--train-images is 9", "at least 10, one of each class of digits"]);
+    refused(here, &search("63"), 2, &["--train-images is 63", "at least 64, a batch of each half"]);
+    refused(here, &search("-1"), 2, &["--train-images", "a whole number"]);
+    let train = ["train", "darts-v1", "--train-images=31", "--out=none"];
+    refused(here, &train, 2, &["--train-images is 31", "at least 32, a batch; 0 takes all"]);
+    let both = ["train", "darts-v1", "--train-images=31", "--batch-size=40", "--out=none"];
+    refused(
+        here,
+        &both,
+        2,
+        &["--batch-size is 40", "at most 31, the images that train_images takes of digits"],
+    );
+    assert!(!here.join("none").exists(), "nothing may be stored");
+}
+
+#[test]
 fn a_guard_measures_the_eigenvalue() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();

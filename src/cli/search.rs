@@ -45,6 +45,7 @@ Examples:
   darts search --preset paper --data cifar10:DIR --out runs/paper
   darts search --preset paper --data cifar10:DIR --max-minutes 480
   darts search --data folder:pictures --image-size 64
+  darts search --data fashion-mnist --train-images 6000
   darts search --space s2
   darts search --space own.toml
   darts search --json | jq .valid_accuracy
@@ -59,7 +60,7 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
+        if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         let (directory, checkpoint) = match (resumed, &options.out) {

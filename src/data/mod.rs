@@ -81,6 +81,16 @@ impl Dataset {
         Normalisation { mean: self.mean.clone(), deviation: self.deviation.clone() }
     }
 
+    /// The same with only so many of the training images, 0 for all: of each class its share, which the seed chooses. What
+    /// turns byte values into inputs stays.
+    pub fn with_train_images(mut self, count: usize, seed: u64) -> Self {
+        if (1..self.train.count()).contains(&count) {
+            let taken = split::some_of_each_class(&self.train, self.classes(), count, seed);
+            self.train = self.train.select(&taken);
+        }
+        self
+    }
+
     /// A checksum (CRC-32C) of both parts and of all that turns them into inputs of a network.
     pub fn checksum(&self) -> u32 {
         let constants = format!("{:?}", (&self.class_names, &self.mean, &self.deviation, self.augmentation));

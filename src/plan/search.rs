@@ -9,11 +9,13 @@ use toml::{Table, Value};
 use super::guards::{guard_conflict, guards};
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
 use super::method::{complete_method, method};
-use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
+use super::shared::{
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Augmentation, Colour, Fit, Reading};
+use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::projection::Projections;
@@ -84,6 +86,7 @@ pub struct Plan {
     pub colour: Colour,
     pub background: String,
     pub fit: Fit,
+    pub train_images: usize,
     pub space: String,
     pub method: String,
     pub relaxation: String,
@@ -291,17 +294,10 @@ impl Plan {
         guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, epochs)
     }
 
-    /// The batch, where one half of the data set, so many images, cannot fill it.
-    pub fn violation_by_data(&self, images_per_half: usize) -> Option<Violation> {
-        (self.batch_size > images_per_half).then(|| {
-            let expected = format!("at most {images_per_half}, half of the images of {}", self.data);
-            Violation::new("batch_size", self.batch_size, expected)
-        })
-    }
-
-    /// Refuses a batch that one half of the data set cannot fill.
-    pub fn check_against(&self, images_per_half: usize) -> Result<()> {
-        self.violation_by_data(images_per_half).map_or(Ok(()), |violation| Err(violation.into()))
+    /// The first value that does not fit the data set.
+    pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
+        let Plan { ref data, train_images, batch_size, .. } = *self;
+        Demand { data, train_images, batch_size, parts: 2 }.violation(dataset)
     }
 }
 

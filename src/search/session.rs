@@ -47,6 +47,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => run_on(open_gpu(plan.precision)?, plan, dataset, identity, control, observer),
         _ => run_on(open_cpu(plan.threads)?, plan, dataset, identity, control, observer),
@@ -61,7 +65,7 @@ fn run_on<B: Backend<Scalar = f32>>(
     control: &Control,
     observer: &mut (dyn Observer<SearchPhase> + Send),
 ) -> Result<Ended<Alphas>> {
-    let data = Data::new(plan, dataset)?;
+    let data = Data::new(plan, dataset);
     let mut whole = Alphas::zeros(plan.space()?, plan.nodes);
     let (mut from, mut started) = (control.from, false);
     let stages = stages(plan)?;
@@ -105,19 +109,18 @@ struct Data {
 }
 
 impl Data {
-    fn new(plan: &Plan, dataset: Dataset) -> Result<Self> {
+    fn new(plan: &Plan, dataset: Dataset) -> Self {
         let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
-        plan.check_against(weight_half.len())?;
         let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
         let normalisation = dataset.normalisation();
-        Ok(Data {
+        Data {
             images: Arc::new(dataset.train),
             normalisation,
             augmentation,
             classes,
             weight_half,
             alpha_half,
-        })
+        }
     }
 }
 

@@ -49,6 +49,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => {
             run_on(open_gpu(plan.precision)?, plan, genotype, dataset, identity, control, observer)
@@ -91,9 +95,6 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
 
 impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
     fn new(plan: &'a Plan, genotype: &Genotype, dataset: Dataset, backend: B) -> Result<Self> {
-        if let Some(violation) = plan.violation_by_data(&dataset) {
-            return Err(violation.into());
-        }
         let description = Description::new(plan, genotype, &dataset);
         let normalisation = dataset.normalisation();
         let class_counts = dataset.train.class_counts(description.class_names.len());

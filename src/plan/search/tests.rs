@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::data::Source;
 
 fn read(text: &str) -> Result<Plan> {
     Plan::from_toml(text, Path::new("some.toml"))
@@ -95,8 +96,20 @@ fn flips_are_those_of_the_data_set_unless_the_plan_says_otherwise() {
 
 #[test]
 fn a_batch_must_fit_into_half_the_data() {
-    let plan = Plan { batch_size: 500, ..Plan::default() };
-    assert!(plan.check_against(500).is_ok());
-    let refused = plan.check_against(499).unwrap_err().to_string();
-    assert!(refused.contains("500") && refused.contains("499"));
+    let digits = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
+    let told = |batch_size, train_images| {
+        let found = Plan { batch_size, train_images, ..Plan::default() }.violation_by_data(&digits);
+        found.map(|found| (found.to_string(), found.other.map(|other| other.to_string())))
+    };
+    let alone = |text: &str| Some((text.to_owned(), None));
+    assert_eq!([told(719, 0), told(719, 1438), told(50, 100), told(5, 10)], [const { None }; 4]);
+    let expected = "batch_size is 720; expected at most 719, half of the training images of digits";
+    assert_eq!(told(720, 0), alone(expected));
+    let expected = "train_images is 1439; expected at most 1438, the training images of digits; 0 takes all";
+    assert_eq!(told(32, 1439), alone(expected));
+    let expected = "train_images is 9; expected at least 10, one of each class of digits; 0 takes all";
+    assert_eq!(told(1, 9), alone(expected));
+    let own = "batch_size is 51; expected at most 50, half of the images that train_images takes of digits";
+    let other = "train_images is 100; expected at least 102, a batch of each half; 0 takes all";
+    assert_eq!(told(51, 100), Some((own.to_owned(), Some(other.to_owned()))));
 }
