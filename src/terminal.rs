@@ -115,7 +115,7 @@ mod tests {
             "epoch  1/40  train 1.5534 47.16 %\n       test 2.1026 28.13 % *\n       3165 images/s  0.5 s";
         assert_eq!(fitted(epoch, Some(40)), expected);
         let cell = "    normal  sep3 1 + avg3 0 | avg3 0 + dil5 1";
-        assert_eq!(fitted(cell, Some(36)), "    normal  sep3 1 + avg3 0 |\n            avg3 0 + dil5 1");
+        assert_eq!(fitted(cell, Some(36)), "    normal  sep3 1 + avg3 0 | avg3 0\n            + dil5 1");
     }
 
     #[test]
