@@ -11,8 +11,9 @@
 //! 2. [`relaxation`]: from alphas to mixing weights, and back.
 //! 3. [`penalty`]: terms that are added to the loss of the alphas.
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
-//! 5. [`guard`]: what ends a search before its last epoch.
-//! 6. [`published`]: the methods of the literature, as compositions.
+//! 5. [`step_order`]: which of the two steps of an iteration comes first.
+//! 6. [`guard`]: what ends a search before its last epoch.
+//! 7. [`published`]: the methods of the literature, as compositions.
 
 pub mod guard;
 pub mod penalty;
@@ -21,6 +22,7 @@ pub mod progress;
 pub mod published;
 pub mod relaxation;
 pub mod schedule;
+pub mod step_order;
 
 use std::str::FromStr;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, word};
 use super::method::{complete_method, method};
 use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
 use super::{Command, DeviceChoice, PlanTable, Violation};
@@ -16,6 +16,7 @@ use crate::data::{Augmentation, Colour, Fit, Reading};
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::relaxation::{Bounds, relaxation};
+use crate::method::step_order::StepOrder;
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -86,6 +87,7 @@ pub struct Plan {
     pub penalty: String,
     pub perturbation: String,
     pub guard: String,
+    pub step_order: StepOrder,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
     pub order: Order,
@@ -99,6 +101,7 @@ pub struct Plan {
     pub weight_lr: f64,
     pub weight_lr_min: f64,
     pub weight_momentum: f64,
+    pub weight_nesterov: bool,
     pub weight_decay: f64,
     pub gradient_clip: f64,
     pub alpha_lr: f64,
@@ -142,6 +145,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Learning rate that the cosine schedule of the weights ends at"),
         number("weight_momentum", "FACTOR", FRACTION, [0.9; 2],
             "Momentum of the weights, below 1"),
+        switch("weight_nesterov", [false; 2],
+            "Whether a step of the weights looks ahead along the momentum, as Nesterov's does"),
         number("weight_decay", "RATE", RATE, [3e-4; 2],
             "Weight decay of the weights"),
         number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
@@ -301,6 +306,25 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
                 .or(Violation::new("order", plan.order, other)),
         );
     }
+    if plan.order != Order::First && relaxation.inactive_as_ones() {
+        let expected =
+            format!("first with the relaxation {}; gumbel-hard-clean goes with each", plan.relaxation);
+        let other = format!("another, such as gumbel-hard-clean, with the order {}", plan.order);
+        return Some(Violation::new("order", plan.order, expected).or(Violation::new(
+            "relaxation",
+            &plan.relaxation,
+            other,
+        )));
+    }
+    if plan.order != Order::First && plan.weight_nesterov {
+        let expected = "first with weight_nesterov: the look-ahead has no such momentum";
+        let other = format!("false with the order {}, whose look-ahead has no such momentum", plan.order);
+        return Some(Violation::new("order", plan.order, expected).or(Violation::new(
+            "weight_nesterov",
+            plan.weight_nesterov,
+            other,
+        )));
+    }
     (plan.frozen_epochs >= plan.epochs).then(|| {
         let (frozen, epochs) = (plan.frozen_epochs, plan.epochs);
         let fewer = format!("fewer than epochs, which is {epochs}: otherwise the alphas never move");
@@ -351,7 +375,7 @@ mod tests {
         let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
         let text = plan.to_toml().unwrap();
         let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                      perturbation = \"none\"\nguard = \"none\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                      perturbation = \"none\"\nguard = \"none\"\nstep_order = \"alphas_first\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
                       order = \"second\"\nfinite_difference = 0.5\n";
         assert!(text.ends_with(method), "{text}");
         assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);

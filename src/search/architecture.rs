@@ -57,6 +57,16 @@ impl Architecture {
         perturbation.disturb(relaxation.bounds(), &self.rows, &self.disturbance, &mut self.sample.weights);
     }
 
+    /// Overwrites the gradient by the mixing weights of branches that the sample leaves out with what it were if they were
+    /// ones, where the relaxation takes them so. `sum` gives the sum of the gradient of an edge's node.
+    pub fn complete(&self, slopes: &mut [f64], sum: impl Fn(usize) -> f64) {
+        for (edge, row) in self.rows.iter().enumerate() {
+            let (active, sum) = (&self.sample.active[row.clone()], sum(edge));
+            let left_out = slopes[row.clone()].iter_mut().zip(active).filter(|(_, active)| !**active);
+            left_out.for_each(|(slope, _)| *slope = sum);
+        }
+    }
+
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
     pub fn pull_back(&mut self, slopes: &[f64]) {
         self.sample.pull_back(&*self.method.relaxation, &self.rows, slopes, &mut self.gradient);

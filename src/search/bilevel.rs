@@ -4,6 +4,8 @@
 //! First order takes the gradient of the validation loss by the alphas at the present weights; second order,
 //! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
+use std::ops::Range;
+
 use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
@@ -16,6 +18,7 @@ use crate::backend::{
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::method::progress::Progress;
+use crate::method::step_order::StepOrder;
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
@@ -30,6 +33,8 @@ pub struct BilevelSettings {
     pub method: Method,
     /// Momentum of the weights.
     pub weight_momentum: f64,
+    /// Whether a step of the weights looks ahead along the momentum, as Nesterov's does.
+    pub weight_nesterov: bool,
     /// Decay of the weights.
     pub weight_decay: f64,
     /// Largest norm of the weights' gradient.
@@ -43,6 +48,7 @@ impl From<&Plan> for BilevelSettings {
         BilevelSettings {
             method: plan.into(),
             weight_momentum: plan.weight_momentum,
+            weight_nesterov: plan.weight_nesterov,
             weight_decay: plan.weight_decay,
             gradient_clip: plan.gradient_clip,
             adam: AdamSettings {
@@ -80,6 +86,8 @@ pub struct Bilevel<B: Backend> {
     /// Where the search stands. Every step counts itself.
     pub progress: Progress,
     settings: BilevelSettings,
+    /// For each edge the rows of its node.
+    nodes: Vec<Range<usize>>,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
     /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
@@ -163,6 +171,7 @@ impl<B: Backend> Bilevel<B> {
             spans,
             architecture: Architecture::new(settings.method.clone(), supernet.rows()),
             adam: Adam::new(alphas, settings.adam),
+            nodes: supernet.rows_of_nodes(),
             supernet,
             progress: Progress::default(),
             active: vec![true; alphas],
@@ -204,8 +213,8 @@ impl<B: Backend> Bilevel<B> {
         ]
     }
 
-    /// One iteration: a step of the alphas, unless these are frozen, then one of the weights. Returns the training batch's
-    /// result.
+    /// One iteration: a step of the alphas, unless these are frozen, and one of the weights, in the order of the method.
+    /// Returns the training batch's result.
     pub fn step<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
@@ -213,10 +222,15 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<BatchResult> {
         let (train, valid) = (train.into(), valid.into());
-        if self.architecture.method.moves_alphas(self.progress) {
+        let moves_alphas = self.architecture.method.moves_alphas(self.progress);
+        let alphas_first = self.architecture.method.step_order == StepOrder::AlphasFirst;
+        if moves_alphas && alphas_first {
             self.alpha_step(train, valid, weight_lr)?;
         }
         let result = self.weight_step(train, weight_lr)?;
+        if moves_alphas && !alphas_first {
+            self.alpha_step(train, valid, weight_lr)?;
+        }
         self.progress.step += 1;
         Ok(result)
     }
@@ -271,10 +285,22 @@ impl<B: Backend> Bilevel<B> {
 
     /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
     pub fn pull_back(&mut self, gradient: Span) {
+        self.read_slopes(gradient);
+        self.architecture.pull_back(&self.transfer.1);
+    }
+
+    /// Reads a gradient by the mixing weights. Where the relaxation takes branches that are not active for ones, it must be
+    /// that of the last pass.
+    pub fn read_slopes(&mut self, gradient: Span) -> &[f64] {
         let (values, slopes) = &mut self.transfer;
         self.tape.read_into(gradient, values);
-        slopes.iter_mut().zip(values).for_each(|(slope, value)| *slope = value.wide());
-        self.architecture.pull_back(slopes);
+        slopes.iter_mut().zip(values.iter()).for_each(|(slope, value)| *slope = value.wide());
+        if self.architecture.method.relaxation.inactive_as_ones() {
+            self.tape.read_into(self.supernet.mixing.sums, values);
+            let sum = |edge: usize| values[self.nodes[edge].clone()].iter().map(|sum| sum.wide()).sum();
+            self.architecture.complete(slopes, sum);
+        }
+        slopes
     }
 
     /// Adam's step along the alpha gradient of the passes before and of the penalties.
@@ -298,7 +324,8 @@ impl<B: Backend> Bilevel<B> {
     }
 
     /// A step of the weights with the sample that the supernet has. A branch that is not active has no gradient; decay and
-    /// momentum still move its weights.
+    /// momentum still move its weights, as in PyTorch before version 2, under which the official codes of methods that sample
+    /// branches ran, once a branch has had a gradient.
     pub fn weight_step_at_sample<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
@@ -313,6 +340,7 @@ impl<B: Backend> Bilevel<B> {
             rate: weight_lr,
             momentum: self.settings.weight_momentum,
             decay: self.settings.weight_decay,
+            nesterov: self.settings.weight_nesterov,
         };
         let backend = self.tape.backend();
         backend.euclidean_norm(step.gradient, self.spans.gradient_norm);

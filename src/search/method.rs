@@ -13,6 +13,7 @@ use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
+use crate::method::step_order::StepOrder;
 use crate::plan::search::{Order, Plan};
 
 /// What a search does with its alphas.
@@ -28,6 +29,8 @@ pub struct Method {
     pub perturbation: Perturbation,
     /// What ends the search before its last epoch.
     pub guard: Option<Guard>,
+    /// Whether a step of the alphas comes before that of the weights.
+    pub step_order: StepOrder,
     /// So many epochs at the start have no step of the alphas.
     pub frozen_epochs: usize,
     /// The deviation of the initial alphas.
@@ -62,6 +65,7 @@ impl From<&Plan> for Method {
             penalties: penalties(&plan.penalty).unwrap_or_else(|expected| refused(expected)),
             perturbation: perturbation(&plan.perturbation).unwrap_or_else(|expected| refused(expected)),
             guard: guard(&plan.guard).unwrap_or_else(|expected| refused(expected)),
+            step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,
             alpha_deviation: plan.alpha_deviation,
         }

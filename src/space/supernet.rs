@@ -80,7 +80,7 @@ impl Supernet {
             running: recorder.span(parameters.running_len()),
         };
         let mixing = recorder.mixing(wirings.iter().map(Wiring::len).sum());
-        recorder.unscale(spans.gradients, Some(mixing.gradient));
+        recorder.unscale(spans.gradients, Some(mixing));
         let images = recorder.input(shape.images);
         let mut start = 0;
         let tables = wirings.iter().map(|wiring| {
@@ -97,6 +97,23 @@ impl Supernet {
         recorder.keep(logits);
         let loss = recorder.cross_entropy(logits, 1.0);
         Ok(Supernet { parameters, spans, wirings, mixing, images, stem, cells, logits, loss, shape })
+    }
+
+    /// For each edge, where the mixing weights of all edges of its node lie: the sum of the node's gradient is the sum of
+    /// [`MixingWeights::sums`] there.
+    pub fn rows_of_nodes(&self) -> Vec<Range<usize>> {
+        let mut start = 0;
+        let mut rows = Vec::new();
+        for wiring in &self.wirings {
+            for edge in &wiring.edges {
+                let entering = || wiring.entering(edge.node).map(|edge| &edge.row);
+                let first = entering().map(|row| row.start).min().unwrap_or_default();
+                let end = entering().map(|row| row.end).max().unwrap_or_default();
+                rows.push(start + first..start + end);
+            }
+            start += wiring.len();
+        }
+        rows
     }
 
     /// Where the mixing weights of each edge lie: one for each of its candidates.

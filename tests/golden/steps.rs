@@ -79,6 +79,10 @@ pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> C
         let loss = passes(&mut rows, &mut network, set, &prefix);
         let name = format!("{prefix}fwd.loss");
         rows.add(&name, &name, &[loss], &set.get(&name).values);
+        let slopes = network.bilevel.read_slopes(network.bilevel.supernet.mixing.gradient).to_vec();
+        compare_alphas(&mut rows, set, &slopes, &format!("{prefix}grad.weight"), false);
+        let gradient = &network.bilevel.architecture.gradient;
+        compare_alphas(&mut rows, set, gradient, &format!("{prefix}grad.alpha"), false);
     }
     rows
 }
