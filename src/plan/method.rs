@@ -44,8 +44,8 @@ pub(super) fn method() -> [Key; 8] {
             "NAME",
             |text| perturbation(text).err(),
             ["none"; 2],
-            "What disturbs the mixing weights in a step of the weights: none, or \"random SIZE\", whose size is a \
-             schedule, too",
+            "What disturbs the mixing weights in a step of the weights: none, \"random SIZE\", or \"adversarial SIZE\", \
+             which is up the loss; the size is a schedule, too",
         )
         .at("method.perturbation"),
         text(

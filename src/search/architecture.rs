@@ -20,6 +20,8 @@ pub struct Architecture {
     pub sample: Sample,
     /// The noise that disturbs the mixing weights of a sample.
     pub disturbance: Vec<f64>,
+    /// The mixing weights before they were disturbed.
+    undisturbed: Vec<f64>,
     rows: Vec<Range<usize>>,
 }
 
@@ -27,8 +29,8 @@ impl Architecture {
     /// Alphas of zero for these rows.
     pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
         let count = rows.last().map_or(0, |row| row.end);
-        let [alphas, gradient, disturbance] = [(); 3].map(|()| vec![0.0; count]);
-        Architecture { alphas, gradient, method, sample: Sample::new(count), disturbance, rows }
+        let [alphas, gradient, disturbance, undisturbed] = [(); 4].map(|()| vec![0.0; count]);
+        Architecture { alphas, gradient, method, sample: Sample::new(count), disturbance, undisturbed, rows }
     }
 
     /// Sets the alphas to their start for `seed`.
@@ -54,7 +56,20 @@ impl Architecture {
     /// Disturbs the mixing weights of the sample.
     pub fn disturb(&mut self) {
         let Method { relaxation, perturbation, .. } = &self.method;
+        self.undisturbed.copy_from_slice(&self.sample.weights);
         perturbation.disturb(relaxation.bounds(), &self.rows, &self.disturbance, &mut self.sample.weights);
+    }
+
+    /// A step of an attack on the mixing weights of the sample, where `slopes` is the gradient by them.
+    pub fn ascend(&mut self, slopes: &[f64]) {
+        let (Method { relaxation, perturbation, .. }, Sample { weights, progress, .. }) =
+            (&self.method, &mut self.sample);
+        perturbation.ascend(relaxation.bounds(), &self.rows, *progress, [&self.undisturbed, slopes], weights);
+    }
+
+    /// Makes the mixing weights of the sample what they were before they were disturbed.
+    pub fn restore(&mut self) {
+        self.sample.weights.copy_from_slice(&self.undisturbed);
     }
 
     /// Overwrites the gradient by the mixing weights of branches that the sample leaves out with what it were if they were

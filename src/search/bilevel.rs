@@ -17,6 +17,7 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::method::perturbation::{ASCENT_STEPS, Perturbation};
 use crate::method::progress::Progress;
 use crate::method::step_order::StepOrder;
 use crate::plan::search::Plan;
@@ -316,11 +317,46 @@ impl<B: Backend> Bilevel<B> {
         train: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<BatchResult> {
+        let train = train.into();
         self.architecture.draw(self.progress, Stream::WeightSample);
         self.architecture.draw_disturbance();
-        self.architecture.disturb();
+        match self.architecture.method.perturbation {
+            Perturbation::Adversarial(_) => self.attack(train).map(drop)?,
+            _ => self.architecture.disturb(),
+        }
         self.load_sample();
         self.weight_step_at_sample(train, weight_lr)
+    }
+
+    /// Disturbs the mixing weights of the sample by its disturbance and an attack from there: see
+    /// [`Perturbation::Adversarial`]. All passes are in inference on this batch. Returns the loss before, at each step, and
+    /// behind the last.
+    pub fn attack<'a>(&mut self, train: impl Into<Input<'a, B::Scalar>>) -> Result<[f64; ASCENT_STEPS + 2]> {
+        let mut losses = [0.0; ASCENT_STEPS + 2];
+        train.into().load(&mut self.tape, self.supernet.images)?;
+        let [before, steps @ .., after] = &mut losses;
+        *before = self.loss_in_inference();
+        self.architecture.disturb();
+        for loss in steps {
+            self.load_sample();
+            self.tape.differentiate(Mode::Inference, Gradients::InputsInInference);
+            *loss = self.result().loss;
+            self.read_slopes(self.supernet.mixing.gradient);
+            self.architecture.ascend(&self.transfer.1);
+        }
+        *after = self.loss_in_inference();
+        if *before > *after {
+            self.architecture.restore();
+        }
+        self.tape.status()?;
+        Ok(losses)
+    }
+
+    /// The loss of the batch that the supernet has, with the sample of the architecture.
+    fn loss_in_inference(&mut self) -> f64 {
+        self.load_sample();
+        self.tape.forward(Mode::Inference);
+        self.result().loss
     }
 
     /// A step of the weights with the sample that the supernet has. A branch that is not active has no gradient; decay and

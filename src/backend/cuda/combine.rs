@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::geometry::{ABSENT, Placed, gate, marked, small};
 use super::{
     BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormKernels, BatchNormReduce,
-    Cuda, Kernel, Mode, Span,
+    Cuda, Gradients, Kernel, Mode, Span,
 };
 
 /// Norms of one launch, and moments that wait.
