@@ -7,7 +7,7 @@ use darts::backend::cpu::Cpu;
 use darts::backend::{Device, Gradients, Mode, Shape};
 use darts::plan::search::Plan;
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,7 +21,15 @@ fn main() {
 
 fn print(batch: usize, side: usize, init_channels: usize, cells: usize) {
     let images = Shape::new(batch, side, side, 3);
-    let shape = SupernetShape { space: Space::darts(), images, classes: 10, init_channels, cells, nodes: 4 };
+    let shape = SupernetShape {
+        space: Space::darts(),
+        images,
+        classes: 10,
+        init_channels,
+        cells,
+        nodes: 4,
+        edges: EdgeShape::default(),
+    };
     let cpu = Cpu::new(0).expect("a CPU backend");
     let mut bilevel = Bilevel::new(cpu, shape, BilevelSettings::from(&Plan::paper()), 1).expect("a supernet");
     let labels: Vec<u32> = (0..batch).map(|i| i as u32 % 10).collect();

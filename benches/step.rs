@@ -10,7 +10,7 @@ use darts::epochs::BatchView;
 use darts::plan::search::{Order, Plan};
 use darts::random::{Stream, generator};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 use rand::RngExt;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,15 @@ struct Bench {
 impl Bench {
     fn new([batch, side, init_channels, cells]: [usize; 4], order: Order) -> Self {
         let images = Shape::new(batch, side, side, 3);
-        let shape =
-            SupernetShape { space: Space::darts(), images, classes: 10, init_channels, cells, nodes: 4 };
+        let shape = SupernetShape {
+            space: Space::darts(),
+            images,
+            classes: 10,
+            init_channels,
+            cells,
+            nodes: 4,
+            edges: EdgeShape::default(),
+        };
         let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
         let threads =
             std::env::var("DARTS_BENCH_THREADS").map_or(0, |text| text.parse().expect("a number of threads"));

@@ -32,6 +32,16 @@ pub enum Stream {
     EvaluationSample = 12,
     /// What disturbs mixing weights.
     Perturbation = 13,
+    /// The vector from which the search for an eigenvalue begins.
+    Curvature = 14,
+    /// Edges that drop path drops in steps of the alphas of a search.
+    AlphaDropPath = 15,
+    /// Edges that drop path drops in steps of the weights of a search.
+    WeightDropPath = 16,
+    /// How the images of a contact sheet are varied.
+    Sheet = 17,
+    /// The order of the choices of a selection by perturbation.
+    Projection = 24,
     /// Test inputs.
     Test = 7,
 }

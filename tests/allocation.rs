@@ -5,7 +5,7 @@ use darts::backend::cpu::Cpu;
 use darts::epochs::BatchView;
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{NetworkShape, Space, SupernetShape, published};
+use darts::space::{EdgeShape, NetworkShape, Space, SupernetShape, published};
 use darts::train::{Trainer, TrainerSettings};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,6 +71,7 @@ fn a_step_allocates_nothing() {
             init_channels: 4,
             cells: 3,
             nodes: 2,
+            edges: EdgeShape::default(),
         };
         let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
         let cpu = Cpu::new(threads).unwrap();
@@ -98,6 +99,7 @@ fn a_step_allocates_nothing() {
             auxiliary: Some(0.4),
             drop_path: true,
             official_inplace_relu: false,
+            class_weights: false,
         };
         let cpu = Cpu::new(threads).unwrap();
         let genotype = published::find("darts-v1").unwrap().genotype;

@@ -45,9 +45,11 @@ fn a_training_is_told_and_stored_and_its_plan_repeats_it() {
     let files = fs::read_dir(here.join("first")).unwrap().map(|entry| entry.unwrap().path());
     let is_events = |path: &std::path::PathBuf| path.to_string_lossy().contains("events.out.tfevents.");
     let events: Vec<_> = files.filter(is_events).map(|path| fs::read(path).unwrap()).collect();
-    let tag = b"accuracy/test";
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].windows(tag.len()).filter(|window| window == tag).count(), 2, "one an epoch");
+    for (tag, count) in [(&b"accuracy/test"[..], 4), (b"accuracy/test_balanced", 2)] {
+        let found = events[0].windows(tag.len()).filter(|window| *window == tag).count();
+        assert_eq!(found, count, "one an epoch, and the name of the balanced one begins as the other");
+    }
     // A run of a training is as good a genotype as a run of a search.
     printed(here, &["train", "first", "--plan=first/plan.toml", "--out=second", "--threads=1"]);
     for file in ["metrics.jsonl", "genotype.json", "best.safetensors", "last.safetensors"] {

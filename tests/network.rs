@@ -18,6 +18,7 @@ fn paper() -> NetworkShape {
         auxiliary: Some(0.4),
         drop_path: true,
         official_inplace_relu: false,
+        class_weights: false,
     }
 }
 
@@ -30,6 +31,7 @@ fn small(images: usize) -> NetworkShape {
         auxiliary: None,
         drop_path: false,
         official_inplace_relu: false,
+        class_weights: false,
     }
 }
 

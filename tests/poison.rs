@@ -44,10 +44,17 @@ fn check(what: &str, outcome: impl Fn(bool) -> Outcome) {
 }
 
 /// Two steps of a search, and an evaluation.
-fn search(order: Order, poisoned: bool, active: impl Fn(usize) -> bool) -> Outcome {
-    let space = Space::darts();
-    let shape = SupernetShape { space, images: IMAGES, classes: 3, init_channels: 2, cells: 3, nodes: 3 };
-    let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
+fn search(plan: &Plan, poisoned: bool, active: impl Fn(usize) -> bool) -> Outcome {
+    let (space, settings) = (Space::darts(), BilevelSettings::from(plan));
+    let shape = SupernetShape {
+        space,
+        images: IMAGES,
+        classes: 3,
+        init_channels: 2,
+        cells: 3,
+        nodes: 3,
+        edges: settings.method.edges(),
+    };
     let mut bilevel = Bilevel::record(Reference::<f64>::new(), shape, settings).unwrap();
     if poisoned {
         bilevel.tape.poison();
@@ -78,6 +85,7 @@ fn training(poisoned: bool) -> Outcome {
         auxiliary: Some(0.4),
         drop_path: true,
         official_inplace_relu: false,
+        class_weights: true,
     };
     let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
     let genotype = GENOTYPE.parse().unwrap();
@@ -90,7 +98,9 @@ fn training(poisoned: bool) -> Outcome {
     let train = BatchView { images: &images, labels: &LABELS[0] };
     let test = BatchView { images: &others, labels: &LABELS[1] };
     let mut results: Vec<_> = (0..2).map(|_| trainer.step(train, 0.1, 0.3).unwrap()).collect();
-    results.push(trainer.evaluate(test, 2).unwrap());
+    let logits = trainer.logits(test).unwrap();
+    let labels = test.labels.iter().map(|&label| label as usize);
+    results.push(BatchResult::of(logits.chunks(shape.classes).zip(labels).take(2)));
     let mut left = trainer.state();
     left.push(("gradients", trainer.network.spans.gradients));
     (results, read(&trainer.tape, left))
@@ -99,15 +109,22 @@ fn training(poisoned: bool) -> Outcome {
 #[test]
 fn a_search_uses_no_slot_beyond_its_life() {
     for order in [Order::First, Order::Second] {
-        check(&format!("{order:?} order"), |poisoned| search(order, poisoned, |_| true));
+        let plan = Plan { order, ..Plan::paper() };
+        check(&format!("{order:?} order"), |poisoned| search(&plan, poisoned, |_| true));
     }
+}
+
+#[test]
+fn a_search_whose_edges_have_more_than_candidates_uses_no_slot_beyond_its_life() {
+    let plan = Plan { edge_drop_path: "0.3".to_owned(), ..Plan::paper() };
+    check("drop path on edges", |poisoned| search(&plan, poisoned, |_| true));
 }
 
 #[test]
 fn a_search_with_closed_gates_uses_no_slot_beyond_its_life() {
     for kept in [2, 3] {
         check(&format!("{kept} of 5 branches"), |poisoned| {
-            search(Order::First, poisoned, |branch| branch % 5 < kept)
+            search(&Plan::paper(), poisoned, |branch| branch % 5 < kept)
         });
     }
 }

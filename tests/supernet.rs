@@ -3,7 +3,7 @@
 use darts::autograd::Recorder;
 use darts::backend::Shape;
 use darts::backend::reference::Reference;
-use darts::space::{Space, Supernet, SupernetShape};
+use darts::space::{EdgeShape, Space, Supernet, SupernetShape};
 
 fn supernet(init_channels: usize, cells: usize, nodes: usize) -> Supernet {
     let shape = SupernetShape {
@@ -13,6 +13,7 @@ fn supernet(init_channels: usize, cells: usize, nodes: usize) -> Supernet {
         init_channels,
         cells,
         nodes,
+        edges: EdgeShape::default(),
     };
     Supernet::record(&mut Recorder::<Reference<f32>>::new(), shape).unwrap()
 }
@@ -55,6 +56,7 @@ fn impossible_supernets_are_refused_with_a_sentence() {
             init_channels: 4,
             cells,
             nodes,
+            edges: EdgeShape::default(),
         };
         Supernet::record(&mut Recorder::<Reference<f32>>::new(), shape).err().map(|error| error.to_string())
     };

@@ -47,6 +47,7 @@ pub fn losses<B: Device>(device: &mut Timer<B>) {
         result: layout.span(3),
         gradient: layout.slot(shape.len()),
         weight: 1.0,
+        class_weights: None,
     };
     let bytes = device.activations(2 * shape.len());
     device.time("cross_entropy", shape, bytes, &layout, |backend| backend.cross_entropy(&op));

@@ -15,8 +15,9 @@ struct Step {
 }
 
 impl<B: Backend> Recorder<B> {
-    /// Mean cross-entropy with the labels of the batch. `weight` is its share in the sum that is minimised.
-    pub fn cross_entropy(&mut self, logits: Value, weight: f64) -> Loss {
+    /// Mean cross-entropy with the labels of the batch. `weight` is its share in the sum that is minimised; of the
+    /// `class_weights`, if there are any, each class has one that its images count with.
+    pub fn cross_entropy(&mut self, logits: Value, weight: f64, class_weights: Option<Span>) -> Loss {
         let shape = self.shape(logits);
         let record = self.values.get(logits);
         let (data, gradient) = (record.operand.data, record.gradient);
@@ -28,6 +29,7 @@ impl<B: Backend> Recorder<B> {
             result,
             gradient,
             weight,
+            class_weights,
         };
         self.consume(logits, BatchNormSums::Separate);
         self.push(Step { operator });

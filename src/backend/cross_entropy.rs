@@ -17,11 +17,13 @@ pub struct CrossEntropy {
     pub gradient: Slot,
     /// The share of this loss in what is minimised.
     pub weight: f64,
+    /// `[classes]`: how often the loss of an image of each class counts; once where there are none.
+    pub class_weights: Option<Span>,
 }
 
 /// The loss on a device.
 pub trait CrossEntropyKernels {
-    /// Mean over the batch of `-log softmax(logits)[label]`, the number of images whose label is
+    /// Mean over the batch of `-log softmax(logits)[label]`, each times the weight of its class, the number of images whose label is
     /// among the first one and the first five logits, and the gradient of `weight` times the loss by the logits.
     /// A logit equal to the label's own ranks before it only where its index is lower.
     fn cross_entropy(&mut self, operator: &CrossEntropy);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::output::print;
+use super::output::{print, report};
 use crate::Result;
 use crate::space::derivation::derive;
 use crate::store::alphas::load_alphas;
@@ -13,7 +13,8 @@ use crate::store::alphas::load_alphas;
 pub struct Arguments {
     /// A run directory, or one file of alphas.
     run: PathBuf,
-    /// Take the alphas after this epoch, counted from 1 [default: the last].
+    /// Take the alphas after this epoch, counted from 1 [default: the last finished one; before the first is
+    /// finished, the alphas of the newest checkpoint].
     #[arg(long, value_name = "N", value_parser = super::plan::whole_number)]
     epoch: Option<usize>,
     /// Print JSON instead of the Python literal.
@@ -30,7 +31,10 @@ Examples:
 impl Arguments {
     /// Derives and prints.
     pub fn run(self) -> Result<()> {
-        let (alphas, _) = load_alphas(&self.run, self.epoch)?;
+        let (alphas, position) = load_alphas(&self.run, self.epoch)?;
+        if position.epochs == 0 {
+            report(&format!("no epoch of this search is finished; its alphas are those {position}"));
+        }
         let genotype = derive(&alphas);
         let text = if self.json { genotype.to_json() } else { genotype.to_string() };
         print(&format!("{text}\n"))

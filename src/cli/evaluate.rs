@@ -9,6 +9,7 @@ use super::data::Tolerance;
 use super::model::ModelArguments;
 use super::output::{plain, print};
 use super::pictures::{compare_with_model, dealing_of_model};
+use crate::data::balance::balanced_accuracy_of;
 use crate::data::{Dataset, Images, Reading, Source, format};
 use crate::readable::grouped;
 use crate::space::cost::Cost;
@@ -166,6 +167,7 @@ impl Report<'_> {
             "images": images,
             "loss": loss,
             "accuracy": accuracy,
+            "balanced_accuracy": balanced_accuracy_of(confusion),
             "top_five_accuracy": (names.len() > FIVE).then_some(top_five),
             "parameters": self.cost.weights,
             "multiply_adds": self.cost.multiply_adds,
@@ -178,16 +180,19 @@ impl Report<'_> {
 
     fn text(&self) -> String {
         let description = &self.model.description;
-        let Evaluation { images, loss, accuracy, top_five, .. } = self.evaluation;
+        let Evaluation { images, loss, accuracy, top_five, ref confusion } = self.evaluation;
         let millions = self.cost.multiply_adds as f64 / 1e6;
         let within_five = match description.class_names.len() {
             0..=FIVE => String::new(),
             _ => format!(", {:.2} % within five guesses", 100.0 * top_five),
         };
+        let balanced = balanced_accuracy_of(confusion).map_or(String::new(), |balanced| {
+            format!("balanced  {:.2} %, the mean of the classes\n", 100.0 * balanced)
+        });
         format!(
             "model     {}: {} cells of {} channels, epoch {} on {}\n\
              network   {} weights, {millions:.1} million multiply-adds for an image of {}x{}\n\
-             accuracy  {:.2} % of {} images of {}{within_five}, loss {loss:.4}\n\
+             accuracy  {:.2} % of {} images of {}{within_five}, loss {loss:.4}\n{balanced}\
              latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n{}{}",
             self.path.display(),
             description.cells,

@@ -18,7 +18,7 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A search and a training write their reports at the end. The page needs no network and no scripts.
+A search and a training write their reports when they end, also where they are interrupted. The page needs no network and no scripts.
 
 Examples:
   darts report runs/2026-01-31-142500-digits-first

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
@@ -37,6 +37,14 @@ pub struct RunArguments {
     /// Store a checkpoint to go on from after so many minutes, too; 0 for only after each epoch.
     #[arg(long, value_name = "N", value_parser = minutes, default_value = "10", allow_negative_numbers = true)]
     checkpoint_minutes: f64,
+    /// End the run after the step at which the command has taken so many minutes, as Ctrl-C does: with a checkpoint
+    /// and a report. Schedules follow the epochs of the plan all the same: they are not squeezed into this time, and
+    /// --resume goes on to the same bytes, with another limit or none. The exit code is 124.
+    #[arg(long, value_name = "N", value_parser = minutes, allow_negative_numbers = true)]
+    max_minutes: Option<f64>,
+    /// When the command began.
+    #[arg(skip = Instant::now())]
+    begun: Instant,
     #[command(flatten)]
     tolerance: Tolerance,
     /// Print nothing but the result at the end.
@@ -48,6 +56,21 @@ pub struct RunArguments {
     /// Also write an event file for TensorBoard into the run directory.
     #[arg(long)]
     tensorboard: bool,
+}
+
+/// How a run ended that did not fail.
+pub enum Followed<T> {
+    /// With its result, in this directory.
+    Finished(T, PathBuf),
+    /// Before its end; its state is stored.
+    Stopped {
+        /// The run directory.
+        run: PathBuf,
+        /// Where it stands.
+        position: Position,
+        /// Why, and how it goes on.
+        why: Error,
+    },
 }
 
 /// Reads a number of minutes.
@@ -103,18 +126,17 @@ impl RunArguments {
         Ok(dataset)
     }
 
-    /// Does the work of a run in its directory: it is stored, shown, and stopped by signals. Gives the result and where
-    /// the run is stored.
+    /// Does the work of a run in its directory: it is stored, shown, and stopped by signals.
     ///
     /// # Errors
-    /// Whatever the work could not do, and an interruption, which says how the run goes on.
+    /// Whatever the work could not do.
     pub fn follow<K: Phase, T>(
         &self,
         epochs: usize,
         mut directory: RunDirectory,
         checkpoint: Option<&Checkpoint>,
         work: impl FnOnce(&Control, &mut Observers<K>) -> Result<Ended<T>>,
-    ) -> Result<(T, PathBuf)>
+    ) -> Result<Followed<T>>
     where
         RunDirectory: Observer<K>,
         Progress: Observer<K>,
@@ -138,19 +160,33 @@ impl RunArguments {
             from: checkpoint,
             every: (self.checkpoint_minutes > 0.0)
                 .then(|| Duration::from_secs_f64(60.0 * self.checkpoint_minutes)),
-            interrupted: Some(&|| interruption.signal() > 0),
+            interrupted: Some(&|| interruption.signal() > 0 || self.time_is_over()),
         };
         let ended = work(&control, &mut observers);
         drop(progress);
         match ended {
-            Ok(Ended::Finished(result)) => Ok((result, directory.path().to_owned())),
+            Ok(Ended::Finished(result)) => Ok(Followed::Finished(result, directory.path().to_owned())),
             Ok(Ended::Interrupted(position)) => {
-                let command = resume_command(K::Plan::COMMAND, directory.path());
-                let sentence = format!("interrupted {}; `{command}` goes on", behind(position));
-                Err(Error::Interrupted { signal: interruption.signal(), sentence })
+                let run = directory.path().to_owned();
+                let command = resume_command(K::Plan::COMMAND, &run);
+                let why = match interruption.signal() {
+                    0 => Error::TimeOver(format!(
+                        "the time of --max-minutes is over {position}; `{command}` goes on"
+                    )),
+                    signal => Error::Interrupted {
+                        signal,
+                        sentence: format!("interrupted {position}; `{command}` goes on"),
+                    },
+                };
+                Ok(Followed::Stopped { run, position, why })
             }
             Err(error) => Err(self.failed::<K>(directory, error)),
         }
+    }
+
+    /// Whether the command has taken all the time that it was given.
+    fn time_is_over(&self) -> bool {
+        self.max_minutes.is_some_and(|most| self.begun.elapsed().as_secs_f64() >= 60.0 * most)
     }
 
     /// Says what is left of a run that failed; gives back why it did.
@@ -191,13 +227,5 @@ fn going_on(run: &Path, position: Position, epochs: usize) -> String {
     if position.epochs == epochs {
         return format!("The run in {run} is complete: all {epochs} epochs are done.\n");
     }
-    format!("The run in {run} goes on {}.\n", behind(position))
-}
-
-fn behind(Position { epochs, steps }: Position) -> String {
-    match (epochs, steps) {
-        (0, 0) => "before its first step".to_owned(),
-        (_, 0) => format!("after epoch {epochs}"),
-        _ => format!("after step {steps} of epoch {}", epochs + 1),
-    }
+    format!("The run in {run} goes on {position}.\n")
 }

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::output::{coloured, print, report};
 use super::plan::PlanFlags;
-use super::run::RunArguments;
+use super::run::{Followed, RunArguments};
 use crate::draw::drawing::draw;
-use crate::epochs::{Control, Observers};
+use crate::epochs::{Control, Observers, Position};
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
 use crate::report::advice::train_command;
@@ -18,6 +18,7 @@ use crate::search::observer::SearchPhase;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
+use crate::store::genotype::load_genotype;
 use crate::store::history::History;
 use crate::store::run_directory::RUNS;
 use crate::store::search_run;
@@ -36,13 +37,15 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Precedence: a flag, then the plan file, then the preset. A plan file has the name of the method, the order and \
 what else belongs to the method in a table [method]. Ctrl-C ends a search after its step, stores a \
-checkpoint, and says how it goes on; a second one ends it at once.
+checkpoint, the genotype so far and a report, and says how it goes on; a second one ends it at once.
 
 Examples:
   darts search
   darts search --order second --epochs 30 --seed 7
   darts search --preset paper --data cifar10:DIR --out runs/paper
+  darts search --preset paper --data cifar10:DIR --max-minutes 480
   darts search --data folder:pictures --image-size 64
+  darts search --data fashion-mnist --train-images 6000
   darts search --space s2
   darts search --space own.toml
   darts search --json | jq .valid_accuracy
@@ -57,26 +60,57 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        let pictures = dataset.pictures.as_ref();
-        if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
+        if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (search_run::create_at(plan, pictures, path)?, None),
-            (None, None) => (search_run::create(plan, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (search_run::create_at(plan, Some(&dataset), path)?, None),
+            (None, None) => (search_run::create(plan, Some(&dataset), Path::new(RUNS))?, None),
         };
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        let (alphas, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), search)?;
-        self.finish(plan, &alphas, &run)
+        match options.follow(plan.epochs_in_all()?, directory, checkpoint.as_ref(), search)? {
+            Followed::Finished(alphas, run) => self.finish(&alphas, &run),
+            Followed::Stopped { run, position, why } => {
+                if let Err(error) = self.stop(&run, position) {
+                    report(&error.to_string());
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Writes the report of a search that was stopped, and prints the genotype that it has so far.
+    fn stop(&self, run: &Path, position: Position) -> Result<()> {
+        let report = page::write(run);
+        let genotype = load_genotype(run)?;
+        let (Position { epochs, .. }, place) = (position, run.display());
+        print(&match (self.run.json, self.run.quiet) {
+            (true, _) => {
+                format!("{}\n", json!({ "genotype": genotype, "run": run, "position": position }))
+            }
+            (false, true) => format!("{genotype}\n"),
+            (false, false) => {
+                let after = if epochs == 0 { position } else { Position { epochs, steps: 0 } };
+                format!(
+                    "\n{genotype}\n\nThat is the genotype {after}; it is stored in {place}; look at {place}/report.html.\n"
+                )
+            }
+        })?;
+        report.map(|_| ())
     }
 
     /// Writes the report and shows the outcome. The genotype does not depend on the report.
-    fn finish(&self, plan: &Plan, alphas: &Alphas, run: &Path) -> Result<()> {
+    fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
         let history = page::write(run).and_then(|_| History::load(run));
-        let guarded = history.as_ref().ok().and_then(|history| guarded(plan, history.records.len()));
+        let remarks: Vec<_> = match &history {
+            Ok(history) => {
+                history.last().guards.iter().filter(|remark| remark.result.is_some()).cloned().collect()
+            }
+            Err(_) => Vec::new(),
+        };
         let verdict = history.map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
         let told = verdict.as_ref().ok();
@@ -86,22 +120,13 @@ impl Arguments {
             (false, false) => outcome(&genotype, told, run),
         };
         print(&text)?;
-        if let Some(sentence) = guarded {
-            report(&sentence);
-        }
+        remarks.iter().for_each(|remark| report(&remark.to_string()));
         let verdict = verdict?;
         if self.run.quiet && !self.run.json {
             report(&in_a_line(&verdict));
         }
         Ok(())
     }
-}
-
-/// What a person should know of a search of so many epochs that its guard has ended.
-fn guarded(plan: &Plan, epochs: usize) -> Option<String> {
-    let Plan { guard, epochs: planned, .. } = plan;
-    (epochs < *planned)
-        .then(|| format!("the guard {guard:?} ended the search after epoch {epochs} of {planned}"))
 }
 
 /// The outcome for a program.

@@ -7,14 +7,16 @@ use serde_json::json;
 use toml::Value;
 
 use super::genotype::find;
-use super::output::print;
+use super::output::{plain, print, report};
 use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
-use super::run::RunArguments;
-use crate::data::Images;
-use crate::epochs::{Control, Observers};
+use super::run::{Followed, RunArguments};
+use crate::data::balance::{balanced_accuracy_of, uneven};
+use crate::data::{Dataset, Images};
+use crate::epochs::{Control, Observers, Position};
 use crate::plan::PlanTable;
-use crate::plan::train::Plan;
+use crate::plan::train::{ClassWeights, Plan};
+use crate::readable::grouped;
 use crate::report::page;
 use crate::store::classes::Classes;
 use crate::store::run_directory::RUNS;
@@ -43,7 +45,7 @@ const EXAMPLES: &str = "\
 Precedence: a flag, then the plan file, then the preset. Without --data, the network of a run is trained on \
 the images of that run: data, image size, colour and seed are those of its plan. Without --space, the space is \
 that of the genotype. Ctrl-C ends a training after \
-its step, stores a checkpoint, and says how it goes on; a second one ends it at once.
+its step, stores a checkpoint and a report, and says how it goes on; a second one ends it at once.
 
 Examples:
   darts train runs/2026-01-31-142500-digits-first
@@ -84,20 +86,48 @@ impl Arguments {
                 compare_with_search(run, &dataset, same_seed)?;
             }
         }
+        if resumed.is_none() && plan.class_weights == ClassWeights::None && !options.quiet {
+            advise_on_classes(&dataset);
+        }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let pictures = dataset.pictures.as_ref();
+        let images = Some(&dataset);
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (training_run::create_at(plan, &genotype, pictures, path)?, None),
-            (None, None) => (training_run::create(plan, &genotype, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (training_run::create_at(plan, &genotype, images, path)?, None),
+            (None, None) => (training_run::create(plan, &genotype, images, Path::new(RUNS))?, None),
         };
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)
         };
-        let (outcome, run) = options.follow(plan.epochs, directory, checkpoint.as_ref(), train)?;
-        let measured = measure_classes(plan, test, &run);
-        self.finish(&outcome, &run, measured)
+        match options.follow(plan.epochs, directory, checkpoint.as_ref(), train)? {
+            Followed::Finished(outcome, run) => {
+                let measured = measure_classes(plan, test, &run);
+                self.finish(&outcome, &run, measured)
+            }
+            Followed::Stopped { run, position, why } => {
+                if let Err(error) = self.stop(&run, position) {
+                    report(&error.to_string());
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Writes the report of a training that was stopped, and says what there is of it.
+    fn stop(&self, run: &Path, position: Position) -> Result<()> {
+        let report = page::write(run);
+        let place = run.display();
+        let model = match position.epochs {
+            0 => "No epoch is finished, so there is no model yet".to_owned(),
+            epochs => format!("The model after epoch {epochs} is {place}/{LAST}"),
+        };
+        match (self.run.json, self.run.quiet) {
+            (true, _) => print(&format!("{}\n", json!({ "run": run, "position": position })))?,
+            (false, true) => {}
+            (false, false) => print(&format!("\n{model}; look at {place}/report.html.\n"))?,
+        }
+        report.map(|_| ())
     }
 
     /// The run directory that the genotype is named by, if it is.
@@ -106,21 +136,28 @@ impl Arguments {
     }
 
     /// Writes the report and prints the outcome, also where the report or its measurements fail.
-    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<()>) -> Result<()> {
-        let report = measured.and_then(|()| page::write(run));
+    fn finish(&self, outcome: &session::Outcome, run: &Path, measured: Result<Classes>) -> Result<()> {
+        let balanced = measured.as_ref().ok().and_then(|classes| balanced_accuracy_of(&classes.confusion));
+        let report = measured.and_then(|_| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
         print(&match (self.run.json, self.run.quiet) {
             (true, _) => {
                 let best = json!({ "test_accuracy": best, "epoch": epoch });
-                format!("{}\n", json!({ "test_accuracy": last, "best": best, "run": run }))
+                let mut result = json!({ "test_accuracy": last });
+                if let Some(balanced) = balanced {
+                    result["test_balanced_accuracy"] = json!(balanced);
+                }
+                (result["best"], result["run"]) = (best, json!(run));
+                format!("{result}\n")
             }
             (false, true) => format!("{:.2} %\n", 100.0 * last),
             (false, false) => format!(
-                "\nAccuracy on the test images: {:.2} % after the last epoch, at best {:.2} % after epoch {epoch}.\n\
+                "\nAccuracy on the test images: {:.2} % after the last epoch, at best {:.2} % after epoch {epoch}.\n{}\
                  The run is stored in {run}: plan.toml, metrics.jsonl, genotype.json, genotype.txt, best.safetensors and \
                  last.safetensors; look at {run}/report.html.\n",
                 100.0 * last,
                 100.0 * best,
+                balanced.map_or(String::new(), balanced_sentence),
                 run = run.display(),
             ),
         })?;
@@ -129,10 +166,30 @@ impl Arguments {
 }
 
 /// Stores which classes the last model takes for which.
-fn measure_classes(plan: &Plan, test: Arc<Images>, run: &Path) -> Result<()> {
+fn measure_classes(plan: &Plan, test: Arc<Images>, run: &Path) -> Result<Classes> {
     let model = Model::load(&run.join(LAST))?;
     let mut classifier = open(&model, plan.device, plan.threads, plan.batch_size)?;
     let confusion = classifier.evaluate(test, &model)?.confusion;
     let Description { epoch, class_names, .. } = model.description;
-    Classes { epoch, names: class_names, confusion }.save(run)
+    let classes = Classes { epoch, names: class_names, confusion };
+    classes.save(run).map(|()| classes)
+}
+
+fn balanced_sentence(balanced: f64) -> String {
+    format!(
+        "The mean of the classes, which have unlike numbers of test images, is {:.2} %.\n",
+        100.0 * balanced
+    )
+}
+
+/// Says when one class has so many images that the loss forgets another.
+fn advise_on_classes(dataset: &Dataset) {
+    let counts = dataset.train.class_counts(dataset.class_names.len());
+    let Some([fewest, most]) = uneven(&counts) else { return };
+    let class = |class: usize| (plain(&dataset.class_names[class]), grouped(counts[class]));
+    let ((fewest, few), (most, many)) = (class(fewest), class(most));
+    report(&format!(
+        "class {most} has {many} training images and {fewest} {few}: --class-weights balanced makes all classes count \
+         alike in the loss"
+    ));
 }

@@ -5,6 +5,7 @@
 //! to step; with them go the sums of the epoch that is under way, so that its metrics come out the same. What must not
 //! change, the plan, the genotype, the images and the device, goes with it to be compared.
 
+use std::fmt;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::sum::Sum;
 use crate::data::Dataset;
 use crate::files::read_bounded;
+use crate::plan::keys::Preset;
 use crate::plan::{Command, Contradiction, DeviceChoice, PlanTable};
 use crate::space::genotype::Genotype;
 use crate::tensor_file::{Format, Tensor, doubles, values};
@@ -57,6 +59,17 @@ pub struct Position {
     pub epochs: usize,
     /// Finished steps beyond them.
     pub steps: usize,
+}
+
+/// In words, behind a verb: `after step 22 of epoch 4`.
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.epochs, self.steps) {
+            (0, 0) => write!(formatter, "before the first step"),
+            (epochs, 0) => write!(formatter, "after epoch {epochs}"),
+            (epochs, steps) => write!(formatter, "after step {steps} of epoch {}", epochs + 1),
+        }
+    }
 }
 
 /// What changes from step to step, but for the tensors.
@@ -172,6 +185,20 @@ impl Identity {
             data: data.checksum(),
             device: plan.resolve_device()?,
         })
+    }
+
+    /// The plan. Keys that a later version added have the values of the small one.
+    ///
+    /// # Errors
+    /// The run is of the other command, or of a version whose plans hold other keys.
+    pub fn plan<P: PlanTable>(&self) -> Result<P> {
+        let begun: toml::Table =
+            self.plan.parse().map_err(|error: toml::de::Error| Error::Plan(error.to_string()))?;
+        let mut values = P::keys().preset(Preset::Small);
+        values.extend(begun);
+        let plan = P::from_table(values)?;
+        plan.validate()?;
+        Ok(plan)
     }
 
     /// The first key whose value in a plan is another than here.

@@ -1,13 +1,18 @@
 //! The epochs of a run: steps, an evaluation, a record, a checkpoint; from the start or from where a checkpoint left off.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Identity, Numbers, Position, Progress};
+use super::forecast::Forecast;
 use super::observer::{Observer, Phase, StepRecord, Timing};
 use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Device as _, Span};
 use crate::{Error, Result};
+
+/// The record of an epoch, and its result.
+type Finished<P> = (<P as Phase>::Record, <P as Phase>::Artifact);
 
 /// The epochs of a search or of a training, as the driver runs them.
 pub trait Epochs {
@@ -24,8 +29,14 @@ pub trait Epochs {
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         Vec::new()
     }
+    /// Which epochs of the run these are, counted from 0, where others come before or after.
+    fn part(&self) -> Range<usize> {
+        0..usize::MAX
+    }
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
+    /// Batches of the evaluation at the end of an epoch.
+    fn batches_per_evaluation(&self) -> usize;
     /// Begins an epoch, counted from 1, after so many of its steps.
     fn start_epoch(&mut self, epoch: usize, steps: usize);
     /// The next step of the epoch: its result, and how many images that is of.
@@ -37,19 +48,14 @@ pub trait Epochs {
     /// What is evaluated, in words.
     fn evaluated(&self) -> &'static str;
     /// Ends an epoch; returns its record and its result.
-    fn finish_epoch(
-        &mut self,
-        epoch: usize,
-        train: &Sum,
-        evaluation: &Sum,
-    ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, evaluation: &Sum) -> Result<Finished<Self::Phase>>;
     /// Whether the run has ended before its last epoch. Only the end of an epoch changes that.
     fn ended(&self) -> bool {
         false
     }
 }
 
-/// How a run is started_at, and when it stores its state.
+/// How a run is started, and when it stores its state.
 #[derive(Clone, Copy, Default)]
 pub struct Control<'a> {
     /// Where it goes on; at the start if there is none.
@@ -90,9 +96,11 @@ pub fn drive<E: Epochs>(
     control: &Control,
     observer: &mut (dyn Observer<E::Phase> + Send),
 ) -> Result<Ended<()>> {
-    let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
+    let begin = Progress { position: Position { epochs: run.part().start, steps: 0 }, ..Progress::default() };
+    let progress = control.from.map_or(begin, |checkpoint| checkpoint.progress);
     let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
     let now = Instant::now();
+    let forecast = Forecast::new(epochs, run.steps_per_epoch(), run.batches_per_evaluation());
     let mut driver = Driver {
         run,
         identity,
@@ -100,15 +108,15 @@ pub fn drive<E: Epochs>(
         control,
         observer,
         progress,
-        stored: control.from.map(|_| progress.position),
+        // What comes before a later part has stored its end.
+        stored: (control.from.is_some() || begin.position.epochs > 0).then_some(progress.position),
         stored_at: now,
-        started_at: now,
-        first_step: 0,
+        forecast,
+        forecast_at: now,
         epoch_started_at: now,
     };
     driver.restore()?;
-    let Position { epochs, steps } = driver.progress.position;
-    driver.first_step = epochs * driver.run.steps_per_epoch() + steps;
+    driver.forecast_at = Instant::now();
     driver.epochs()
 }
 
@@ -123,15 +131,15 @@ struct Driver<'a, E: Epochs> {
     /// Where the state was last stored, and when.
     stored: Option<Position>,
     stored_at: Instant,
-    /// When the first step of this process began, and how many steps of the run came before it.
-    started_at: Instant,
-    first_step: usize,
+    /// The time left, and up to when it was told of the time that passed.
+    forecast: Forecast,
+    forecast_at: Instant,
     epoch_started_at: Instant,
 }
 
 impl<E: Epochs> Driver<'_, E> {
     fn epochs(&mut self) -> Result<Ended<()>> {
-        while self.progress.position.epochs < self.epochs && !self.run.ended() {
+        while self.progress.position.epochs < self.epochs.min(self.run.part().end) && !self.run.ended() {
             if let Some(position) = self.epoch()? {
                 return Ok(Ended::Interrupted(position));
             }
@@ -158,6 +166,8 @@ impl<E: Epochs> Driver<'_, E> {
         self.run.start_evaluation();
         while let Some((result, images)) = self.run.evaluate()? {
             evaluation.add(result, images);
+            let seconds = self.lap();
+            self.forecast.add_batch(seconds);
             if self.interrupted() {
                 // It is repeated from its start, and does not count as time of the steps.
                 (self.progress.seconds, self.epoch_started_at) = (trained, Instant::now());
@@ -166,7 +176,7 @@ impl<E: Epochs> Driver<'_, E> {
         }
         let evaluated = self.run.evaluated();
         check_finite(evaluation.loss(), || format!("the {evaluated} loss after epoch {epoch}"))?;
-        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
+        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation)?;
         let images_per_second = self.progress.train.images() / trained;
         let timing = Timing { epoch, images_per_second, seconds: self.seconds() };
         self.observer.epoch(&record, &timing, &artifact)?;
@@ -174,7 +184,15 @@ impl<E: Epochs> Driver<'_, E> {
         self.progress = Progress { position, ..Progress::default() };
         self.epoch_started_at = Instant::now();
         self.store()?;
+        let seconds = self.lap();
+        self.forecast.add_end(seconds);
         Ok(None)
+    }
+
+    /// The time since the forecast was last told of any.
+    fn lap(&mut self) -> f64 {
+        let before = std::mem::replace(&mut self.forecast_at, Instant::now());
+        (self.forecast_at - before).as_secs_f64()
     }
 
     fn step(&mut self, epoch: usize, steps: usize) -> Result<()> {
@@ -183,9 +201,10 @@ impl<E: Epochs> Driver<'_, E> {
         let step = self.progress.position.steps;
         check_finite(result.loss, || format!("the training loss of step {step} of epoch {epoch}"))?;
         self.progress.train.add(result, images);
+        let seconds = self.lap();
+        self.forecast.add_step(seconds);
+        let seconds_left = self.forecast.left(self.progress.position);
         let train = &self.progress.train;
-        let done = (epoch - 1) * steps + step;
-        let (here, left) = ((done - self.first_step) as f64, (self.epochs * steps - done) as f64);
         self.observer.step(&StepRecord {
             epoch,
             epochs: self.epochs,
@@ -194,7 +213,7 @@ impl<E: Epochs> Driver<'_, E> {
             train_loss: train.loss(),
             train_accuracy: train.accuracy(),
             images_per_second: train.images() / self.seconds(),
-            seconds_left: self.started_at.elapsed().as_secs_f64() / here * left,
+            seconds_left,
         })
     }
 

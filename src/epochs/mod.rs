@@ -5,13 +5,15 @@
 //! 1. [`input`]: what a step is given; [`sum`]: the results of batches; [`schedule`]: the learning rate.
 //! 2. [`observer`]: what a run reports while it goes on.
 //! 3. [`checkpoint`]: everything that the next step depends on, as a file.
-//! 4. [`device`]: where a run computes; [`budget`]: whether a run fits the memory of its device.
+//! 4. [`device`]: where a run computes; [`budget`]: whether a run fits the memory of its device; [`forecast`]: how long it
+//!    still takes.
 //! 5. [`driver`]: the epochs.
 
 pub mod budget;
 pub mod checkpoint;
 pub mod device;
 pub mod driver;
+pub mod forecast;
 pub mod input;
 pub mod observer;
 pub mod schedule;

@@ -35,7 +35,7 @@ pub struct StepRecord {
     pub train_accuracy: f64,
     /// Training images per second.
     pub images_per_second: f64,
-    /// The expected time to the end of the run, in seconds.
+    /// The expected time to the end of the run, evaluations included, in seconds.
     pub seconds_left: f64,
 }
 

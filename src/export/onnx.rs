@@ -13,7 +13,7 @@ use crate::backend::{BATCH_NORM_EPSILON, PoolKind};
 use crate::nn::graph as network;
 use crate::nn::parameters::NormParts;
 use crate::nn::{
-    Branch, ClassifierBlock, ConvolutionBlock, Part, PointwiseBlock, PoolsBlock, SeparableBlock,
+    ClassifierBlock, ConvolutionBlock, Incoming, Part, PointwiseBlock, PoolsBlock, SeparableBlock,
 };
 use crate::space::Network;
 use crate::train::Model;
@@ -303,8 +303,9 @@ impl network::Graph for Exporter<'_> {
         Err(Error::Shape { operator: "ONNX model", reason })
     }
 
-    fn node(&mut self, name: &str, _: usize, branches: &[Branch<String>]) -> crate::Result<String> {
-        let values: Vec<&str> = branches.iter().map(|branch| branch.value.as_str()).collect();
+    fn node(&mut self, name: &str, edges: &[Incoming<String>]) -> crate::Result<String> {
+        let branches = edges.iter().flat_map(|edge| &edge.branches);
+        let values: Vec<&str> = branches.map(|branch| branch.value.as_str()).collect();
         Ok(match values[..] {
             [only] => only.to_owned(),
             [_, _] => self.builder.node(name, "Add", &values, &[]),

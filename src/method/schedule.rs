@@ -25,13 +25,24 @@ impl Schedule {
     pub fn at(self, progress: Progress) -> f64 {
         let Schedule { from, to, through } = self;
         let epochs = progress.epochs.saturating_sub(usize::from(through)).max(1);
-        from + (to - from) * (progress.epoch as f64 / epochs as f64)
+        // Epochs behind the last of the search, in which a selection goes on, have its end.
+        from + (to - from) * (progress.epoch as f64 / epochs as f64).min(1.0)
+    }
+
+    /// Whether the number is always 0.
+    pub fn is_zero(self) -> bool {
+        self.from == 0.0 && self.to == 0.0
     }
 
     /// The schedule of a text, where something holds for both of its ends.
     pub fn within(text: &str, holds: impl Fn(f64) -> bool) -> Option<Self> {
         text.parse().ok().filter(|schedule: &Schedule| holds(schedule.from) && holds(schedule.to))
     }
+}
+
+/// The schedule of a text, whose numbers are probabilities below 1.
+pub fn probability(text: &str) -> Option<Schedule> {
+    Schedule::within(text, |probability| (0.0..1.0).contains(&probability))
 }
 
 impl FromStr for Schedule {

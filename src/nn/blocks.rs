@@ -4,15 +4,9 @@ use super::parameters::{Layout, NormParts, Parameters, Part, Spans};
 use crate::autograd::{NormParameters, SeparableParameters};
 use crate::backend::Span;
 
-/// The branches that take a result, by the places of their mixing weights in the table of a type of cell. It is computed
-/// where one of them is active.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Users {
-    /// The type of cell.
-    pub cell: usize,
-    /// The places of the mixing weights.
-    pub mixing: Vec<usize>,
-}
+/// The branches that take a result, by the places of their mixing weights. It is computed where one of them is active.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users(pub Vec<usize>);
 
 /// ReLU, depthwise convolution, pointwise convolution, batch norm.
 #[derive(Clone, Debug)]

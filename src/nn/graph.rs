@@ -5,12 +5,19 @@ use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBloc
 use crate::Result;
 use crate::backend::PoolKind;
 
-/// What a node adds up.
+/// What an edge brings to its node.
+#[derive(Clone, Debug)]
+pub struct Incoming<V> {
+    /// The results of its operations.
+    pub branches: Vec<Branch<V>>,
+}
+
+/// The result of an operation on an edge.
 #[derive(Clone, Debug)]
 pub struct Branch<V> {
-    /// The result of an operation on an edge.
+    /// The result.
     pub value: V,
-    /// The place of its mixing weight in the table of its type of cell.
+    /// The place of its mixing weight.
     pub mixing: usize,
     /// Whether the operation is an identity, which drop path never drops.
     pub identity: bool,
@@ -47,8 +54,8 @@ pub trait Graph {
         stride: usize,
     ) -> Result<[Self::Value; 2]>;
 
-    /// The sum of a node's branches, in a cell of type `cell`.
-    fn node(&mut self, name: &str, cell: usize, branches: &[Branch<Self::Value>]) -> Result<Self::Value>;
+    /// The sum of what the edges bring to a node.
+    fn node(&mut self, name: &str, edges: &[Incoming<Self::Value>]) -> Result<Self::Value>;
 
     /// The output of a cell: its nodes. Readers take their channels as concatenated.
     fn output(&mut self, name: &str, nodes: Vec<Self::Value>) -> Vec<Self::Value> {

@@ -4,11 +4,13 @@
 //! A network is written once, in terms of a [`Graph`]; [`recording`] is the one that makes it computable.
 
 pub mod blocks;
+pub mod drop_path;
 pub mod graph;
 pub mod parameters;
 pub mod recording;
 
 pub use blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
-pub use graph::{Branch, Graph};
+pub use drop_path::{DropFactors, DropPath};
+pub use graph::{Branch, Graph, Incoming};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};
-pub use recording::{DropPath, NodeSums, Recording};
+pub use recording::{NodeSums, Recording};

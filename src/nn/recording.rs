@@ -1,7 +1,8 @@
 //! Recording a network on a tape.
 
 use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
-use super::graph::{Branch, Graph};
+use super::drop_path::DropPath;
+use super::graph::{Branch, Graph, Incoming};
 use super::parameters::{NormParts, Spans};
 use crate::Result;
 use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
@@ -19,36 +20,17 @@ pub struct Recording<'a, B: Backend> {
 
 /// How nodes add up their branches.
 pub enum NodeSums {
-    /// Weighted, with the mixing weights of each type of cell: in a search.
-    Mixed(Vec<MixingWeights>),
-    /// As they are, or with the factors of drop path: in a training.
+    /// Weighted: in a search. With drop path, the sum of each edge has factors.
+    Mixed(MixingWeights, Option<DropPath>),
+    /// As they are: in a training. With drop path, each branch but an identity has factors.
     Plain(Option<DropPath>),
-}
-
-/// The factors of drop path, `[branch][n]`, in the order in which nodes add up their branches.
-pub struct DropPath {
-    images: usize,
-    rest: Span,
-}
-
-impl DropPath {
-    /// Factors for batches of so many images.
-    pub fn new(factors: Span, images: usize) -> Self {
-        DropPath { images, rest: factors }
-    }
-
-    fn next(&mut self) -> Span {
-        let next = self.rest.part(0, self.images);
-        self.rest = self.rest.part(self.images, self.rest.len - self.images);
-        next
-    }
 }
 
 impl<B: Backend> Recording<'_, B> {
     /// The gate of work that these branches use.
     fn gate(&mut self, users: Option<&Users>) -> Option<Span> {
         match (&self.sums, users) {
-            (NodeSums::Mixed(weights), Some(users)) => self.recorder.gate(weights[users.cell], &users.mixing),
+            (NodeSums::Mixed(weights, _), Some(Users(users))) => self.recorder.gate(*weights, users),
             _ => None,
         }
     }
@@ -93,18 +75,24 @@ impl<B: Backend> Graph for Recording<'_, B> {
         Ok(self.recorder.normalised_pools(*input, stride, norms))
     }
 
-    fn node(&mut self, _: &str, cell: usize, branches: &[Branch<Value>]) -> Result<Value> {
+    fn node(&mut self, _: &str, edges: &[Incoming<Value>]) -> Result<Value> {
         match &mut self.sums {
-            NodeSums::Mixed(weights) => {
-                let branches: Vec<_> = branches.iter().map(|branch| (branch.value, branch.mixing)).collect();
-                self.recorder.mixed(&branches, weights[cell])
+            NodeSums::Mixed(weights, None) => self.recorder.mixed(&weighted(edges), *weights),
+            NodeSums::Mixed(weights, Some(drop_path)) => {
+                let mut sums = Vec::with_capacity(edges.len());
+                for edge in edges {
+                    let sum = self.recorder.mixed(&weighted(std::slice::from_ref(edge)), *weights)?;
+                    sums.push((sum, Some(drop_path.of_next_term())));
+                }
+                self.recorder.node_sum(&sums)
             }
             NodeSums::Plain(drop_path) => {
                 let factors = |branch: &Branch<Value>| {
-                    if branch.identity { None } else { drop_path.as_mut().map(DropPath::next) }
+                    if branch.identity { None } else { drop_path.as_mut().map(DropPath::of_next_term) }
                 };
-                let values = branches.iter().map(|branch| branch.value);
-                let branches: Vec<_> = values.zip(branches.iter().map(factors)).collect();
+                let branches = edges.iter().flat_map(|edge| &edge.branches);
+                let values = branches.clone().map(|branch| branch.value);
+                let branches: Vec<_> = values.zip(branches.map(factors)).collect();
                 self.recorder.node_sum(&branches)
             }
         }
@@ -114,4 +102,10 @@ impl<B: Backend> Graph for Recording<'_, B> {
         let pooled = self.recorder.global_pool(features)?;
         self.recorder.linear(pooled, self.spans.weight(block.weights), self.spans.weight(block.bias))
     }
+}
+
+/// The branches of edges, each with the place of its mixing weight.
+fn weighted(edges: &[Incoming<Value>]) -> Vec<(Value, usize)> {
+    let branches = edges.iter().flat_map(|edge| &edge.branches);
+    branches.map(|branch| (branch.value, branch.mixing)).collect()
 }

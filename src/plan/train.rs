@@ -1,12 +1,15 @@
 //! The plan of a training: everything that determines its result, but for the genotype.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch};
-use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch, word};
+use super::shared::{
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
@@ -14,6 +17,28 @@ use crate::data::{Augmentation, Colour, Dataset, Fit, Reading, Source};
 use crate::space::auxiliary::REDUCTIONS;
 use crate::space::stored::Choice;
 use crate::space::{NetworkShape, Space};
+
+/// How often the loss counts the images of a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// All images count alike.
+    #[default]
+    None,
+    /// All classes count alike, however many images they have.
+    Balanced,
+}
+
+impl ClassWeights {
+    const ALL: [ClassWeights; 2] = [ClassWeights::None, ClassWeights::Balanced];
+}
+
+/// Its name in a plan.
+impl fmt::Display for ClassWeights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
 
 /// Everything that determines a training. The fields are the keys in [`Plan::keys`], which say what they mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +50,7 @@ pub struct Plan {
     pub colour: Colour,
     pub background: String,
     pub fit: Fit,
+    pub train_images: usize,
     pub space: String,
     pub epochs: usize,
     pub batch_size: usize,
@@ -36,6 +62,7 @@ pub struct Plan {
     pub weight_momentum: f64,
     pub weight_decay: f64,
     pub gradient_clip: f64,
+    pub class_weights: ClassWeights,
     pub auxiliary_weight: f64,
     pub drop_path: f64,
     pub crop_padding: usize,
@@ -71,6 +98,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Weight decay"),
         number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
             "Largest norm of a gradient; a longer one is shortened to it"),
+        word("class_weights", "WEIGHTS", &ClassWeights::ALL, [ClassWeights::None; 2],
+            "What an image counts in the training loss: balanced for as much as makes all classes count alike, or none"),
         number("auxiliary_weight", "FACTOR", RATE, [0.0, 0.4],
             "Share of the auxiliary head's loss; 0 for no such head"),
         number("drop_path", "SHARE", FRACTION, [0.1, 0.2],
@@ -137,10 +166,10 @@ impl Plan {
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let (images, side) = (&dataset.train, dataset.train.height.min(dataset.train.width));
-        let (count, name) = (images.count(), &self.data);
-        if self.batch_size > count {
-            let expected = format!("at most {count}, the training images of {name}");
-            return Some(Violation::new("batch_size", self.batch_size, expected));
+        let Plan { data: ref name, train_images, batch_size, .. } = *self;
+        let demand = Demand { data: name, train_images, batch_size, parts: 1 };
+        if let Some(violation) = demand.violation(dataset) {
+            return Some(violation);
         }
         if self.crop_padding >= side {
             let expected = format!("less than {side}, the side of an image of {name}");
@@ -250,6 +279,12 @@ mod tests {
         let small = Plan::default;
         let found = sentence(Plan { batch_size: 40_000, ..small() }).unwrap();
         assert_eq!(found, "plan: batch_size is 40000; expected at most 1438, the training images of digits");
+        let found = sentence(Plan { train_images: 31, ..small() }).unwrap();
+        let expected =
+            "plan: batch_size is 32; expected at most 31, the images that train_images takes of digits";
+        assert_eq!(found, expected);
+        assert!(sentence(Plan { train_images: 1439, ..small() }).unwrap().contains("expected at most 1438"));
+        assert_eq!(sentence(Plan { train_images: 32, ..small() }), None);
         assert!(sentence(Plan { crop_padding: 8, ..small() }).unwrap().contains("less than 8"));
         assert!(sentence(Plan { cutout: 9, ..small() }).unwrap().contains("at most 8"));
         let found = sentence(Plan { auxiliary_weight: 0.4, ..small() }).unwrap();

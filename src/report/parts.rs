@@ -8,7 +8,7 @@ use crate::Result;
 use crate::draw::cell_svg;
 use crate::draw::drawing::{heading, input_names, inputs_explained};
 use crate::draw::plot::{Curve, Frame};
-use crate::epochs::Timing;
+use crate::epochs::{Position, Timing};
 use crate::files::write_whole;
 use crate::readable::duration;
 use crate::space::CellType;
@@ -70,6 +70,16 @@ pub fn next(commands: &[String]) -> Markup {
     }
 }
 
+/// What is said of a run that is not at its end.
+pub fn unfinished(standing: Position) -> Markup {
+    html! {
+        section {
+            h2 { "Not at its end" }
+            p { "This run is interrupted or still at work. Its newest checkpoint was stored " (standing) "." }
+        }
+    }
+}
+
 /// A fraction in percent.
 pub fn percent(fraction: f64) -> String {
     format!("{:.2}\u{a0}%", 100.0 * fraction)
@@ -116,7 +126,7 @@ pub struct Metric<R> {
     pub name: String,
     /// The variable of the style sheet that holds its colour.
     pub colour: &'static str,
-    /// The value of an epoch.
+    /// The value of an epoch; not a number where there is none.
     pub value: Box<dyn Fn(&R) -> f64>,
 }
 
@@ -170,6 +180,7 @@ fn drawn<R>(Chart { title, metrics, values }: &Chart<R>, records: &[R], epoch: f
         .iter()
         .map(|metric| {
             let points = thinned(records).map(|record| (epoch(record), (metric.value)(record)));
+            let points = points.filter(|(_, value)| value.is_finite());
             Curve { colour: metric.colour.to_owned(), points: points.collect() }
         })
         .collect();

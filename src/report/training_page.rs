@@ -4,8 +4,10 @@ use maud::{Markup, html};
 
 use super::classes;
 use super::parts::{self, Chart, Metric, epochs, percent};
-use super::survey;
+use super::{sheet, survey};
+use crate::plan::Command;
 use crate::readable::{grouped, shell_word};
+use crate::store::checkpoints::resume_command;
 use crate::store::history::TrainingHistory;
 use crate::train::observer::EpochRecord;
 
@@ -14,10 +16,12 @@ pub fn page(history: &TrainingHistory) -> String {
     let data = history.planned("data").unwrap_or("unnamed images");
     let content = html! {
         (facts(history))
+        @if let Some(standing) = history.standing { (parts::unfinished(standing)) }
         (outcome(history))
         (parts::next(&next(history)))
         (course(history))
         @if let Some(classes) = &history.classes { (classes::section(classes)) }
+        @if let Some(sheet) = &history.sheet { (sheet::section(sheet)) }
         @if let Some(survey) = &history.survey { (survey::section(survey)) }
         (parts::cells(&history.genotype))
         (parts::plan(&history.genotype, &history.plan))
@@ -28,11 +32,15 @@ pub fn page(history: &TrainingHistory) -> String {
 fn facts(history: &TrainingHistory) -> Markup {
     let last = history.last();
     let millions = history.cost.multiply_adds as f64 / 1e6;
-    let mut facts = vec![
-        (percent(last.test_accuracy), "of the test images right after the last epoch"),
+    let mut facts = vec![(percent(last.test_accuracy), "of the test images right after the last epoch")];
+    facts.extend(
+        last.test_balanced_accuracy
+            .map(|balanced| (percent(balanced), "of the test images, balanced: the mean of the classes")),
+    );
+    facts.extend([
         (percent(last.train_accuracy), "of the training images in that epoch"),
         (epochs(last.epoch, history.planned("epochs")), "epochs"),
-    ];
+    ]);
     facts.extend(parts::in_all(&history.timings, history.records.len()));
     facts.extend([
         (grouped(history.cost.weights), "weights"),
@@ -41,10 +49,12 @@ fn facts(history: &TrainingHistory) -> Markup {
     parts::facts(&facts)
 }
 
-/// The next commands to type: what the model sees in a picture, and what other programs take.
-fn next(history: &TrainingHistory) -> [String; 2] {
+/// The next commands to type: what is left of the training, what the model sees in a picture, and what other programs take.
+fn next(history: &TrainingHistory) -> Vec<String> {
+    let rest = history.standing.map(|_| resume_command(Command::Train, &history.path));
     let run = shell_word(&history.path.display().to_string());
-    [format!("darts predict {run} IMAGE"), format!("darts export {run} --format onnx")]
+    let model = [format!("darts predict {run} IMAGE"), format!("darts export {run} --format onnx")];
+    rest.into_iter().chain(model).collect()
 }
 
 fn outcome(history: &TrainingHistory) -> Markup {

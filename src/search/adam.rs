@@ -18,7 +18,8 @@ const EPSILON: f64 = 1e-8;
 /// The optimiser of a vector.
 #[derive(Clone, Debug)]
 pub struct Adam {
-    settings: AdamSettings,
+    /// What does not change.
+    pub settings: AdamSettings,
     /// The decaying mean of the gradient.
     pub first: Vec<f64>,
     /// The decaying mean of the squared gradient.

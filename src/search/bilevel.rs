@@ -20,10 +20,13 @@ use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::method::perturbation::{ASCENT_STEPS, Perturbation};
 use crate::method::progress::Progress;
 use crate::method::step_order::StepOrder;
+use crate::nn::DropFactors;
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
 
+/// The name of the alphas in a checkpoint.
+pub(super) const ALPHAS: &str = "alphas";
 /// The name of the count of Adam's steps in a checkpoint.
 pub(super) const ALPHA_STEPS: &str = "alpha_steps";
 
@@ -87,10 +90,12 @@ pub struct Bilevel<B: Backend> {
     /// Where the search stands. Every step counts itself.
     pub progress: Progress,
     settings: BilevelSettings,
-    /// For each edge the rows of its node.
+    /// For each edge the mixing weights that share its sum.
     nodes: Vec<Range<usize>>,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
+    /// The factors of drop path.
+    factors: DropFactors<B>,
     /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
     transfer: (Vec<B::Scalar>, Vec<f64>),
 }
@@ -129,6 +134,7 @@ impl<B: Backend> Budget for Bilevel<B> {
         // The last dry run decides the memory, so it does all that the search does.
         let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
+            bilevel.without(batch, 0..0)?;
             bilevel.evaluate(batch, 1).map(drop)
         };
         dry_run(self, all)?;
@@ -141,6 +147,7 @@ impl<B: Backend> Budget for Bilevel<B> {
         if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
             augmenter.upload(images)?;
         }
+        self.factors.start(self.tape.backend());
         self.restart(seed);
         self.tape.status()
     }
@@ -172,7 +179,8 @@ impl<B: Backend> Bilevel<B> {
             spans,
             architecture: Architecture::new(settings.method.clone(), supernet.rows()),
             adam: Adam::new(alphas, settings.adam),
-            nodes: supernet.rows_of_nodes(),
+            nodes: supernet.rows_of_sums(),
+            factors: DropFactors::new(supernet.drop_path),
             supernet,
             progress: Progress::default(),
             active: vec![true; alphas],
@@ -207,7 +215,7 @@ impl<B: Backend> Bilevel<B> {
     /// What the next step depends on and lies on the host, by name: alphas, their moments and the count of their steps.
     pub fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         vec![
-            ("alphas", &mut self.architecture.alphas),
+            (ALPHAS, &mut self.architecture.alphas),
             ("alpha_first_moments", &mut self.adam.first),
             ("alpha_second_moments", &mut self.adam.second),
             (ALPHA_STEPS, std::slice::from_mut(&mut self.adam.steps)),
@@ -266,10 +274,23 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Hands the supernet a new sample.
+    /// Hands the supernet a new sample, and what drop path drops with it.
     pub fn draw(&mut self, stream: Stream) {
         self.architecture.draw(self.progress, stream);
         self.load_sample();
+        self.drop_edges(stream);
+    }
+
+    /// Hands the supernet what drop path drops in passes with a sample of this stream: nothing in an evaluation.
+    fn drop_edges(&mut self, stream: Stream) {
+        let stream = match stream {
+            Stream::AlphaSample => Stream::AlphaDropPath,
+            Stream::WeightSample => Stream::WeightDropPath,
+            _ => return self.factors.keep_all(self.tape.backend()),
+        };
+        let Progress { seed, step, .. } = self.progress;
+        let dropped = self.architecture.method.edge_drop_path.at(self.progress);
+        self.factors.draw(self.tape.backend(), dropped, (seed, stream, step));
     }
 
     /// Hands the supernet the sample of the architecture: the mixing weights, and which branches are active.
@@ -325,6 +346,7 @@ impl<B: Backend> Bilevel<B> {
             _ => self.architecture.disturb(),
         }
         self.load_sample();
+        self.drop_edges(Stream::WeightSample);
         self.weight_step_at_sample(train, weight_lr)
     }
 
@@ -334,6 +356,7 @@ impl<B: Backend> Bilevel<B> {
     pub fn attack<'a>(&mut self, train: impl Into<Input<'a, B::Scalar>>) -> Result<[f64; ASCENT_STEPS + 2]> {
         let mut losses = [0.0; ASCENT_STEPS + 2];
         train.into().load(&mut self.tape, self.supernet.images)?;
+        self.drop_edges(Stream::EvaluationSample);
         let [before, steps @ .., after] = &mut losses;
         *before = self.loss_in_inference();
         self.architecture.disturb();
@@ -403,6 +426,21 @@ impl<B: Backend> Bilevel<B> {
         self.tape.status()?;
         let rows = logits.chunks(self.supernet.shape.classes).take(images);
         Ok(BatchResult::of(rows.enumerate().map(|(index, row)| (row, batch.label(index)))))
+    }
+
+    /// The result of a batch whose images all count, of a supernet that lacks a run of mixing weights, with the statistics of
+    /// the batch. Running statistics stay as they are.
+    pub fn without<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        removed: Range<usize>,
+    ) -> Result<BatchResult> {
+        self.draw(Stream::EvaluationSample);
+        self.architecture.sample.weights[removed].fill(0.0);
+        self.load_sample();
+        batch.into().load(&mut self.tape, self.supernet.images)?;
+        self.tape.forward(Mode::TrainKeepRunning);
+        self.checked_result()
     }
 
     /// Forward and backward; leaves the gradients of the mixing weights and, where wanted, of the weights.

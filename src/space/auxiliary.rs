@@ -1,7 +1,7 @@
 //! The auxiliary head: a second classifier on an inner cell, whose loss helps to train a deep network.
 
 use crate::autograd::{Loss, Value, Window};
-use crate::backend::{Backend, PoolKind, Shape};
+use crate::backend::{Backend, PoolKind, Shape, Span};
 use crate::nn::parameters::NormParts;
 use crate::nn::{ClassifierBlock, ConvolutionBlock, Layout, Parameters, Part, Recording};
 use crate::{Error, Result};
@@ -58,6 +58,7 @@ impl AuxiliaryHead {
         Recording { recorder, spans, .. }: &mut Recording<B>,
         cell: &[Value],
         weight: f64,
+        class_weights: Option<Span>,
     ) -> Result<(Value, Loss)> {
         let mut values = Vec::new();
         for &node in cell {
@@ -80,6 +81,6 @@ impl AuxiliaryHead {
         let (weights, bias) = (spans.weight(self.classifier.weights), spans.weight(self.classifier.bias));
         let logits = recorder.linear(value, weights, bias)?;
         recorder.keep(logits);
-        Ok((logits, recorder.cross_entropy(logits, weight)))
+        Ok((logits, recorder.cross_entropy(logits, weight, class_weights)))
     }
 }

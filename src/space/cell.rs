@@ -5,7 +5,7 @@ use super::genotype::CellGenotype;
 use super::operation::{Block, Operation};
 use super::wiring::{INPUTS, Wiring};
 use crate::backend::PoolKind;
-use crate::nn::{Branch, Graph, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+use crate::nn::{Branch, Graph, Incoming, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
 use crate::{Error, Result};
 
 /// What the cells of a type hold.
@@ -28,18 +28,18 @@ pub struct Held {
     pub from: usize,
     /// All its operations.
     pub operations: Vec<&'static Operation>,
-    /// The place of the first one's mixing weight in the table of the type of cell.
+    /// The place of the first one's mixing weight.
     pub mixing: usize,
 }
 
-impl From<&Wiring> for Contents {
-    /// Every candidate on every edge.
-    fn from(wiring: &Wiring) -> Self {
+impl Contents {
+    /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`.
+    pub fn all(wiring: &Wiring, mixing: usize) -> Self {
         let held = wiring.edges.iter().map(|edge| Held {
             node: edge.node,
             from: edge.from,
             operations: edge.candidates.clone(),
-            mixing: edge.row.start,
+            mixing: mixing + edge.row.start,
         });
         let concat = (INPUTS..INPUTS + wiring.nodes).collect();
         Contents { nodes: wiring.nodes, edges: held.collect(), concat }
@@ -77,8 +77,6 @@ impl Form {
 /// The sizes around a cell.
 #[derive(Clone, Copy, Debug)]
 pub struct CellShape {
-    /// The type of cell in its space.
-    pub kind: usize,
     /// Channels of the outputs of the two cells before, the earlier one first.
     pub inputs: [usize; INPUTS],
     /// Channels of each node.
@@ -207,17 +205,18 @@ impl Cell {
         Ok(graph.output(&self.name, nodes))
     }
 
-    /// The sum of all branches that enter a node.
+    /// The sum of what enters a node.
     fn add<G: Graph>(&self, graph: &mut G, node: usize, results: &Results<G::Value>) -> Result<G::Value> {
-        let mut branches = Vec::new();
-        for (edge, results) in self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node) {
-            for ((mixing, operation), result) in edge.operations.iter().zip(results) {
+        let entering = self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node);
+        let incoming = entering.map(|(edge, results)| {
+            let branch = |((mixing, operation), result): (&(usize, Declared), &Option<G::Value>)| {
                 let identity = matches!(operation, Declared::Identity);
                 let value = result.clone().expect("the states before a node are expanded before it");
-                branches.push(Branch { value, mixing: *mixing, identity });
-            }
-        }
-        graph.node(&format!("{}.node{node}", self.name), self.shape.kind, &branches)
+                Branch { value, mixing: *mixing, identity }
+            };
+            Incoming { branches: edge.operations.iter().zip(results).map(branch).collect() }
+        });
+        graph.node(&format!("{}.node{node}", self.name), &incoming.collect::<Vec<_>>())
     }
 
     /// Describes what is on the edges that leave `state` for live nodes. Going by states, not by edges, lets the
@@ -325,7 +324,7 @@ impl DeclaredEdge {
                 Form::Derived => name.clone(),
             };
             let widths = [shape.channels, shape.channels];
-            let users = Users { cell: shape.kind, mixing: vec![held.mixing + place] };
+            let users = Users(vec![held.mixing + place]);
             let declared = match operation.block {
                 Some(Block::Zero) => continue,
                 Some(Block::Identity) if stride == 1 => Declared::Identity,
@@ -379,14 +378,13 @@ fn declare_pools(
     state: usize,
     shape: CellShape,
 ) -> Option<PoolsBlock> {
-    let (mut names, mut users) =
-        ([Vec::new(), Vec::new()], [0, 1].map(|_| Users { cell: shape.kind, mixing: Vec::new() }));
+    let (mut names, mut users) = ([Vec::new(), Vec::new()], [Users::default(), Users::default()]);
     for edge in edges.iter().filter(|edge| edge.from == state) {
         let first = edge.first_mixing;
         for (mixing, operation) in &edge.operations {
             if let Declared::Pool(kind) = operation {
                 names[pool_place(*kind)].push(format!("{}._ops.{}.1", edge.name, mixing - first));
-                users[pool_place(*kind)].mixing.push(*mixing);
+                users[pool_place(*kind)].0.push(*mixing);
             }
         }
     }

@@ -5,7 +5,7 @@ use super::network::{Network, NetworkShape};
 use crate::Result;
 use crate::backend::{PoolKind, Shape};
 use crate::nn::{
-    Branch, ClassifierBlock, ConvolutionBlock, Graph, PointwiseBlock, PoolsBlock, SeparableBlock,
+    ClassifierBlock, ConvolutionBlock, Graph, Incoming, PointwiseBlock, PoolsBlock, SeparableBlock,
 };
 
 /// The cost of a network without its auxiliary head, as the literature counts it.
@@ -74,8 +74,9 @@ impl Graph for Counter {
         Ok([input.strided(stride, input.c as usize); 2])
     }
 
-    fn node(&mut self, _: &str, _: usize, branches: &[Branch<Shape>]) -> Result<Shape> {
-        Ok(branches.first().map(|branch| branch.value).unwrap_or_default())
+    fn node(&mut self, _: &str, edges: &[Incoming<Shape>]) -> Result<Shape> {
+        let mut branches = edges.iter().flat_map(|edge| &edge.branches);
+        Ok(branches.next().map(|branch| branch.value).unwrap_or_default())
     }
 
     fn classifier(&mut self, features: &[Shape], block: &ClassifierBlock) -> Result<Shape> {

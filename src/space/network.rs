@@ -28,6 +28,8 @@ pub struct NetworkShape {
     /// in networks of two or three cells. The official head has an in-place ReLU, which in training changes what the
     /// classifier reads. For comparisons with the official code.
     pub official_inplace_relu: bool,
+    /// Whether the losses weigh each image by its class.
+    pub class_weights: bool,
 }
 
 impl NetworkShape {
@@ -75,6 +77,8 @@ pub struct Network {
     pub auxiliary: Option<(Value, Loss)>,
     /// The factors of drop path, `[branch][n]`: cell after cell, node after node.
     pub drop_path: Option<Span>,
+    /// The weights of the classes in the losses.
+    pub class_weights: Option<Span>,
     /// Its size.
     pub shape: NetworkShape,
 }
@@ -117,11 +121,14 @@ impl Network {
         let images = recorder.input(shape.images);
         let batch = shape.images.n as usize;
         let drop_path = shape.drop_path.then(|| recorder.span(stack.droppable() * batch));
+        let class_weights = shape.class_weights.then(|| recorder.span(shape.classes));
         let sums = NodeSums::Plain(drop_path.map(|factors| DropPath::new(factors, batch)));
         let mut recording = Recording { recorder, spans: &spans, sums };
         let Features { cells, .. } = stack.emit(&mut recording, &images)?;
         let auxiliary = match (&stack.auxiliary, shape.auxiliary) {
-            (Some((head, read)), Some(weight)) => Some(head.record(&mut recording, &cells[*read], weight)?),
+            (Some((head, read)), Some(weight)) => {
+                Some(head.record(&mut recording, &cells[*read], weight, class_weights)?)
+            }
             _ => None,
         };
         let mut features = cells.last().cloned().unwrap_or_default();
@@ -131,8 +138,8 @@ impl Network {
         }
         let logits = stack.classify(&mut recording, &features)?;
         recorder.keep(logits);
-        let loss = recorder.cross_entropy(logits, 1.0);
-        Ok(Network { parameters, spans, images, logits, loss, auxiliary, drop_path, shape })
+        let loss = recorder.cross_entropy(logits, 1.0, class_weights);
+        Ok(Network { parameters, spans, images, logits, loss, auxiliary, drop_path, class_weights, shape })
     }
 }
 

@@ -68,7 +68,7 @@ impl Stack {
             let kind = space.cell_at(index, shape.cells);
             let reduction = space.cells()[kind].reduces;
             channels *= if reduction { 2 } else { 1 };
-            let cell = CellShape { kind, inputs, channels, reduction, previous_reduction };
+            let cell = CellShape { inputs, channels, reduction, previous_reduction };
             let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form)?;
             (inputs, previous_reduction) = ([inputs[1], cell.width()], reduction);
             cells.push(cell);

@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cell::{Contents, Form};
+use super::edge_shape::EdgeShape;
 use super::stack::{Features, Stack, StackShape};
 use super::{Space, Wiring};
 use crate::autograd::{Loss, MixingWeights, Recorder, Value};
-use crate::backend::{Backend, Shape};
-use crate::nn::{NodeSums, Parameters, Recording, Spans};
+use crate::backend::{Backend, Shape, Span};
+use crate::nn::{DropPath, NodeSums, Parameters, Recording, Spans};
 use crate::{Error, Result};
 
 /// The size of a supernet.
@@ -26,6 +27,8 @@ pub struct SupernetShape {
     pub cells: usize,
     /// Intermediate nodes of a cell.
     pub nodes: usize,
+    /// What its edges have beside their candidates.
+    pub edges: EdgeShape,
 }
 
 impl SupernetShape {
@@ -40,6 +43,11 @@ impl SupernetShape {
             return Err(Error::Shape { operator: "supernet", reason });
         }
         self.space.check_nodes(self.nodes)
+    }
+
+    /// Number of edges of all cells.
+    fn edges(&self, wirings: &[Wiring]) -> usize {
+        (0..self.cells).map(|cell| wirings[self.space.cell_at(cell, self.cells)].edges.len()).sum()
     }
 }
 
@@ -64,6 +72,8 @@ pub struct Supernet {
     pub logits: Value,
     /// The loss.
     pub loss: Loss,
+    /// The factors of drop path, `[edge][n]`: cell after cell, node after node.
+    pub drop_path: Option<Span>,
     /// Its size.
     pub shape: SupernetShape,
 }
@@ -74,6 +84,7 @@ impl Supernet {
         shape.check()?;
         let wirings = shape.space.wirings(shape.nodes);
         let (stack, parameters) = declare(&shape, &wirings)?;
+        let batch = shape.images.n as usize;
         let spans = Spans {
             weights: recorder.span(parameters.len()),
             gradients: recorder.span(parameters.len()),
@@ -82,26 +93,36 @@ impl Supernet {
         let mixing = recorder.mixing(wirings.iter().map(Wiring::len).sum());
         recorder.unscale(spans.gradients, Some(mixing));
         let images = recorder.input(shape.images);
-        let mut start = 0;
-        let tables = wirings.iter().map(|wiring| {
-            let table = mixing.part(start, wiring.len());
-            start += wiring.len();
-            table
-        });
-        let sums = NodeSums::Mixed(tables.collect());
+        let drop_path = shape.edges.drop_path.then(|| recorder.span(shape.edges(&wirings) * batch));
+        let sums = NodeSums::Mixed(mixing, drop_path.map(|factors| DropPath::new(factors, batch)));
         let mut recording = Recording { recorder, spans: &spans, sums };
         let Features { stem, cells } = stack.emit(&mut recording, &images)?;
         let features = cells.last().map_or(&[][..], Vec::as_slice);
         features.iter().for_each(|&node| recording.recorder.keep(node));
         let logits = stack.classify(&mut recording, features)?;
         recorder.keep(logits);
-        let loss = recorder.cross_entropy(logits, 1.0);
-        Ok(Supernet { parameters, spans, wirings, mixing, images, stem, cells, logits, loss, shape })
+        let loss = recorder.cross_entropy(logits, 1.0, None);
+        Ok(Supernet {
+            parameters,
+            spans,
+            wirings,
+            mixing,
+            images,
+            stem,
+            cells,
+            logits,
+            loss,
+            drop_path,
+            shape,
+        })
     }
 
-    /// For each edge, where the mixing weights of all edges of its node lie: the sum of the node's gradient is the sum of
-    /// [`MixingWeights::sums`] there.
-    pub fn rows_of_nodes(&self) -> Vec<Range<usize>> {
+    /// For each edge, where the mixing weights lie that share its sum, which is the sum of [`MixingWeights::sums`] there: those
+    /// of all edges of its node, or with drop path its own.
+    pub fn rows_of_sums(&self) -> Vec<Range<usize>> {
+        if self.drop_path.is_some() {
+            return self.rows();
+        }
         let mut start = 0;
         let mut rows = Vec::new();
         for wiring in &self.wirings {
@@ -130,7 +151,13 @@ impl Supernet {
 
 fn declare(shape: &SupernetShape, wirings: &[Wiring]) -> Result<(Stack, Parameters)> {
     let mut parameters = Parameters::default();
-    let contents: Vec<Contents> = wirings.iter().map(Contents::from).collect();
+    let mut mixing = 0;
+    let contents = wirings.iter().map(|wiring| {
+        let contents = Contents::all(wiring, mixing);
+        mixing += wiring.len();
+        contents
+    });
+    let contents: Vec<_> = contents.collect();
     let stack = StackShape {
         image_channels: shape.images.c as usize,
         classes: shape.classes,

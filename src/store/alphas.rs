@@ -2,7 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::place::check_run;
+use super::checkpoints;
+use super::lines::{MAX_LINES, whole_lines};
+use super::place::{METRICS, check_run};
+use crate::epochs::Position;
+use crate::files::read_bounded;
+use crate::plan::Command;
+use crate::search::observer::EpochRecord;
+use crate::search::session::alphas_of;
 use crate::space::alphas::Alphas;
 use crate::{Error, Result};
 
@@ -36,8 +43,11 @@ pub fn epochs(run: &Path) -> Result<Vec<usize>> {
     Ok(epochs)
 }
 
-/// Reads the alphas of an epoch of a run, the last one if none is given; a file of alphas will do as a run.
-pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> {
+/// Reads the alphas of an epoch of a run, and says after which step they were stored. If no epoch is given, these are those
+/// of the last finished epoch, or with which a guard ended the search, or of the newest checkpoint where no epoch is
+/// finished. A file of alphas will do as a run.
+pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, Position)> {
+    let after = |(alphas, epochs)| (alphas, Position { epochs, steps: 0 });
     if !run.exists() {
         let reason = "no such run directory or file of alphas".to_owned();
         return Err(Error::Format { path: run.into(), reason });
@@ -49,25 +59,35 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, usize)> 
                 "--epoch {epoch}: {} holds the alphas of epoch {stored} only",
                 run.display()
             ))),
-            _ => Ok((alphas, stored)),
+            _ => Ok(after((alphas, stored))),
         };
     }
     let stored = epochs(run)?;
     let Some(&last) = stored.last() else {
+        if let (None, Some((_, checkpoint))) = (epoch, checkpoints::newest(run, Command::Search)?) {
+            return Ok((alphas_of(&checkpoint)?, checkpoint.progress.position));
+        }
         let reason = "holds no alphas: no epoch of this run was finished".to_owned();
         return Err(Error::Format { path: run.join(ALPHAS), reason });
     };
-    let wanted = epoch.unwrap_or(last);
+    let wanted = epoch.unwrap_or_else(|| result(run, last));
     if !stored.contains(&wanted) {
         let (run, stored) = (run.display(), listed(&stored));
         return Err(Error::Usage(format!("--epoch {wanted}: {run} holds the alphas of {stored}")));
     }
-    Alphas::load(&alphas_file(run, wanted)).map_err(|error| match (epoch, error) {
+    Alphas::load(&alphas_file(run, wanted)).map(after).map_err(|error| match (epoch, error) {
         (None, Error::Format { path, reason }) => {
             Error::Format { path, reason: format!("{reason}{}", undamaged(run, &stored)) }
         }
         (_, error) => error,
     })
+}
+
+/// The epoch whose alphas are the result of a run, of which this is the last one. Where the metrics cannot be read it is that.
+pub(super) fn result(run: &Path, last: usize) -> usize {
+    let lines = read_bounded(&run.join(METRICS), MAX_LINES).unwrap_or_default();
+    let records = whole_lines(&lines).filter_map(|line| serde_json::from_slice::<EpochRecord>(line).ok());
+    records.last().filter(|record| record.epoch == last).map_or(last, |record| record.result())
 }
 
 /// The way out where the newest alphas are damaged: the epoch before whose alphas are not.

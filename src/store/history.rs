@@ -1,25 +1,29 @@
-//! A run directory read back: the finished epochs of a search or of a training.
+//! A run directory read back: the finished epochs of a search or of a training, and how far the run is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::alphas::{alphas_file, epochs};
+use super::alphas::{alphas_file, epochs, load_alphas};
+use super::checkpoints;
 use super::classes::Classes;
 use super::command::load_plan;
 use super::genotype::load_genotype;
-use super::lines::{MAX_LINES, whole_lines};
-use super::pictures::load_survey;
-use super::run_directory::{METRICS, TIMINGS};
+use super::lines::{MAX_LINES, count_lines, whole_lines};
+use super::pictures::{load_sheet, load_survey};
+use super::place::{METRICS, TIMINGS};
 use super::training_run::LAST;
 use crate::data::Survey;
+use crate::data::sheet::Sheet;
+use crate::epochs::Position;
 use crate::files::read_bounded;
 use crate::plan::keys::Keys;
-use crate::plan::{PlanTable, search, train};
+use crate::plan::{Command, PlanTable, search, train};
 use crate::search::observer::{EpochRecord, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::cost::Cost;
+use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
 use crate::train::Model;
 use crate::train::model::Description;
@@ -35,16 +39,20 @@ pub struct History {
     pub name: String,
     /// The keys of the plan and their values, as they are written.
     pub plan: Vec<(String, String)>,
+    /// Where the newest checkpoint was stored, if the run is not at its end.
+    pub standing: Option<Position>,
     /// What was measured in each epoch; never empty.
     pub records: Vec<EpochRecord>,
     /// How long the epochs took, as far as that is stored.
     pub timings: Vec<Timing>,
     /// The epochs whose alphas are stored, ascending, and the alphas; never empty.
     pub alphas: Vec<(usize, Alphas)>,
-    /// The genotype of the last epoch.
+    /// The genotype of the result.
     pub genotype: Genotype,
     /// What is known of the pictures, where they are files of their own.
     pub survey: Option<Survey>,
+    /// Images to look at, if the run stored them.
+    pub sheet: Option<Sheet>,
 }
 
 impl History {
@@ -74,8 +82,9 @@ impl History {
             let reason = format!("is of the space {found}, and genotype.json is of the space {expected}");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
-        let (path, survey) = (run.to_owned(), load_survey(run)?);
-        Ok(History { path, name, plan, records, timings, alphas, genotype, survey })
+        let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, &plan)?);
+        let sheet = load_sheet(run)?;
+        Ok(History { path, name, plan, standing, records, timings, alphas, genotype, survey, sheet })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -88,9 +97,17 @@ impl History {
         &self.records[self.records.len() - 1]
     }
 
-    /// The alphas of the last epoch.
-    pub fn last_alphas(&self) -> &Alphas {
-        &self.alphas[self.alphas.len() - 1].1
+    /// The epoch whose genotype is the result: the last one, unless a guard has ended the search with another.
+    pub fn result(&self) -> &EpochRecord {
+        let (last, epoch) = (self.last(), self.last().result());
+        self.records.iter().find(|record| record.epoch == epoch).unwrap_or(last)
+    }
+
+    /// The alphas of the result.
+    pub fn result_alphas(&self) -> &Alphas {
+        let epoch = self.last().result();
+        let (_, last) = &self.alphas[self.alphas.len() - 1];
+        self.alphas.iter().find(|(of, _)| *of == epoch).map_or(last, |(_, alphas)| alphas)
     }
 }
 
@@ -103,6 +120,8 @@ pub struct TrainingHistory {
     pub name: String,
     /// The keys of the plan and their values, as they are written.
     pub plan: Vec<(String, String)>,
+    /// Where the newest checkpoint was stored, if the run is not at its end.
+    pub standing: Option<Position>,
     /// What was measured in each epoch; never empty.
     pub records: Vec<TrainingRecord>,
     /// How long the epochs took, as far as that is stored.
@@ -117,6 +136,8 @@ pub struct TrainingHistory {
     pub classes: Option<Classes>,
     /// What is known of the pictures, where they are files of their own.
     pub survey: Option<Survey>,
+    /// Images to look at, if the run stored them.
+    pub sheet: Option<Sheet>,
 }
 
 impl TrainingHistory {
@@ -132,9 +153,22 @@ impl TrainingHistory {
         let model = Model::load(&run.join(LAST))?.description;
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
         let classes = Classes::load(run)?;
-        let survey = load_survey(run)?;
-        let path = run.to_owned();
-        Ok(TrainingHistory { path, name, plan, records, timings, genotype, cost, model, classes, survey })
+        let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, &plan)?);
+        let sheet = load_sheet(run)?;
+        Ok(TrainingHistory {
+            path,
+            name,
+            plan,
+            standing,
+            records,
+            timings,
+            genotype,
+            cost,
+            model,
+            classes,
+            survey,
+            sheet,
+        })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -153,6 +187,71 @@ impl TrainingHistory {
             |best: &'_ TrainingRecord, next: &TrainingRecord| next.test_accuracy > best.test_accuracy;
         self.records.iter().fold(&self.records[0], |best, next| if better(best, next) { next } else { best })
     }
+}
+
+/// A run in its first epoch.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// The run directory.
+    pub path: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Its command.
+    pub command: Command,
+    /// The keys of the plan and their values, as they are written.
+    pub plan: Vec<(String, String)>,
+    /// Where the newest checkpoint was stored.
+    pub standing: Position,
+    /// The genotype that is trained, or that the alphas of the checkpoint give.
+    pub genotype: Genotype,
+    /// These alphas, of a search.
+    pub alphas: Option<Alphas>,
+    /// What is known of the pictures, where they are files of their own.
+    pub survey: Option<Survey>,
+    /// Images to look at, if the run stored them.
+    pub sheet: Option<Sheet>,
+}
+
+impl Beginning {
+    /// Reads the run directory of a command, if its run has a checkpoint and no finished epoch.
+    ///
+    /// # Errors
+    /// A file is missing or damaged.
+    pub fn load(run: &Path, command: Command) -> Result<Option<Self>> {
+        let newest = checkpoints::stored(run)?.pop();
+        let Some((standing, _)) = newest.filter(|(position, _)| position.epochs == 0) else {
+            return Ok(None);
+        };
+        if count_lines(&run.join(METRICS))? > 0 {
+            return Ok(None);
+        }
+        let (alphas, keys) = match command {
+            Command::Search => (Some(load_alphas(run, None)?.0), search::Plan::keys()),
+            Command::Train => (None, train::Plan::keys()),
+        };
+        let genotype = alphas.as_ref().map_or_else(|| load_genotype(run), |alphas| Ok(derive(alphas)))?;
+        let (path, survey, sheet) = (run.to_owned(), load_survey(run)?, load_sheet(run)?);
+        let (plan, name) = (plan(keys, run)?, name(run));
+        Ok(Some(Beginning { path, name, command, plan, standing, genotype, alphas, survey, sheet }))
+    }
+
+    /// The value of a key of the plan, without quotes.
+    pub fn planned(&self, key: &str) -> Option<&str> {
+        planned(&self.plan, key)
+    }
+}
+
+/// Where the newest checkpoint of a run was stored, if the run is not at its end. That of a search with a guard may be the
+/// end of any epoch.
+fn standing(run: &Path, plan: &[(String, String)]) -> Result<Option<Position>> {
+    let newest = checkpoints::stored(run)?.pop().map(|(position, _)| position);
+    let epochs = planned(plan, "epochs").and_then(|epochs| epochs.parse().ok());
+    let guarded = planned(plan, "method.guard").is_some_and(|guard| guard != "none");
+    let under_way = |position: &Position| match position.steps {
+        0 => !guarded && epochs.is_some_and(|epochs: usize| position.epochs < epochs),
+        _ => true,
+    };
+    Ok(newest.filter(under_way))
 }
 
 /// The name of a run directory.

@@ -145,6 +145,7 @@ impl Description {
             auxiliary: auxiliary.then_some(1.0),
             drop_path: false,
             official_inplace_relu: false,
+            class_weights: false,
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Summary {
     pub test_images: usize,
     /// Steps in an epoch.
     pub steps_per_epoch: usize,
+    /// Whether a class has so many of the training images that the accuracy says little of the others.
+    pub uneven: bool,
 }
 
 /// The outcome of an epoch: a line of `metrics.jsonl`.
@@ -42,6 +44,9 @@ pub struct EpochRecord {
     pub test_loss: f64,
     /// The accuracy on the test images, as a fraction.
     pub test_accuracy: f64,
+    /// The mean of the classes' accuracies on the test images, where they have unlike numbers of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_balanced_accuracy: Option<f64>,
     /// Whether no epoch before had this accuracy on the test images.
     pub best: bool,
     /// The learning rate in this epoch.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::classifier::first_guess;
 use super::model::{Description, Model};
 use super::observer::{EpochRecord, Observer, Summary, TrainingPhase};
 use super::trainer::Trainer;
 use crate::Result;
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span};
+use crate::data::balance::{balanced_accuracy, balanced_weights, uneven};
 use crate::data::{Batch, Dataset, Loader};
 use crate::epochs::checkpoint::ACCURACIES;
 use crate::epochs::schedule::cosine;
@@ -16,7 +18,7 @@ use crate::epochs::{
     open_cpu, open_gpu,
 };
 use crate::plan::DeviceChoice;
-use crate::plan::train::Plan;
+use crate::plan::train::{ClassWeights, Plan};
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -47,6 +49,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => {
             run_on(open_gpu(plan.precision)?, plan, genotype, dataset, identity, control, observer)
@@ -76,6 +82,9 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
     /// The test images as they are, in order.
     test: Loader,
     images: [usize; 2],
+    uneven: bool,
+    /// How many test images of each class were right in this epoch, and how many there were.
+    classes: Vec<[usize; 2]>,
     peak_bytes: usize,
     description: Description,
     /// On the test images: the best, its epoch, and the last.
@@ -86,11 +95,9 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
 
 impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
     fn new(plan: &'a Plan, genotype: &Genotype, dataset: Dataset, backend: B) -> Result<Self> {
-        if let Some(violation) = plan.violation_by_data(&dataset) {
-            return Err(violation.into());
-        }
         let description = Description::new(plan, genotype, &dataset);
         let normalisation = dataset.normalisation();
+        let class_counts = dataset.train.class_counts(description.class_names.len());
         let (train, test) = (Arc::new(dataset.train), Arc::new(dataset.test));
         let shape = NetworkShape {
             images: Shape::new(plan.batch_size, train.height, train.width, train.channels),
@@ -100,11 +107,13 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             auxiliary: plan.auxiliary(),
             drop_path: plan.drop_path > 0.0,
             official_inplace_relu: false,
+            class_weights: plan.class_weights == ClassWeights::Balanced,
         };
         let images = [train.count(), test.count()];
         let trainer = Trainer::record(backend, genotype, shape, plan.into())?;
-        let Ready { subject: trainer, peak_bytes, augmented_by, .. } =
+        let Ready { subject: mut trainer, peak_bytes, augmented_by, .. } =
             fit_memory(trainer, &train.bytes(&normalisation), plan.seed)?;
+        trainer.weigh_classes(&balanced_weights(&class_counts))?;
         let all = |count: usize| (0..count as u32).collect::<Vec<_>>();
         let train = Loader::new(
             train,
@@ -122,6 +131,8 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             peak_bytes,
             plan,
             images,
+            uneven: uneven(&class_counts).is_some(),
+            classes: vec![[0; 2]; class_counts.len()],
             description,
             accuracies: [0.0; 3],
             weight_lr: plan.weight_lr,
@@ -141,6 +152,7 @@ impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
             train_images: self.images[0],
             test_images: self.images[1],
             steps_per_epoch: self.train.batches_per_pass(),
+            uneven: self.uneven,
         }
     }
 
@@ -188,6 +200,10 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         self.train.batches_per_pass()
     }
 
+    fn batches_per_evaluation(&self) -> usize {
+        self.test.batches_per_pass()
+    }
+
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
         let Plan { weight_lr, weight_lr_min, drop_path, epochs, .. } = *self.plan;
         self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
@@ -205,19 +221,28 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
     }
 
     fn start_evaluation(&mut self) {
+        self.classes.fill([0; 2]);
         self.test.start(0);
     }
 
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
         let Some(batch) = self.test.next_batch() else { return Ok(None) };
-        Ok(Some((self.trainer.evaluate(view(batch), batch.real)?, batch.real)))
+        let (logits, classes) = (self.trainer.logits(view(batch))?, self.classes.len());
+        let labels = batch.labels.iter().map(|&label| label as usize);
+        let rows = || logits.chunks(classes).zip(labels.clone()).take(batch.real);
+        for (row, label) in rows() {
+            let [right, all] = &mut self.classes[label];
+            *right += usize::from(first_guess(row) == label);
+            *all += 1;
+        }
+        Ok(Some((BatchResult::of(rows()), batch.real)))
     }
 
     fn evaluated(&self) -> &'static str {
         "test"
     }
 
-    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> Result<(EpochRecord, Model)> {
         let [highest, of, last] = &mut self.accuracies;
         let best = epoch == 1 || test.accuracy() > *highest;
         if best {
@@ -230,11 +255,12 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
             train_accuracy: train.accuracy(),
             test_loss: test.loss(),
             test_accuracy: test.accuracy(),
+            test_balanced_accuracy: balanced_accuracy(self.classes.iter().copied()),
             best,
             weight_lr: self.weight_lr,
             drop_path: self.drop_path,
         };
-        (record, self.model(epoch, test.accuracy()))
+        Ok((record, self.model(epoch, test.accuracy())))
     }
 }
 

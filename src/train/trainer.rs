@@ -1,7 +1,5 @@
 //! One step of the training of a derived network: gradient descent on the loss of both classifiers, with drop path.
 
-use rand::RngExt;
-
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -9,8 +7,9 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::nn::DropFactors;
 use crate::plan::train::Plan;
-use crate::random::{Stream, generator};
+use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
 
@@ -47,9 +46,7 @@ pub struct Trainer<B: Backend> {
     gradient_norm: Span,
     seed: u64,
     steps: u64,
-    /// The factors of drop path, and whether those on the device drop something.
-    factors: Vec<B::Scalar>,
-    dropping: bool,
+    factors: DropFactors<B>,
 }
 
 impl<B: Backend> AsMut<Tape<B>> for Trainer<B> {
@@ -87,7 +84,7 @@ impl<B: Backend> Budget for Trainer<B> {
         // The last dry run decides the memory, so it does all that the training does.
         dry_run(self, |trainer| {
             trainer.step(batch, 0.0, 0.5)?;
-            trainer.evaluate(tested, 1).map(drop)
+            trainer.logits(tested).map(drop)
         })?;
         Ok(step)
     }
@@ -97,12 +94,15 @@ impl<B: Backend> Budget for Trainer<B> {
         if let (Some(images), Some(augmenter)) = (images, self.tape.backend().augmenter()) {
             augmenter.upload(images)?;
         }
-        (self.seed, self.steps, self.dropping) = (seed, 0, true);
+        (self.seed, self.steps) = (seed, 0);
         let cast = |values: Vec<f32>| values.iter().map(|&x| B::Scalar::of(x.into())).collect::<Vec<_>>();
         let (spans, backend) = (self.network.spans, self.tape.backend());
         backend.write(spans.weights, &cast(self.network.parameters.initial(seed)));
         backend.write(spans.running, &cast(self.network.parameters.initial_running()));
-        self.keep_all();
+        if let Some(weights) = self.network.class_weights {
+            backend.fill(weights, 1.0);
+        }
+        self.factors.start(backend);
         self.tape.status()
     }
 }
@@ -135,9 +135,9 @@ impl<B: Backend> Trainer<B> {
         let network = Network::record(&mut recorder, genotype, shape)?;
         let momentum = recorder.span(network.spans.weights.len);
         let gradient_norm = recorder.span(1);
-        let factors = vec![B::Scalar::of(1.0); network.drop_path.map_or(0, |span| span.len)];
         Ok(Trainer {
             tape: recorder.lay_out(backend),
+            factors: DropFactors::new(network.drop_path),
             network,
             genotype: genotype.clone(),
             settings,
@@ -145,9 +145,17 @@ impl<B: Backend> Trainer<B> {
             gradient_norm,
             seed: 0,
             steps: 0,
-            factors,
-            dropping: true,
         })
+    }
+
+    /// Sets how often the losses count the images of each class, where the network was recorded with class weights; each
+    /// counts once without this.
+    pub fn weigh_classes(&mut self, weights: &[f64]) -> Result<()> {
+        if let Some(span) = self.network.class_weights {
+            let weights: Vec<_> = weights.iter().map(|&weight| B::Scalar::of(weight)).collect();
+            self.tape.backend().write(span, &weights);
+        }
+        self.tape.status()
     }
 
     /// A step of the weights; branches are dropped with this probability. Returns the batch's result, whose loss is
@@ -158,7 +166,8 @@ impl<B: Backend> Trainer<B> {
         rate: f64,
         dropped: f64,
     ) -> Result<BatchResult> {
-        self.drop_branches(dropped);
+        let address = (self.seed, Stream::DropPath, self.steps);
+        self.factors.draw(self.tape.backend(), dropped, address);
         batch.into().load(&mut self.tape, self.network.images)?;
         self.tape.differentiate(Mode::Train, Gradients::All);
         let step = GradientDescent {
@@ -183,16 +192,9 @@ impl<B: Backend> Trainer<B> {
         Ok(result)
     }
 
-    /// The result of the first `images` images of a batch in inference.
-    pub fn evaluate(&mut self, batch: BatchView<B::Scalar>, images: usize) -> Result<BatchResult> {
-        let logits = self.logits(batch)?;
-        let labels = batch.labels.iter().map(|&label| label as usize);
-        Ok(BatchResult::of(logits.chunks(self.network.shape.classes).zip(labels).take(images)))
-    }
-
     /// The logits of a batch in inference, `[n][classes]`: with the running statistics, and nothing dropped.
     pub fn logits(&mut self, batch: BatchView<B::Scalar>) -> Result<Vec<B::Scalar>> {
-        self.keep_all();
+        self.factors.keep_all(self.tape.backend());
         Input::Host(batch).load(&mut self.tape, self.network.images)?;
         self.tape.forward(Mode::Inference);
         let logits = self.tape.read_value(self.network.logits);
@@ -221,27 +223,5 @@ impl<B: Backend> Trainer<B> {
         self.tape.read_into(span, &mut values);
         let [loss, top1, top5] = values.map(Scalar::wide);
         BatchResult { loss, top1, top5 }
-    }
-
-    /// Draws the factors of the next step: 0 for a dropped branch of an image, else what makes up for the others.
-    fn drop_branches(&mut self, dropped: f64) {
-        if dropped <= 0.0 {
-            return self.keep_all();
-        }
-        let Some(span) = self.network.drop_path else { return };
-        let mut random = generator(self.seed, Stream::DropPath, self.steps);
-        let kept = 1.0 - dropped;
-        for factor in &mut self.factors {
-            *factor = B::Scalar::of(if random.random::<f64>() < kept { 1.0 / kept } else { 0.0 });
-        }
-        self.tape.backend().write(span, &self.factors);
-        self.dropping = true;
-    }
-
-    fn keep_all(&mut self) {
-        if let Some(span) = self.network.drop_path.filter(|_| self.dropping) {
-            self.tape.backend().fill(span, 1.0);
-        }
-        self.dropping = false;
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::readable::{bytes, counted, duration, grouped};
+use crate::search::lanczos::Eigenvalue;
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, ChosenEdge};
@@ -73,6 +74,8 @@ pub struct Progress {
     silence: Duration,
     /// Whether a reader knows that batch norm's running statistics lag.
     lag_noted: bool,
+    /// Whether the line of an epoch of a training has the balanced accuracy, too.
+    pub(super) balanced: bool,
 }
 
 /// What the lines are written for.
@@ -91,7 +94,16 @@ impl Progress {
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
-        Progress { lines, bar, epochs, form, last_line: Instant::now(), silence: SILENCE, lag_noted: false }
+        Progress {
+            lines,
+            bar,
+            epochs,
+            form,
+            last_line: Instant::now(),
+            silence: SILENCE,
+            lag_noted: false,
+            balanced: false,
+        }
     }
 
     pub(super) fn print(&mut self, text: &str) {
@@ -205,6 +217,11 @@ impl Observer<SearchPhase> for Progress {
         for (kind, cell) in record.genotype.space.cells().iter().zip(&record.genotype.cells) {
             self.print(&format!("    {}  {}", kind.name, compact(cell)));
         }
+        if let Some(Eigenvalue { value, .. }) = record.eigenvalue {
+            self.print(&format!("    eigenvalue  {value:.4}"));
+        }
+        record.selected.iter().for_each(|sentence| self.print(&format!("    selected  {sentence}")));
+        record.guards.iter().for_each(|remark| self.print(&format!("    {remark}")));
         Ok(())
     }
 }
@@ -308,6 +325,9 @@ mod tests {
             skip_connections: vec![3, 0],
             weight_lr: 0.025,
             genotype: derive(&alphas),
+            eigenvalue: None,
+            selected: Vec::new(),
+            guards: Vec::new(),
         };
         let timing = Timing { epoch: 1, images_per_second: 412.0, seconds: 8.14 };
         progress.epoch(&record, &timing, &alphas)

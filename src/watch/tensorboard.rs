@@ -138,6 +138,7 @@ impl Observer<SearchPhase> for EventFile {
         values.extend(entropies.map(|(cell, &entropy)| value(&format!("entropy/{cell}"), entropy)));
         let skips = cells().zip(&record.skip_connections);
         values.extend(skips.map(|(cell, &skips)| value(&format!("skip_connections/{cell}"), skips as f64)));
+        values.extend(record.eigenvalue.map(|eigenvalue| value("eigenvalue", eigenvalue.value)));
         values.push(value("weight_lr", record.weight_lr));
         values.push(value("images_per_second", timing.images_per_second));
         for ((cell, kind), table) in alphas.space.cells().iter().enumerate().zip(&alphas.tables) {
@@ -159,18 +160,18 @@ impl Observer<TrainingPhase> for EventFile {
     }
 
     fn epoch(&mut self, record: &TrainingRecord, timing: &Timing, _: &Model) -> Result<()> {
-        self.append(
-            record.epoch,
-            vec![
-                value("loss/train", record.train_loss),
-                value("loss/test", record.test_loss),
-                value("accuracy/train", record.train_accuracy),
-                value("accuracy/test", record.test_accuracy),
-                value("weight_lr", record.weight_lr),
-                value("drop_path", record.drop_path),
-                value("images_per_second", timing.images_per_second),
-            ],
-        )
+        let mut values = vec![
+            value("loss/train", record.train_loss),
+            value("loss/test", record.test_loss),
+            value("accuracy/train", record.train_accuracy),
+            value("accuracy/test", record.test_accuracy),
+            value("weight_lr", record.weight_lr),
+            value("drop_path", record.drop_path),
+            value("images_per_second", timing.images_per_second),
+        ];
+        let balanced = record.test_balanced_accuracy;
+        values.extend(balanced.map(|balanced| value("accuracy/test_balanced", balanced)));
+        self.append(record.epoch, values)
     }
 }
 

@@ -22,7 +22,11 @@ impl Observer<TrainingPhase> for Progress {
         self.print(&format!("images   {train} to train on, {test} to test with, {steps} steps an epoch"));
         let (threads, memory) = (counted(summary.threads, "thread"), bytes(summary.peak_bytes));
         self.print(&format!("device   {}, {threads}, {memory} of tensors", summary.device));
-        self.print("epochs   loss and accuracy; * marks the best accuracy on the test images so far");
+        self.balanced = summary.uneven;
+        let balanced = if summary.uneven { ", of the test balanced, too" } else { "" };
+        self.print(&format!(
+            "epochs   loss and accuracy{balanced}; * marks the best accuracy on the test images so far"
+        ));
         Ok(())
     }
 
@@ -38,12 +42,14 @@ impl Observer<TrainingPhase> for Progress {
             return Ok(());
         }
         let width = self.epochs().to_string().len();
+        let balanced = record.test_balanced_accuracy.filter(|_| self.balanced);
         self.print(&format!(
-            "epoch {:>width$}/{}  train {}  test {}{}  {:.0} images/s  {}",
+            "epoch {:>width$}/{}  train {}  test {}{}{}  {:.0} images/s  {}",
             record.epoch,
             self.epochs(),
             outcome(record.train_loss, record.train_accuracy),
             outcome(record.test_loss, record.test_accuracy),
+            balanced.map_or(String::new(), |balanced| format!(" {:.2} %", 100.0 * balanced)),
             if record.best { " *" } else { "  " },
             timing.images_per_second,
             duration(timing.seconds),
@@ -85,6 +91,7 @@ mod tests {
                 train_accuracy,
                 test_loss,
                 test_accuracy,
+                test_balanced_accuracy: None,
                 best,
                 weight_lr,
                 drop_path,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use darts::autograd::{Recorder, Tape};
 use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::random::{Stream, generator};
-use darts::space::{Space, Supernet, SupernetShape};
+use darts::space::{EdgeShape, Space, Supernet, SupernetShape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -81,6 +81,7 @@ impl Trial {
             init_channels: random.random_range(1..5),
             cells: random.random_range(1..5),
             nodes: random.random_range(1..4),
+            edges: EdgeShape::default(),
         };
         Trial::of(shape, &mut random, index)
     }

@@ -4,7 +4,7 @@ use darts::backend::gpu::Precision;
 use darts::backend::reference::Reference;
 use darts::backend::{Scalar, Shape};
 use darts::random::{Stream, generator};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 
 use crate::backend;
 use crate::supernets::{Trial, masked_equals_weighed, masks_in_turn};
@@ -15,7 +15,15 @@ const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::
 fn in_bands(kind: u64) -> Trial {
     let images = Shape::new(2, 6, 5, 3);
     let space = Space::darts();
-    let shape = SupernetShape { space, images, classes: 5, init_channels: 16, cells: 2, nodes: 2 };
+    let shape = SupernetShape {
+        space,
+        images,
+        classes: 5,
+        init_channels: 16,
+        cells: 2,
+        nodes: 2,
+        edges: EdgeShape::default(),
+    };
     Trial::of(shape, &mut generator(72, Stream::Test, kind), kind)
 }
 

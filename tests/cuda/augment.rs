@@ -95,6 +95,7 @@ fn a_batch_augmented_by_the_device_is_that_of_the_host() {
                 rows: batch,
                 classes: 10,
                 weight: 1.0,
+                class_weights: None,
                 result,
                 gradient,
             });

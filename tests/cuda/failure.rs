@@ -7,7 +7,7 @@ use darts::backend::cpu::Cpu;
 use darts::backend::cuda::{self, Cuda};
 use darts::backend::gpu::Precision;
 use darts::backend::{Device, Mixed, MixedKernels, Shape, Slot, Span, VectorKernels};
-use darts::space::{Space, Supernet, SupernetShape};
+use darts::space::{EdgeShape, Space, Supernet, SupernetShape};
 
 use crate::backend;
 use crate::driver::skip::skip;
@@ -59,6 +59,7 @@ fn what_is_wider_than_the_kernels_is_refused_while_it_is_recorded() {
         init_channels: 2,
         cells: 1,
         nodes,
+        edges: EdgeShape::default(),
     };
     // The last of 15 nodes has 16 edges, that of 16 has 17.
     assert!(Supernet::record(&mut Recorder::<Cuda>::new(), shape(15)).is_ok());

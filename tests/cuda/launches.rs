@@ -6,7 +6,7 @@ use darts::data::AugmentedBy;
 use darts::epochs::{BatchView, Budget};
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 
 use crate::backend;
 
@@ -24,7 +24,15 @@ fn supernet(
     nodes: usize,
     order: Order,
 ) -> Option<Bilevel<cuda::Cuda>> {
-    let shape = SupernetShape { space: Space::darts(), images, classes: 10, init_channels, cells, nodes };
+    let shape = SupernetShape {
+        space: Space::darts(),
+        images,
+        classes: 10,
+        init_channels,
+        cells,
+        nodes,
+        edges: EdgeShape::default(),
+    };
     let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
     Some(Bilevel::record(backend(Precision::F32)?, shape, settings).unwrap())
 }

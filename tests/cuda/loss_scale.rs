@@ -10,7 +10,7 @@ use darts::random::{Stream, generator};
 use darts::search::architecture::Architecture;
 use darts::search::hypergradient::AlphaGradient;
 use darts::search::method::Method;
-use darts::space::{Space, Supernet, SupernetShape};
+use darts::space::{EdgeShape, Space, Supernet, SupernetShape};
 use rand::RngExt;
 
 use crate::backend;
@@ -80,7 +80,7 @@ fn faint(recorder: &mut Recorder<Cuda>, shape: Shape) -> Recorded {
     let features = recorder.convolution(images, spans.weight(stem), 3, 8, spans.norm(norm)).unwrap();
     let pooled = recorder.global_pool(&[features]).unwrap();
     let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias)).unwrap();
-    recorder.cross_entropy(logits, 1e-4);
+    recorder.cross_entropy(logits, 1e-4, None);
     Recorded { parameters, spans, architecture: None, images, gradients: vec![gradients] }
 }
 
@@ -95,8 +95,15 @@ fn faint_gradients_survive_in_f16() {
 }
 
 fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
-    let shape =
-        SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 2, cells: 3, nodes: 2 };
+    let shape = SupernetShape {
+        space: Space::darts(),
+        images,
+        classes: 10,
+        init_channels: 2,
+        cells: 3,
+        nodes: 2,
+        edges: EdgeShape::default(),
+    };
     let net = Supernet::record(recorder, shape).unwrap();
     Recorded {
         gradients: vec![net.spans.gradients],

@@ -34,6 +34,7 @@ impl<B: Backend> Evaluation<B> {
             auxiliary: auxiliary.then_some(AUXILIARY),
             drop_path: auxiliary && set.has("drop_mask.00"),
             official_inplace_relu: auxiliary,
+            class_weights: false,
         };
         let mut recorder = Recorder::new();
         let network = Network::record(&mut recorder, &genotype(set), shape).unwrap();

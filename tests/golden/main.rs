@@ -9,15 +9,19 @@
 
 mod base;
 mod comparison;
+mod curvature;
 #[path = "../common/driver.rs"]
 mod driver;
+mod edges;
 mod evaluation;
 mod iterations;
 mod methods;
 mod network;
 mod operators;
 mod set;
+mod stages;
 mod steps;
+mod stops;
 
 use crate::driver::emulator::beside;
 use comparison::{Bar, Comparisons, from_some_neighbour};
@@ -175,6 +179,7 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::attack(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
+    run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }
 
 #[test]
@@ -194,6 +199,30 @@ fn steps_of_methods_in_f32() {
 fn steps_of_methods_on_the_gpu() {
     if gpu().is_some() {
         check_steps(Bar::Noise, &|| gpu().unwrap());
+    }
+}
+
+#[test]
+fn curvature_in_f64() {
+    run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn stages_of_p_darts() {
+    stages::check();
+}
+
+#[test]
+fn stops_by_the_eigenvalue() {
+    stops::check();
+}
+
+#[test]
+fn curvature_in_f32() {
+    for instructions in Instructions::ALL.into_iter().filter(|instructions| instructions.available()) {
+        sets("hessian").iter().for_each(|set| {
+            curvature::check_roughly(set, Cpu::with_instructions(0, instructions).unwrap());
+        });
     }
 }
 

@@ -87,8 +87,7 @@ impl<B: Backend> Network<B> {
         let edges_of = |nodes: usize| space.wiring(0, nodes).edges.len();
         let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
         assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
-        let logits = set.names().find(|name| name.ends_with("logits")).expect("a trace has logits");
-        let classes = set.get(logits).shape[1];
+        let classes = set.get("init.param.classifier.bias").values.len();
         let shape = SupernetShape {
             space,
             images: Shape::new(set.number("N") as usize, side, side, channels),
@@ -96,6 +95,7 @@ impl<B: Backend> Network<B> {
             init_channels: set.number("C") as usize,
             cells: set.number("L") as usize,
             nodes,
+            edges: settings.method.edges(),
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();

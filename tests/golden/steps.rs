@@ -114,7 +114,7 @@ pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> C
     rows
 }
 
-fn start<B: Backend>(set: &Set, backend: B, method: &str, flags: &str, neighbour: u64) -> Network<B> {
+pub fn start<B: Backend>(set: &Set, backend: B, method: &str, flags: &str, neighbour: u64) -> Network<B> {
     let mut network = Network::of_method(set, backend, method, flags);
     network.neighbour = neighbour;
     network.restart(set, "");
@@ -123,7 +123,7 @@ fn start<B: Backend>(set: &Set, backend: B, method: &str, flags: &str, neighbour
 
 /// Forward and backward on the first training batch with the sample that the supernet has: compares the logits and the
 /// gradients by the weights. Leaves the gradient by the alphas, and returns the loss.
-fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set: &Set, prefix: &str) -> f64 {
+pub fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set: &Set, prefix: &str) -> f64 {
     let train = network.batch(set, "train", 0);
     network.bilevel.differentiate(train.view(), Mode::Train, Gradients::All).unwrap();
     let supernet = &network.bilevel.supernet;

@@ -208,7 +208,16 @@ fn global_pool_classifier_and_loss() {
         let pooled = c.recorder.global_pool(&inputs).unwrap();
         let (weights, bias) = (c.weight(5 * 7), c.weight(7));
         let logits = c.recorder.linear(pooled, weights, bias).unwrap();
-        c.loss = Some(c.recorder.cross_entropy(logits, 1.0));
+        c.loss = Some(c.recorder.cross_entropy(logits, 1.0, None));
+    });
+}
+
+#[test]
+fn a_loss_of_weighted_classes() {
+    check("weighted loss", |c| {
+        let logits = c.input(4, 1, 1, 7);
+        let class_weights = c.constant(&[0.5, 7.0, 2.0, 0.25, 7.0, 7.0, 1.5]);
+        c.loss = Some(c.recorder.cross_entropy(logits, 1.0, Some(class_weights)));
     });
 }
 
@@ -218,7 +227,7 @@ fn a_share_of_a_loss() {
     let gradient = |weight| {
         let mut recorder = Recorder::<Device>::new();
         let logits = recorder.input(Shape::new(2, 1, 1, 3));
-        let loss = recorder.cross_entropy(logits, weight);
+        let loss = recorder.cross_entropy(logits, weight, None);
         let mut tape = recorder.finish(Device::new()).unwrap();
         tape.write_value(logits, &[0.5, -1.0, 2.0, 0.0, 0.25, -0.5]).unwrap();
         tape.backend().write_labels(&[2, 0]);

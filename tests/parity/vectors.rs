@@ -90,6 +90,7 @@ fn cross_entropy() {
             result: case.result_span("result", 3, rows + classes, 1.0),
             gradient: case.result_slot("gradient", rows * classes, 4),
             weight: case.choose(&[1.0, 0.4]),
+            class_weights: case.one_in(2).then(|| case.positive_span(classes)),
         })
     });
 }
@@ -106,6 +107,7 @@ fn cross_entropy_breaks_ties_by_index() {
             result: case.result_span("result", 3, 50, 1.0),
             gradient: case.result_slot("gradient", 400, 4),
             weight: 1.0,
+            class_weights: None,
         })
     });
 }

@@ -27,7 +27,7 @@ const SMALLER: [(&str, &[(&str, &str)]); 2] = [
     (
         "darts search",
         &[
-            ("--epochs", "5"),
+            ("--epochs", "9"),
             ("--init-channels", "2"),
             ("--nodes", "2"),
             ("--batch-size", "32"),
@@ -157,9 +157,17 @@ impl Reader {
         signal(&held.child, "-INT");
         let (code, message) = held.let_go();
         assert_eq!(code, Some(130), "{line}: {message}");
-        // The text has it within an epoch.
-        let wanted = said[0].split_once("; ").unwrap();
-        assert!(wanted.0.starts_with("darts: interrupted after ") && said.len() == 1, "{said:?}");
+        // The text has it within an epoch, and shows what is printed for a reader; a held run prints JSON.
+        let (sentence, shown) = said.split_last().unwrap();
+        for file in ["genotype.txt", "report.html"].map(|name| self.here().join(place).join(name)) {
+            assert!(file.is_file(), "{} is not there", file.display());
+        }
+        assert!(
+            shown.iter().any(|line| line.ends_with(&format!("look at {place}/report.html."))),
+            "{said:?}"
+        );
+        let wanted = sentence.split_once("; ").unwrap();
+        assert!(wanted.0.starts_with("darts: interrupted after "), "{said:?}");
         let told = message.trim_end().split_once("; ").unwrap();
         assert!(told.0.starts_with("darts: interrupted after ") && told.1 == wanted.1, "{message}");
     }

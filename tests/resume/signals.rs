@@ -1,8 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use crate::command::{printed, refused};
+use crate::command::{darts, printed, refused, text};
 use crate::held::{Held, signal, wait_until};
 use crate::runs::{Kind, checkpoints, offered, shell};
 
@@ -34,11 +36,29 @@ fn a_signal_ends_a_run_after_its_step_and_the_command_that_is_told_goes_on() {
         assert_eq!(ended, Some(code), "{kind:?}, {name}: {message}");
         assert!(message.starts_with("darts: interrupted ") && message.lines().count() == 1, "{message}");
         assert!(!checkpoints(&run).is_empty());
+        check_report(kind, &run, &message);
         let output = shell(here, &offered(&message));
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(told.contains("goes on "), "{told}");
         kind.check(&run, &format!("{kind:?}, {name}"));
+    }
+}
+
+/// A run that was interrupted has a report of where it stands, and a search a genotype, also in its first epoch.
+fn check_report(kind: Kind, run: &Path, message: &str) {
+    let stands = message.strip_prefix("darts: interrupted ").unwrap().split(';').next().unwrap();
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains(&format!("Its newest checkpoint was stored {stands}.")), "{stands}");
+    let resume = format!("darts {} --resume &#39;", kind.name());
+    assert!(page.contains(&resume) || page.contains(&resume.replace("&#39;", "'")), "{resume}");
+    if kind == Kind::Search {
+        let derived = darts(run, &["derive", "."]);
+        let genotype = fs::read_to_string(run.join("genotype.txt")).unwrap();
+        assert_eq!((derived.status.code(), text(&derived.stdout)), (Some(0), genotype));
+        let first = stands == "before the first step" || stands.ends_with(" of epoch 1");
+        let said = format!("darts: no epoch of this search is finished; its alphas are those {stands}\n");
+        assert_eq!(text(&derived.stderr), if first { said } else { String::new() });
     }
 }
 

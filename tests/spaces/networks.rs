@@ -10,7 +10,7 @@ use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::random::{Stream, generator};
 use darts::space::genotype::{CellGenotype, ChosenEdge, Genotype};
 use darts::space::operation::OPERATIONS;
-use darts::space::{Network, NetworkShape, Operation, Space, SupernetShape};
+use darts::space::{EdgeShape, Network, NetworkShape, Operation, Space, SupernetShape};
 use rand::RngExt;
 
 use crate::supernets::{Step, Trial};
@@ -50,8 +50,15 @@ pub fn supernets(narrow: bool) -> impl Iterator<Item = (String, Trial)> {
     spaces().into_iter().enumerate().map(move |(index, space)| {
         let (name, nodes) = (format!("the supernet of {space}"), nodes(&space));
         let init_channels = if narrow { 1 + index % 2 } else { CHANNELS[index % 3] };
-        let shape =
-            SupernetShape { space, images: images(index), classes: CLASSES, init_channels, cells: 3, nodes };
+        let shape = SupernetShape {
+            space,
+            images: images(index),
+            classes: CLASSES,
+            init_channels,
+            cells: 3,
+            nodes,
+            edges: EdgeShape::default(),
+        };
         let mut trial = Trial::of(shape, &mut generator(90, Stream::Test, index as u64), 0);
         trial.active.fill(true);
         (name, trial)
@@ -95,6 +102,7 @@ impl Derived {
             auxiliary: None,
             drop_path: true,
             official_inplace_relu: false,
+            class_weights: false,
         };
         let mut recorder = Recorder::<Reference<f64>>::new();
         let network = Network::record(&mut recorder, &genotype, shape).unwrap();

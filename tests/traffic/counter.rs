@@ -382,6 +382,7 @@ impl CrossEntropyKernels for Counter {
     fn cross_entropy(&mut self, op: &CrossEntropy) {
         self.add("cross_entropy", |call| {
             call.read([op.logits]);
+            call.read(op.class_weights);
             // The labels, 4 bytes each.
             call.scratch(op.rows);
             call.write([op.gradient]);

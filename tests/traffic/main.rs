@@ -32,7 +32,7 @@ use darts::backend::{Backend, Device, Scalar, Shape, cuda};
 use darts::epochs::BatchView;
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 use statistics::Traffic;
 use table::Row;
 
@@ -57,8 +57,15 @@ const ROUNDING: f64 = 0.01;
 /// Builds the supernet of the paper and takes one step of the alphas and one of the weights.
 fn iterate<B: Backend>(backend: B, batch: usize) -> Bilevel<B> {
     let images = Shape::new(batch, 32, 32, 3);
-    let shape =
-        SupernetShape { space: Space::darts(), images, classes: 10, init_channels: 16, cells: 8, nodes: 4 };
+    let shape = SupernetShape {
+        space: Space::darts(),
+        images,
+        classes: 10,
+        init_channels: 16,
+        cells: 8,
+        nodes: 4,
+        edges: EdgeShape::default(),
+    };
     let settings = BilevelSettings::from(&Plan { order: Order::First, ..Plan::paper() });
     let mut bilevel = Bilevel::new(backend, shape, settings, 1).unwrap();
     let pixels: Vec<B::Scalar> =

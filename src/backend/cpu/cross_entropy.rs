@@ -17,10 +17,13 @@ impl CrossEntropyKernels for Cpu {
             let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             let power = |logit: f32| (f64::from(logit) - largest).exp();
             let sum: f64 = logits.iter().map(|&logit| power(logit)).sum();
-            loss += sum.ln() + largest - f64::from(logits[label]);
+            // SAFETY: there is a weight for each class, and a label is less than the number of classes.
+            let counts =
+                op.class_weights.map_or(1.0, |weights| unsafe { memory.span(weights).get(label) }.into());
+            loss += counts * (sum.ln() + largest - f64::from(logits[label]));
             for (i, (slope, &logit)) in slopes.iter_mut().zip(logits).enumerate() {
                 let target = if i == label { 1.0 } else { 0.0 };
-                *slope = (op.weight * (power(logit) / sum - target) / rows) as f32;
+                *slope = (counts * op.weight * (power(logit) / sum - target) / rows) as f32;
             }
             let before = |i: usize| logits[i] > logits[label] || (logits[i] == logits[label] && i < label);
             let rank = (0..op.classes).filter(|&i| before(i)).count();

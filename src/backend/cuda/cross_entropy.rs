@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::geometry::{Placed, small};
+use super::geometry::{ABSENT, Placed, small};
 use super::{CrossEntropy, CrossEntropyKernels, Cuda, Kernel};
 
 /// Mirrors `CrossEntropy` of `kernels/cross_entropy.cu`.
@@ -15,6 +15,7 @@ struct Parameters {
     result: u32,
     gradient: u32,
     weight: f32,
+    class_weights: u32,
 }
 
 impl CrossEntropyKernels for Cuda {
@@ -26,6 +27,7 @@ impl CrossEntropyKernels for Cuda {
             result: op.result.place(),
             gradient: op.gradient.place(),
             weight: op.weight as f32,
+            class_weights: op.class_weights.map_or(ABSENT, Placed::place),
         };
         self.launch(Kernel::cross_entropy, [1, 1, 1], [1, 256], &table);
     }

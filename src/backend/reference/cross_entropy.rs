@@ -12,10 +12,11 @@ impl<S: Storage> CrossEntropyKernels for Reference<S> {
             let label = self.labels[row] as usize;
             let largest = logits.iter().copied().fold(S::Scalar::neg_infinity(), S::Scalar::max);
             let sum: S::Scalar = logits.iter().map(|&x| (x - largest).exp()).sum();
-            loss += sum.ln() + largest - logits[label];
+            let counts = op.class_weights.map_or(S::Scalar::of(1.0), |weights| self.at(weights, label));
+            loss += counts * (sum.ln() + largest - logits[label]);
             for (i, &logit) in logits.iter().enumerate() {
                 let target = S::Scalar::of(if i == label { 1.0 } else { 0.0 });
-                let slope = weight * ((logit - largest).exp() / sum - target) / rows;
+                let slope = counts * weight * ((logit - largest).exp() / sum - target) / rows;
                 self.store(op.gradient, row * op.classes + i, slope);
             }
             let before = |i: usize| logits[i] > logits[label] || (logits[i] == logits[label] && i < label);

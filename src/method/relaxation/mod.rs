@@ -113,6 +113,7 @@ impl Sample {
         progress: Progress,
     ) {
         self.progress = progress;
+        self.active.fill(true);
         for row in rows {
             relaxation.mix(&alphas[row.clone()], progress, self.row(row.clone()));
         }

@@ -15,7 +15,8 @@ pub trait Relaxation: Debug + Send + Sync {
     fn draw(&self, random: &mut ChaCha8Rng, noise: &mut [f64]) {
         let _ = (random, noise);
     }
-    /// Overwrites the soft weights, the mixing weights and the active branches of a row, of which the noise is given.
+    /// Overwrites the soft weights and the mixing weights of a row, of which the noise is given, and says which branches are not
+    /// active; all are before.
     fn mix(&self, alphas: &[f64], progress: Progress, row: Row<'_>);
     /// The vector-Jacobian product at a sample: overwrites `gradient` with the gradient by the alphas, of a loss whose
     /// gradient by the mixing weights is `slopes`.
