@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
-use super::output::{print, report};
+use super::output::{report, tell};
 use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
 use crate::data::Dataset;
@@ -118,7 +118,7 @@ impl RunArguments {
             pictures::check_resumed(resumed.directory.path(), &dataset)?;
         }
         if let (Some(pictures), false) = (&dataset.pictures, self.quiet || self.json) {
-            print(&surveyed(pictures))?;
+            tell(&surveyed(pictures))?;
         }
         if !self.quiet {
             warn_of_threads(given.plan.threads());
@@ -147,7 +147,7 @@ impl RunArguments {
             Err(error) => return Err(self.failed::<K>(directory, error)),
         };
         if let (Some(checkpoint), false) = (checkpoint, self.quiet || self.json) {
-            print(&going_on(directory.path(), checkpoint.progress.position, epochs))?;
+            tell(&going_on(directory.path(), checkpoint.progress.position, epochs))?;
         }
         let form = if self.json { Form::Json } else { Form::Text };
         let mut progress = (!self.quiet).then(|| Progress::new(epochs, form));
@@ -205,7 +205,7 @@ impl RunArguments {
                 _ => format!("epochs 1 to {epochs} are"),
             };
             // Why the run failed matters more than a failure to print this.
-            let _ = print(&format!("The run failed; {stored} stored in {place}{way_on}.\n"));
+            let _ = tell(&format!("The run failed; {stored} stored in {place}{way_on}.\n"));
         }
         error
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::output::{coloured, print, report};
+use super::output::{coloured, print, report, tell};
 use super::plan::PlanFlags;
 use super::run::{Followed, RunArguments};
 use crate::draw::drawing::draw;
@@ -87,18 +87,19 @@ impl Arguments {
         let report = page::write(run);
         let genotype = load_genotype(run)?;
         let (Position { epochs, .. }, place) = (position, run.display());
-        print(&match (self.run.json, self.run.quiet) {
+        match (self.run.json, self.run.quiet) {
             (true, _) => {
-                format!("{}\n", json!({ "genotype": genotype, "run": run, "position": position }))
+                print(&format!("{}\n", json!({ "genotype": genotype, "run": run, "position": position })))?;
             }
-            (false, true) => format!("{genotype}\n"),
+            (false, true) => print(&format!("{genotype}\n"))?,
             (false, false) => {
+                print(&format!("\n{genotype}\n\n"))?;
                 let after = if epochs == 0 { position } else { Position { epochs, steps: 0 } };
-                format!(
-                    "\n{genotype}\n\nThat is the genotype {after}; it is stored in {place}; look at {place}/report.html.\n"
-                )
+                tell(&format!(
+                    "That is the genotype {after}; it is stored in {place}; look at {place}/report.html.\n"
+                ))?;
             }
-        })?;
+        }
         report.map(|_| ())
     }
 
@@ -114,12 +115,14 @@ impl Arguments {
         let verdict = history.map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
         let told = verdict.as_ref().ok();
-        let text = match (self.run.json, self.run.quiet) {
-            (true, _) => format!("{}\n", outcome_as_json(&genotype, told, run)),
-            (false, true) => format!("{genotype}\n"),
-            (false, false) => outcome(&genotype, told, run),
-        };
-        print(&text)?;
+        match (self.run.json, self.run.quiet) {
+            (true, _) => print(&format!("{}\n", outcome_as_json(&genotype, told, run)))?,
+            (false, true) => print(&format!("{genotype}\n"))?,
+            (false, false) => {
+                print(&cells(&genotype))?;
+                tell(&outcome(told, run))?;
+            }
+        }
         remarks.iter().for_each(|remark| report(&remark.to_string()));
         let verdict = verdict?;
         if self.run.quiet && !self.run.json {
@@ -140,14 +143,17 @@ fn outcome_as_json(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -
     })
 }
 
+/// The cells as a drawing, and the genotype in both of its forms, each of which is a line that can be copied.
+fn cells(genotype: &Genotype) -> String {
+    format!("\n{}\n{genotype}\n\n{}\n\n", coloured(genotype, &draw(genotype)), genotype.to_json())
+}
+
 /// The outcome for a reader.
-fn outcome(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -> String {
+fn outcome(verdict: Option<&Verdict>, run: &Path) -> String {
     let place = run.display();
     format!(
-        "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {place}: plan.toml, metrics.jsonl, genotype.json, \
-         genotype.txt and alphas/; look at {place}/report.html.\n{}",
-        coloured(genotype, &draw(genotype)),
-        genotype.to_json(),
+        "The run is stored in {place}: plan.toml, metrics.jsonl, genotype.json, genotype.txt and alphas/; look at \
+         {place}/report.html.\n{}",
         verdict.map(|verdict| judged(verdict, run)).unwrap_or_default(),
     )
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use toml::Value;
 
 use super::genotype::find;
-use super::output::{plain, print, report};
+use super::output::{plain, print, report, tell};
 use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
 use super::run::{Followed, RunArguments};
@@ -125,7 +125,7 @@ impl Arguments {
         match (self.run.json, self.run.quiet) {
             (true, _) => print(&format!("{}\n", json!({ "run": run, "position": position })))?,
             (false, true) => {}
-            (false, false) => print(&format!("\n{model}; look at {place}/report.html.\n"))?,
+            (false, false) => tell(&format!("\n{model}; look at {place}/report.html.\n"))?,
         }
         report.map(|_| ())
     }
@@ -140,7 +140,8 @@ impl Arguments {
         let balanced = measured.as_ref().ok().and_then(|classes| balanced_accuracy_of(&classes.confusion));
         let report = measured.and_then(|_| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
-        print(&match (self.run.json, self.run.quiet) {
+        let write = if self.run.json || self.run.quiet { print } else { tell };
+        write(&match (self.run.json, self.run.quiet) {
             (true, _) => {
                 let best = json!({ "test_accuracy": best, "epoch": epoch });
                 let mut result = json!({ "test_accuracy": last });

@@ -13,6 +13,7 @@ use crate::search::lanczos::Eigenvalue;
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, ChosenEdge};
+use crate::terminal::{fitted, output_width};
 use crate::{Error, Result};
 
 /// The longest silence between two lines where there is no bar.
@@ -66,6 +67,8 @@ impl Drop for Bar {
 /// Shows a search or a training on the standard output, and its bar on the standard error.
 pub struct Progress {
     lines: Box<dyn Write + Send>,
+    /// The columns that they have on a terminal.
+    width: fn() -> Option<usize>,
     bar: Option<ProgressBar>,
     epochs: usize,
     form: Form,
@@ -90,12 +93,17 @@ pub enum Form {
 impl Progress {
     /// A bar where the standard error is a terminal; only plain lines otherwise.
     pub fn new(epochs: usize, form: Form) -> Self {
-        Self::to(Box::new(std::io::stdout()), bar(), epochs, form)
+        let mut progress = Self::to(Box::new(std::io::stdout()), bar(), epochs, form);
+        if form == Form::Text {
+            progress.width = output_width;
+        }
+        progress
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
         Progress {
             lines,
+            width: || None,
             bar,
             epochs,
             form,
@@ -108,6 +116,7 @@ impl Progress {
 
     pub(super) fn print(&mut self, text: &str) {
         self.last_line = Instant::now();
+        let text = fitted(text, (self.width)());
         let lines = &mut self.lines;
         let mut write = || writeln!(lines, "{text}").and_then(|()| lines.flush());
         let written = match &self.bar {
