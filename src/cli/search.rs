@@ -22,6 +22,7 @@ use crate::store::genotype::load_genotype;
 use crate::store::history::History;
 use crate::store::run_directory::RUNS;
 use crate::store::search_run;
+use crate::terminal::{fitted, output_width};
 use crate::{Result, search};
 
 /// Search an architecture: train weights on one half of the images and alphas on the other.
@@ -145,7 +146,11 @@ fn outcome_as_json(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -
 
 /// The cells as a drawing, and the genotype in both of its forms, each of which is a line that can be copied.
 fn cells(genotype: &Genotype) -> String {
-    format!("\n{}\n{genotype}\n\n{}\n\n", coloured(genotype, &draw(genotype)), genotype.to_json())
+    format!(
+        "\n{}\n{genotype}\n\n{}\n\n",
+        coloured(genotype, &fitted(&draw(genotype), output_width())),
+        genotype.to_json()
+    )
 }
 
 /// The outcome for a reader.
