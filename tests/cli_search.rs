@@ -414,3 +414,36 @@ fn a_selection_by_perturbation_decides_every_edge() {
             .contains("expected strongest, restricted SKIPS, perturbation or perturbation loss")
     );
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_takes_and_stores_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let size =
+        ["--init-channels=2", "--cells=3", "--batch-size=64", "--device=cpu", "--epochs=7", "--dry-run"];
+    // The batch is at most as large as the images that a step takes it from.
+    for (command, images) in [(&["search", "--nodes=2"][..], 719), (&["train", "darts-v2"], 1438)] {
+        let arguments = [command, &size[..]].concat();
+        let told = printed(here, &arguments);
+        let expected = format!("\nbatch     64; the largest that fits memory and images is {images}\n");
+        assert!(told.starts_with("memory    ") && told.contains(&expected), "{told}");
+        assert!(told.contains(" for 7 epochs\n") && told.ends_with("\nNothing was stored.\n"), "{told}");
+        let told = printed(here, &[&arguments[..], &["--json"]].concat());
+        let estimate: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let number = |key: &str| estimate[key].as_f64().unwrap();
+        assert_eq!([number("batch_size"), number("largest_batch")], [64.0, f64::from(images)]);
+        let steps = f64::from(images / 64);
+        assert_eq!([number("epochs"), number("steps_per_epoch")], [7.0, steps]);
+        let epoch = steps * number("seconds_per_step") + number("seconds_per_evaluation");
+        assert!(epoch > 0.0 && (number("seconds") / (7.0 * epoch) - 1.0).abs() < 1e-9, "{told}");
+        // More images in a step take more memory.
+        let larger = [command, &["--batch-size=128", "--json"], &size[..2], &size[3..]].concat();
+        let larger: serde_json::Value = serde_json::from_str(&printed(here, &larger)).unwrap();
+        assert!(larger["peak_bytes"].as_f64().unwrap() > 1.2 * number("peak_bytes"), "{larger}");
+        let resumed = [command[0], "--resume=run", "--dry-run"];
+        refused(here, &resumed, 2, &["--dry-run", "--resume"]);
+    }
+    // The directory of the run is made by the run alone.
+    printed(here, &small("run", &["--dry-run", "--quiet"]));
+    assert_eq!(fs::read_dir(here).unwrap().count(), 0, "nothing may be stored");
+}

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
-use super::output::{report, tell};
+use super::output::{print, report, tell};
 use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
 use crate::data::Dataset;
-use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
+use crate::epochs::{Checkpoint, Control, Ended, Estimate, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
-use crate::readable::counted;
+use crate::readable::{bytes, counted, duration, grouped};
 use crate::space::Space;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
@@ -42,6 +42,10 @@ pub struct RunArguments {
     /// --resume goes on to the same bytes, with another limit or none. The exit code is 124.
     #[arg(long, value_name = "N", value_parser = minutes, allow_negative_numbers = true)]
     max_minutes: Option<f64>,
+    /// Say what the run takes of memory and time, by a few of its steps, and the largest batch that fits, and stop.
+    /// Nothing is stored.
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
     /// When the command began.
     #[arg(skip = Instant::now())]
     begun: Instant,
@@ -184,6 +188,11 @@ impl RunArguments {
         }
     }
 
+    /// Prints what a run takes.
+    pub fn print_estimate(&self, estimate: &Estimate) -> Result<()> {
+        print(&if self.json { format!("{}\n", serde_json::json!(estimate)) } else { estimated(estimate) })
+    }
+
     /// Whether the command has taken all the time that it was given.
     fn time_is_over(&self) -> bool {
         self.max_minutes.is_some_and(|most| self.begun.elapsed().as_secs_f64() >= 60.0 * most)
@@ -220,6 +229,29 @@ fn warn_of_threads(threads: usize) {
             "{threads} threads share {cores}, which makes a run slower; --threads 0 takes one for each"
         ));
     }
+}
+
+/// What a run takes, for a reader.
+fn estimated(estimate: &Estimate) -> String {
+    let Estimate { batch_size, largest_batch, epochs, .. } = *estimate;
+    let steps = grouped(estimate.steps_per_epoch);
+    format!(
+        "memory    {}\n\
+         batch     {batch_size}; the largest that fits memory and images is {largest_batch}\n\
+         speed     {} a step, {steps} steps an epoch, and {} for the evaluation at its end\n\
+         time      about {} for {}\n\
+         Nothing was stored.\n",
+        bytes(estimate.peak_bytes),
+        short(estimate.seconds_per_step),
+        short(estimate.seconds_per_evaluation),
+        duration(estimate.seconds),
+        counted(epochs, "epoch"),
+    )
+}
+
+/// A duration that may be far below a second.
+fn short(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.1} ms", 1000.0 * seconds) } else { duration(seconds) }
 }
 
 fn going_on(run: &Path, position: Position, epochs: usize) -> String {

@@ -46,6 +46,7 @@ Examples:
   darts search --preset paper --data cifar10:DIR --out runs/paper
   darts search --preset paper --data cifar10:DIR --max-minutes 480
   darts search --data folder:pictures --image-size 64
+  darts search --preset paper --data cifar10:DIR --dry-run
   darts search --data fashion-mnist --train-images 6000
   darts search --space s2
   darts search --space own.toml
@@ -63,6 +64,9 @@ impl Arguments {
         let dataset = options.dataset(&given, resumed.as_ref())?;
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
+        }
+        if options.dry_run {
+            return options.print_estimate(&search::session::estimate(plan, dataset)?);
         }
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),

@@ -79,6 +79,9 @@ impl Arguments {
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
+        if options.dry_run {
+            return options.print_estimate(&session::estimate(plan, &genotype, dataset)?);
+        }
         if let (None, Some((run, planned))) = (&resumed, self.run_of_genotype().zip(images)) {
             let is_planned = |key, value: Value| planned.get(key) == Some(&value);
             if is_planned("data", plan.data.clone().into()) {

@@ -10,9 +10,10 @@ use crate::method::relaxation::relaxation;
 use crate::method::schedule::probability;
 use crate::method::selection::selection;
 use crate::method::stages::transitions;
+use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 10] {
+pub(super) fn method() -> [Key; 11] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -26,8 +27,8 @@ pub(super) fn method() -> [Key; 10] {
             "NAME",
             |text| relaxation(text).err(),
             ["softmax"; 2],
-            "How alphas become mixing weights: softmax, sigmoid, \"gumbel TEMPERATURE\" or \"gumbel-hard \
-             TEMPERATURE\". Such a number is constant, or a schedule over the epochs: \"10 to 1\" falls towards 1, \
+            "How alphas become mixing weights: softmax, sigmoid, \"gumbel TEMPERATURE\", \"gumbel-hard \
+             TEMPERATURE\", or \"gumbel-hard-clean TEMPERATURE\", whose gradient leaves out what was not computed. Such a number is constant, or a schedule over the epochs: \"10 to 1\" falls towards 1, \
              \"10 through 1\" is 1 in the last epoch",
         )
         .at("method.relaxation"),
@@ -45,8 +46,8 @@ pub(super) fn method() -> [Key; 10] {
             "NAME",
             |text| perturbation(text).err(),
             ["none"; 2],
-            "What disturbs the mixing weights in a step of the weights: none, or \"random SIZE\", whose size is a \
-             schedule, too",
+            "What disturbs the mixing weights in a step of the weights: none, \"random SIZE\", or \"adversarial SIZE\", \
+             which is up the loss; the size is a schedule, too",
         )
         .at("method.perturbation"),
         text(
@@ -88,6 +89,14 @@ pub(super) fn method() -> [Key; 10] {
              candidates of each edge, and how many cells more than the first stage has; weights and alphas begin anew",
         )
         .at("method.stages"),
+        word(
+            "step_order",
+            "ORDER",
+            &StepOrder::ALL,
+            [StepOrder::AlphasFirst; 2],
+            "Which step of an iteration comes first: alphas_first or weights_first",
+        )
+        .at("method.step_order"),
         count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start of a stage that train the weights alone")
             .at("method.frozen_epochs"),
         number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")
@@ -177,6 +186,15 @@ mod tests {
             "--order is second; expected first with the perturbation random 0.03 to 0.3"
         );
         assert_eq!(
+            refusal("method = \"gdas\"\norder = \"second\""),
+            "--order is second; expected first with the relaxation gumbel-hard 10 through 0.1; gumbel-hard-clean goes with \
+             each"
+        );
+        assert_eq!(
+            refusal("weight_nesterov = true\norder = \"second\""),
+            "--order is second; expected first with weight_nesterov: the look-ahead has no such momentum"
+        );
+        assert_eq!(
             refusal("frozen_epochs = 12"),
             "--frozen-epochs is 12; expected fewer than epochs, which is 12: otherwise the alphas never move"
         );
@@ -198,7 +216,8 @@ mod tests {
         );
         assert_eq!(
             refusal("relaxation = \"gumbel\""),
-            "--relaxation is gumbel; expected softmax, sigmoid, gumbel TEMPERATURE or gumbel-hard TEMPERATURE"
+            "--relaxation is gumbel; expected softmax, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or \
+             gumbel-hard-clean TEMPERATURE"
         );
     }
 }

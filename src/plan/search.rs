@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::guards::{guard_conflict, guards};
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, word};
 use super::method::{complete_method, method};
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
@@ -22,6 +22,7 @@ use crate::method::projection::Projections;
 use crate::method::relaxation::{Bounds, relaxation};
 use crate::method::selection::{Selection, selection};
 use crate::method::stages::transitions;
+use crate::method::step_order::StepOrder;
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -96,6 +97,7 @@ pub struct Plan {
     pub selection: String,
     pub selection_interval: usize,
     pub stages: String,
+    pub step_order: StepOrder,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
     pub guard_skips: String,
@@ -114,6 +116,7 @@ pub struct Plan {
     pub weight_lr: f64,
     pub weight_lr_min: f64,
     pub weight_momentum: f64,
+    pub weight_nesterov: bool,
     pub weight_decay: f64,
     pub gradient_clip: f64,
     pub alpha_lr: f64,
@@ -160,6 +163,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Learning rate that the cosine schedule of the weights ends at"),
         number("weight_momentum", "FACTOR", FRACTION, [0.9; 2],
             "Momentum of the weights, below 1"),
+        switch("weight_nesterov", [false; 2],
+            "Whether a step of the weights looks ahead along the momentum, as Nesterov's does"),
         number("weight_decay", "RATE", RATE, [3e-4; 2],
             "Weight decay of the weights"),
         number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
@@ -382,6 +387,25 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
             Violation::new("perturbation", &plan.perturbation, expected)
                 .or(Violation::new("order", plan.order, other)),
         );
+    }
+    if plan.order != Order::First && relaxation.inactive_as_ones() {
+        let expected =
+            format!("first with the relaxation {}; gumbel-hard-clean goes with each", plan.relaxation);
+        let other = format!("another, such as gumbel-hard-clean, with the order {}", plan.order);
+        return Some(Violation::new("order", plan.order, expected).or(Violation::new(
+            "relaxation",
+            &plan.relaxation,
+            other,
+        )));
+    }
+    if plan.order != Order::First && plan.weight_nesterov {
+        let expected = "first with weight_nesterov: the look-ahead has no such momentum";
+        let other = format!("false with the order {}, whose look-ahead has no such momentum", plan.order);
+        return Some(Violation::new("order", plan.order, expected).or(Violation::new(
+            "weight_nesterov",
+            plan.weight_nesterov,
+            other,
+        )));
     }
     None
 }

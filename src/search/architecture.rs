@@ -21,6 +21,8 @@ pub struct Architecture {
     pub sample: Sample,
     /// The noise that disturbs the mixing weights of a sample.
     pub disturbance: Vec<f64>,
+    /// The mixing weights before they were disturbed.
+    undisturbed: Vec<f64>,
     /// What was decided of each edge without the alphas.
     pub decided: Vec<Decision>,
     rows: Vec<Range<usize>>,
@@ -30,9 +32,9 @@ impl Architecture {
     /// Alphas of zero for these rows.
     pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
         let count = rows.last().map_or(0, |row| row.end);
-        let [alphas, gradient, disturbance] = [(); 3].map(|()| vec![0.0; count]);
-        let decided = vec![Decision::Open; rows.len()];
-        Architecture { alphas, gradient, method, sample: Sample::new(count), disturbance, decided, rows }
+        let [alphas, gradient, disturbance, undisturbed] = [(); 4].map(|()| vec![0.0; count]);
+        let (sample, decided) = (Sample::new(count), vec![Decision::Open; rows.len()]);
+        Architecture { alphas, gradient, method, sample, disturbance, undisturbed, decided, rows }
     }
 
     /// Sets the alphas to their start for `seed`.
@@ -78,8 +80,35 @@ impl Architecture {
     /// Disturbs the mixing weights of the sample.
     pub fn disturb(&mut self) {
         let Method { relaxation, perturbation, .. } = &self.method;
+        self.undisturbed.copy_from_slice(&self.sample.weights);
         perturbation.disturb(relaxation.bounds(), &self.rows, &self.disturbance, &mut self.sample.weights);
         self.decide();
+    }
+
+    /// A step of an attack on the mixing weights of the sample, where `slopes` is the gradient by them.
+    pub fn ascend(&mut self, slopes: &[f64]) {
+        let (Method { relaxation, perturbation, .. }, Sample { weights, progress, .. }) =
+            (&self.method, &mut self.sample);
+        perturbation.ascend(relaxation.bounds(), &self.rows, *progress, [&self.undisturbed, slopes], weights);
+        self.decide();
+    }
+
+    /// Makes the mixing weights of the sample what they were before they were disturbed.
+    pub fn restore(&mut self) {
+        self.sample.weights.copy_from_slice(&self.undisturbed);
+    }
+
+    /// Overwrites the gradient by the mixing weights of branches that the sample leaves out with what it were if they were
+    /// ones, where the relaxation takes them so. `sum` gives the sum of the gradient of an edge's node.
+    pub fn complete(&self, slopes: &mut [f64], sum: impl Fn(usize) -> f64) {
+        for (edge, row) in self.rows.iter().enumerate() {
+            if self.decided[edge] != Decision::Open {
+                continue;
+            }
+            let (active, sum) = (&self.sample.active[row.clone()], sum(edge));
+            let left_out = slopes[row.clone()].iter_mut().zip(active).filter(|(_, active)| !**active);
+            left_out.for_each(|(slope, _)| *slope = sum);
+        }
     }
 
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.

@@ -15,6 +15,7 @@ use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability};
 use crate::method::selection::{Selection, selection};
+use crate::method::step_order::StepOrder;
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
 use crate::space::alphas::Alphas;
@@ -36,6 +37,8 @@ pub struct Method {
     pub edge_drop_path: Schedule,
     /// How the genotype is found.
     pub selection: Selection,
+    /// Whether a step of the alphas comes before that of the weights.
+    pub step_order: StepOrder,
     /// So many epochs at the start have no step of the alphas.
     pub frozen_epochs: usize,
     /// The deviation of the initial alphas.
@@ -87,6 +90,7 @@ impl From<&Plan> for Method {
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
             selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
+            step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,
             alpha_deviation: plan.alpha_deviation,
         }

@@ -16,14 +16,14 @@ use crate::backend::{Backend, Shape, Span, Work};
 use crate::data::{Augmentation, Dataset, Images, Loader, Normalisation, halves};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
-    drive, fit_memory, open_cpu, open_gpu,
+    BatchResult, Checkpoint, Control, Ended, Epochs, Estimate, Identity, Numbers, OpenDevice, Position,
+    Ready, Sum, drive, fit_memory, largest_batch, measure, open_cpu, open_gpu,
 };
 use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
 use crate::method::selection::Selection;
-use crate::plan::DeviceChoice;
 use crate::plan::search::Plan;
+use crate::plan::{DeviceChoice, PlanTable};
 use crate::random::Stream;
 use crate::space::alphas::{Alphas, Decision};
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
@@ -94,6 +94,44 @@ fn run_on<B: Backend<Scalar = f32>>(
         backend = search.bilevel.tape.into_backend();
     }
     unreachable!("the last stage ends the search")
+}
+
+/// What a search will take, by some steps of its last epoch, in which the alphas move. Where it has stages, these are those
+/// of the first.
+///
+/// # Errors
+/// A plan that does not fit the data, a device that is not there or too small, or a loss that is no longer a number.
+pub fn estimate(plan: &Plan, dataset: Dataset) -> Result<Estimate> {
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
+    match plan.resolve_device()? {
+        DeviceChoice::Cuda => estimate_on(open_gpu(plan.precision)?, plan, dataset),
+        _ => estimate_on(open_cpu(plan.threads)?, plan, dataset),
+    }
+}
+
+fn estimate_on<B: Backend<Scalar = f32>>(
+    device: OpenDevice<B>,
+    plan: &Plan,
+    dataset: Dataset,
+) -> Result<Estimate> {
+    let (data, stages) = (Data::new(plan, dataset), stages(plan)?);
+    let whole = Alphas::zeros(plan.space()?, plan.nodes);
+    let mut search = SearchSession::new(&stages[0], 0, whole, &data, device.backend)?;
+    let pace = measure(&mut search, stages[0].plan.epochs)?;
+    let (epochs, steps) = (plan.epochs_in_all()?, search.steps_per_epoch());
+    Ok(Estimate {
+        peak_bytes: search.peak_bytes,
+        batch_size: plan.batch_size,
+        seconds_per_step: pace.step,
+        seconds_per_evaluation: pace.evaluation,
+        steps_per_epoch: steps,
+        epochs,
+        seconds: pace.seconds(epochs, steps),
+        largest_batch: largest_batch(search.bilevel, search.images_per_half)?,
+    })
 }
 
 /// What a search learns from.

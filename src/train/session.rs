@@ -14,11 +14,11 @@ use crate::data::{Batch, Dataset, Loader};
 use crate::epochs::checkpoint::ACCURACIES;
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, BatchView, Control, Ended, Epochs, Identity, OpenDevice, Ready, Sum, drive, fit_memory,
-    open_cpu, open_gpu,
+    BatchResult, BatchView, Control, Ended, Epochs, Estimate, Identity, OpenDevice, Ready, Sum, drive,
+    fit_memory, largest_batch, measure, open_cpu, open_gpu,
 };
-use crate::plan::DeviceChoice;
 use crate::plan::train::{ClassWeights, Plan};
+use crate::plan::{DeviceChoice, PlanTable};
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -73,6 +73,43 @@ fn run_on<B: Backend<Scalar = f32>>(
     let mut training = TrainingSession::new(plan, genotype, dataset, backend)?;
     observer.started(&training.summary(name, threads))?;
     training.epochs(identity, control, observer)
+}
+
+/// What a training will take, by some steps of its last epoch.
+///
+/// # Errors
+/// A genotype or a plan that does not fit the data, a device that is not there or too small, or a loss that is no longer a
+/// number.
+pub fn estimate(plan: &Plan, genotype: &Genotype, dataset: Dataset) -> Result<Estimate> {
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
+    match plan.resolve_device()? {
+        DeviceChoice::Cuda => estimate_on(open_gpu(plan.precision)?, plan, genotype, dataset),
+        _ => estimate_on(open_cpu(plan.threads)?, plan, genotype, dataset),
+    }
+}
+
+fn estimate_on<B: Backend<Scalar = f32>>(
+    device: OpenDevice<B>,
+    plan: &Plan,
+    genotype: &Genotype,
+    dataset: Dataset,
+) -> Result<Estimate> {
+    let mut training = TrainingSession::new(plan, genotype, dataset, device.backend)?;
+    let pace = measure(&mut training, plan.epochs)?;
+    let (epochs, steps) = (plan.epochs, training.steps_per_epoch());
+    Ok(Estimate {
+        peak_bytes: training.peak_bytes,
+        batch_size: plan.batch_size,
+        seconds_per_step: pace.step,
+        seconds_per_evaluation: pace.evaluation,
+        steps_per_epoch: steps,
+        epochs,
+        seconds: pace.seconds(epochs, steps),
+        largest_batch: largest_batch(training.trainer, training.images[0])?,
+    })
 }
 
 struct TrainingSession<'a, B: Backend<Scalar = f32>> {

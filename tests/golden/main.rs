@@ -177,6 +177,7 @@ fn run_steps(kind: &str, bar: Bar, check: impl Fn(&Set, u64) -> Comparisons) {
 fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("fairdarts", bar, |set, neighbour| steps::fair_darts(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
+    run_steps("sdarts", bar, |set, neighbour| steps::attack(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }

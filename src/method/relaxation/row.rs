@@ -21,6 +21,10 @@ pub trait Relaxation: Debug + Send + Sync {
     /// The vector-Jacobian product at a sample: overwrites `gradient` with the gradient by the alphas, of a loss whose
     /// gradient by the mixing weights is `slopes`.
     fn pull_back(&self, progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]);
+    /// Whether the gradient takes branches that are not active for ones; otherwise these have no part in it.
+    fn inactive_as_ones(&self) -> bool {
+        false
+    }
     /// What alphas weigh without noise; derivation, reports and curves go by that.
     fn weighing(&self) -> Weighing {
         Weighing::Softmax
