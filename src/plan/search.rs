@@ -363,11 +363,10 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
         return None;
     };
     let bounds = relaxation.bounds();
-    if penalties.iter().any(|penalty| penalty.bounds().is_some_and(|meant| meant != bounds)) {
-        let other = "sigmoid, the only one that zero-one drives to a decision";
+    if let Some(penalty) = penalties.iter().find(|penalty| !penalty.suits(&*relaxation)) {
         return Some(
             Violation::new("penalty", &plan.penalty, format!("none or logsumexp with {}", plan.relaxation))
-                .or(Violation::new("relaxation", &plan.relaxation, other)),
+                .or(Violation::new("relaxation", &plan.relaxation, penalty.meant_for())),
         );
     }
     let disturbed = perturbation(&plan.perturbation) != Ok(Perturbation::Identity);
