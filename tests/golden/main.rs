@@ -183,6 +183,7 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::attack(set, backend(), neighbour));
     run_steps("drnas", bar, |set, neighbour| steps::drnas(set, backend(), neighbour));
+    run_steps("randomnas", bar, |set, neighbour| steps::shared_weights(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }

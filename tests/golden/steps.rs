@@ -131,6 +131,22 @@ pub fn drnas<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
     rows
 }
 
+/// Random search with shared weights (Li and Talwalkar, UAI 2019): two steps of the weights through one architecture. The
+/// official code runs what was not chosen with the weight 0; decay and momentum move its weights, as they do here, where it
+/// is not run.
+pub fn shared_weights<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = start(set, backend, "darts", "", neighbour);
+    let sample = &mut network.bilevel.architecture.sample;
+    sample.weights = tables(set, "weight");
+    sample.active = sample.weights.iter().map(|&weight| weight > 0.0).collect();
+    network.bilevel.load_sample();
+    weight_step(&mut rows, &mut network, set, "it1", 0.0);
+    weight_step(&mut rows, &mut network, set, "it2", 0.0);
+    network.compare_weights(&mut rows, set, network.bilevel.supernet.spans.weights, "it2.param", false);
+    rows
+}
+
 /// Hands the network a sample that was drawn before.
 fn load_recorded<B: Backend>(network: &mut Network<B>, sample: Vec<f64>) {
     network.bilevel.architecture.sample.noise = sample;
