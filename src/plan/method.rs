@@ -143,6 +143,9 @@ mod tests {
                 let values = plan.to_table().unwrap();
                 let keys = own.iter().chain(paper.iter().filter(|_| preset == Preset::Paper));
                 keys.for_each(|(key, value)| assert_eq!(values.get(key), Some(value), "{name}: {key}"));
+                let named = format!("data = \"digits\"\n[method]\nname = {name:?}");
+                let read = Plan::from_toml(&named, Path::new("plan.toml")).unwrap();
+                assert!(preset == Preset::Paper || read == plan, "{name}");
                 let text = plan.to_toml().unwrap();
                 assert_eq!(Plan::from_toml(&text, Path::new("plan.toml")).unwrap(), plan);
             }
