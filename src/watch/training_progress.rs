@@ -22,7 +22,7 @@ impl Observer<TrainingPhase> for Progress {
         self.print(&format!("images   {train} to train on, {test} to test with, {steps} steps an epoch"));
         let all = self.epochs() * summary.steps_per_epoch;
         if (all as u64) < CAUGHT_UP {
-            self.print(&format!("note     {}: {FEW}", counted(all, "step")));
+            self.print(&format!("note     {} {FEW}", counted(all, "step")));
         }
         let (threads, memory) = (counted(summary.threads, "thread"), bytes(summary.peak_bytes));
         self.print(&format!("device   {}, {threads}, {memory} of tensors", summary.device));
