@@ -322,6 +322,8 @@ fn a_search_that_its_guard_ends_says_so() {
     assert_eq!(said, sentence);
     let records = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
     assert_eq!(records.lines().count(), 2);
+    let report = fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(report.contains("guard ranking ended the search") && !report.contains("Not at its end"));
     assert_eq!(command::text(&command::darts(here, &small("whole", &["--seed=5"])).stderr), "");
 }
 
@@ -402,6 +404,8 @@ fn a_selection_by_perturbation_decides_every_edge() {
         5
     );
     assert_eq!(told.lines().filter(|line| line.contains("is dropped")).count(), 2, "{told}");
+    let report = fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(!report.contains("Not at its end") && !report.contains("6 of 1"));
     let genotype = fs::read_to_string(here.join("run/genotype.txt")).unwrap();
     let derived = command::darts(here, &["derive", "run"]);
     assert!(command::text(&derived.stdout).contains(genotype.trim()), "{}", command::text(&derived.stdout));

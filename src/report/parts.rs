@@ -88,7 +88,8 @@ pub fn percent(fraction: f64) -> String {
 /// The epochs that were done, of those that were planned.
 pub fn epochs(done: usize, planned: Option<&str>) -> String {
     match planned.and_then(|planned| planned.parse::<usize>().ok()) {
-        Some(planned) if planned != done => format!("{done} of {planned}"),
+        // A selection goes on behind the planned epochs.
+        Some(planned) if planned > done => format!("{done} of {planned}"),
         _ => done.to_string(),
     }
 }

@@ -12,12 +12,12 @@ use super::command::load_plan;
 use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, count_lines, whole_lines};
 use super::pictures::{load_sheet, load_survey};
-use super::place::{METRICS, TIMINGS};
+use super::place::{MAX_PLAN, METRICS, PLAN, TIMINGS};
 use super::training_run::LAST;
 use crate::data::Survey;
 use crate::data::sheet::Sheet;
 use crate::epochs::Position;
-use crate::files::read_bounded;
+use crate::files::{read_bounded, read_text};
 use crate::method::stages::transitions;
 use crate::plan::keys::Keys;
 use crate::plan::{Command, PlanTable, search, train};
@@ -83,7 +83,11 @@ impl History {
             let reason = format!("is of the space {found}, and genotype.json is of the space {expected}");
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
-        let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, &plan)?);
+        // A guard ends a search before its last epoch.
+        let ended =
+            records.last().is_some_and(|record| record.guards.iter().any(|remark| remark.result.is_some()));
+        let standing = if ended { None } else { standing(run, search_epochs(run))? };
+        let (path, survey) = (run.to_owned(), load_survey(run)?);
         let sheet = load_sheet(run)?;
         Ok(History { path, name, plan, standing, records, timings, alphas, genotype, survey, sheet })
     }
@@ -167,7 +171,8 @@ impl TrainingHistory {
         let model = Model::load(&run.join(LAST))?.description;
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
         let classes = Classes::load(run)?;
-        let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, &plan)?);
+        let epochs = planned(&plan, "epochs").and_then(|epochs| epochs.parse().ok());
+        let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, epochs)?);
         let sheet = load_sheet(run)?;
         Ok(TrainingHistory {
             path,
@@ -255,17 +260,21 @@ impl Beginning {
     }
 }
 
-/// Where the newest checkpoint of a run was stored, if the run is not at its end. That of a search with a guard may be the
-/// end of any epoch.
-fn standing(run: &Path, plan: &[(String, String)]) -> Result<Option<Position>> {
+/// Where the newest checkpoint of a run of so many epochs was stored, if the run is not at its end.
+fn standing(run: &Path, epochs: Option<usize>) -> Result<Option<Position>> {
     let newest = checkpoints::stored(run)?.pop().map(|(position, _)| position);
-    let epochs = planned(plan, "epochs").and_then(|epochs| epochs.parse().ok());
-    let guarded = planned(plan, "method.guard").is_some_and(|guard| guard != "none");
     let under_way = |position: &Position| match position.steps {
-        0 => !guarded && epochs.is_some_and(|epochs: usize| position.epochs < epochs),
+        0 => epochs.is_some_and(|epochs| position.epochs < epochs),
         _ => true,
     };
     Ok(newest.filter(under_way))
+}
+
+/// Epochs of a search and of the selection behind it, where its plan is one of this version.
+fn search_epochs(run: &Path) -> Option<usize> {
+    let path = run.join(PLAN);
+    let text = read_text(&path, MAX_PLAN).ok()?;
+    search::Plan::from_toml(&text, &path).ok()?.epochs_in_all().ok()
 }
 
 /// The name of a run directory.
