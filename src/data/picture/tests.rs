@@ -24,7 +24,9 @@ fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 
 /// A picture whose colours differ from pixel to pixel, and not by much.
 fn gradient(width: u32, height: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| Rgb([(10 + 5 * x) as u8, (200 - 4 * y) as u8, (x + y) as u8]))
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([(10 + 5 * x) as u8, 200u32.wrapping_sub(4 * y) as u8, (x + y) as u8])
+    })
 }
 
 struct Scratch(TempDir);
