@@ -1,6 +1,9 @@
 //! Stages: a search in several parts, from one to the next of which each edge keeps its best candidates and the supernet
 //! becomes deeper (P-DARTS: Chen, Xie, Wu, Tian, ICCV 2019).
 
+/// The most cells that a stage adds, as many as a supernet may have.
+const MOST_CELLS: usize = 100;
+
 /// What follows on a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -17,7 +20,10 @@ pub struct Transition {
 pub fn transitions(text: &str) -> Result<Vec<Transition>, String> {
     let one = |text: &str| {
         let (keep, cells) = text.trim().strip_prefix("keep ")?.split_once(" +")?;
-        Some(Transition { keep: keep.parse().ok().filter(|&keep| keep >= 2)?, cells: cells.parse().ok()? })
+        Some(Transition {
+            keep: keep.parse().ok().filter(|&keep| keep >= 2)?,
+            cells: cells.parse().ok().filter(|&cells| cells <= MOST_CELLS)?,
+        })
     };
     let all = match text {
         "none" => Some(Vec::new()),
@@ -40,7 +46,16 @@ mod tests {
         assert_eq!(transitions("none"), Ok(Vec::new()));
         let two = vec![Transition { keep: 5, cells: 6 }, Transition { keep: 3, cells: 12 }];
         assert_eq!(transitions("keep 5 +6, keep 3 +12"), Ok(two));
-        for text in ["", "keep 5", "keep 1 +2", "keep 3 +1, keep 3 +2", "keep 3 +1,", "5 +6", "keep 5 + 6"] {
+        for text in [
+            "",
+            "keep 5",
+            "keep 1 +2",
+            "keep 3 +1, keep 3 +2",
+            "keep 3 +1,",
+            "5 +6",
+            "keep 5 + 6",
+            "keep 5 +101",
+        ] {
             assert!(transitions(text).unwrap_err().starts_with("none, or what each stage"), "{text}");
         }
     }

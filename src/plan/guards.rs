@@ -3,7 +3,7 @@
 use super::Violation;
 use super::keys::{Key, count, text};
 use crate::method::guard::{self, EARLIER};
-use crate::method::relaxation::{Bounds, relaxation};
+use crate::method::relaxation::{Bounds, Relaxation, relaxation};
 
 /// The keys of the guards.
 pub(super) fn guards() -> [Key; 5] {
@@ -58,7 +58,10 @@ pub(super) fn guard_conflict(
     epochs: usize,
 ) -> Option<Violation> {
     let Ok(Some(_)) = guard::growth(eigenvalue) else { return None };
-    if relaxation(relaxed).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot) {
+    // A difference of alphas at the same random numbers says nothing of these two.
+    let drawn =
+        |relaxation: &dyn Relaxation| relaxation.bounds() == Bounds::OneHot || relaxation.is_dirichlet();
+    if relaxation(relaxed).is_ok_and(|relaxation| drawn(&*relaxation)) {
         let reason = "as the loss has no derivative by the mixing weights of";
         let expected = format!("off, {reason} {relaxed}");
         let other = format!("softmax, sigmoid or gumbel with the guard eigenvalue, {eigenvalue}");

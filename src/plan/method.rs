@@ -210,6 +210,11 @@ mod tests {
             "--frozen-epochs is 12; expected fewer than epochs, which is 12: otherwise the alphas never move"
         );
         assert_eq!(
+            refusal("method = \"gdas\"\nselection = \"perturbation\""),
+            "--selection is perturbation; expected strongest or restricted SKIPS with gumbel-hard 10 through 0.1, which draws \
+             one candidate of an edge"
+        );
+        assert_eq!(
             refusal("stages = \"keep 5 +1, keep 3 +2\"\nepochs = 10"),
             "--epochs is 10; expected a multiple of 3, as the stages keep 5 +1, keep 3 +2 share them"
         );

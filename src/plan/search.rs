@@ -435,6 +435,18 @@ fn selection_conflict(plan: &Plan) -> Option<Violation> {
     if !matches!(selection(&plan.selection), Ok(Selection::Perturbation(_))) {
         return None;
     }
+    if relaxation(&plan.relaxation).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot) {
+        let expected = format!(
+            "strongest or restricted SKIPS with {}, which draws one candidate of an edge",
+            plan.relaxation
+        );
+        let other = "one that mixes all candidates, with the selection perturbation";
+        return Some(Violation::new("selection", &plan.selection, expected).or(Violation::new(
+            "relaxation",
+            &plan.relaxation,
+            other,
+        )));
+    }
     let guards = [
         ("guard_skips", &plan.guard_skips),
         ("guard_ranking", &plan.guard_ranking),

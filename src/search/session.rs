@@ -313,12 +313,12 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
 
     /// The alphas of the whole space, in which candidates that are gone stay so.
     fn alphas(&self) -> Alphas {
-        let Architecture { alphas: values, decided, method, .. } = &self.bilevel.architecture;
+        let Architecture { alphas: values, method, .. } = &self.bilevel.architecture;
         let mut alphas = method.describe(self.whole.clone());
         let kept = alphas.tables.iter_mut().flatten().filter(|alpha| **alpha != GONE);
         kept.zip(values).for_each(|(place, &value)| *place = value);
-        if self.selecting.is_some() {
-            let mut decided = decided.iter().copied();
+        if let Some(selecting) = &self.selecting {
+            let mut decided = selecting.decided.iter().map(|&number| Decision::from_number(number));
             for cell in 0..alphas.tables.len() {
                 let of_edge = |edge: Edge| {
                     let row = &alphas.tables[cell][edge.row];
@@ -489,10 +489,12 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             alphas: &alphas,
             eigenvalue: eigenvalue.map(|eigenvalue| eigenvalue.value),
         };
-        let mut guards = if of_stage <= epochs { self.watch.show(&outcome) } else { Vec::new() };
+        // Alphas that have not moved say nothing of the search.
+        let judges = of_stage <= epochs && of_stage > self.plan.frozen_epochs;
+        let mut guards = if judges { self.watch.show(&outcome) } else { Vec::new() };
         let results = guards.iter_mut().filter_map(|remark| remark.result.as_mut());
         results.for_each(|result| *result += self.stage.epochs.start);
-        if let (Some(keep), true) = (self.stage.keep, of_stage == epochs) {
+        if let (Some(keep), true) = (self.stage.keep, of_stage == epochs && !self.watch.ended()) {
             selected.push(format!("{keep} candidates of each edge for the next stage"));
         }
         let record = EpochRecord {

@@ -39,8 +39,8 @@ pub fn stages(plan: &Plan) -> Result<Vec<Stage>> {
         let keep = transitions.get(index).map(|transition| transition.keep);
         let cells = plan.cells + index.checked_sub(1).map_or(0, |before| transitions[before].cells);
         let mut own = Plan { epochs: each, cells, ..plan.clone() };
-        if keep.is_some() {
-            // Only the genotype of the last stage matters.
+        if keep.is_some() && own.selection.starts_with("perturbation") {
+            // It begins behind the last stage.
             own.selection = "strongest".to_owned();
         }
         let first = index * each;

@@ -6,6 +6,7 @@ use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
 use darts::plan::search::Order;
 use darts::plan::{Command, DeviceChoice, PlanTable};
+use darts::space::alphas::Decision;
 use darts::space::published;
 use darts::{plan, search, train};
 
@@ -286,6 +287,18 @@ fn a_selection_by_perturbation_goes_on_between_two_choices() {
     let mut whole = Keep::default();
     assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
     let selected: Vec<_> = whole.records.iter().map(|record| record.contains("\"selected\"")).collect();
+    // A run that is complete gives what it decided again.
+    let control = Control { from: whole.checkpoint.as_ref(), ..Control::default() };
+    let Ended::Finished(alphas) =
+        search::session::run(&plan, digits(), &control, &mut Keep::default()).unwrap()
+    else {
+        panic!("it is complete")
+    };
+    assert!(
+        alphas.decided.iter().flatten().all(|decision| *decision != Decision::Open),
+        "{:?}",
+        alphas.decided
+    );
     let chosen = |epoch: usize| epoch >= 2 && epoch.is_multiple_of(2);
     assert_eq!(selected, (1..=12).map(chosen).collect::<Vec<_>>());
     for patience in [2, 5, 9] {

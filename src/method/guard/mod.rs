@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::readable::counted;
 use crate::space::Operation;
 use crate::space::alphas::Alphas;
 use crate::space::derivation::{largest_entropies, mean_entropies};
@@ -167,7 +168,7 @@ impl Bound {
             Bound::Skips(most) => {
                 let skips = outcome.genotype.cells[0].count(Operation::is_skip);
                 let title = outcome.genotype.space.cells()[0].title;
-                (skips >= most).then(|| format!("the {title} has {skips} skip connections"))
+                (skips >= most).then(|| format!("the {title} has {}", counted(skips, "skip connection")))
             }
             Bound::Ranking(epochs) => ranking::reached(epochs, outcome.alphas, memory),
             Bound::Entropy(most) => {
@@ -259,8 +260,10 @@ impl Watch {
             let observed = bound.reached(outcome, memory);
             let spoke = std::mem::replace(before, f64::from(u8::from(observed.is_some()))) != 0.0;
             let Some(observed) = observed.filter(|_| !spoke) else { continue };
-            let result = (*answer == Answer::Stop).then(|| outcome.epoch - bound.reach());
-            if let (Some(result), true) = (result, *ended == 0.0) {
+            // Of several guards that end the search in an epoch, the first names the result.
+            let ends = *answer == Answer::Stop && *ended == 0.0;
+            let result = ends.then(|| outcome.epoch - bound.reach());
+            if let Some(result) = result {
                 *ended = result as f64;
             }
             remarks.push(Remark { guard: bound.name().to_owned(), answer: *answer, observed, result });
