@@ -17,7 +17,7 @@ use crate::data::{Augmentation, Dataset, Images, Loader, Normalisation, halves};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Epochs, Estimate, Identity, Numbers, OpenDevice, Position,
-    Ready, Sum, drive, fit_memory, largest_batch, measure, open_cpu, open_gpu,
+    Ready, Sum, check_finite, drive, fit_memory, largest_batch, measure, open_cpu, open_gpu,
 };
 use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
@@ -299,7 +299,9 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn eigenvalue(&mut self, epoch: usize) -> Result<Eigenvalue> {
         self.valid.start_after(epoch as u64, self.steps_per_epoch() - 1);
         let Some(batch) = self.valid.next_batch() else { unreachable!("there is a batch for each step") };
-        self.bilevel.curvature(batch, DISTANCE, ACCURACY)
+        let found = self.bilevel.curvature(batch, DISTANCE, ACCURACY)?;
+        check_finite(found.value, || format!("the eigenvalue after epoch {epoch}"))?;
+        Ok(found)
     }
 
     /// The alphas that the stage has found: the last ones, unless a guard has ended it with others.
