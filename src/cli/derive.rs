@@ -13,7 +13,8 @@ use crate::store::alphas::load_alphas;
 pub struct Arguments {
     /// A run directory, or one file of alphas.
     run: PathBuf,
-    /// Take the alphas after this epoch, counted from 1 [default: the last finished one; before the first is
+    /// Take the alphas after this epoch, counted from 1 [default: the last finished one, or that which
+    /// a guard names as the result; before the first is
     /// finished, the alphas of the newest checkpoint].
     #[arg(long, value_name = "N", value_parser = super::plan::whole_number)]
     epoch: Option<usize>,

@@ -223,6 +223,11 @@ mod tests {
             "--stages is keep 8 +1; expected fewer than 8 candidates kept at first, as an edge of the space darts has 8"
         );
         assert_eq!(
+            refusal("stages = \"keep 2 +1\"\nspace = \"s2\""),
+            "--stages is keep 2 +1; expected none, as an edge of the space s2 has 2 candidates, and a stage leaves two at \
+             least"
+        );
+        assert_eq!(
             refusal("stages = \"keep 5 +1\"\nfrozen_epochs = 6"),
             "--frozen-epochs is 6; expected fewer than the epochs of a stage, which is 6: otherwise the alphas never move"
         );

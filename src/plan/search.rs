@@ -258,9 +258,14 @@ impl Plan {
         let wirings = space.wirings(nodes);
         let fewest =
             wirings.iter().flat_map(|wiring| &wiring.edges).map(|edge| edge.candidates.len()).min()?;
-        let expected = format!(
-            "fewer than {fewest} candidates kept at first, as an edge of the space {space} has {fewest}"
-        );
+        let expected = match fewest {
+            0..=2 => format!(
+                "none, as an edge of the space {space} has {fewest} candidates, and a stage leaves two at least"
+            ),
+            _ => format!(
+                "fewer than {fewest} candidates kept at first, as an edge of the space {space} has {fewest}"
+            ),
+        };
         let more = transitions.first().is_some_and(|first| first.keep >= fewest);
         more.then(|| Violation::new("stages", &self.stages, expected))
     }

@@ -1,5 +1,6 @@
 //! The report of a run, and what that of a search says: one page without scripts, which asks nothing of the network.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use maud::{Markup, html};
@@ -13,6 +14,7 @@ use crate::files::write_whole;
 use crate::plan::Command;
 use crate::search::observer::EpochRecord;
 use crate::space::Space;
+use crate::space::alphas::Alphas;
 use crate::space::derivation::largest_entropies;
 use crate::store::checkpoints::resume_command;
 use crate::store::command::command_of_run;
@@ -59,11 +61,11 @@ pub fn page(history: &History) -> String {
 }
 
 fn facts(history: &History) -> Markup {
-    let last = history.last();
+    let result = history.result();
     let mut facts = vec![
-        (percent(last.valid_accuracy), "validation accuracy of the supernet"),
-        (percent(last.train_accuracy), "training accuracy"),
-        (epochs(last.epoch, history.planned("epochs")), "epochs"),
+        (percent(result.valid_accuracy), "validation accuracy of the supernet"),
+        (percent(result.train_accuracy), "training accuracy"),
+        (epochs(history.last().epoch, history.planned("epochs")), "epochs"),
     ];
     facts.extend(parts::in_all(&history.timings, history.records.len()));
     facts.push((
@@ -148,7 +150,8 @@ fn measured(record: &EpochRecord) -> bool {
 
 fn course(history: &History) -> Markup {
     let space = &history.genotype.space;
-    let largest = largest_entropies(history.result_alphas());
+    let largest = |(epoch, alphas): &(usize, Alphas)| (*epoch, largest_entropies(alphas));
+    let largest: BTreeMap<usize, Vec<f64>> = history.alphas.iter().map(largest).collect();
     let mut charts = vec![
         Chart::new(
             "Loss",
@@ -163,7 +166,11 @@ fn course(history: &History) -> Markup {
         ),
         Chart::new(
             "Mean entropy of the mixing weights in percent of that of equal weights",
-            of_cells(space, move |record, cell| 100.0 * record.entropy[cell] / largest[cell]),
+            of_cells(space, move |record, cell| {
+                largest
+                    .get(&record.epoch)
+                    .map_or(f64::NAN, |largest| 100.0 * record.entropy[cell] / largest[cell])
+            }),
         )
         .in_percent(),
         Chart::new(

@@ -256,7 +256,9 @@ fn lost_accuracy(history: &History) -> Sign {
         rule: "Doubtful if more than one percentage point was lost: a threshold of this report. The supernet then fits its \
                training half too closely, which Liang et al. (2019) hold to be the cause of the collapse."
             .to_owned(),
-        advice: doubtful.then(|| advice::shorter(best.epoch)),
+        // Stages share the epochs, and others behind the best one train another supernet.
+        advice: (doubtful && history.planned("method.stages").is_none_or(|stages| stages == "none"))
+            .then(|| advice::shorter(best.epoch)),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod adam;
 pub mod architecture;
 pub mod bilevel;
 pub mod curvature;
+mod data;
 pub mod hypergradient;
 pub mod lanczos;
 pub mod method;

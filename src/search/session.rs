@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::architecture::Architecture;
 use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel, BilevelSettings};
 use super::curvature::{ACCURACY, DISTANCE};
+use super::data::Data;
 use super::lanczos::Eigenvalue;
 use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
@@ -13,7 +14,7 @@ use super::selecting::{DECIDED, Selecting};
 use super::stages::{Stage, left, stages};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
-use crate::data::{Augmentation, Dataset, Images, Loader, Normalisation, halves};
+use crate::data::{Dataset, Loader};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
     BatchResult, Checkpoint, Control, Ended, Epochs, Estimate, Identity, Numbers, OpenDevice, Position,
@@ -132,34 +133,6 @@ fn estimate_on<B: Backend<Scalar = f32>>(
         seconds: pace.seconds(epochs, steps),
         largest_batch: largest_batch(search.bilevel, search.images_per_half)?,
     })
-}
-
-/// What a search learns from.
-struct Data {
-    images: Arc<Images>,
-    normalisation: Normalisation,
-    augmentation: Augmentation,
-    classes: usize,
-    /// The half that trains the weights.
-    weight_half: Vec<u32>,
-    /// The half that trains the alphas.
-    alpha_half: Vec<u32>,
-}
-
-impl Data {
-    fn new(plan: &Plan, dataset: Dataset) -> Self {
-        let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
-        let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
-        let normalisation = dataset.normalisation();
-        Data {
-            images: Arc::new(dataset.train),
-            normalisation,
-            augmentation,
-            classes,
-            weight_half,
-            alpha_half,
-        }
-    }
 }
 
 /// The alphas that the stage of a checkpoint began with, where stages are.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::alphas::{Alphas, Decision};
 use super::genotype::{CellGenotype, ChosenEdge, Genotype};
+use super::pruning::GONE;
 use super::{Edge, Keep, Operation, restriction};
 
 /// Derives the discrete architecture.
@@ -25,8 +26,13 @@ fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
     let wiring = alphas.wiring(cell);
     let (inputs, states) = (alphas.space.inputs(), alphas.space.inputs() + alphas.nodes);
     if let Some(most) = alphas.most_skips {
-        let weights = |edge: &Edge| alphas.weighing.weights(&table[edge.row.clone()]);
-        let mut weights: Vec<_> = wiring.edges.iter().map(weights).collect();
+        // A candidate that is gone is behind one that weighs nothing.
+        let weights = |edge: &Edge| {
+            let row = &table[edge.row.clone()];
+            let weights = alphas.weighing.weights(row).into_iter().zip(row);
+            weights.map(|(weight, &alpha)| if alpha == GONE { f64::NEG_INFINITY } else { weight }).collect()
+        };
+        let mut weights: Vec<Vec<f64>> = wiring.edges.iter().map(weights).collect();
         let most = (!alphas.space.cells()[cell].reduces).then_some(most);
         let nodes = restriction::nodes(&wiring, &mut weights, alphas.space.keep(), most);
         return CellGenotype { nodes, concat: (inputs..states).collect() };
@@ -83,9 +89,11 @@ fn mean_entropy(alphas: &Alphas, cell: usize) -> f64 {
     rows.fold(0.0, |sum, entropy| sum + entropy) / wiring.edges.len().max(1) as f64
 }
 
-/// For each type of cell, the mean entropy of rows whose candidates all weigh the same.
+/// For each type of cell, the mean entropy of rows whose candidates, as far as they are left, all weigh the same.
 pub fn largest_entropies(alphas: &Alphas) -> Vec<f64> {
-    mean_entropies(&Alphas::zeros(alphas.space.clone(), alphas.nodes))
+    let mut equal = Alphas { decided: Vec::new(), ..alphas.clone() };
+    equal.tables.iter_mut().flatten().filter(|alpha| **alpha != GONE).for_each(|alpha| *alpha = 0.0);
+    mean_entropies(&equal)
 }
 
 /// For each type of cell, the edges that hold the identity: the sign of a search that collapses.
@@ -110,6 +118,19 @@ mod tests {
         decided.tables[1][8] = 200.0;
         assert!(mean_entropies(&decided)[1] < 1e-80);
         assert_eq!(largest_entropies(&decided), mean_entropies(&zeros(1)));
+    }
+
+    #[test]
+    fn what_is_gone_counts_for_nothing() {
+        let mut alphas = zeros(1);
+        alphas.prune(2);
+        // Of none and the identity, which are left here, the identity stays, although it is one too many.
+        alphas.tables[0].copy_from_slice(&[[0.0, GONE, GONE, 1.0, GONE, GONE, GONE, GONE]; 2].concat());
+        alphas.most_skips = Some(0);
+        assert_eq!(skip_connections(&derive(&alphas))[0], 2);
+        for entropy in largest_entropies(&alphas) {
+            assert!((entropy - 2f64.ln()).abs() < 1e-12, "{entropy}");
+        }
     }
 
     #[test]

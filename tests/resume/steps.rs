@@ -69,18 +69,24 @@ fn interrupts(go: &Go, patience: usize) -> (Keep, Vec<Position>) {
     }
 }
 
+/// Interrupts a run again and again, and holds what it tells and stores against the whole run; gives where it was
+/// interrupted.
+fn same_again(go: &Go, patience: usize, whole: &Keep) -> Vec<Position> {
+    let (keep, positions) = interrupts(go, patience);
+    assert_eq!(keep.records, whole.records, "patience {patience}");
+    let bytes = |keep: &Keep| keep.checkpoint.as_ref().unwrap().to_bytes().unwrap();
+    assert!(bytes(&keep) == bytes(whole), "patience {patience}");
+    positions
+}
+
 fn check(go: &Go, steps: usize) {
     let mut whole = Keep::default();
     assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
-    let expected = whole.checkpoint.unwrap();
+    let expected = whole.checkpoint.clone().unwrap();
     assert_eq!(expected.progress.position.steps, 0);
     let mut seen = Vec::new();
     for patience in [2, 3, 7, 10, steps + 1, steps + 2, steps + 5] {
-        let (keep, positions) = interrupts(go, patience);
-        assert_eq!(keep.records, whole.records, "patience {patience}");
-        let found = keep.checkpoint.unwrap();
-        assert!(found.to_bytes().unwrap() == expected.to_bytes().unwrap(), "patience {patience}");
-        seen.extend(positions);
+        seen.extend(same_again(go, patience, &whole));
     }
     let some = |so: &dyn Fn(&Position) -> bool| assert!(seen.iter().any(so), "{seen:?}");
     some(&|position| position.epochs == 0 && position.steps > 0);
@@ -260,12 +266,7 @@ fn guards_go_on_with_what_they_know() {
     assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
     assert!(whole.records.iter().any(|record| record.contains("\"guards\"")), "{:?}", whole.records);
     for patience in [2, 3] {
-        let (keep, positions) = interrupts(&go, patience);
-        assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
-        assert!(
-            keep.checkpoint.unwrap().to_bytes().unwrap()
-                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
-        );
+        assert!(same_again(&go, patience, &whole).len() > 2);
     }
 }
 
@@ -302,12 +303,7 @@ fn a_selection_by_perturbation_goes_on_between_two_choices() {
     let chosen = |epoch: usize| epoch >= 2 && epoch.is_multiple_of(2);
     assert_eq!(selected, (1..=12).map(chosen).collect::<Vec<_>>());
     for patience in [2, 5, 9] {
-        let (keep, positions) = interrupts(&go, patience);
-        assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
-        assert!(
-            keep.checkpoint.unwrap().to_bytes().unwrap()
-                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
-        );
+        assert!(same_again(&go, patience, &whole).len() > 2);
     }
 }
 
@@ -336,14 +332,9 @@ fn a_search_in_stages_goes_on_within_each_and_between_them() {
     let most: Vec<f64> = whole.records.iter().map(|record| entropy(record).exp()).collect();
     assert!(most[1] > 7.0 && (3.0..4.1).contains(&most[3]) && (1.0..2.1).contains(&most[4]), "{most:?}");
     for patience in [2, 3, 6] {
-        let (keep, positions) = interrupts(&go, patience);
+        let positions = same_again(&go, patience, &whole);
         let in_stage = |stage: usize| positions.iter().any(|position| position.epochs / 2 == stage);
         assert!(in_stage(0) && in_stage(1) && in_stage(2), "{positions:?}");
-        assert_eq!(keep.records, whole.records, "patience {patience}");
-        assert!(
-            keep.checkpoint.unwrap().to_bytes().unwrap()
-                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
-        );
     }
     let boundary = AtomicUsize::new(0);
     // Asked before each of two steps and behind each of three batches of the evaluation, and then before the second stage.
