@@ -10,8 +10,8 @@
 //                      shift = beta - scale * mean; assigned. Training moves the running statistics, in place.
 // batch_norm_backward: from S1 = sum_t w_t total_t and S2 = sum_t w_t products_t, whose terms it combines first where
 //                      they were just left in parts: factor_t = scale * w_t, raw_factor = -scale * S2/n * inverse_deviation,
-//                      constant = -scale * S1/n - raw_factor * mean, dgamma = S2, dbeta = S1; assigned. The grid's last entries
-//                      are further sums of the same table.
+//                      constant = -scale * S1/n - raw_factor * mean, dgamma = S2, dbeta = S1; assigned; in inference raw_factor and
+//                      constant are 0. The grid's last entries are further sums of the same table.
 //
 // Launch: grid (tiles of 32 results, entries), block (32, 8): a column of 8 threads adds a result, each every eighth part,
 // and the eight in order. Neighbouring threads are neighbouring results.
@@ -127,12 +127,12 @@ struct Term {
 };
 
 struct BatchNormBackward {
-    u32 norms, first_sum;
+    u32 norms, first_sum, in_inference;
     NormGradient gradients[24];
     Term terms[48];
     Sum sums[64];
 };
-static_assert(sizeof(BatchNormBackward) == 8 + 48 * 24 + 28 * 48 + 24 * 64);
+static_assert(sizeof(BatchNormBackward) == 12 + 48 * 24 + 28 * 48 + 24 * 64);
 
 extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __grid_constant__ Memory memory,
                                                                       const __grid_constant__ BatchNormBackward op) {
@@ -173,9 +173,11 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_backward(const __gr
         if (norm.beta != ABSENT) state[norm.beta + c] = 0.0f;
         return;
     }
-    const float raw_factor = -scale * products / count * state[norm.inverse_deviation + c];
+    const float raw_factor =
+        op.in_inference ? 0.0f : -scale * products / count * state[norm.inverse_deviation + c];
     state[norm.raw_factor + c] = raw_factor;
-    state[norm.constant + c] = -scale * total / count - raw_factor * state[norm.mean + c];
+    state[norm.constant + c] =
+        op.in_inference ? 0.0f : -scale * total / count - raw_factor * state[norm.mean + c];
     if (norm.gamma != ABSENT) state[norm.gamma + c] = products;
     if (norm.beta != ABSENT) state[norm.beta + c] = total;
 }

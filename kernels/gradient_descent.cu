@@ -1,5 +1,6 @@
 // Gradient descent with momentum, decay and clipping, one launch over all weights:
 //   g' = clip * g + decay * w, m = momentum * m + g', w -= rate * m, where clip = min(1, limit / (norm + 1e-6)); in place.
+//   With Nesterov's momentum w -= rate * (g' + momentum * m).
 //
 // Launch: as in vectors.cu.
 // Bytes per element: 20, the least possible.
@@ -9,7 +10,8 @@
 
 struct GradientDescent {
     u32 len, fours, weights, gradient, momentum_buffer, norm;
-    float rate, momentum, decay, unused;
+    float rate, momentum, decay;
+    u32 nesterov;
     double limit;
 };
 static_assert(sizeof(GradientDescent) == 48);
@@ -25,7 +27,8 @@ extern "C" __global__ void __launch_bounds__(256) gradient_descent(const __grid_
         each(run, [&](u32 k) {
             const float gradient = fmaf(op.decay, weights.values[k], clip * gradients.values[k]);
             buffer.values[k] = fmaf(op.momentum, buffer.values[k], gradient);
-            weights.values[k] = fmaf(-op.rate, buffer.values[k], weights.values[k]);
+            const float along = op.nesterov ? fmaf(op.momentum, buffer.values[k], gradient) : buffer.values[k];
+            weights.values[k] = fmaf(-op.rate, along, weights.values[k]);
         });
         run_at<R>(memory, op.momentum_buffer + i) = buffer;
         run_at<R>(memory, op.weights + i) = weights;

@@ -1,7 +1,7 @@
 // The weighted sum over the branches of all edges of a node (NHWC):
 //   mixed_forward:  y = sum_k (weight_k * scale_k) * x_k + sum_k weight_k * shift_k; assigned.
-//   mixed_finish:   from the parts that channel_sums.cu left, products_k and total, assigned; the gradient of each weight,
-//                   sum_c(gamma * products_k + beta * total), added.
+//   mixed_finish:   from the parts that channel_sums.cu left, products_k and total, assigned; the sum of total, and the
+//                   gradient of each weight, sum_c(gamma * products_k + beta * total), added.
 //
 // Launch: forward grid (chunks of rows, tiles of channels), block (16 or 32 channels, rows); coefficients of the tile
 // are made once a block, in shared memory, then a thread takes runs of channels. Finish: a block (32, 8) a branch.
@@ -75,36 +75,41 @@ struct BranchGradient {
 
 struct MixedFinish {
     u32 chunks, channels;
-    // Of sum(g).
-    u32 source, step, total;
+    // Of sum(g), and where the sum of that goes.
+    u32 source, step, total, sum;
     BranchGradient branches[MAX_BRANCHES];
 };
-static_assert(sizeof(MixedFinish) == 20 + 24 * 128);
+static_assert(sizeof(MixedFinish) == 24 + 24 * 128);
 
-// A branch's products, the sum of g where it is needed or this is the first branch, and the weight's gradient.
+// Adds what the lanes of a warp have, in an order that depends on nothing, to a number of the state.
+__device__ inline void add_lanes(const Memory& memory, u32 place, double sum) {
+    for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
+    if (threadIdx.x == 0) memory.state[place] = float(double(memory.state[place]) + sum);
+}
+
+// A branch's products, the sum of g where it is needed or this is the first branch, and the weight's gradient. A node of no
+// branch has a block all the same.
 extern "C" __global__ void __launch_bounds__(256) mixed_finish(const __grid_constant__ Memory memory,
                                                                const __grid_constant__ MixedFinish op) {
     const u32 k = blockIdx.x;
     const BranchGradient& branch = op.branches[k];
     const float* state = memory.state;
-    const bool branch_open = open(memory, branch.gate);
-    double sum = 0.0;
+    const bool branch_open = branch.products != ABSENT && open(memory, branch.gate);
+    double sum = 0.0, whole = 0.0;
     for (u32 first = 0; first < op.channels; first += COLUMNS) {
         const u32 c = first + threadIdx.x;
-        if (!branch_open) {
-            if (k == 0) combined(memory, {op.source, op.chunks, op.step, op.total, op.channels}, c);
-            continue;
-        }
+        double total = 0.0;
+        if (k == 0 || (branch_open && branch.beta != ABSENT))
+            total = combined(memory, {op.source, op.chunks, op.step, k == 0 ? op.total : ABSENT, op.channels}, c);
+        whole += total;
+        if (!branch_open) continue;
         const Sum products = {branch.source, op.chunks, op.step, branch.products, op.channels};
         const double product = combined(memory, products, c);
-        double total = 0.0;
-        if (k == 0 || branch.beta != ABSENT)
-            total = combined(memory, {op.source, op.chunks, op.step, k == 0 ? op.total : ABSENT, op.channels}, c);
         if (threadIdx.y != 0 || c >= op.channels) continue;
         sum += branch.gamma == ABSENT ? product : double(state[branch.gamma + c]) * product;
         if (branch.beta != ABSENT) sum += double(state[branch.beta + c]) * total;
     }
-    if (threadIdx.y != 0 || !branch_open) return;
-    for (u32 step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
-    if (threadIdx.x == 0) memory.state[branch.weight] = float(double(state[branch.weight]) + sum);
+    if (threadIdx.y != 0) return;
+    if (k == 0) add_lanes(memory, op.sum, whole);
+    if (branch_open) add_lanes(memory, branch.weight, sum);
 }

@@ -66,15 +66,19 @@ pub enum Error {
         /// Where the run stands, and how it goes on.
         sentence: String,
     },
+    /// The time is over that a run was given, which can go on.
+    #[error("{0}")]
+    TimeOver(String),
 }
 
 impl Error {
-    /// The exit code of the process: 2 for wrong usage, 1 for a run that failed, and 128 and the signal's number for one
-    /// that was interrupted, as shells have it.
+    /// The exit code of the process: 2 for wrong usage, 1 for a run that failed, 128 and the signal's number for one that was
+    /// interrupted, as shells have it, and 124 for one whose time is over, as `timeout` of the GNU coreutils has it.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::Plan(_) | Error::Genotype(_) | Error::Space(_) => 2,
             Error::Interrupted { signal, .. } => 128 + signal,
+            Error::TimeOver(_) => 124,
             _ => 1,
         }
     }

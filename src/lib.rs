@@ -2,7 +2,7 @@
 //!
 //! Each module uses only the ones before it; read them in this order:
 //!
-//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`], [`tensor_file`] and [`toml_text`]: what all others use.
+//! 1. [`error`], [`random`], [`machine`], [`readable`], [`files`], [`tensor_file`], [`toml_text`] and [`terminal`]: what all others use.
 //! 2. [`backend`]: what a device can compute, as one trait, with a plain and a fast implementation.
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
 //! 4. [`nn`]: parameters, the blocks that own them, and the operators that a network is described in.
@@ -40,6 +40,7 @@ pub mod search;
 pub mod space;
 pub mod store;
 pub mod tensor_file;
+pub mod terminal;
 pub mod toml_text;
 pub mod train;
 pub mod watch;

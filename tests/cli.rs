@@ -177,7 +177,7 @@ fn what_only_the_data_or_the_device_shows_is_refused_before_anything_is_stored()
         here.path(),
         &["search", "--batch-size", "40000"],
         2,
-        &["--batch-size is 40000", "at most 719, half of the images of digits"],
+        &["--batch-size is 40000", "at most 719, half of the training images of digits"],
     );
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
 }

@@ -312,13 +312,138 @@ fn a_search_that_its_guard_ends_says_so() {
     let scratch = tempfile::tempdir().unwrap();
     let here = scratch.path();
     // Alphas that hardly move keep their order: it is known after the first epoch, and the same after the second.
-    let plan = "search --epochs 4 --init-channels 2 --nodes 2 --batch-size 64 --device cpu --alpha-lr 1e-12 --out run --guard";
-    let arguments: Vec<&str> = plan.split(' ').chain(["ranking 1"]).collect();
+    let plan = "search --epochs 4 --init-channels 2 --nodes 2 --batch-size 64 --device cpu --alpha-lr 1e-12 --out run --guard-ranking";
+    let arguments: Vec<&str> = plan.split(' ').chain(["stop 1"]).collect();
     let output = command::darts(here, &arguments);
     let said = command::text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert_eq!(said, "darts: the guard \"ranking 1\" ended the search after epoch 2 of 4\n");
+    let sentence = "darts: guard ranking ended the search: the order of each edge's convolutions has not changed for 1 epoch; the \
+                    result is the genotype of epoch 2\n";
+    assert_eq!(said, sentence);
     let records = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
     assert_eq!(records.lines().count(), 2);
     assert_eq!(command::text(&command::darts(here, &small("whole", &["--seed=5"])).stderr), "");
+}
+
+#[test]
+fn some_of_the_training_images_make_a_run_of_their_own() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let told = printed(here, &small("some", &["--train-images=201"]));
+    assert!(told.contains("100 for the weights, 100 for the alphas, 1 steps an epoch"), "{told}");
+    printed(here, &["search", "--plan=some/plan.toml", "--out=again", "--threads=1", "--quiet"]);
+    let metrics = |run: &str| fs::read_to_string(here.join(run).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics("some"), metrics("again"));
+    printed(here, &small("others", &["--train-images=200", "--quiet"]));
+    assert_ne!(metrics("some"), metrics("others"));
+    let words = ["--train-images is 300", "some was begun with 201"];
+    refused(here, &["search", "--resume=some", "--train-images=300"], 2, &words);
+    // A training of its network has all images, unless it is told otherwise.
+    let size = ["--epochs=1", "--init-channels=2", "--cells=3", "--device=cpu"];
+    let told = printed(here, &[&["train", "some", "--out=all"], &size[..]].concat());
+    assert!(told.contains("1,438 to train on, 359 to test with"), "{told}");
+    let told = printed(here, &[&["train", "some", "--train-images=64", "--out=few"], &size[..]].concat());
+    assert!(told.contains("64 to train on, 359 to test with, 2 steps an epoch"), "{told}");
+
+    let search = |count: &'static str| ["search", "--train-images", count, "--out=none"];
+    refused(
+        here,
+        &search("1439"),
+        2,
+        &["--train-images is 1439", "at most 1438, the training images of digits"],
+    );
+    refused(here, &search("9"), 2, &["--train-images is 9", "at least 10, one of each class of digits"]);
+    refused(here, &search("63"), 2, &["--train-images is 63", "at least 64, a batch of each half"]);
+    refused(here, &search("-1"), 2, &["--train-images", "a whole number"]);
+    let train = ["train", "darts-v1", "--train-images=31", "--out=none"];
+    refused(here, &train, 2, &["--train-images is 31", "at least 32, a batch; 0 takes all"]);
+    let both = ["train", "darts-v1", "--train-images=31", "--batch-size=40", "--out=none"];
+    refused(
+        here,
+        &both,
+        2,
+        &["--batch-size is 40", "at most 31, the images that train_images takes of digits"],
+    );
+    assert!(!here.join("none").exists(), "nothing may be stored");
+}
+
+#[test]
+fn a_guard_measures_the_eigenvalue() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let plan = "search --epochs 9 --init-channels 2 --nodes 1 --batch-size 256 --device cpu --quiet --out run --guard-eigenvalue";
+    let arguments: Vec<&str> = plan.split(' ').chain(["warn 1000"]).collect();
+    let output = command::darts(here, &arguments);
+    assert!(output.status.success(), "{}", command::text(&output.stderr));
+    let metrics = fs::read_to_string(here.join("run/metrics.jsonl")).unwrap();
+    let records = metrics.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    for record in records {
+        assert!(record["eigenvalue"].as_f64().unwrap().is_finite(), "{record}");
+        assert!(record["eigenvalue_passes"].as_u64().unwrap() >= 4, "{record}");
+    }
+    assert_eq!(metrics.lines().count(), 9);
+    let report = fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(report.contains("<figcaption>Largest eigenvalue"), "no chart of the eigenvalue");
+    assert!(!report.contains("Not measured: the largest eigenvalue"));
+}
+
+#[test]
+fn a_selection_by_perturbation_decides_every_edge() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let plan = "search --epochs 1 --init-channels 2 --nodes 2 --batch-size 256 --device cpu --out run --selection perturbation";
+    let output = command::darts(here, &plan.split(' ').collect::<Vec<_>>());
+    let told = command::text(&output.stdout);
+    assert!(output.status.success(), "{}", command::text(&output.stderr));
+    assert_eq!(
+        told.lines()
+            .filter(|line| line.starts_with("    selected  normal") && line.contains("takes"))
+            .count(),
+        5
+    );
+    assert_eq!(told.lines().filter(|line| line.contains("is dropped")).count(), 2, "{told}");
+    let genotype = fs::read_to_string(here.join("run/genotype.txt")).unwrap();
+    let derived = command::darts(here, &["derive", "run"]);
+    assert!(command::text(&derived.stdout).contains(genotype.trim()), "{}", command::text(&derived.stdout));
+    let alphas = command::darts(here, &["derive", "run/alphas/epoch-0006.safetensors"]);
+    assert!(command::text(&alphas.stdout).contains(genotype.trim()));
+    // One of the last choices is that of node 1 to drop an edge; before, it had other edges or one more to choose from.
+    let refused = command::darts(here, &["search", "--selection", "perturbations"]);
+    assert!(
+        command::text(&refused.stderr)
+            .contains("expected strongest, restricted SKIPS, perturbation or perturbation loss")
+    );
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_takes_and_stores_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let size =
+        ["--init-channels=2", "--cells=3", "--batch-size=64", "--device=cpu", "--epochs=7", "--dry-run"];
+    // The batch is at most as large as the images that a step takes it from.
+    for (command, images) in [(&["search", "--nodes=2"][..], 719), (&["train", "darts-v2"], 1438)] {
+        let arguments = [command, &size[..]].concat();
+        let told = printed(here, &arguments);
+        let expected = format!("\nbatch     64; the largest that fits memory and images is {images}\n");
+        assert!(told.starts_with("memory    ") && told.contains(&expected), "{told}");
+        assert!(told.contains(" for 7 epochs\n") && told.ends_with("\nNothing was stored.\n"), "{told}");
+        let told = printed(here, &[&arguments[..], &["--json"]].concat());
+        let estimate: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let number = |key: &str| estimate[key].as_f64().unwrap();
+        assert_eq!([number("batch_size"), number("largest_batch")], [64.0, f64::from(images)]);
+        let steps = f64::from(images / 64);
+        assert_eq!([number("epochs"), number("steps_per_epoch")], [7.0, steps]);
+        let epoch = steps * number("seconds_per_step") + number("seconds_per_evaluation");
+        assert!(epoch > 0.0 && (number("seconds") / (7.0 * epoch) - 1.0).abs() < 1e-9, "{told}");
+        // More images in a step take more memory.
+        let larger = [command, &["--batch-size=128", "--json"], &size[..2], &size[3..]].concat();
+        let larger: serde_json::Value = serde_json::from_str(&printed(here, &larger)).unwrap();
+        assert!(larger["peak_bytes"].as_f64().unwrap() > 1.2 * number("peak_bytes"), "{larger}");
+        let resumed = [command[0], "--resume=run", "--dry-run"];
+        refused(here, &resumed, 2, &["--dry-run", "--resume"]);
+    }
+    // The directory of the run is made by the run alone.
+    printed(here, &small("run", &["--dry-run", "--quiet"]));
+    assert_eq!(fs::read_dir(here).unwrap().count(), 0, "nothing may be stored");
 }

@@ -33,6 +33,8 @@ fn every_recorded_case_is_derived_exactly() {
             nodes: case.steps,
             weighing: Weighing::Softmax,
             tables: vec![case.alphas_normal.concat(), case.alphas_reduce.concat()],
+            decided: Vec::new(),
+            most_skips: None,
         };
         assert_eq!(alphas.tables[0].len(), alphas.wiring(0).len(), "case {index}");
         assert_eq!(derive(&alphas), case.genotype, "case {index}, {} alphas", case.kind);

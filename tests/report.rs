@@ -52,7 +52,7 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("run");
     fs::create_dir_all(copy.join("alphas")).unwrap();
-    for file in ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json"] {
+    for file in ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json", "sheet.json"] {
         fs::copy(run().join(file), copy.join(file)).unwrap();
     }
     for epoch in 1..=3 {
@@ -168,8 +168,15 @@ fn the_files_of_a_training_are_enough() {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("run");
     fs::create_dir(&copy).unwrap();
-    let files =
-        ["plan.toml", "metrics.jsonl", "timings.jsonl", "genotype.json", "last.safetensors", "classes.json"];
+    let files = [
+        "plan.toml",
+        "metrics.jsonl",
+        "timings.jsonl",
+        "genotype.json",
+        "last.safetensors",
+        "classes.json",
+        "sheet.json",
+    ];
     for file in files {
         fs::copy(training().join(file), copy.join(file)).unwrap();
     }
@@ -196,6 +203,30 @@ fn the_files_of_a_training_are_enough() {
 }
 
 #[test]
+fn the_page_of_a_first_epoch_shows_what_there_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let size = ["--nodes=2", "--init-channels=2", "--batch-size=64", "--device=cpu"];
+    let over = ["--max-minutes=0", "--out=run"];
+    refused(scratch.path(), &[&["search"], &size[..], &over].concat(), 124, &["before the first step"]);
+    let over = ["--max-minutes=0", "--out=model", "--device=cpu"];
+    refused(scratch.path(), &[&["train", "darts-v2"], &over[..]].concat(), 124, &["before the first step"]);
+    let tables = [("run", "search", 2 * EDGES), ("model", "train", 0)];
+    for (name, command, rows) in tables {
+        let run = scratch.path().join(name);
+        let text = page_of(&run);
+        let page = Html::parse_document(&text);
+        assert!(page.errors.is_empty(), "{:?}", page.errors);
+        assert_eq!(next(&page), [format!("darts {command} --resume {name}")]);
+        assert_eq!(all(&page, ".heat tbody tr").len(), rows);
+        assert!(text.contains(fs::read_to_string(run.join("genotype.txt")).unwrap().trim()));
+        check_drawings(&run, 2);
+        needs_nothing(&run);
+        let told = printed(scratch.path(), &["report", name]);
+        assert!(told == format!("{name}/report.html\n") && page_of(&run) == text);
+    }
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
     needs_nothing(run());
     needs_nothing(training());
@@ -204,8 +235,14 @@ fn the_page_needs_nothing_but_itself() {
 fn needs_nothing(run: &Path) {
     let text = page_of(run);
     let page = Html::parse_document(&text);
-    assert!(all(&page, "script, link, iframe, object, embed, img, base, form").is_empty());
-    for attribute in ["src", "href", "xlink:href", "srcset", "data", "action", "onload", "onclick"] {
+    assert!(all(&page, "script, link, iframe, object, embed, base, form").is_empty());
+    // Images are parts of the page.
+    let images = all(&page, "img");
+    let source = |image: &scraper::ElementRef| image.value().attr("src").unwrap().to_owned();
+    assert!(images.iter().all(|image| source(image).starts_with("data:image/png;base64,")));
+    let sources = all(&page, "*").into_iter().filter(|element| element.value().attr("src").is_some()).count();
+    assert_eq!(images.len(), sources);
+    for attribute in ["href", "xlink:href", "srcset", "data", "action", "onload", "onclick"] {
         let holders = all(&page, "*").into_iter().filter(|element| element.value().attr(attribute).is_some());
         assert_eq!(holders.count(), 0, "{attribute}");
     }
@@ -368,10 +405,12 @@ const overlaps = [...document.querySelectorAll('svg.cell')].flatMap(cell => {
 });
 const wider = [...document.querySelectorAll('svg.cell rect + text')].filter(
   text => place(text).width > place(text.previousElementSibling).width - 4);
+const unseen = [...document.querySelectorAll('.sheet img')].filter(
+  image => image.naturalWidth === 0 || place(image).width < 30 || place(image).right > innerWidth);
 const outside = [...document.querySelectorAll('svg')].map(place).filter(
   box => box.left < 0 || box.right > innerWidth || box.width < 100 || box.height < 50);
 parent.postMessage({
-  measured: [innerWidth, root.scrollWidth, overlaps.length, wider.length, outside.length].join(' '),
+  measured: [innerWidth, root.scrollWidth, overlaps.length, wider.length, outside.length, unseen.length].join(' '),
   paper: getComputedStyle(document.body).backgroundColor,
   ink: getComputedStyle(document.querySelector('.charts text')).fill,
 }, '*');
@@ -391,6 +430,19 @@ fn a_browser_shows_the_page_on_a_desk_and_on_a_telephone_by_day_and_by_night() {
     let Some(browser) = chromium() else { return println!("skipped: there is no Chromium here") };
     check_looks(&browser, run());
     check_looks(&browser, training());
+}
+
+/// Ten digits, each as it is and varied twice: a search shifts none of them, a training does.
+#[test]
+fn the_page_shows_an_image_of_each_class() {
+    for (run, images, words) in
+        [(run(), 10, "network reads it."), (training(), 30, "shifted by up to 1 pixel")]
+    {
+        let page = Html::parse_document(&page_of(run));
+        assert_eq!(all(&page, ".sheet figure").len(), 10);
+        assert_eq!(all(&page, ".sheet img[alt]").len(), images);
+        assert!(page.root_element().text().collect::<String>().contains(words), "{words}");
+    }
 }
 
 fn check_looks(browser: &Path, run: &Path) {
@@ -413,7 +465,7 @@ fn check_looks(browser: &Path, run: &Path) {
         let root = page.root_element();
         let told =
             |name: &str| root.value().attr(name).unwrap_or_else(|| panic!("not shown: {shown}")).to_owned();
-        assert_eq!(told("data-measured"), format!("{width} {width} 0 0 0"), "at {width} pixels");
+        assert_eq!(told("data-measured"), format!("{width} {width} 0 0 0 0"), "at {width} pixels");
         looks.push((told("data-paper"), told("data-ink")));
     }
     assert_eq!(looks[0], looks[1]);

@@ -132,7 +132,8 @@ fn a_search_learns_the_digits_and_tells_of_it() {
     assert_eq!(*last_alphas, alphas);
     assert!(last.valid_accuracy > 0.9, "validation accuracy {}", last.valid_accuracy);
     assert!(last.train_loss < memory.epochs[0].0.train_loss);
-    assert!(memory.steps.last().unwrap().seconds_left.abs() < 1e-9);
+    // The evaluation of the last epoch is left.
+    assert!(memory.steps.last().unwrap().seconds_left >= 0.0);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub fn mixes<B: Device>(device: &mut Timer<B>) {
         let gradient = MixedGradient {
             output: layout.slot(shape.len()),
             total: layout.span(shape.c as usize),
+            sum: layout.span(1),
             branches: op
                 .branches
                 .iter()

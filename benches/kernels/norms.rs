@@ -61,7 +61,7 @@ pub fn coefficients<B: Device>(device: &mut Timer<B>) {
         // Two sums and three coefficients are read, and three of the output gradient written.
         let bytes = floats(NORMS * channels * 8);
         device.time("batch_norm_backward", shape, bytes, &layout, |backend| {
-            backend.batch_norm_backward(&gradients);
+            backend.batch_norm_backward(&gradients, Gradients::All);
         });
     }
 }

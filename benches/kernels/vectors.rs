@@ -35,6 +35,7 @@ pub fn descents<B: Device>(device: &mut Timer<B>) {
     let [weights, gradient, momentum_buffer] = [(); 3].map(|()| layout.span(WEIGHTS));
     let norm = layout.span(1);
     let step = GradientDescent {
+        nesterov: false,
         weights,
         gradient,
         momentum_buffer,

@@ -3,8 +3,8 @@
 
 use super::recorder::{Phase, Recorder, Value, Values, Weight};
 use crate::backend::{
-    Backend, BatchNorm, BatchNormGradient, BatchNormReduce, BatchNormTerm, Mode, Norm, Shape, Slot, Span,
-    Sums, Target, Term, UnstoredGradient,
+    Backend, BatchNorm, BatchNormGradient, BatchNormReduce, BatchNormTerm, Gradients, Mode, Norm, Shape,
+    Slot, Span, Sums, Target, Term, UnstoredGradient,
 };
 
 /// The parameters of one batch norm.
@@ -159,11 +159,11 @@ impl Outputs {
     }
 
     /// Turns the consumers' sums into the coefficients of the outputs' gradients.
-    pub fn backward(&self, backend: &mut impl Backend) {
+    pub fn backward(&self, backend: &mut impl Backend, wanted: Gradients) {
         for reduce in &self.reduces {
             backend.batch_norm_reduce(reduce);
         }
-        backend.batch_norm_backward(&self.backward);
+        backend.batch_norm_backward(&self.backward, wanted);
     }
 
     /// Shows every slot that [`Outputs::backward`] touches.

@@ -105,7 +105,7 @@ impl<B: Backend> Operator<B> for Step {
         if let Some(gradient) =
             self.gradient.as_ref().filter(|gradient| wanted.of_weights() || gradient.input.is_some())
         {
-            self.outputs.backward(backend);
+            self.outputs.backward(backend, wanted);
             backend.convolution_backward(&self.operator, gradient);
         }
     }

@@ -5,18 +5,19 @@
 //!
 //! [multiplied]: crate::backend::Device::loss_scale
 
+use super::mixed::MixingWeights;
 use super::recorder::{Operator, Phase, Recorder, Values};
 use crate::backend::{Backend, Gradients, Mode, Slot, Span, Target};
 
 struct UnscaleStep {
     weights: Span,
-    mixing: Option<Span>,
+    mixing: Option<MixingWeights>,
 }
 
 impl<B: Backend> Recorder<B> {
     /// Takes the loss scale out of the gradients of all weights and mixing weights. Recorded before whatever computes them, as a
     /// backward replay runs against the order of recording.
-    pub fn unscale(&mut self, weights: Span, mixing: Option<Span>) {
+    pub fn unscale(&mut self, weights: Span, mixing: Option<MixingWeights>) {
         self.push(UnscaleStep { weights, mixing });
     }
 }
@@ -34,7 +35,8 @@ impl<B: Backend> Operator<B> for UnscaleStep {
             return;
         }
         let weights = wanted.of_weights().then_some(self.weights);
-        for span in weights.into_iter().chain(self.mixing) {
+        let mixing = self.mixing.map(|mixing| [mixing.gradient, mixing.sums]);
+        for span in weights.into_iter().chain(mixing.into_iter().flatten()) {
             // With a power of two as scale both the factor and the sum are exact.
             backend.scaled_add(span, 1.0 / scale - 1.0, None, span);
         }

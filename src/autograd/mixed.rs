@@ -20,6 +20,9 @@ pub struct MixingWeights {
     pub value: Span,
     /// The gradient of the loss by them, summed over all nodes that read them.
     pub gradient: Span,
+    /// The sums of the gradients of the nodes that read them, a node's at the place of the first of its branches: what the
+    /// gradient of each of its mixing weights would be if the branch were all ones.
+    pub sums: Span,
     /// Their branches' gates; without, every branch is always computed.
     pub gates: Option<Gates>,
 }
@@ -30,6 +33,7 @@ impl MixingWeights {
         MixingWeights {
             value: self.value.part(start, len),
             gradient: self.gradient.part(start, len),
+            sums: self.sums.part(start, len),
             gates: self.gates.map(|gates| gates.part(start, len)),
         }
     }
@@ -46,13 +50,19 @@ struct MixStep {
 impl<B: Backend> Recorder<B> {
     /// So many mixing weights, which are written from outside, each with a gate.
     pub fn mixing(&mut self, len: usize) -> MixingWeights {
-        MixingWeights { value: self.span(len), gradient: self.accumulator(len), gates: Some(self.gates(len)) }
+        MixingWeights { gates: Some(self.gates(len)), ..self.ungated_mixing(len) }
+    }
+
+    /// So many mixing weights, all of whose branches are always computed.
+    pub fn ungated_mixing(&mut self, len: usize) -> MixingWeights {
+        let [gradient, sums] = [(); 2].map(|()| self.accumulator(len));
+        MixingWeights { value: self.span(len), gradient, sums, gates: None }
     }
 
     /// The weighted sum of `branches`, each with the index of its mixing weight.
     pub fn mixed(&mut self, branches: &[(Value, usize)], weights: MixingWeights) -> Result<Value> {
         let fail = |reason| Err(Error::Shape { operator: "mixed operation", reason });
-        let Some(&(first, _)) = branches.first() else { return fail("no branch".to_string()) };
+        let Some(&(first, first_mixing)) = branches.first() else { return fail("no branch".to_string()) };
         let shape = self.shape(first);
         if let Some(&(other, _)) = branches.iter().find(|(branch, _)| self.shape(*branch) != shape) {
             return fail(format!("branches of shapes {shape} and {} cannot be added", self.shape(other)));
@@ -93,7 +103,12 @@ impl<B: Backend> Recorder<B> {
             operator,
             branches: branches.iter().map(|(branch, _)| *branch).collect(),
             output,
-            gradient: MixedGradient { output: node_gradient, total, branches: gradients },
+            gradient: MixedGradient {
+                output: node_gradient,
+                total,
+                sum: weights.sums.part(first_mixing, 1),
+                branches: gradients,
+            },
             norms: Vec::new(),
         });
         Ok(output)
@@ -109,9 +124,9 @@ impl<B: Backend> Operator<B> for MixStep {
         backend.mixed_forward(&self.operator);
     }
 
-    fn backward(&self, backend: &mut B, _: Gradients) {
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
         backend.mixed_backward(&self.operator, &self.gradient);
-        backend.batch_norm_backward(&self.norms);
+        backend.batch_norm_backward(&self.norms, wanted);
     }
 
     fn bind(&mut self, values: &Values) {

@@ -50,9 +50,9 @@ impl<B: Backend> Operator<B> for Step {
         self.outputs.forward(backend, mode);
     }
 
-    fn backward(&self, backend: &mut B, _: Gradients) {
+    fn backward(&self, backend: &mut B, wanted: Gradients) {
         if let Some(gradient) = &self.gradient {
-            self.outputs.backward(backend);
+            self.outputs.backward(backend, wanted);
             backend.normalised_pools_backward(&self.operator, gradient);
         }
     }

@@ -77,7 +77,7 @@ impl<B: Backend> Operator<B> for Step {
 
     fn backward(&self, backend: &mut B, wanted: Gradients) {
         if let Some(gradient) = &self.gradient {
-            self.outputs.backward(backend);
+            self.outputs.backward(backend, wanted);
             backend.pointwise_backward(&self.operator, gradient, wanted);
         }
     }

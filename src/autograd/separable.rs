@@ -119,7 +119,7 @@ impl<B: Backend> Operator<B> for Step {
     }
 
     fn backward(&self, backend: &mut B, wanted: Gradients) {
-        self.outputs.backward(backend);
+        self.outputs.backward(backend, wanted);
         backend.separable_backward(&self.operator, &self.gradient, wanted);
     }
 

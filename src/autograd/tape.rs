@@ -93,7 +93,7 @@ impl<B: Backend> Tape<B> {
     }
 
     /// Computes the gradients of the mixing weights and, where wanted, of the weights. Follows a forward replay
-    /// with batch statistics.
+    /// with batch statistics or, where that is what is wanted, in inference.
     ///
     /// # Panics
     /// When the tape was recorded for inference.

@@ -1,7 +1,7 @@
 //! Batch norm: coefficients for its readers, and the sums and coefficients of its backward. Nothing normalised is
 //! ever stored.
 
-use super::{Mode, Norm, Operand, Slot, Span, Sums};
+use super::{Gradients, Mode, Norm, Operand, Slot, Span, Sums};
 
 /// Batch norm's epsilon (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -82,6 +82,7 @@ pub trait BatchNormKernels {
     /// From those sums to the coefficients of the [`UnstoredGradient`](super::UnstoredGradient): with `S1 = sum_t w_t total_t`,
     /// `S2 = sum_t w_t products_t` over n values per channel, `factor_t = scale * w_t`,
     /// `raw_factor = -scale * S2/n * inverse_deviation`, `constant = -scale * S1/n - raw_factor * mean`;
-    /// also `dgamma = S2`, `dbeta = S1`.
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]);
+    /// also `dgamma = S2`, `dbeta = S1`. In inference `raw_factor` and `constant` are 0: there the statistics do not depend on
+    /// the values.
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient], wanted: Gradients);
 }

@@ -19,11 +19,14 @@ pub struct GradientDescent {
     pub momentum: f64,
     /// Weight decay.
     pub decay: f64,
+    /// Whether the step looks ahead along the momentum.
+    pub nesterov: bool,
 }
 
 /// The optimiser of the weights on a device.
 pub trait GradientDescentKernels {
     /// Gradient descent with momentum, as PyTorch: `g' = clip * g + decay * w`,
-    /// `m = momentum * m + g'`, `w -= rate * m`, where `clip = min(1, limit / (norm + 1e-6))`.
+    /// `m = momentum * m + g'`, `w -= rate * m`, where `clip = min(1, limit / (norm + 1e-6))`; with Nesterov's momentum
+    /// `w -= rate * (g' + momentum * m)`.
     fn gradient_descent(&mut self, step: &GradientDescent);
 }

@@ -36,6 +36,8 @@ pub struct MixedGradient {
     pub output: Slot,
     /// `[c]`: `sum(g)`.
     pub total: Span,
+    /// One element, accumulated: the sum of `total`. It is the gradient of a mixing weight whose branch were all ones.
+    pub sum: Span,
     /// In the order of [`Mixed::branches`].
     pub branches: Vec<MixedBranchGradient>,
 }
@@ -56,7 +58,7 @@ pub trait MixedKernels {
     /// The weighted sum over the branches of all edges of a node:
     /// `y = sum_k weight_k * (scale_k * x_k + shift_k)`.
     fn mixed_forward(&mut self, operator: &Mixed);
-    /// One pass over the node's gradient g and all branches: `total = sum(g)`,
+    /// One pass over the node's gradient g and all branches: `total = sum(g)`, its sum over the channels (accumulated),
     /// `products_k = sum(g * xhat_k)` (of x itself where it is not normalised), the gradient of each
     /// weight `sum_c(gamma * products_k + beta * total)` (accumulated), and for identity branches
     /// the input gradient `weight_k * g`.

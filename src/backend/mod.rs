@@ -72,6 +72,8 @@ pub enum Mode {
 pub enum Gradients {
     /// Those of activations and of mixing weights: what the gradient of the alphas takes. Those of weights are undefined.
     Inputs,
+    /// As [`Gradients::Inputs`], behind a forward pass in inference, where the statistics of batch norms are constants.
+    InputsInInference,
     /// Those of weights, too.
     All,
 }
@@ -80,6 +82,11 @@ impl Gradients {
     /// Whether those of weights are among them.
     pub fn of_weights(self) -> bool {
         self == Gradients::All
+    }
+
+    /// Whether the forward pass was one with running statistics.
+    pub fn in_inference(self) -> bool {
+        self == Gradients::InputsInInference
     }
 }
 

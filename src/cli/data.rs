@@ -136,8 +136,8 @@ fn name(errors: &[&Error]) {
         report(&format!("skipped {error}"));
     }
     let files = match errors.len() {
-        1 => "1 file was".to_owned(),
-        count => format!("{count} files were"),
+        1 => "1 file was skipped because it".to_owned(),
+        count => format!("{count} files were skipped because they"),
     };
-    report(&format!("{files} skipped because they cannot be read; --strict makes that an error"));
+    report(&format!("{files} cannot be read; --strict makes that an error"));
 }

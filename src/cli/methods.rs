@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::output::print;
+use super::output::{print, tell};
 use crate::Result;
 use crate::method::published::all;
 
@@ -38,6 +38,6 @@ impl Arguments {
             let step = format!("a step: {}; {}", method.cost, method.source);
             line(&method.name, &method.changes) + &line("", &step)
         });
-        print(&entries.collect::<String>())
+        tell(&entries.collect::<String>())
     }
 }

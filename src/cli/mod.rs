@@ -55,8 +55,8 @@ Examples:
   darts devices                      the processor and the GPUs that a search can use
   darts COMMAND --help               everything about a command
 
-Exit codes: 0 success, 1 a failure, 2 wrong usage, 130 a run that Ctrl-C interrupted, 143 one that SIGTERM \
-did, 129 one whose terminal was closed.";
+Exit codes: 0 success, 1 a failure, 2 wrong usage, 124 a run that --max-minutes ended, 130 one that Ctrl-C \
+interrupted, 143 one that SIGTERM did, 129 one whose terminal was closed.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use crate::draw::drawing::heading;
 use crate::space::genotype::Genotype;
 use crate::space::operation::{Family, OPERATIONS};
+use crate::terminal::{error_width, fitted, output_width};
 use crate::{Error, Result};
 
 /// Prints a text. A reader that went away, as `head` does, has read enough: that is no error.
@@ -21,18 +22,24 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Prints sentences and columns for a reader: on a terminal, in lines that it is wide enough for.
+pub fn tell(text: &str) -> Result<()> {
+    print(&fitted(text, output_width()))
+}
+
 /// A text in one line, without what would move the cursor of a terminal or set its colours: names of files and classes
 /// may hold anything.
 pub fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// Reports an error in one line, whatever it holds.
+/// Reports an error in one line, whatever it holds; in several on a terminal that is narrower.
 pub fn report(sentence: &str) {
-    let line = plain(sentence);
+    const NAME: &str = "darts:";
+    let line = fitted(&format!("{NAME} {}", plain(sentence).trim()), error_width());
     let style = AnsiColor::Red.on_default().bold();
     // There is nowhere left to say that this failed.
-    let _ = writeln!(anstream::stderr(), "{style}darts:{style:#} {}", line.trim());
+    let _ = writeln!(anstream::stderr(), "{style}{NAME}{style:#}{}", &line[NAME.len()..]);
 }
 
 /// A drawing of a genotype's cells with its headings and operations in colour.

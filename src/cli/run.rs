@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::data::{Tolerance, surveyed};
 use super::interruption::Interruption;
-use super::output::{print, report};
+use super::output::{print, report, tell};
 use super::pictures;
 use super::plan::{PlanArguments, PlanFlags, number};
 use crate::data::Dataset;
-use crate::epochs::{Checkpoint, Control, Ended, Observer, Observers, Phase, Position};
+use crate::epochs::{Checkpoint, Control, Ended, Estimate, Observer, Observers, Phase, Position};
 use crate::plan::PlanTable;
 use crate::plan::merge::Given;
-use crate::readable::counted;
+use crate::readable::{bytes, counted, duration, grouped};
 use crate::space::Space;
 use crate::store::checkpoints::resume_command;
 use crate::store::resumption::Resumption;
@@ -37,6 +37,18 @@ pub struct RunArguments {
     /// Store a checkpoint to go on from after so many minutes, too; 0 for only after each epoch.
     #[arg(long, value_name = "N", value_parser = minutes, default_value = "10", allow_negative_numbers = true)]
     checkpoint_minutes: f64,
+    /// End the run after the step at which the command has taken so many minutes, as Ctrl-C does: with a checkpoint
+    /// and a report. Schedules follow the epochs of the plan all the same: they are not squeezed into this time, and
+    /// --resume goes on to the same bytes, with another limit or none. The exit code is 124.
+    #[arg(long, value_name = "N", value_parser = minutes, allow_negative_numbers = true)]
+    max_minutes: Option<f64>,
+    /// Say what the run takes of memory and time, by a few of its steps, and the largest batch that fits, and stop.
+    /// Nothing is stored.
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
+    /// When the command began.
+    #[arg(skip = Instant::now())]
+    begun: Instant,
     #[command(flatten)]
     tolerance: Tolerance,
     /// Print nothing but the result at the end.
@@ -110,7 +122,7 @@ impl RunArguments {
             pictures::check_resumed(resumed.directory.path(), &dataset)?;
         }
         if let (Some(pictures), false) = (&dataset.pictures, self.quiet || self.json) {
-            print(&surveyed(pictures))?;
+            tell(&surveyed(pictures))?;
         }
         if !self.quiet {
             warn_of_threads(given.plan.threads());
@@ -139,7 +151,7 @@ impl RunArguments {
             Err(error) => return Err(self.failed::<K>(directory, error)),
         };
         if let (Some(checkpoint), false) = (checkpoint, self.quiet || self.json) {
-            print(&going_on(directory.path(), checkpoint.progress.position, epochs))?;
+            tell(&going_on(directory.path(), checkpoint.progress.position, epochs))?;
         }
         let form = if self.json { Form::Json } else { Form::Text };
         let mut progress = (!self.quiet).then(|| Progress::new(epochs, form));
@@ -152,7 +164,7 @@ impl RunArguments {
             from: checkpoint,
             every: (self.checkpoint_minutes > 0.0)
                 .then(|| Duration::from_secs_f64(60.0 * self.checkpoint_minutes)),
-            interrupted: Some(&|| interruption.signal() > 0),
+            interrupted: Some(&|| interruption.signal() > 0 || self.time_is_over()),
         };
         let ended = work(&control, &mut observers);
         drop(progress);
@@ -161,12 +173,29 @@ impl RunArguments {
             Ok(Ended::Interrupted(position)) => {
                 let run = directory.path().to_owned();
                 let command = resume_command(K::Plan::COMMAND, &run);
-                let sentence = format!("interrupted {position}; `{command}` goes on");
-                let why = Error::Interrupted { signal: interruption.signal(), sentence };
+                let why = match interruption.signal() {
+                    0 => Error::TimeOver(format!(
+                        "the time of --max-minutes is over {position}; `{command}` goes on"
+                    )),
+                    signal => Error::Interrupted {
+                        signal,
+                        sentence: format!("interrupted {position}; `{command}` goes on"),
+                    },
+                };
                 Ok(Followed::Stopped { run, position, why })
             }
             Err(error) => Err(self.failed::<K>(directory, error)),
         }
+    }
+
+    /// Prints what a run takes.
+    pub fn print_estimate(&self, estimate: &Estimate) -> Result<()> {
+        print(&if self.json { format!("{}\n", serde_json::json!(estimate)) } else { estimated(estimate) })
+    }
+
+    /// Whether the command has taken all the time that it was given.
+    fn time_is_over(&self) -> bool {
+        self.max_minutes.is_some_and(|most| self.begun.elapsed().as_secs_f64() >= 60.0 * most)
     }
 
     /// Says what is left of a run that failed; gives back why it did.
@@ -185,7 +214,7 @@ impl RunArguments {
                 _ => format!("epochs 1 to {epochs} are"),
             };
             // Why the run failed matters more than a failure to print this.
-            let _ = print(&format!("The run failed; {stored} stored in {place}{way_on}.\n"));
+            let _ = tell(&format!("The run failed; {stored} stored in {place}{way_on}.\n"));
         }
         error
     }
@@ -200,6 +229,29 @@ fn warn_of_threads(threads: usize) {
             "{threads} threads share {cores}, which makes a run slower; --threads 0 takes one for each"
         ));
     }
+}
+
+/// What a run takes, for a reader.
+fn estimated(estimate: &Estimate) -> String {
+    let Estimate { batch_size, largest_batch, epochs, .. } = *estimate;
+    let steps = grouped(estimate.steps_per_epoch);
+    format!(
+        "memory    {}\n\
+         batch     {batch_size}; the largest that fits memory and images is {largest_batch}\n\
+         speed     {} a step, {steps} steps an epoch, and {} for the evaluation at its end\n\
+         time      about {} for {}\n\
+         Nothing was stored.\n",
+        bytes(estimate.peak_bytes),
+        short(estimate.seconds_per_step),
+        short(estimate.seconds_per_evaluation),
+        duration(estimate.seconds),
+        counted(epochs, "epoch"),
+    )
+}
+
+/// A duration that may be far below a second.
+fn short(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.1} ms", 1000.0 * seconds) } else { duration(seconds) }
 }
 
 fn going_on(run: &Path, position: Position, epochs: usize) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::output::{coloured, print, report};
+use super::output::{coloured, print, report, tell};
 use super::plan::PlanFlags;
 use super::run::{Followed, RunArguments};
 use crate::draw::drawing::draw;
@@ -43,7 +43,10 @@ Examples:
   darts search
   darts search --order second --epochs 30 --seed 7
   darts search --preset paper --data cifar10:DIR --out runs/paper
+  darts search --preset paper --data cifar10:DIR --max-minutes 480
   darts search --data folder:pictures --image-size 64
+  darts search --preset paper --data cifar10:DIR --dry-run
+  darts search --data fashion-mnist --train-images 6000
   darts search --space s2
   darts search --space own.toml
   darts search --json | jq .valid_accuracy
@@ -58,20 +61,22 @@ impl Arguments {
         let plan = &given.plan;
         plan.resolve_device()?;
         let dataset = options.dataset(&given, resumed.as_ref())?;
-        let pictures = dataset.pictures.as_ref();
-        if let Some(violation) = plan.violation_by_data(dataset.train.count() / 2) {
+        if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
+        }
+        if options.dry_run {
+            return options.print_estimate(&search::session::estimate(plan, dataset)?);
         }
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (search_run::create_at(plan, pictures, path)?, None),
-            (None, None) => (search_run::create(plan, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (search_run::create_at(plan, Some(&dataset), path)?, None),
+            (None, None) => (search_run::create(plan, Some(&dataset), Path::new(RUNS))?, None),
         };
         let search = |control: &Control, observers: &mut Observers<SearchPhase>| {
             search::session::run(plan, dataset, control, observers)
         };
-        match options.follow(plan.epochs, directory, checkpoint.as_ref(), search)? {
-            Followed::Finished(alphas, run) => self.finish(plan, &alphas, &run),
+        match options.follow(plan.epochs_in_all()?, directory, checkpoint.as_ref(), search)? {
+            Followed::Finished(alphas, run) => self.finish(&alphas, &run),
             Followed::Stopped { run, position, why } => {
                 if let Err(error) = self.stop(&run, position) {
                     report(&error.to_string());
@@ -86,50 +91,49 @@ impl Arguments {
         let report = page::write(run);
         let genotype = load_genotype(run)?;
         let (Position { epochs, .. }, place) = (position, run.display());
-        print(&match (self.run.json, self.run.quiet) {
+        match (self.run.json, self.run.quiet) {
             (true, _) => {
-                format!("{}\n", json!({ "genotype": genotype, "run": run, "position": position }))
+                print(&format!("{}\n", json!({ "genotype": genotype, "run": run, "position": position })))?;
             }
-            (false, true) => format!("{genotype}\n"),
+            (false, true) => print(&format!("{genotype}\n"))?,
             (false, false) => {
+                print(&format!("\n{genotype}\n\n"))?;
                 let after = if epochs == 0 { position } else { Position { epochs, steps: 0 } };
-                format!(
-                    "\n{genotype}\n\nThat is the genotype {after}; it is stored in {place}; look at {place}/report.html.\n"
-                )
+                tell(&format!(
+                    "That is the genotype {after}; it is stored in {place}; look at {place}/report.html.\n"
+                ))?;
             }
-        })?;
+        }
         report.map(|_| ())
     }
 
     /// Writes the report and shows the outcome. The genotype does not depend on the report.
-    fn finish(&self, plan: &Plan, alphas: &Alphas, run: &Path) -> Result<()> {
+    fn finish(&self, alphas: &Alphas, run: &Path) -> Result<()> {
         let history = page::write(run).and_then(|_| History::load(run));
-        let guarded = history.as_ref().ok().and_then(|history| guarded(plan, history.records.len()));
+        let remarks: Vec<_> = match &history {
+            Ok(history) => {
+                history.last().guards.iter().filter(|remark| remark.result.is_some()).cloned().collect()
+            }
+            Err(_) => Vec::new(),
+        };
         let verdict = history.map(|history| Verdict::of(&history));
         let genotype = derive(alphas);
         let told = verdict.as_ref().ok();
-        let text = match (self.run.json, self.run.quiet) {
-            (true, _) => format!("{}\n", outcome_as_json(&genotype, told, run)),
-            (false, true) => format!("{genotype}\n"),
-            (false, false) => outcome(&genotype, told, run),
-        };
-        print(&text)?;
-        if let Some(sentence) = guarded {
-            report(&sentence);
+        match (self.run.json, self.run.quiet) {
+            (true, _) => print(&format!("{}\n", outcome_as_json(&genotype, told, run)))?,
+            (false, true) => print(&format!("{genotype}\n"))?,
+            (false, false) => {
+                print(&cells(&genotype))?;
+                tell(&outcome(told, run))?;
+            }
         }
+        remarks.iter().for_each(|remark| report(&remark.to_string()));
         let verdict = verdict?;
         if self.run.quiet && !self.run.json {
             report(&in_a_line(&verdict));
         }
         Ok(())
     }
-}
-
-/// What a person should know of a search of so many epochs that its guard has ended.
-fn guarded(plan: &Plan, epochs: usize) -> Option<String> {
-    let Plan { guard, epochs: planned, .. } = plan;
-    (epochs < *planned)
-        .then(|| format!("the guard {guard:?} ended the search after epoch {epochs} of {planned}"))
 }
 
 /// The outcome for a program.
@@ -143,14 +147,17 @@ fn outcome_as_json(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -
     })
 }
 
+/// The cells as a drawing, and the genotype in both of its forms, each of which is a line that can be copied.
+fn cells(genotype: &Genotype) -> String {
+    format!("\n{}\n{genotype}\n\n{}\n\n", coloured(genotype, &draw(genotype)), genotype.to_json())
+}
+
 /// The outcome for a reader.
-fn outcome(genotype: &Genotype, verdict: Option<&Verdict>, run: &Path) -> String {
+fn outcome(verdict: Option<&Verdict>, run: &Path) -> String {
     let place = run.display();
     format!(
-        "\n{}\n{genotype}\n\n{}\n\nThe run is stored in {place}: plan.toml, metrics.jsonl, genotype.json, \
-         genotype.txt and alphas/; look at {place}/report.html.\n{}",
-        coloured(genotype, &draw(genotype)),
-        genotype.to_json(),
+        "The run is stored in {place}: plan.toml, metrics.jsonl, genotype.json, genotype.txt and alphas/; look at \
+         {place}/report.html.\n{}",
         verdict.map(|verdict| judged(verdict, run)).unwrap_or_default(),
     )
 }

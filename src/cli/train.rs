@@ -7,7 +7,7 @@ use serde_json::json;
 use toml::Value;
 
 use super::genotype::find;
-use super::output::{plain, print, report};
+use super::output::{plain, print, report, tell};
 use super::pictures::compare_with_search;
 use super::plan::PlanFlags;
 use super::run::{Followed, RunArguments};
@@ -79,6 +79,9 @@ impl Arguments {
         if let Some(violation) = plan.violation_by_data(&dataset) {
             return Err(given.refusal(violation));
         }
+        if options.dry_run {
+            return options.print_estimate(&session::estimate(plan, &genotype, dataset)?);
+        }
         if let (None, Some((run, planned))) = (&resumed, self.run_of_genotype().zip(images)) {
             let is_planned = |key, value: Value| planned.get(key) == Some(&value);
             if is_planned("data", plan.data.clone().into()) {
@@ -91,11 +94,11 @@ impl Arguments {
         }
         // The training takes the images.
         let test = Arc::new(dataset.test.clone());
-        let pictures = dataset.pictures.as_ref();
+        let images = Some(&dataset);
         let (directory, checkpoint) = match (resumed, &options.out) {
             (Some(resumed), _) => (resumed.directory, resumed.checkpoint),
-            (None, Some(path)) => (training_run::create_at(plan, &genotype, pictures, path)?, None),
-            (None, None) => (training_run::create(plan, &genotype, pictures, Path::new(RUNS))?, None),
+            (None, Some(path)) => (training_run::create_at(plan, &genotype, images, path)?, None),
+            (None, None) => (training_run::create(plan, &genotype, images, Path::new(RUNS))?, None),
         };
         let train = |control: &Control, observers: &mut Observers<TrainingPhase>| {
             session::run(plan, &genotype, dataset, control, observers)
@@ -125,7 +128,7 @@ impl Arguments {
         match (self.run.json, self.run.quiet) {
             (true, _) => print(&format!("{}\n", json!({ "run": run, "position": position })))?,
             (false, true) => {}
-            (false, false) => print(&format!("\n{model}; look at {place}/report.html.\n"))?,
+            (false, false) => tell(&format!("\n{model}; look at {place}/report.html.\n"))?,
         }
         report.map(|_| ())
     }
@@ -140,7 +143,8 @@ impl Arguments {
         let balanced = measured.as_ref().ok().and_then(|classes| balanced_accuracy_of(&classes.confusion));
         let report = measured.and_then(|_| page::write(run));
         let ((best, epoch), last) = (outcome.best, outcome.last);
-        print(&match (self.run.json, self.run.quiet) {
+        let write = if self.run.json || self.run.quiet { print } else { tell };
+        write(&match (self.run.json, self.run.quiet) {
             (true, _) => {
                 let best = json!({ "test_accuracy": best, "epoch": epoch });
                 let mut result = json!({ "test_accuracy": last });

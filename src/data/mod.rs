@@ -15,6 +15,7 @@ mod images;
 mod loader;
 pub mod manifest;
 mod picture;
+pub mod sheet;
 mod sniff;
 mod source;
 mod split;
@@ -78,6 +79,16 @@ impl Dataset {
     /// How byte values become inputs of a network.
     pub fn normalisation(&self) -> Normalisation {
         Normalisation { mean: self.mean.clone(), deviation: self.deviation.clone() }
+    }
+
+    /// The same with only so many of the training images, 0 for all: of each class its share, which the seed chooses. What
+    /// turns byte values into inputs stays.
+    pub fn with_train_images(mut self, count: usize, seed: u64) -> Self {
+        if (1..self.train.count()).contains(&count) {
+            let taken = split::some_of_each_class(&self.train, self.classes(), count, seed);
+            self.train = self.train.select(&taken);
+        }
+        self
     }
 
     /// A checksum (CRC-32C) of both parts and of all that turns them into inputs of a network.

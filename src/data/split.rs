@@ -1,9 +1,12 @@
 //! The split of undivided data sets into a training and a test part, and of the training images into the two parts
 //! of the bilevel search.
 
+use std::cmp::Ordering;
+
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use super::Images;
 use crate::random::{Stream, generator};
 
 /// The steps of the split stream that belong to [`stratified`] and to [`halves`].
@@ -47,6 +50,52 @@ pub fn stratified(labels: &[u16], classes: usize, seed: u64) -> (Vec<usize>, Vec
 /// decide, so that pictures that come or go move no other.
 pub fn is_set_apart(seed: u64, class: &[u8], name: &[u8]) -> bool {
     keyed_hash(seed, &[class, name]).is_multiple_of(TEST_SHARE as u64)
+}
+
+/// So many of the images, or all where there are fewer, ascending: of each class its share, rounded, and at least one image
+/// if `count` is at least the number of classes that have any. Of a class those with the lowest hashes of seed and pixels
+/// are taken, so that images that come or go move few others.
+pub(super) fn some_of_each_class(images: &Images, classes: usize, count: usize, seed: u64) -> Vec<usize> {
+    let counts = images.class_counts(classes);
+    let mut members = vec![Vec::new(); classes];
+    for (index, &label) in images.labels.iter().enumerate() {
+        members[usize::from(label)].push((keyed_hash(seed, &[images.image(index)]), index));
+    }
+    let mut taken = Vec::with_capacity(count);
+    for (mut members, count) in members.into_iter().zip(shares(&counts, count)) {
+        members.sort_unstable();
+        taken.extend(members[..count].iter().map(|&(_, index)| index));
+    }
+    taken.sort_unstable();
+    taken
+}
+
+/// How many of `count` go to each of some classes with so many images, which are at least `count` together.
+fn shares(counts: &[usize], count: usize) -> Vec<usize> {
+    let all: usize = counts.iter().sum();
+    let count = count.min(all);
+    let least = usize::from(count >= counts.iter().filter(|&&images| images > 0).count());
+    let share = |class: usize| count as f64 * counts[class] as f64 / all.max(1) as f64;
+    let mut shares: Vec<usize> =
+        (0..counts.len()).map(|class| (share(class) as usize).max(least).min(counts[class])).collect();
+    // Whole shares leave less than one image for each class, and the least share takes less than one from the others.
+    loop {
+        let given: usize = shares.iter().sum();
+        let lacks = |class: &usize| share(*class) - shares[*class] as f64;
+        let change = match given.cmp(&count) {
+            Ordering::Equal => return shares,
+            Ordering::Less => {
+                let open = (0..counts.len()).rev().filter(|&class| shares[class] < counts[class]);
+                open.max_by(|one, other| lacks(one).total_cmp(&lacks(other))).map(|class| (class, 1))
+            }
+            Ordering::Greater => {
+                let open = (0..counts.len()).filter(|&class| shares[class] > least);
+                open.min_by(|one, other| lacks(one).total_cmp(&lacks(other))).map(|class| (class, -1))
+            }
+        };
+        let Some((class, change)) = change else { return shares };
+        shares[class] = shares[class].saturating_add_signed(change);
+    }
 }
 
 /// FNV-1a with a key in its start, and the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), without which the last
@@ -108,6 +157,53 @@ mod tests {
         assert_eq!(all, (0..97).collect::<Vec<_>>());
         assert_eq!(stratified(&labels, 4, 1).1, test);
         assert_ne!(stratified(&labels, 4, 2).1, test);
+    }
+
+    #[test]
+    fn shares_are_those_of_the_classes_and_none_goes_without() {
+        assert_eq!(shares(&[500, 300, 200], 10), [5, 3, 2]);
+        assert_eq!(shares(&[10, 10, 10], 4), [2, 1, 1]);
+        assert_eq!(shares(&[10, 10, 10], 5), [2, 2, 1]);
+        // A share of less than one is one, which a larger class gives.
+        assert_eq!(shares(&[1000, 1, 1, 0, 1], 10), [7, 1, 1, 0, 1]);
+        assert_eq!(shares(&[1000, 1, 1], 3), [1, 1, 1]);
+        // Fewer than there are classes.
+        assert_eq!(shares(&[10, 5, 5], 2), [1, 1, 0]);
+        assert_eq!([shares(&[3, 2], 5), shares(&[3, 2], 9), shares(&[3, 0], 0)], [[3, 2], [3, 2], [0, 0]]);
+        for count in 0..=60 {
+            let shares = shares(&[33, 1, 17, 9], count);
+            assert_eq!(shares.iter().sum::<usize>(), count);
+            assert!(count < 4 || !shares.contains(&0), "{count}: {shares:?}");
+        }
+    }
+
+    /// Images of two pixels, all of them different.
+    fn numbered(labels: Vec<u16>) -> Images {
+        let pixels = (0..labels.len()).flat_map(|index| (index as u16).to_le_bytes()).collect();
+        Images { height: 1, width: 2, channels: 1, pixels, labels }
+    }
+
+    #[test]
+    fn images_are_taken_by_their_pixels_and_the_seed() {
+        let images = numbered((0..600).map(|index| u16::from(index % 3 == 0)).collect());
+        let taken = |images: &Images, count, seed| {
+            let indices = some_of_each_class(images, 2, count, seed);
+            assert!(indices.is_sorted_by(|one, other| one < other));
+            images.select(&indices)
+        };
+        let some = taken(&images, 60, 1);
+        assert_eq!(some.class_counts(2), [40, 20]);
+        assert_ne!(taken(&images, 60, 2), some);
+        assert_eq!(taken(&images, 600, 1), images);
+        assert_eq!(taken(&images, 9999, 1), images);
+        // More images are these and others.
+        let more = taken(&images, 120, 1);
+        let of = |images: &Images| images.pixels.chunks(2).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert!(of(&some).iter().all(|image| of(&more).contains(image)));
+        // An image that is gone leaves its place to one other.
+        let without = images.select(&(0..600).filter(|&index| index != 300).collect::<Vec<_>>());
+        let same = of(&taken(&without, 60, 1)).iter().filter(|image| of(&some).contains(image)).count();
+        assert!(same >= 58, "{same}");
     }
 
     #[test]

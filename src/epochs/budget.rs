@@ -77,23 +77,35 @@ fn gibibytes(bytes: usize) -> String {
     format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// Why a run does not fit, and the largest batch with which it does.
-fn refusal<F: Budget>(subject: F, error: &Error) -> Error {
-    let Shape { n, h, w, c } = subject.images();
+/// The largest batch with which a run fits, up to `most`. The run has its memory, so its own batch fits.
+///
+/// # Errors
+/// The network cannot be recorded for such a batch.
+pub fn largest_batch<F: Budget>(subject: F, most: usize) -> Result<usize> {
+    let own = subject.images().n as usize;
+    largest_between(subject, own, most.max(own) + 1)
+}
+
+/// The largest batch that fits of those from one that fits to below one that does not.
+fn largest_between<F: Budget>(mut subject: F, mut fits: usize, mut fails: usize) -> Result<usize> {
+    let Shape { h, w, c, .. } = subject.images();
     // More images take more memory.
-    let (mut fits, mut fails) = (0, n as usize);
-    let mut last = subject;
     while fails - fits > 1 {
         let batch = fits + (fails - fits) / 2;
-        let images = Shape::new(batch, h as usize, w as usize, c as usize);
-        let mut smaller = match last.with_images(images) {
-            Ok(smaller) => smaller,
-            Err(error) => return error,
-        };
-        let (_, room) = room(&mut smaller, AugmentedBy::Host, 0);
+        subject = subject.with_images(Shape::new(batch, h as usize, w as usize, c as usize))?;
+        let (_, room) = room(&mut subject, AugmentedBy::Host, 0);
         *(if room.is_ok() { &mut fits } else { &mut fails }) = batch;
-        last = smaller;
     }
+    Ok(fits)
+}
+
+/// Why a run does not fit, and the largest batch with which it does.
+fn refusal<F: Budget>(subject: F, error: &Error) -> Error {
+    let fails = subject.images().n as usize;
+    let fits = match largest_between(subject, 0, fails) {
+        Ok(fits) => fits,
+        Err(error) => return error,
+    };
     let advice = match fits {
         0 => "not even one image a batch fits: lower --init-channels or --cells".to_owned(),
         fits => format!("the largest --batch-size that fits is {fits}"),

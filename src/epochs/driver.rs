@@ -1,5 +1,6 @@
 //! The epochs of a run: steps, an evaluation, a record, a checkpoint; from the start or from where a checkpoint left off.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Identity, Numbers, Position, Progress};
@@ -9,6 +10,9 @@ use super::sum::{BatchResult, Sum, check_finite};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Device as _, Span};
 use crate::{Error, Result};
+
+/// The record of an epoch, and its result.
+type Finished<P> = (<P as Phase>::Record, <P as Phase>::Artifact);
 
 /// The epochs of a search or of a training, as the driver runs them.
 pub trait Epochs {
@@ -25,6 +29,10 @@ pub trait Epochs {
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         Vec::new()
     }
+    /// Which epochs of the run these are, counted from 0, where others come before or after.
+    fn part(&self) -> Range<usize> {
+        0..usize::MAX
+    }
     /// Steps in an epoch.
     fn steps_per_epoch(&self) -> usize;
     /// Batches of the evaluation at the end of an epoch.
@@ -40,12 +48,7 @@ pub trait Epochs {
     /// What is evaluated, in words.
     fn evaluated(&self) -> &'static str;
     /// Ends an epoch; returns its record and its result.
-    fn finish_epoch(
-        &mut self,
-        epoch: usize,
-        train: &Sum,
-        evaluation: &Sum,
-    ) -> (<Self::Phase as Phase>::Record, <Self::Phase as Phase>::Artifact);
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, evaluation: &Sum) -> Result<Finished<Self::Phase>>;
     /// Whether the run has ended before its last epoch. Only the end of an epoch changes that.
     fn ended(&self) -> bool {
         false
@@ -93,7 +96,8 @@ pub fn drive<E: Epochs>(
     control: &Control,
     observer: &mut (dyn Observer<E::Phase> + Send),
 ) -> Result<Ended<()>> {
-    let progress = control.from.map(|checkpoint| checkpoint.progress).unwrap_or_default();
+    let begin = Progress { position: Position { epochs: run.part().start, steps: 0 }, ..Progress::default() };
+    let progress = control.from.map_or(begin, |checkpoint| checkpoint.progress);
     let identity = control.from.map_or(identity, |checkpoint| checkpoint.identity.clone());
     let now = Instant::now();
     let forecast = Forecast::new(epochs, run.steps_per_epoch(), run.batches_per_evaluation());
@@ -104,7 +108,8 @@ pub fn drive<E: Epochs>(
         control,
         observer,
         progress,
-        stored: control.from.map(|_| progress.position),
+        // What comes before a later part has stored its end.
+        stored: (control.from.is_some() || begin.position.epochs > 0).then_some(progress.position),
         stored_at: now,
         forecast,
         forecast_at: now,
@@ -134,7 +139,7 @@ struct Driver<'a, E: Epochs> {
 
 impl<E: Epochs> Driver<'_, E> {
     fn epochs(&mut self) -> Result<Ended<()>> {
-        while self.progress.position.epochs < self.epochs && !self.run.ended() {
+        while self.progress.position.epochs < self.epochs.min(self.run.part().end) && !self.run.ended() {
             if let Some(position) = self.epoch()? {
                 return Ok(Ended::Interrupted(position));
             }
@@ -171,7 +176,7 @@ impl<E: Epochs> Driver<'_, E> {
         }
         let evaluated = self.run.evaluated();
         check_finite(evaluation.loss(), || format!("the {evaluated} loss after epoch {epoch}"))?;
-        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation);
+        let (record, artifact) = self.run.finish_epoch(epoch, &self.progress.train, &evaluation)?;
         let images_per_second = self.progress.train.images() / trained;
         let timing = Timing { epoch, images_per_second, seconds: self.seconds() };
         self.observer.epoch(&record, &timing, &artifact)?;

@@ -11,18 +11,23 @@
 //! 2. [`relaxation`]: from alphas to mixing weights, and back.
 //! 3. [`penalty`]: terms that are added to the loss of the alphas.
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
-//! 5. [`guard`]: what ends a search before its last epoch.
-//! 6. [`published`]: the methods of the literature, as compositions.
+//! 5. [`step_order`]: which of the two steps of an iteration comes first.
+//! 6. [`guard`]: what watches a search, warns, or ends it before its last epoch.
+//! 7. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
+//! 8. [`stages`]: a search in several parts.
+//! 9. [`published`]: the methods of the literature, as compositions.
 
 pub mod guard;
 pub mod penalty;
 pub mod perturbation;
 pub mod progress;
+pub mod projection;
 pub mod published;
 pub mod relaxation;
 pub mod schedule;
-
-use std::str::FromStr;
+pub mod selection;
+pub mod stages;
+pub mod step_order;
 
 /// One name of a kind of parts.
 pub struct Part<T: 'static> {
@@ -55,9 +60,4 @@ pub fn expected<T>(parts: &[Part<T>]) -> String {
         [before @ .., last] if !before.is_empty() => format!("{} or {last}", before.join(", ")),
         _ => spelled.concat(),
     }
-}
-
-/// A number for which something holds.
-fn number<N: FromStr>(text: &str, holds: impl Fn(&N) -> bool) -> Option<N> {
-    text.parse().ok().filter(holds)
 }

@@ -18,17 +18,25 @@ pub enum Perturbation {
     Identity,
     /// SDARTS-RS (Chen and Hsieh, ICML 2020, equation 6): uniform noise of at most this size, then back within the bounds.
     Random(Schedule),
+    /// SDARTS-ADV (equation 7, the official code): from such noise, [`ASCENT_STEPS`] steps up the loss of the training batch
+    /// in inference, each back within this distance of the undisturbed weights, then within the bounds. Where the loss is
+    /// not higher then, the weights stay undisturbed.
+    Adversarial(Schedule),
 }
 
+/// How many steps an attack takes.
+pub const ASCENT_STEPS: usize = 7;
+
 /// The perturbations by their names.
-static PERTURBATIONS: [Part<Perturbation>; 2] = [
+static PERTURBATIONS: [Part<Perturbation>; 3] = [
     Part { name: "none", takes: "", make: |_| Some(Perturbation::Identity) },
-    Part {
-        name: "random",
-        takes: "SIZE",
-        make: |text| Schedule::within(text, |size| (0.0..=1.0).contains(&size)).map(Perturbation::Random),
-    },
+    Part { name: "random", takes: "SIZE", make: |text| size(text).map(Perturbation::Random) },
+    Part { name: "adversarial", takes: "SIZE", make: |text| size(text).map(Perturbation::Adversarial) },
 ];
+
+fn size(text: &str) -> Option<Schedule> {
+    Schedule::within(text, |size| (0.0..=1.0).contains(&size))
+}
 
 /// The perturbation that a text names.
 ///
@@ -39,18 +47,46 @@ pub fn perturbation(text: &str) -> Result<Perturbation, String> {
 }
 
 impl Perturbation {
+    /// How far a weight is disturbed at most, before it comes back within the bounds.
+    fn size(self, progress: Progress) -> Option<f64> {
+        match self {
+            Perturbation::Identity => None,
+            Perturbation::Random(size) | Perturbation::Adversarial(size) => Some(size.at(progress)),
+        }
+    }
+
     /// Overwrites the noise of a step: a number for each mixing weight.
     pub fn draw(self, progress: Progress, noise: &mut [f64]) {
-        let Perturbation::Random(size) = self else { return };
-        let size = size.at(progress);
+        let Some(size) = self.size(progress) else { return };
         let mut random = generator(progress.seed, Stream::Perturbation, progress.step);
         noise.fill_with(|| size * random.random_range(-1.0..=1.0));
     }
 
     /// Disturbs mixing weights by this noise, row after row.
     pub fn disturb(self, bounds: Bounds, rows: &[Range<usize>], noise: &[f64], weights: &mut [f64]) {
-        let Perturbation::Random(_) = self else { return };
+        if self == Perturbation::Identity {
+            return;
+        }
         weights.iter_mut().zip(noise).for_each(|(weight, noise)| *weight += noise);
+        rows.iter().for_each(|row| bounds.project(&mut weights[row.clone()]));
+    }
+
+    /// A step of an attack: along the signs of the gradient by the weights, near the undisturbed weights. On the simplex a
+    /// row may end farther away than the size, as the division by its sum comes last.
+    pub fn ascend(
+        self,
+        bounds: Bounds,
+        rows: &[Range<usize>],
+        progress: Progress,
+        [undisturbed, slopes]: [&[f64]; 2],
+        weights: &mut [f64],
+    ) {
+        let Some(size) = self.size(progress) else { return };
+        let step = 2.0 * size / ASCENT_STEPS as f64;
+        for ((weight, slope), start) in weights.iter_mut().zip(slopes).zip(undisturbed) {
+            let sign = if *slope == 0.0 { 0.0 } else { slope.signum() };
+            *weight = start + (*weight + step * sign - start).clamp(-size, size);
+        }
         rows.iter().for_each(|row| bounds.project(&mut weights[row.clone()]));
     }
 }

@@ -25,7 +25,8 @@ impl Schedule {
     pub fn at(self, progress: Progress) -> f64 {
         let Schedule { from, to, through } = self;
         let epochs = progress.epochs.saturating_sub(usize::from(through)).max(1);
-        from + (to - from) * (progress.epoch as f64 / epochs as f64)
+        // Epochs behind the last of the search, in which a selection goes on, have its end.
+        from + (to - from) * (progress.epoch as f64 / epochs as f64).min(1.0)
     }
 
     /// Whether the number is always 0.

@@ -3,15 +3,17 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
-use crate::method::guard::guard;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
 use crate::method::relaxation::relaxation;
 use crate::method::schedule::probability;
+use crate::method::selection::selection;
+use crate::method::stages::transitions;
+use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 8] {
+pub(super) fn method() -> [Key; 11] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -25,8 +27,8 @@ pub(super) fn method() -> [Key; 8] {
             "NAME",
             |text| relaxation(text).err(),
             ["softmax"; 2],
-            "How alphas become mixing weights: softmax, sigmoid, \"gumbel TEMPERATURE\" or \"gumbel-hard \
-             TEMPERATURE\". Such a number is constant, or a schedule over the epochs: \"10 to 1\" falls towards 1, \
+            "How alphas become mixing weights: softmax, sigmoid, \"gumbel TEMPERATURE\", \"gumbel-hard \
+             TEMPERATURE\", or \"gumbel-hard-clean TEMPERATURE\", whose gradient leaves out what was not computed. Such a number is constant, or a schedule over the epochs: \"10 to 1\" falls towards 1, \
              \"10 through 1\" is 1 in the last epoch",
         )
         .at("method.relaxation"),
@@ -44,19 +46,10 @@ pub(super) fn method() -> [Key; 8] {
             "NAME",
             |text| perturbation(text).err(),
             ["none"; 2],
-            "What disturbs the mixing weights in a step of the weights: none, or \"random SIZE\", whose size is a \
-             schedule, too",
+            "What disturbs the mixing weights in a step of the weights: none, \"random SIZE\", or \"adversarial SIZE\", \
+             which is up the loss; the size is a schedule, too",
         )
         .at("method.perturbation"),
-        text(
-            "guard",
-            "NAME",
-            |text| guard(text).err(),
-            ["none"; 2],
-            "What ends the search early: none, \"skips N\" as soon as the normal cell has N skip connections, or \
-             \"ranking N\" as soon as the order of each edge's convolutions was the same in N epochs",
-        )
-        .at("method.guard"),
         text(
             "edge_drop_path",
             "PROBABILITY",
@@ -69,7 +62,42 @@ pub(super) fn method() -> [Key; 8] {
              too: \"0 through 0.2\" rises to 0.2 in the last epoch",
         )
         .at("method.edge_drop_path"),
-        count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start that train the weights alone")
+        text(
+            "selection",
+            "NAME",
+            |text| selection(text).err(),
+            ["strongest"; 2],
+            "How the genotype is found: strongest, by the alphas; \"restricted N\", by the alphas with at most N skip connections in \
+             the normal cell, as P-DARTS does; or perturbation, which after the search decides edge after \
+             edge by what the supernet loses on the validation half without a candidate (\"perturbation loss\" goes by the \
+             loss instead of the accuracy)",
+        )
+        .at("method.selection"),
+        count(
+            "selection_interval",
+            1..=100_000,
+            [1, 5],
+            "Epochs that go on from one choice of the selection perturbation to the next",
+        )
+        .at("method.selection_interval"),
+        text(
+            "stages",
+            "TRANSITIONS",
+            |text| transitions(text).err(),
+            ["none"; 2],
+            "Stages that share the epochs: none, or what each leaves to the next, such as \"keep 5 +6, keep 3 +12\": the best \
+             candidates of each edge, and how many cells more than the first stage has; weights and alphas begin anew",
+        )
+        .at("method.stages"),
+        word(
+            "step_order",
+            "ORDER",
+            &StepOrder::ALL,
+            [StepOrder::AlphasFirst; 2],
+            "Which step of an iteration comes first: alphas_first or weights_first",
+        )
+        .at("method.step_order"),
+        count("frozen_epochs", 0..=100_000, [0; 2], "Epochs at the start of a stage that train the weights alone")
             .at("method.frozen_epochs"),
         number("alpha_deviation", "NUMBER", RATE, [1e-3; 2], "Standard deviation of the initial alphas")
             .at("method.alpha_deviation"),
@@ -158,12 +186,38 @@ mod tests {
             "--order is second; expected first with the perturbation random 0.03 to 0.3"
         );
         assert_eq!(
+            refusal("method = \"gdas\"\norder = \"second\""),
+            "--order is second; expected first with the relaxation gumbel-hard 10 through 0.1; gumbel-hard-clean goes with \
+             each"
+        );
+        assert_eq!(
+            refusal("weight_nesterov = true\norder = \"second\""),
+            "--order is second; expected first with weight_nesterov: the look-ahead has no such momentum"
+        );
+        assert_eq!(
             refusal("frozen_epochs = 12"),
             "--frozen-epochs is 12; expected fewer than epochs, which is 12: otherwise the alphas never move"
         );
         assert_eq!(
+            refusal("stages = \"keep 5 +1, keep 3 +2\"\nepochs = 10"),
+            "--epochs is 10; expected a multiple of 3, as the stages keep 5 +1, keep 3 +2 share them"
+        );
+        assert_eq!(
+            refusal("stages = \"keep 8 +1\""),
+            "--stages is keep 8 +1; expected fewer than 8 candidates kept at first, as an edge of the space darts has 8"
+        );
+        assert_eq!(
+            refusal("stages = \"keep 5 +1\"\nfrozen_epochs = 6"),
+            "--frozen-epochs is 6; expected fewer than the epochs of a stage, which is 6: otherwise the alphas never move"
+        );
+        assert_eq!(
+            refusal("method = \"darts-plus\"\nselection = \"perturbation\""),
+            "--selection is perturbation; expected strongest with a guard that ends the search, stop 2"
+        );
+        assert_eq!(
             refusal("relaxation = \"gumbel\""),
-            "--relaxation is gumbel; expected softmax, sigmoid, gumbel TEMPERATURE or gumbel-hard TEMPERATURE"
+            "--relaxation is gumbel; expected softmax, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or \
+             gumbel-hard-clean TEMPERATURE"
         );
     }
 }

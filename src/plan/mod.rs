@@ -5,6 +5,7 @@
 //! plan file and a preset become one plan.
 
 pub mod file;
+pub mod guards;
 pub mod keys;
 pub mod merge;
 mod method;

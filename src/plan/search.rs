@@ -6,16 +6,23 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, word};
+use super::guards::{guard_conflict, guards};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, word};
 use super::method::{complete_method, method};
-use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
+use super::shared::{
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
-use crate::data::{Augmentation, Colour, Fit, Reading};
+use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
+use crate::method::projection::Projections;
 use crate::method::relaxation::{Bounds, relaxation};
+use crate::method::selection::{Selection, selection};
+use crate::method::stages::transitions;
+use crate::method::step_order::StepOrder;
 use crate::space::Space;
 use crate::space::stored::Choice;
 
@@ -80,15 +87,24 @@ pub struct Plan {
     pub colour: Colour,
     pub background: String,
     pub fit: Fit,
+    pub train_images: usize,
     pub space: String,
     pub method: String,
     pub relaxation: String,
     pub penalty: String,
     pub perturbation: String,
-    pub guard: String,
     pub edge_drop_path: String,
+    pub selection: String,
+    pub selection_interval: usize,
+    pub stages: String,
+    pub step_order: StepOrder,
     pub frozen_epochs: usize,
     pub alpha_deviation: f64,
+    pub guard_skips: String,
+    pub guard_ranking: String,
+    pub guard_entropy: String,
+    pub guard_eigenvalue: String,
+    pub eigenvalue_every: usize,
     pub order: Order,
     pub finite_difference: f64,
     pub epochs: usize,
@@ -100,6 +116,7 @@ pub struct Plan {
     pub weight_lr: f64,
     pub weight_lr_min: f64,
     pub weight_momentum: f64,
+    pub weight_nesterov: bool,
     pub weight_decay: f64,
     pub gradient_clip: f64,
     pub alpha_lr: f64,
@@ -126,6 +143,9 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         number("finite_difference", "NORM", SHARE, [0.01; 2],
             "Distance that order second moves the weights for its finite difference")
             .at("method.finite_difference"),
+    ]);
+    keys.extend(guards());
+    keys.extend([
         count("epochs", 1..=100_000, [12, 50],
             "Passes over the half that trains the weights"),
         count("batch_size", 1..=65_536, [32, 64],
@@ -143,6 +163,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Learning rate that the cosine schedule of the weights ends at"),
         number("weight_momentum", "FACTOR", FRACTION, [0.9; 2],
             "Momentum of the weights, below 1"),
+        switch("weight_nesterov", [false; 2],
+            "Whether a step of the weights looks ahead along the momentum, as Nesterov's does"),
         number("weight_decay", "RATE", RATE, [3e-4; 2],
             "Weight decay of the weights"),
         number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
@@ -183,6 +205,68 @@ impl Plan {
         self.space.parse().and_then(|choice: Choice| choice.space())
     }
 
+    /// Stages of the search.
+    fn stage_count(&self) -> usize {
+        1 + transitions(&self.stages).map_or(0, |transitions| transitions.len())
+    }
+
+    /// Stages that cannot be: of unequal lengths, with too many cells, or with more candidates than there are.
+    fn stages_conflict(&self) -> Option<Violation> {
+        let Plan { epochs, cells, nodes, frozen_epochs, .. } = *self;
+        let (space, count) = (self.space().ok()?, self.stage_count());
+        if !epochs.is_multiple_of(count) {
+            let expected = format!("a multiple of {count}, as the stages {} share them", self.stages);
+            return Some(Violation::new("epochs", epochs, expected));
+        }
+        if frozen_epochs >= epochs / count {
+            let each = epochs / count;
+            let many = if count > 1 { "the epochs of a stage" } else { "epochs" };
+            let fewer = format!("fewer than {many}, which is {each}: otherwise the alphas never move");
+            let more =
+                format!("more than frozen_epochs, which is {frozen_epochs}: otherwise the alphas never move");
+            let violation = Violation::new("frozen_epochs", frozen_epochs, fewer);
+            return Some(if count > 1 {
+                violation
+            } else {
+                violation.or(Violation::new("epochs", epochs, more))
+            });
+        }
+        let transitions = transitions(&self.stages).ok()?;
+        let most = space.wirings(nodes).iter().map(|wiring| wiring.edges.len()).max().unwrap_or(1);
+        if let Some(grown) = transitions.iter().find(|next| (cells + next.cells) * most > MOST_EDGES) {
+            let expected = format!(
+                "at most {} cells in a stage; +{} to {cells} makes more",
+                MOST_EDGES / most,
+                grown.cells
+            );
+            return Some(Violation::new("stages", &self.stages, expected));
+        }
+        let wirings = space.wirings(nodes);
+        let fewest =
+            wirings.iter().flat_map(|wiring| &wiring.edges).map(|edge| edge.candidates.len()).min()?;
+        let expected = format!(
+            "fewer than {fewest} candidates kept at first, as an edge of the space {space} has {fewest}"
+        );
+        let more = transitions.first().is_some_and(|first| first.keep >= fewest);
+        more.then(|| Violation::new("stages", &self.stages, expected))
+    }
+
+    /// Epochs of the search and of the selection behind it.
+    ///
+    /// # Errors
+    /// The space is none that [`validate`](PlanTable::validate) accepts.
+    pub fn epochs_in_all(&self) -> Result<usize> {
+        let selecting = match selection(&self.selection) {
+            Ok(Selection::Perturbation(_)) => {
+                let space = self.space()?;
+                let choices = Projections::new(space.wirings(self.nodes), space.keep(), self.seed).count();
+                choices.saturating_sub(1).saturating_mul(self.selection_interval)
+            }
+            _ => 0,
+        };
+        Ok(self.epochs.saturating_add(selecting))
+    }
+
     /// How training images are varied, of a data set for which `customary` is.
     pub fn augmentation(&self, customary: Augmentation) -> Augmentation {
         let flip = match self.flip {
@@ -209,17 +293,16 @@ impl Plan {
         })
     }
 
-    /// The batch, where one half of the data set, so many images, cannot fill it.
-    pub fn violation_by_data(&self, images_per_half: usize) -> Option<Violation> {
-        (self.batch_size > images_per_half).then(|| {
-            let expected = format!("at most {images_per_half}, half of the images of {}", self.data);
-            Violation::new("batch_size", self.batch_size, expected)
-        })
+    /// A guard that cannot see, or never could speak.
+    fn guard_conflict(&self) -> Option<Violation> {
+        let epochs = self.epochs / self.stage_count();
+        guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, epochs)
     }
 
-    /// Refuses a batch that one half of the data set cannot fill.
-    pub fn check_against(&self, images_per_half: usize) -> Result<()> {
-        self.violation_by_data(images_per_half).map_or(Ok(()), |violation| Err(violation.into()))
+    /// The first value that does not fit the data set.
+    pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
+        let Plan { ref data, train_images, batch_size, .. } = *self;
+        Demand { data, train_images, batch_size, parts: 2 }.violation(dataset)
     }
 }
 
@@ -243,6 +326,9 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
+            .or_else(|| self.stages_conflict())
+            .or_else(|| self.guard_conflict())
+            .or_else(|| selection_conflict(self))
             .or_else(|| precision_conflict(self.device, self.precision))
             .or_else(|| schedule_conflict([self.weight_lr, self.weight_lr_min]))
     }
@@ -302,128 +388,44 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
                 .or(Violation::new("order", plan.order, other)),
         );
     }
-    (plan.frozen_epochs >= plan.epochs).then(|| {
-        let (frozen, epochs) = (plan.frozen_epochs, plan.epochs);
-        let fewer = format!("fewer than epochs, which is {epochs}: otherwise the alphas never move");
-        let more = format!("more than frozen_epochs, which is {frozen}: otherwise the alphas never move");
-        Violation::new("frozen_epochs", frozen, fewer).or(Violation::new("epochs", epochs, more))
-    })
+    if plan.order != Order::First && relaxation.inactive_as_ones() {
+        let expected =
+            format!("first with the relaxation {}; gumbel-hard-clean goes with each", plan.relaxation);
+        let other = format!("another, such as gumbel-hard-clean, with the order {}", plan.order);
+        return Some(Violation::new("order", plan.order, expected).or(Violation::new(
+            "relaxation",
+            &plan.relaxation,
+            other,
+        )));
+    }
+    if plan.order != Order::First && plan.weight_nesterov {
+        let expected = "first with weight_nesterov: the look-ahead has no such momentum";
+        let other = format!("false with the order {}, whose look-ahead has no such momentum", plan.order);
+        return Some(Violation::new("order", plan.order, expected).or(Violation::new(
+            "weight_nesterov",
+            plan.weight_nesterov,
+            other,
+        )));
+    }
+    None
+}
+
+/// A search that may end before its selection begins.
+fn selection_conflict(plan: &Plan) -> Option<Violation> {
+    if !matches!(selection(&plan.selection), Ok(Selection::Perturbation(_))) {
+        return None;
+    }
+    let guards = [
+        ("guard_skips", &plan.guard_skips),
+        ("guard_ranking", &plan.guard_ranking),
+        ("guard_entropy", &plan.guard_entropy),
+        ("guard_eigenvalue", &plan.guard_eigenvalue),
+    ];
+    let (name, text) = guards.into_iter().find(|(_, text)| text.starts_with("stop"))?;
+    let expected = "off or warn N with the selection perturbation, which begins at the end of the search";
+    let other = format!("strongest with a guard that ends the search, {text}");
+    Some(Violation::new(name, text, expected).or(Violation::new("selection", &plan.selection, other)))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    fn read(text: &str) -> Result<Plan> {
-        Plan::from_toml(text, Path::new("some.toml"))
-    }
-
-    fn refusal(text: &str) -> String {
-        read(text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_plan_comes_back_exactly() {
-        let plan = Plan {
-            order: Order::Second,
-            seed: i64::MAX as u64,
-            weight_lr: 0.1 + 0.2,
-            weight_lr_min: 5e-324,
-            weight_decay: 0.0,
-            alpha_lr: 1.0,
-            ..Plan::default()
-        };
-        assert_eq!(read(&plan.to_toml().unwrap()).unwrap(), plan);
-        assert_eq!(read("").unwrap(), Plan::default());
-        assert_eq!(read("alpha_lr = 1").unwrap().alpha_lr, 1.0);
-    }
-
-    #[test]
-    fn the_paper_leaves_the_data_set_open() {
-        let refused = Plan::paper().validate().unwrap_err().to_string();
-        assert_eq!(refused, "plan: data is empty; expected the name of a data set, such as digits");
-        assert!(Plan { data: "digits".into(), ..Plan::paper() }.validate().is_ok());
-    }
-
-    #[test]
-    fn the_keys_of_the_method_stand_in_a_table_of_their_own() {
-        let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
-        let text = plan.to_toml().unwrap();
-        let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                      perturbation = \"none\"\nguard = \"none\"\nedge_drop_path = \"0\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
-                      order = \"second\"\nfinite_difference = 0.5\n";
-        assert!(text.ends_with(method), "{text}");
-        assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);
-        // The plans of version 0.1.0 have no such table.
-        let text = text.replace(method, "order = \"second\"\n");
-        assert_eq!(read(&text).unwrap(), Plan { finite_difference: 0.01, ..plan });
-        let twice = refusal("order = \"first\"\n[method]\norder = \"first\"");
-        assert_eq!(twice, "plan: some.toml, line 3, key method.order: method.order stands in the file twice");
-        let refused = refusal("\n[method]\norders = 1");
-        assert!(
-            refused.starts_with("plan: some.toml, line 3, key method.orders: unknown field"),
-            "{refused}"
-        );
-        assert!(refused.contains("`method.order`"), "{refused}");
-        assert!(refusal("method = \"darts\"").contains("key method: it is a table of the plan, [method]"));
-        assert!(refusal("[epochs]\na = 1").contains("key epochs: invalid type: table"));
-        assert!(refusal("[method]\nfinite_difference = 2").contains("expected a number above 0 to 1"),);
-    }
-
-    #[test]
-    fn errors_name_file_line_and_key() {
-        assert!(
-            refusal("cells = 3\nepoch = 5").starts_with("plan: some.toml, line 2, key epoch: unknown field")
-        );
-        let refused = refusal("# comment\n\nepochs = \"many\"");
-        assert!(refused.starts_with("plan: some.toml, line 3, key epochs: invalid type"), "{refused}");
-        assert!(refused.ends_with("expected a whole number"), "{refused}");
-        assert!(refusal("epochs = -1").contains("line 1, key epochs: "));
-        assert!(refusal("order = \"third\"").contains("line 1, key order: unknown word `third`"));
-        assert!(refusal("cells = ").contains("some.toml, line 1, key cells"));
-        assert!(refusal("cells = 1\ncells = 2").contains("line 2"));
-    }
-
-    #[test]
-    fn impossible_values_are_refused_with_what_is_allowed() {
-        assert_eq!(refusal("epochs = 0"), "plan: epochs is 0; expected a whole number from 1 to 100000");
-        assert!(refusal("cells = 101").contains("cells is 101; expected a whole number from 1 to 100"));
-        assert!(refusal("nodes = 17").contains("from 1 to 16"));
-        assert!(
-            refusal("precision = \"bf16\"\ndevice = \"cpu\"").contains("precision is bf16; expected f32")
-        );
-        assert!(refusal("weight_lr = nan").contains("weight_lr is NaN"));
-        assert!(refusal("alpha_lr = -inf").contains("alpha_lr is -inf"));
-        assert!(
-            refusal("alpha_beta2 = 1.0").contains("alpha_beta2 is 1; expected a number from 0 to below 1")
-        );
-        assert!(refusal("weight_lr = 0.0001").contains("at most weight_lr, which is 0.0001"));
-    }
-
-    #[test]
-    fn flips_are_those_of_the_data_set_unless_the_plan_says_otherwise() {
-        let customary = |flip| Augmentation { crop_padding: 4, flip, cutout: None };
-        let flips = |text: &str, flip| read(text).unwrap().augmentation(customary(flip));
-        for flip in [true, false] {
-            assert_eq!(flips("", flip), customary(flip));
-            assert_eq!(flips("flip = \"auto\"", flip), customary(flip));
-            assert_eq!(flips("flip = true", flip), customary(true));
-            assert_eq!(flips("flip = \"false\"", flip), customary(false));
-        }
-        assert!(
-            refusal("flip = 1").contains("expected `auto`, `true` or `false`"),
-            "{}",
-            refusal("flip = 1")
-        );
-    }
-
-    #[test]
-    fn a_batch_must_fit_into_half_the_data() {
-        let plan = Plan { batch_size: 500, ..Plan::default() };
-        assert!(plan.check_against(500).is_ok());
-        let refused = plan.check_against(499).unwrap_err().to_string();
-        assert!(refused.contains("500") && refused.contains("499"));
-    }
-}
+mod tests;

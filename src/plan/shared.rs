@@ -10,11 +10,14 @@ use super::keys::{self, Key, count, text, word};
 use crate::Result;
 use crate::backend::cuda;
 use crate::backend::gpu::Precision;
-use crate::data::{Background, Colour, Fit, Reading, format};
+use crate::data::{Background, Colour, Dataset, Fit, Reading, format};
 use crate::space::stored::Choice;
 
 /// How many threads of the processor may be asked for; 0 for all cores.
 pub const THREADS: RangeInclusive<usize> = 0..=1024;
+
+/// The most training images that a plan asks for: as many as the images of a half have indices.
+const MOST_IMAGES: i64 = u32::MAX as i64;
 
 /// The two commands that make a run: a search, and the training of the network that it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +86,7 @@ impl fmt::Display for DeviceChoice {
 }
 
 /// The keys that say which images a run sees.
-pub(super) fn images() -> [Key; 5] {
+pub(super) fn images() -> [Key; 6] {
     let side = Reading::default().image_size as i64;
     [
         text(
@@ -124,7 +127,51 @@ pub(super) fn images() -> [Key; 5] {
             "How the pictures of a folder become squares: crop cuts out the centre, pad lays the whole picture on the \
              background, stretch scales its sides apart",
         ),
+        count(
+            "train_images",
+            0..=MOST_IMAGES,
+            [0; 2],
+            "Use only so many of the training images: of each class its share, chosen by seed and pixels; 0 for all",
+        ),
     ]
+}
+
+/// What a plan says of the number of its images.
+pub(super) struct Demand<'a> {
+    pub data: &'a str,
+    pub train_images: usize,
+    pub batch_size: usize,
+    /// The parts that the training images are divided into, of which each fills a batch.
+    pub parts: usize,
+}
+
+impl Demand<'_> {
+    /// More training images than there are, fewer than one of each class, or fewer than a batch of each part.
+    pub fn violation(&self, dataset: &Dataset) -> Option<Violation> {
+        let Demand { data, train_images, batch_size, parts } = *self;
+        let all = dataset.train.count();
+        let classes = dataset.train.class_counts(dataset.classes()).into_iter().filter(|&images| images > 0);
+        let refused = |expected| Some(Violation::new("train_images", train_images, expected));
+        if train_images > all {
+            return refused(format!("at most {all}, the training images of {data}; 0 takes all"));
+        }
+        let classes = classes.count();
+        if (1..classes).contains(&train_images) {
+            return refused(format!("at least {classes}, one of each class of {data}; 0 takes all"));
+        }
+        let most = if train_images == 0 { all } else { train_images } / parts;
+        let part = if parts == 1 { "the" } else { "half of the" };
+        (batch_size > most).then(|| {
+            let images =
+                if train_images == 0 { "training images of" } else { "images that train_images takes of" };
+            let own =
+                Violation::new("batch_size", batch_size, format!("at most {most}, {part} {images} {data}"));
+            let least = parts * batch_size;
+            let batches = if parts == 1 { "a batch" } else { "a batch of each half" };
+            let other = format!("at least {least}, {batches}; 0 takes all");
+            if train_images == 0 { own } else { own.or(Violation::new("train_images", train_images, other)) }
+        })
+    }
 }
 
 /// The search space.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch, word};
-use super::shared::{cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space};
+use super::shared::{
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
@@ -48,6 +50,7 @@ pub struct Plan {
     pub colour: Colour,
     pub background: String,
     pub fit: Fit,
+    pub train_images: usize,
     pub space: String,
     pub epochs: usize,
     pub batch_size: usize,
@@ -163,10 +166,10 @@ impl Plan {
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let (images, side) = (&dataset.train, dataset.train.height.min(dataset.train.width));
-        let (count, name) = (images.count(), &self.data);
-        if self.batch_size > count {
-            let expected = format!("at most {count}, the training images of {name}");
-            return Some(Violation::new("batch_size", self.batch_size, expected));
+        let Plan { data: ref name, train_images, batch_size, .. } = *self;
+        let demand = Demand { data: name, train_images, batch_size, parts: 1 };
+        if let Some(violation) = demand.violation(dataset) {
+            return Some(violation);
         }
         if self.crop_padding >= side {
             let expected = format!("less than {side}, the side of an image of {name}");
@@ -276,6 +279,12 @@ mod tests {
         let small = Plan::default;
         let found = sentence(Plan { batch_size: 40_000, ..small() }).unwrap();
         assert_eq!(found, "plan: batch_size is 40000; expected at most 1438, the training images of digits");
+        let found = sentence(Plan { train_images: 31, ..small() }).unwrap();
+        let expected =
+            "plan: batch_size is 32; expected at most 31, the images that train_images takes of digits";
+        assert_eq!(found, expected);
+        assert!(sentence(Plan { train_images: 1439, ..small() }).unwrap().contains("expected at most 1438"));
+        assert_eq!(sentence(Plan { train_images: 32, ..small() }), None);
         assert!(sentence(Plan { crop_padding: 8, ..small() }).unwrap().contains("less than 8"));
         assert!(sentence(Plan { cutout: 9, ..small() }).unwrap().contains("at most 8"));
         let found = sentence(Plan { auxiliary_weight: 0.4, ..small() }).unwrap();

@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::{parts, survey, weights};
+use super::{parts, sheet, survey, weights};
 use crate::plan::Command;
 use crate::readable::counted;
 use crate::store::checkpoints::resume_command;
@@ -10,7 +10,7 @@ use crate::store::history::Beginning;
 
 /// The page of a search or of a training.
 pub fn page(beginning: &Beginning) -> String {
-    let Beginning { name, command, plan, standing, genotype, alphas, survey, .. } = beginning;
+    let Beginning { name, command, plan, standing, genotype, alphas, survey, sheet, .. } = beginning;
     let data = beginning.planned("data").unwrap_or("unnamed images");
     let title = match command {
         Command::Search => format!("Search on {data}"),
@@ -28,6 +28,7 @@ pub fn page(beginning: &Beginning) -> String {
         (parts::next(&[resume_command(*command, &beginning.path)]))
         (parts::cells(genotype))
         @if let Some(alphas) = alphas { (weights::heat_maps(alphas, genotype, &standing.to_string())) }
+        @if let Some(sheet) = sheet { (sheet::section(sheet)) }
         @if let Some(survey) = survey { (survey::section(survey)) }
         (parts::plan(genotype, plan))
     };

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::advice::train_command;
 use super::parts::{self, Chart, Metric, epochs, percent};
 use super::verdict::{Judgement, Verdict};
-use super::{beginning, survey, training_page, weights};
+use super::{beginning, sheet, survey, training_page, weights};
 use crate::Result;
 use crate::files::write_whole;
 use crate::plan::Command;
@@ -45,12 +45,13 @@ pub fn page(history: &History) -> String {
     let content = html! {
         (facts(history))
         @if let Some(standing) = history.standing { (parts::unfinished(standing)) }
-        (outcome(&Verdict::of(history)))
+        (outcome(&Verdict::of(history), history))
         (parts::next(&next(history)))
         (parts::cells(&history.genotype))
         (course(history))
-        (weights::heat_maps(history.last_alphas(), &history.genotype, "after the last epoch"))
+        (weights::heat_maps(history.result_alphas(), &history.genotype, &after(history)))
         (weights::over_epochs(history))
+        @if let Some(sheet) = &history.sheet { (sheet::section(sheet)) }
         @if let Some(survey) = &history.survey { (survey::section(survey)) }
         (parts::plan(&history.genotype, &history.plan))
     };
@@ -80,7 +81,15 @@ fn next(history: &History) -> Vec<String> {
     rest.into_iter().chain(again).chain([train_command(&history.path)]).collect()
 }
 
-fn outcome(verdict: &Verdict) -> Markup {
+/// Where the alphas of the result stand.
+fn after(history: &History) -> String {
+    match history.last().result() {
+        epoch if epoch == history.last().epoch => "after the last epoch".to_owned(),
+        epoch => format!("after epoch {epoch}"),
+    }
+}
+
+fn outcome(verdict: &Verdict, history: &History) -> Markup {
     let class = match verdict.judgement {
         Judgement::Collapsed => "bad",
         Judgement::Stable if verdict.signs.iter().all(|sign| !sign.doubtful) => "good",
@@ -93,15 +102,20 @@ fn outcome(verdict: &Verdict) -> Markup {
                 strong { (verdict.headline) }
                 @if let Some(advice) = &verdict.advice { p { "Advice: " (advice) "." } }
             }
+            @for record in &history.records {
+                @for remark in &record.guards { p { "After epoch " (record.epoch) ", " (remark) "." } }
+            }
             @for sentence in &verdict.decided { p { (sentence) } }
             ul.signs {
                 @for sign in &verdict.signs {
                     li.doubtful[sign.doubtful] { (sign.observed) small { (sign.rule) } }
                 }
             }
-            p.quiet {
-                "Not measured: the largest eigenvalue of the Hessian of the validation loss with respect to the alphas, by "
-                "which RobustDARTS (Zela et al., 2020) stops a search."
+            @if !history.records.iter().any(measured) {
+                p.quiet {
+                    "Not measured: the largest eigenvalue of the Hessian of the validation loss with respect to the alphas, "
+                    "by which RobustDARTS (Zela et al., 2020) stops a search; --guard-eigenvalue \"warn 1.3\" measures it."
+                }
             }
         }
     }
@@ -127,10 +141,15 @@ fn of_cells(
     cells.collect()
 }
 
+/// Whether the eigenvalue was measured after an epoch.
+fn measured(record: &EpochRecord) -> bool {
+    record.eigenvalue.is_some()
+}
+
 fn course(history: &History) -> Markup {
     let space = &history.genotype.space;
-    let largest = largest_entropies(history.last_alphas());
-    let charts = [
+    let largest = largest_entropies(history.result_alphas());
+    let mut charts = vec![
         Chart::new(
             "Loss",
             vec![training(|record| record.train_loss), validation(|record| record.valid_loss)],
@@ -152,5 +171,11 @@ fn course(history: &History) -> Markup {
             of_cells(space, |record, cell| record.skip_connections[cell] as f64),
         ),
     ];
+    if history.records.iter().any(measured) {
+        let eigenvalue =
+            |record: &EpochRecord| record.eigenvalue.map_or(f64::NAN, |eigenvalue| eigenvalue.value);
+        let title = "Largest eigenvalue of the validation loss's Hessian by the alphas";
+        charts.insert(1, Chart::new(title, vec![Metric::new("eigenvalue", 0, eigenvalue)]));
+    }
     parts::course(&history.records, |record| record.epoch, &charts, &history.timings)
 }

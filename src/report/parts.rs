@@ -126,7 +126,7 @@ pub struct Metric<R> {
     pub name: String,
     /// The variable of the style sheet that holds its colour.
     pub colour: &'static str,
-    /// The value of an epoch.
+    /// The value of an epoch; not a number where there is none.
     pub value: Box<dyn Fn(&R) -> f64>,
 }
 
@@ -180,6 +180,7 @@ fn drawn<R>(Chart { title, metrics, values }: &Chart<R>, records: &[R], epoch: f
         .iter()
         .map(|metric| {
             let points = thinned(records).map(|record| (epoch(record), (metric.value)(record)));
+            let points = points.filter(|(_, value)| value.is_finite());
             Curve { colour: metric.colour.to_owned(), points: points.collect() }
         })
         .collect();

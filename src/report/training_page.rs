@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::classes;
 use super::parts::{self, Chart, Metric, epochs, percent};
-use super::survey;
+use super::{sheet, survey};
 use crate::plan::Command;
 use crate::readable::{grouped, shell_word};
 use crate::store::checkpoints::resume_command;
@@ -21,6 +21,7 @@ pub fn page(history: &TrainingHistory) -> String {
         (parts::next(&next(history)))
         (course(history))
         @if let Some(classes) = &history.classes { (classes::section(classes)) }
+        @if let Some(sheet) = &history.sheet { (sheet::section(sheet)) }
         @if let Some(survey) = &history.survey { (survey::section(survey)) }
         (parts::cells(&history.genotype))
         (parts::plan(&history.genotype, &history.plan))

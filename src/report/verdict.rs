@@ -139,7 +139,7 @@ fn skips_of_darts_plus(history: &History) -> Sign {
     let cell = judged(&history.genotype.space);
     let title = history.genotype.space.cells()[cell].title;
     let first = history.records.iter().find(|record| reached(record.skip_connections[cell]));
-    let last = history.last().skip_connections[cell];
+    let last = history.result().skip_connections[cell];
     let observed = match first {
         None => format!("In no epoch did the {title} have {SKIPS} skip connections or more."),
         Some(first) if reached(last) => format!(
@@ -164,8 +164,8 @@ fn skips_of_darts_plus(history: &History) -> Sign {
 
 fn undecided(history: &History) -> Sign {
     let space = &history.genotype.space;
-    let largest = largest_entropies(history.last_alphas());
-    let (first, last) = (&history.records[0].entropy, &history.last().entropy);
+    let largest = largest_entropies(history.result_alphas());
+    let (first, last) = (&history.records[0].entropy, &history.result().entropy);
     let judged = judged(space);
     let title = space.cells()[judged].title;
     let mut order: Vec<usize> = (0..largest.len()).collect();
@@ -190,7 +190,7 @@ fn undecided(history: &History) -> Sign {
 }
 
 fn preferring_none(history: &History) -> Sign {
-    let alphas = history.last_alphas();
+    let alphas = history.result_alphas();
     let judged = judged(&alphas.space);
     let (wiring, table) = (alphas.wiring(judged), &alphas.tables[judged]);
     let prefers_none = |edge: &&Edge| {
@@ -223,7 +223,9 @@ fn stable(history: &History) -> Sign {
         1 => "The genotype still changed in the last epoch.".to_owned(),
         same => format!("The genotype was the same in the last {same} epochs."),
     };
-    let doubtful = same < STABLE.min(history.records.len() / 5);
+    // A selection that decides edge after edge changes the genotype to its end.
+    let decides = !history.result_alphas().decided.is_empty();
+    let doubtful = !decides && same < STABLE.min(history.records.len() / 5);
     Sign {
         doubtful,
         observed,
@@ -262,7 +264,7 @@ fn lost_accuracy(history: &History) -> Sign {
 fn decided(history: &History) -> Vec<String> {
     let genotype = &history.genotype;
     let cells = (0..genotype.cells.len())
-        .flat_map(|cell| [operations(genotype, cell), clearness(genotype, cell, history.last_alphas())]);
+        .flat_map(|cell| [operations(genotype, cell), clearness(genotype, cell, history.result_alphas())]);
     cells.collect()
 }
 
@@ -339,8 +341,8 @@ mod tests {
         let plan = [("alpha_lr", "0.01"), ("epochs", "10"), ("weight_decay", "0.0003")];
         let plan = plan.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let (path, name, records) = ("runs/run".into(), "run".into(), records.collect());
-        let (standing, timings, survey) = (None, Vec::new(), None);
-        History { path, name, plan, standing, records, timings, alphas, genotype, survey }
+        let (standing, timings, survey, sheet) = (None, Vec::new(), None, None);
+        History { path, name, plan, standing, records, timings, alphas, genotype, survey, sheet }
     }
 
     fn doubts(history: &History) -> Vec<usize> {

@@ -87,13 +87,13 @@ fn heat_map(alphas: &Alphas, wiring: &Wiring, cell: &CellGenotype, table: &[f64]
 
 /// The mixing weights of each edge over the epochs.
 pub fn over_epochs(history: &History) -> Markup {
-    let cells = supernet_cells(history.last_alphas(), &history.genotype);
+    let cells = supernet_cells(history.result_alphas(), &history.genotype);
     html! {
         section {
             h2 { "Mixing weights over the epochs" }
             p.quiet { "In percent; one drawing for each edge, with the same scale in a cell. In bold what is kept." }
             ul.legend.over {
-                @for operation in history.last_alphas().space.candidates() {
+                @for operation in history.result_alphas().space.candidates() {
                     (legend_entry(operation.name, &variable(operation)))
                 }
             }
@@ -106,7 +106,7 @@ pub fn over_epochs(history: &History) -> Markup {
 }
 
 fn small_multiples(history: &History, index: usize, wiring: &Wiring, cell: &CellGenotype) -> Markup {
-    let space = &history.last_alphas().space;
+    let space = &history.result_alphas().space;
     let course = |edge: &Edge| -> Vec<(usize, Vec<f64>)> {
         let weights = |alphas: &Alphas| alphas.weighing.weights(&alphas.tables[index][edge.row.clone()]);
         thinned(&history.alphas).map(|(epoch, alphas)| (*epoch, weights(alphas))).collect()

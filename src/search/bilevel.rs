@@ -4,6 +4,8 @@
 //! First order takes the gradient of the validation loss by the alphas at the present weights; second order,
 //! one step of the weights ahead: see [`hypergradient`](super::hypergradient).
 
+use std::ops::Range;
+
 use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
@@ -15,7 +17,9 @@ use crate::backend::{
 };
 use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
+use crate::method::perturbation::{ASCENT_STEPS, Perturbation};
 use crate::method::progress::Progress;
+use crate::method::step_order::StepOrder;
 use crate::nn::DropFactors;
 use crate::plan::search::Plan;
 use crate::random::Stream;
@@ -33,6 +37,8 @@ pub struct BilevelSettings {
     pub method: Method,
     /// Momentum of the weights.
     pub weight_momentum: f64,
+    /// Whether a step of the weights looks ahead along the momentum, as Nesterov's does.
+    pub weight_nesterov: bool,
     /// Decay of the weights.
     pub weight_decay: f64,
     /// Largest norm of the weights' gradient.
@@ -46,6 +52,7 @@ impl From<&Plan> for BilevelSettings {
         BilevelSettings {
             method: plan.into(),
             weight_momentum: plan.weight_momentum,
+            weight_nesterov: plan.weight_nesterov,
             weight_decay: plan.weight_decay,
             gradient_clip: plan.gradient_clip,
             adam: AdamSettings {
@@ -83,6 +90,8 @@ pub struct Bilevel<B: Backend> {
     /// Where the search stands. Every step counts itself.
     pub progress: Progress,
     settings: BilevelSettings,
+    /// For each edge the mixing weights that share its sum.
+    nodes: Vec<Range<usize>>,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
     /// The factors of drop path.
@@ -125,6 +134,7 @@ impl<B: Backend> Budget for Bilevel<B> {
         // The last dry run decides the memory, so it does all that the search does.
         let all = |bilevel: &mut Self| {
             bilevel.step(batch, batch, 0.0)?;
+            bilevel.without(batch, 0..0)?;
             bilevel.evaluate(batch, 1).map(drop)
         };
         dry_run(self, all)?;
@@ -169,6 +179,7 @@ impl<B: Backend> Bilevel<B> {
             spans,
             architecture: Architecture::new(settings.method.clone(), supernet.rows()),
             adam: Adam::new(alphas, settings.adam),
+            nodes: supernet.rows_of_sums(),
             factors: DropFactors::new(supernet.drop_path),
             supernet,
             progress: Progress::default(),
@@ -211,8 +222,8 @@ impl<B: Backend> Bilevel<B> {
         ]
     }
 
-    /// One iteration: a step of the alphas, unless these are frozen, then one of the weights. Returns the training batch's
-    /// result.
+    /// One iteration: a step of the alphas, unless these are frozen, and one of the weights, in the order of the method.
+    /// Returns the training batch's result.
     pub fn step<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
@@ -220,10 +231,15 @@ impl<B: Backend> Bilevel<B> {
         weight_lr: f64,
     ) -> Result<BatchResult> {
         let (train, valid) = (train.into(), valid.into());
-        if self.architecture.method.moves_alphas(self.progress) {
+        let moves_alphas = self.architecture.method.moves_alphas(self.progress);
+        let alphas_first = self.architecture.method.step_order == StepOrder::AlphasFirst;
+        if moves_alphas && alphas_first {
             self.alpha_step(train, valid, weight_lr)?;
         }
         let result = self.weight_step(train, weight_lr)?;
+        if moves_alphas && !alphas_first {
+            self.alpha_step(train, valid, weight_lr)?;
+        }
         self.progress.step += 1;
         Ok(result)
     }
@@ -291,10 +307,22 @@ impl<B: Backend> Bilevel<B> {
 
     /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
     pub fn pull_back(&mut self, gradient: Span) {
+        self.read_slopes(gradient);
+        self.architecture.pull_back(&self.transfer.1);
+    }
+
+    /// Reads a gradient by the mixing weights. Where the relaxation takes branches that are not active for ones, it must be
+    /// that of the last pass.
+    pub fn read_slopes(&mut self, gradient: Span) -> &[f64] {
         let (values, slopes) = &mut self.transfer;
         self.tape.read_into(gradient, values);
-        slopes.iter_mut().zip(values).for_each(|(slope, value)| *slope = value.wide());
-        self.architecture.pull_back(slopes);
+        slopes.iter_mut().zip(values.iter()).for_each(|(slope, value)| *slope = value.wide());
+        if self.architecture.method.relaxation.inactive_as_ones() {
+            self.tape.read_into(self.supernet.mixing.sums, values);
+            let sum = |edge: usize| values[self.nodes[edge].clone()].iter().map(|sum| sum.wide()).sum();
+            self.architecture.complete(slopes, sum);
+        }
+        slopes
     }
 
     /// Adam's step along the alpha gradient of the passes before and of the penalties.
@@ -310,16 +338,53 @@ impl<B: Backend> Bilevel<B> {
         train: impl Into<Input<'a, B::Scalar>>,
         weight_lr: f64,
     ) -> Result<BatchResult> {
+        let train = train.into();
         self.architecture.draw(self.progress, Stream::WeightSample);
         self.architecture.draw_disturbance();
-        self.architecture.disturb();
+        match self.architecture.method.perturbation {
+            Perturbation::Adversarial(_) => self.attack(train).map(drop)?,
+            _ => self.architecture.disturb(),
+        }
         self.load_sample();
         self.drop_edges(Stream::WeightSample);
         self.weight_step_at_sample(train, weight_lr)
     }
 
+    /// Disturbs the mixing weights of the sample by its disturbance and an attack from there: see
+    /// [`Perturbation::Adversarial`]. All passes are in inference on this batch. Returns the loss before, at each step, and
+    /// behind the last.
+    pub fn attack<'a>(&mut self, train: impl Into<Input<'a, B::Scalar>>) -> Result<[f64; ASCENT_STEPS + 2]> {
+        let mut losses = [0.0; ASCENT_STEPS + 2];
+        train.into().load(&mut self.tape, self.supernet.images)?;
+        self.drop_edges(Stream::EvaluationSample);
+        let [before, steps @ .., after] = &mut losses;
+        *before = self.loss_in_inference();
+        self.architecture.disturb();
+        for loss in steps {
+            self.load_sample();
+            self.tape.differentiate(Mode::Inference, Gradients::InputsInInference);
+            *loss = self.result().loss;
+            self.read_slopes(self.supernet.mixing.gradient);
+            self.architecture.ascend(&self.transfer.1);
+        }
+        *after = self.loss_in_inference();
+        if *before > *after {
+            self.architecture.restore();
+        }
+        self.tape.status()?;
+        Ok(losses)
+    }
+
+    /// The loss of the batch that the supernet has, with the sample of the architecture.
+    fn loss_in_inference(&mut self) -> f64 {
+        self.load_sample();
+        self.tape.forward(Mode::Inference);
+        self.result().loss
+    }
+
     /// A step of the weights with the sample that the supernet has. A branch that is not active has no gradient; decay and
-    /// momentum still move its weights.
+    /// momentum still move its weights, as in PyTorch before version 2, under which the official codes of methods that sample
+    /// branches ran, once a branch has had a gradient.
     pub fn weight_step_at_sample<'a>(
         &mut self,
         train: impl Into<Input<'a, B::Scalar>>,
@@ -334,6 +399,7 @@ impl<B: Backend> Bilevel<B> {
             rate: weight_lr,
             momentum: self.settings.weight_momentum,
             decay: self.settings.weight_decay,
+            nesterov: self.settings.weight_nesterov,
         };
         let backend = self.tape.backend();
         backend.euclidean_norm(step.gradient, self.spans.gradient_norm);
@@ -360,6 +426,21 @@ impl<B: Backend> Bilevel<B> {
         self.tape.status()?;
         let rows = logits.chunks(self.supernet.shape.classes).take(images);
         Ok(BatchResult::of(rows.enumerate().map(|(index, row)| (row, batch.label(index)))))
+    }
+
+    /// The result of a batch whose images all count, of a supernet that lacks a run of mixing weights, with the statistics of
+    /// the batch. Running statistics stay as they are.
+    pub fn without<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        removed: Range<usize>,
+    ) -> Result<BatchResult> {
+        self.draw(Stream::EvaluationSample);
+        self.architecture.sample.weights[removed].fill(0.0);
+        self.load_sample();
+        batch.into().load(&mut self.tape, self.supernet.images)?;
+        self.tape.forward(Mode::TrainKeepRunning);
+        self.checked_result()
     }
 
     /// Forward and backward; leaves the gradients of the mixing weights and, where wanted, of the weights.

@@ -1,5 +1,5 @@
 //! A search method is a composition: which relaxation, which gradient of the alphas, which penalties, which perturbation,
-//! which guard.
+//! which guards.
 //!
 //! A method is read from the table `[method]` of a plan; its parts are those of [`crate::method`]. Where a part acts is one
 //! place: what concerns a sample of mixing weights in [`Architecture`](super::architecture::Architecture), what concerns
@@ -8,14 +8,17 @@
 use std::sync::Arc;
 
 use super::hypergradient::{AlphaGradient, Product};
-use crate::method::guard::{Guard, guard};
+use crate::method::guard::{self, Bound, Guard};
 use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability};
+use crate::method::selection::{Selection, selection};
+use crate::method::step_order::StepOrder;
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
+use crate::space::alphas::Alphas;
 
 /// What a search does with its alphas.
 #[derive(Clone, Debug)]
@@ -28,10 +31,14 @@ pub struct Method {
     pub penalties: Vec<Arc<dyn Penalty>>,
     /// What disturbs the mixing weights in a step of the weights.
     pub perturbation: Perturbation,
-    /// What ends the search before its last epoch.
-    pub guard: Option<Guard>,
+    /// What watches the search.
+    pub guards: Vec<Guard>,
     /// The probability that drop path drops an image of an edge (Zela et al., ICLR 2020, section 4.2).
     pub edge_drop_path: Schedule,
+    /// How the genotype is found.
+    pub selection: Selection,
+    /// Whether a step of the alphas comes before that of the weights.
+    pub step_order: StepOrder,
     /// So many epochs at the start have no step of the alphas.
     pub frozen_epochs: usize,
     /// The deviation of the initial alphas.
@@ -47,6 +54,15 @@ impl Method {
     /// What the edges of its supernet have beside their candidates.
     pub fn edges(&self) -> EdgeShape {
         EdgeShape { drop_path: !self.edge_drop_path.is_zero() }
+    }
+
+    /// Alphas with what the method says of them.
+    pub fn describe(&self, alphas: Alphas) -> Alphas {
+        let most_skips = match self.selection {
+            Selection::Restricted(most) => Some(most),
+            Selection::Strongest | Selection::Perturbation(_) => None,
+        };
+        Alphas { weighing: self.relaxation.weighing(), most_skips, ..alphas }
     }
 
     /// Whether there is a step of the alphas.
@@ -70,18 +86,51 @@ impl From<&Plan> for Method {
             gradient,
             penalties: penalties(&plan.penalty).unwrap_or_else(|expected| refused(expected)),
             perturbation: perturbation(&plan.perturbation).unwrap_or_else(|expected| refused(expected)),
-            guard: guard(&plan.guard).unwrap_or_else(|expected| refused(expected)),
+            guards: guards(plan).unwrap_or_else(|expected| refused(expected)),
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
+            selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
+            step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,
             alpha_deviation: plan.alpha_deviation,
         }
     }
 }
 
+/// The guards that a plan asks for.
+///
+/// # Errors
+/// A text is none of a guard; the sentence says what is expected.
+fn guards(plan: &Plan) -> Result<Vec<Guard>, String> {
+    let skips = guard::count(&plan.guard_skips)?.map(|(answer, most)| (answer, Bound::Skips(most)));
+    let ranking = guard::count(&plan.guard_ranking)?.map(|(answer, epochs)| (answer, Bound::Ranking(epochs)));
+    let entropy = guard::share(&plan.guard_entropy)?.map(|(answer, most)| (answer, Bound::Entropy(most)));
+    let eigenvalue = guard::growth(&plan.guard_eigenvalue)?;
+    let every = plan.eigenvalue_every;
+    let eigenvalue = eigenvalue.map(|(answer, growth)| (answer, Bound::Eigenvalue { growth, every }));
+    let all = [skips, ranking, entropy, eigenvalue].into_iter().flatten();
+    Ok(all.map(|(answer, bound)| Guard { bound, answer }).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_guard_is_asked_for_by_a_key_of_its_own() {
+        let names = |plan: Plan| -> Vec<_> {
+            guards(&plan).unwrap().iter().map(|guard| guard.bound.name()).collect()
+        };
+        assert_eq!(names(Plan::default()), ["skips", "ranking", "entropy"]);
+        let plan = Plan {
+            guard_skips: "off".into(),
+            guard_ranking: "off".into(),
+            guard_entropy: "off".into(),
+            guard_eigenvalue: "stop 1.3".into(),
+            ..Plan::default()
+        };
+        assert_eq!(names(plan), ["eigenvalue"]);
+    }
 
     #[test]
     fn the_order_of_a_plan_is_the_gradient_of_its_method() {

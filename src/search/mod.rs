@@ -9,7 +9,7 @@
 //! 4. [`hypergradient`]: what the second order adds.
 //! 5. [`curvature`]: the largest eigenvalue of the validation loss's Hessian by the alphas, which [`lanczos`] finds.
 //! 6. [`observer`]: what a search reports while it runs.
-//! 7. [`session`]: epochs over a data set.
+//! 7. [`session`]: epochs over a data set, in one stage or in several ([`stages`]).
 
 pub mod adam;
 pub mod architecture;
@@ -20,6 +20,8 @@ pub mod lanczos;
 pub mod method;
 pub mod observer;
 mod record;
+mod selecting;
 pub mod session;
+pub mod stages;
 
 pub use bilevel::{Bilevel, BilevelSettings};

@@ -1,7 +1,9 @@
 //! What a search reports while it runs.
 
+use super::lanczos::Eigenvalue;
 use crate::epochs::Phase;
 pub use crate::epochs::{Observer, StepRecord, Timing};
+use crate::method::guard::Remark;
 use crate::plan::search::Plan;
 use crate::space::alphas::Alphas;
 use crate::space::genotype::Genotype;
@@ -53,6 +55,19 @@ pub struct EpochRecord {
     pub weight_lr: f64,
     /// The genotype derived after this epoch.
     pub genotype: Genotype,
+    /// The largest eigenvalue of the validation loss's Hessian by the alphas, where it was measured.
+    pub eigenvalue: Option<Eigenvalue>,
+    /// For each type of cell, what a selection by perturbation decides after this epoch.
+    pub selected: Vec<String>,
+    /// What the guards say.
+    pub guards: Vec<Remark>,
+}
+
+impl EpochRecord {
+    /// The epoch whose genotype is the result of the search, if this is its last one.
+    pub fn result(&self) -> usize {
+        self.guards.iter().find_map(|remark| remark.result).unwrap_or(self.epoch)
+    }
 }
 
 /// The search phase: each epoch ends with the current alphas.
@@ -86,6 +101,9 @@ pub(crate) mod example {
             skip_connections: vec![1, 0],
             weight_lr: 0.025,
             genotype,
+            eigenvalue: None,
+            selected: Vec::new(),
+            guards: Vec::new(),
         }
     }
 }

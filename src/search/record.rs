@@ -1,13 +1,23 @@
 //! The line of `metrics.jsonl` that an epoch of a search leaves. What there is of each type of cell has a key of its own:
-//! `entropy_normal`, `entropy_reduce`, `skip_connections`, `skip_connections_reduce`.
+//! `entropy_normal`, `entropy_reduce`, `skip_connections`, `skip_connections_reduce`. `eigenvalue` with `eigenvalue_passes`,
+//! what it cost, `selected` and `guards` stand only where there is something to say.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::lanczos::Eigenvalue;
 use super::observer::EpochRecord;
 use crate::space::Space;
+
+/// The keys that an epoch has only where something was measured or said.
+const EIGENVALUE: &str = "eigenvalue";
+const PASSES: &str = "eigenvalue_passes";
+const SELECTED: &str = "selected";
+const GUARDS: &str = "guards";
+/// Passes forward and backward that a product with the Hessian takes.
+const PASSES_PER_PRODUCT: usize = 2;
 
 /// The key of the mean entropy of a type of cell.
 fn entropy_key(space: &Space, cell: usize) -> String {
@@ -43,6 +53,16 @@ impl Serialize for EpochRecord {
         }
         map.serialize_entry("weight_lr", &self.weight_lr)?;
         map.serialize_entry("genotype", &self.genotype)?;
+        if let Some(Eigenvalue { value, products }) = self.eigenvalue {
+            map.serialize_entry(EIGENVALUE, &value)?;
+            map.serialize_entry(PASSES, &(PASSES_PER_PRODUCT * products))?;
+        }
+        if !self.selected.is_empty() {
+            map.serialize_entry(SELECTED, &self.selected)?;
+        }
+        if !self.guards.is_empty() {
+            map.serialize_entry(GUARDS, &self.guards)?;
+        }
         map.end()
     }
 }
@@ -71,10 +91,22 @@ impl<'de> Deserialize<'de> for EpochRecord {
                     .collect::<Result<_, _>>()?,
                 weight_lr: take(&mut map, "weight_lr")?,
                 genotype: genotype.clone(),
+                eigenvalue: eigenvalue(&mut map)?,
+                selected: if map.contains_key(SELECTED) { take(&mut map, SELECTED)? } else { Vec::new() },
+                guards: if map.contains_key(GUARDS) { take(&mut map, GUARDS)? } else { Vec::new() },
             })
         };
         read().map_err(D::Error::custom)
     }
+}
+
+/// The eigenvalue of an epoch in which it was measured.
+fn eigenvalue(map: &mut Map<String, Value>) -> Result<Option<Eigenvalue>, String> {
+    if !map.contains_key(EIGENVALUE) {
+        return Ok(None);
+    }
+    let (value, passes): (f64, usize) = (take(map, EIGENVALUE)?, take(map, PASSES)?);
+    Ok(Some(Eigenvalue { value, products: passes / PASSES_PER_PRODUCT }))
 }
 
 fn take<T: DeserializeOwned>(map: &mut Map<String, Value>, key: &str) -> Result<T, String> {

@@ -1,26 +1,34 @@
 //! A whole search: epochs over the two halves of a data set, observed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::architecture::Architecture;
 use super::bilevel::{ALPHA_STEPS, ALPHAS, Bilevel, BilevelSettings};
+use super::curvature::{ACCURACY, DISTANCE};
+use super::lanczos::Eigenvalue;
 use super::method::Method;
 use super::observer::{EpochRecord, Observer, SearchPhase, Summary};
+use super::selecting::{DECIDED, Selecting};
+use super::stages::{Stage, left, stages};
 use crate::autograd::Tape;
 use crate::backend::{Backend, Shape, Span, Work};
-use crate::data::{Dataset, Loader, halves};
+use crate::data::{Augmentation, Dataset, Images, Loader, Normalisation, halves};
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, Checkpoint, Control, Ended, Epochs, Identity, Numbers, OpenDevice, Position, Ready, Sum,
-    drive, fit_memory, open_cpu, open_gpu,
+    BatchResult, Checkpoint, Control, Ended, Epochs, Estimate, Identity, Numbers, OpenDevice, Position,
+    Ready, Sum, drive, fit_memory, largest_batch, measure, open_cpu, open_gpu,
 };
-use crate::method::guard::Watch;
+use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
-use crate::plan::DeviceChoice;
+use crate::method::selection::Selection;
 use crate::plan::search::Plan;
+use crate::plan::{DeviceChoice, PlanTable};
 use crate::random::Stream;
-use crate::space::alphas::Alphas;
+use crate::space::alphas::{Alphas, Decision};
 use crate::space::derivation::{derive, mean_entropies, skip_connections};
-use crate::space::{Space, SupernetShape};
+use crate::space::pruning::GONE;
+use crate::space::{Edge, Space, SupernetShape};
 use crate::{Error, Result};
 
 /// Searches on `dataset` as `plan` says, from the start or from a checkpoint, until the end or an interruption. Returns the
@@ -39,6 +47,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => run_on(open_gpu(plan.precision)?, plan, dataset, identity, control, observer),
         _ => run_on(open_cpu(plan.threads)?, plan, dataset, identity, control, observer),
@@ -46,20 +58,138 @@ pub fn run(
 }
 
 fn run_on<B: Backend<Scalar = f32>>(
-    OpenDevice { backend, name, threads }: OpenDevice<B>,
+    OpenDevice { mut backend, name, threads }: OpenDevice<B>,
     plan: &Plan,
     dataset: Dataset,
     identity: Identity,
     control: &Control,
     observer: &mut (dyn Observer<SearchPhase> + Send),
 ) -> Result<Ended<Alphas>> {
-    let mut search = SearchSession::new(plan, dataset, backend)?;
-    observer.started(&search.summary(name, threads))?;
-    search.epochs(identity, control, observer)
+    let data = Data::new(plan, dataset);
+    let mut whole = Alphas::zeros(plan.space()?, plan.nodes);
+    let (mut from, mut started) = (control.from, false);
+    let stages = stages(plan)?;
+    for (index, stage) in stages.iter().enumerate() {
+        if let Some(checkpoint) = from {
+            // The end of a stage is stored with that stage.
+            let Position { epochs, steps } = checkpoint.progress.position;
+            let behind = epochs > stage.epochs.end || (epochs == stage.epochs.end && steps > 0);
+            if behind && index + 1 < stages.len() {
+                continue;
+            }
+            whole = begun_with(checkpoint, whole)?;
+        }
+        let mut search = SearchSession::new(stage, index, whole, &data, backend)?;
+        if !std::mem::replace(&mut started, true) {
+            observer.started(&search.summary(name.clone(), threads))?;
+        }
+        let control = Control { from: from.take(), ..*control };
+        let ended = search.epochs(identity.clone(), plan.epochs_in_all()?, &control, observer)?;
+        let Ended::Finished(alphas) = ended else { return Ok(ended) };
+        let Some(keep) = stage.keep.filter(|_| !search.watch.ended()) else {
+            return Ok(Ended::Finished(alphas));
+        };
+        whole = alphas;
+        whole.prune(keep);
+        backend = search.bilevel.tape.into_backend();
+    }
+    unreachable!("the last stage ends the search")
 }
 
+/// What a search will take, by some steps of its last epoch, in which the alphas move. Where it has stages, these are those
+/// of the first.
+///
+/// # Errors
+/// A plan that does not fit the data, a device that is not there or too small, or a loss that is no longer a number.
+pub fn estimate(plan: &Plan, dataset: Dataset) -> Result<Estimate> {
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
+    match plan.resolve_device()? {
+        DeviceChoice::Cuda => estimate_on(open_gpu(plan.precision)?, plan, dataset),
+        _ => estimate_on(open_cpu(plan.threads)?, plan, dataset),
+    }
+}
+
+fn estimate_on<B: Backend<Scalar = f32>>(
+    device: OpenDevice<B>,
+    plan: &Plan,
+    dataset: Dataset,
+) -> Result<Estimate> {
+    let (data, stages) = (Data::new(plan, dataset), stages(plan)?);
+    let whole = Alphas::zeros(plan.space()?, plan.nodes);
+    let mut search = SearchSession::new(&stages[0], 0, whole, &data, device.backend)?;
+    let pace = measure(&mut search, stages[0].plan.epochs)?;
+    let (epochs, steps) = (plan.epochs_in_all()?, search.steps_per_epoch());
+    Ok(Estimate {
+        peak_bytes: search.peak_bytes,
+        batch_size: plan.batch_size,
+        seconds_per_step: pace.step,
+        seconds_per_evaluation: pace.evaluation,
+        steps_per_epoch: steps,
+        epochs,
+        seconds: pace.seconds(epochs, steps),
+        largest_batch: largest_batch(search.bilevel, search.images_per_half)?,
+    })
+}
+
+/// What a search learns from.
+struct Data {
+    images: Arc<Images>,
+    normalisation: Normalisation,
+    augmentation: Augmentation,
+    classes: usize,
+    /// The half that trains the weights.
+    weight_half: Vec<u32>,
+    /// The half that trains the alphas.
+    alpha_half: Vec<u32>,
+}
+
+impl Data {
+    fn new(plan: &Plan, dataset: Dataset) -> Self {
+        let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
+        let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
+        let normalisation = dataset.normalisation();
+        Data {
+            images: Arc::new(dataset.train),
+            normalisation,
+            augmentation,
+            classes,
+            weight_half,
+            alpha_half,
+        }
+    }
+}
+
+/// The alphas that the stage of a checkpoint began with, where stages are.
+fn begun_with(checkpoint: &Checkpoint, mut whole: Alphas) -> Result<Alphas> {
+    if let Some(Numbers::F64(values)) = checkpoint.tensor(BEGUN) {
+        let count = whole.len();
+        if values.len() != count {
+            let found = values.len();
+            return Err(Error::Plan(format!(
+                "the checkpoint's stage began with {found} alphas, and its plan has {count}"
+            )));
+        }
+        whole.tables.iter_mut().flatten().zip(values).for_each(|(place, &value)| *place = value);
+    }
+    Ok(whole)
+}
+
+/// The name of what the guards know in a checkpoint.
+const GUARDS: &str = "guards";
+/// The name of the alphas with which a stage began in a checkpoint.
+const BEGUN: &str = "stage_alphas";
+
+/// A stage of a search.
 struct SearchSession<'a, B: Backend<Scalar = f32>> {
+    stage: &'a Stage,
     plan: &'a Plan,
+    /// The alphas of the whole space with which the stage began. In later stages some candidates are gone.
+    whole: Alphas,
+    /// The same as numbers of a checkpoint, where there are stages.
+    begun: Vec<f64>,
     bilevel: Bilevel<B>,
     train: Loader,
     valid: Loader,
@@ -70,23 +200,21 @@ struct SearchSession<'a, B: Backend<Scalar = f32>> {
     /// What a step launches.
     work: Work,
     weight_lr: f64,
-    /// What the guard knows, where there is one.
-    watch: Option<Watch>,
+    /// What the guards know.
+    watch: Watch,
+    /// What goes on behind the search, where the genotype is found by perturbation.
+    selecting: Option<Selecting>,
 }
 
 impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
-    fn new(plan: &'a Plan, dataset: Dataset, backend: B) -> Result<Self> {
-        let (weight_half, alpha_half) = halves(dataset.train.count(), plan.seed);
-        let images_per_half = weight_half.len();
-        plan.check_against(images_per_half)?;
-        let (classes, augmentation) = (dataset.classes(), plan.augmentation(dataset.augmentation));
-        let normalisation = dataset.normalisation();
-        let images = Arc::new(dataset.train);
+    fn new(stage: &'a Stage, index: usize, whole: Alphas, data: &Data, backend: B) -> Result<Self> {
+        let plan = &stage.plan;
+        let Data { images, normalisation, augmentation, classes, weight_half, alpha_half } = data;
         let settings = BilevelSettings::from(plan);
         let shape = SupernetShape {
-            space: plan.space()?,
+            space: if index == 0 { Arc::clone(&whole.space) } else { left(&whole)? },
             images: Shape::new(plan.batch_size, images.height, images.width, images.channels),
-            classes,
+            classes: *classes,
             init_channels: plan.init_channels,
             cells: plan.cells,
             nodes: plan.nodes,
@@ -94,32 +222,48 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         };
         let bilevel = Bilevel::record(backend, shape, settings)?;
         let Ready { subject: bilevel, work, peak_bytes, augmented_by } =
-            fit_memory(bilevel, &images.bytes(&normalisation), plan.seed)?;
+            fit_memory(bilevel, &images.bytes(normalisation), plan.seed.wrapping_add(index as u64))?;
         let loader = |indices: &[u32], order| {
             let (images, normalisation, indices) =
-                (Arc::clone(&images), normalisation.clone(), indices.to_vec());
+                (Arc::clone(images), normalisation.clone(), indices.to_vec());
             let Plan { batch_size, seed, .. } = *plan;
-            Loader::new(images, normalisation, augmentation, indices, batch_size, seed, order)
+            Loader::new(images, normalisation, *augmentation, indices, batch_size, seed, order)
                 .map(|loader| loader.augmented_by(augmented_by))
         };
-        let train = loader(&weight_half, Stream::TrainOrder)?;
-        let valid = loader(&alpha_half, Stream::ValidOrder)?;
-        let in_order =
-            Loader::sequential(Arc::clone(&images), normalisation.clone(), alpha_half, plan.batch_size)?;
+        let train = loader(weight_half, Stream::TrainOrder)?;
+        let valid = loader(alpha_half, Stream::ValidOrder)?;
+        let in_order = Loader::sequential(
+            Arc::clone(images),
+            normalisation.clone(),
+            alpha_half.clone(),
+            plan.batch_size,
+        )?;
         let architecture = &bilevel.architecture;
-        let watch = architecture.method.guard.map(|_| Watch::new(architecture.alphas.len()));
+        let watch = Watch::new(architecture.method.guards.clone(), whole.len());
+        let selecting = match architecture.method.selection {
+            Selection::Strongest | Selection::Restricted(_) => None,
+            Selection::Perturbation(criterion) => {
+                let space = &bilevel.supernet.shape.space;
+                Some(Selecting::new(plan, space, criterion))
+            }
+        };
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
+        let begun = if stage.plan.stages == "none" { Vec::new() } else { whole.tables.concat() };
         Ok(SearchSession {
+            stage,
             plan,
+            whole,
+            begun,
             bilevel,
             train,
             valid,
             evaluation,
-            images_per_half,
+            images_per_half: weight_half.len(),
             peak_bytes,
             work,
             weight_lr,
             watch,
+            selecting,
         })
     }
 
@@ -141,26 +285,76 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn epochs(
         &mut self,
         identity: Identity,
+        epochs: usize,
         control: &Control,
         observer: &mut (dyn Observer<SearchPhase> + Send),
     ) -> Result<Ended<Alphas>> {
-        let counted =
-            control.from.and_then(|checkpoint| with_alpha_steps(checkpoint, self.steps_per_epoch()));
-        let control = Control { from: counted.as_ref().or(control.from), ..*control };
-        let ended = drive(self, identity, self.plan.epochs, &control, observer)?;
-        Ok(ended.map(|()| self.alphas()))
+        let completed = control.from.map(|checkpoint| self.completed(checkpoint.clone()));
+        let control = Control { from: completed.as_ref(), ..*control };
+        let ended = drive(self, identity, epochs, &control, observer)?;
+        Ok(ended.map(|()| self.result()))
     }
 
+    /// The largest eigenvalue of the validation loss's Hessian by the alphas, on the validation batch of the epoch's last step.
+    fn eigenvalue(&mut self, epoch: usize) -> Result<Eigenvalue> {
+        self.valid.start_after(epoch as u64, self.steps_per_epoch() - 1);
+        let Some(batch) = self.valid.next_batch() else { unreachable!("there is a batch for each step") };
+        self.bilevel.curvature(batch, DISTANCE, ACCURACY)
+    }
+
+    /// The alphas that the stage has found: the last ones, unless a guard has ended it with others.
+    fn result(&self) -> Alphas {
+        let mut alphas = self.alphas();
+        if let Some(values) = self.watch.result() {
+            alphas.tables.iter_mut().flatten().zip(values).for_each(|(place, &value)| *place = value);
+        }
+        alphas
+    }
+
+    /// The alphas of the whole space, in which candidates that are gone stay so.
     fn alphas(&self) -> Alphas {
-        let Bilevel { supernet, architecture, .. } = &self.bilevel;
-        let (space, nodes) = (Arc::clone(&supernet.shape.space), supernet.shape.nodes);
-        filled(space, nodes, &architecture.method, &architecture.alphas)
+        let Architecture { alphas: values, decided, method, .. } = &self.bilevel.architecture;
+        let mut alphas = method.describe(self.whole.clone());
+        let kept = alphas.tables.iter_mut().flatten().filter(|alpha| **alpha != GONE);
+        kept.zip(values).for_each(|(place, &value)| *place = value);
+        if self.selecting.is_some() {
+            let mut decided = decided.iter().copied();
+            for cell in 0..alphas.tables.len() {
+                let of_edge = |edge: Edge| {
+                    let row = &alphas.tables[cell][edge.row];
+                    let mut kept = (0..row.len()).filter(|&place| row[place] != GONE);
+                    match decided.next() {
+                        Some(Decision::Chosen(place)) => {
+                            Decision::Chosen(kept.nth(place).unwrap_or_default())
+                        }
+                        other => other.unwrap_or_default(),
+                    }
+                };
+                let edges = alphas.wiring(cell).edges.into_iter().map(of_edge).collect();
+                alphas.decided.push(edges);
+            }
+        }
+        alphas
+    }
+
+    /// A checkpoint of an earlier format with what it does not hold: the count of Adam's steps, as there every step of the
+    /// search was one of the alphas; and guards that have seen no epoch yet.
+    fn completed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
+        let Position { epochs, steps } = checkpoint.progress.position;
+        let steps = epochs.saturating_mul(self.steps_per_epoch()).saturating_add(steps);
+        let guards = Watch::new(self.bilevel.architecture.method.guards.clone(), self.whole.len());
+        for (name, values) in [(ALPHA_STEPS, vec![steps as f64]), (GUARDS, guards.state)] {
+            if checkpoint.tensor(name).is_none() {
+                checkpoint.tensors.push((name.to_owned(), Numbers::F64(values)));
+            }
+        }
+        checkpoint
     }
 }
 
 /// Alphas of which these are the values, one table after another.
 fn filled(space: Arc<Space>, nodes: usize, method: &Method, values: &[f64]) -> Alphas {
-    let mut alphas = Alphas { weighing: method.relaxation.weighing(), ..Alphas::zeros(space, nodes) };
+    let mut alphas = method.describe(Alphas::zeros(space, nodes));
     let places = alphas.tables.iter_mut().flatten();
     places.zip(values).for_each(|(place, value)| *place = *value);
     alphas
@@ -186,19 +380,6 @@ pub fn alphas_of(checkpoint: &Checkpoint) -> Result<Alphas> {
     Ok(alphas)
 }
 
-/// A checkpoint of an earlier format with the count of Adam's steps, which it does not hold: there every step of the search
-/// was one of the alphas.
-fn with_alpha_steps(checkpoint: &Checkpoint, steps_per_epoch: usize) -> Option<Checkpoint> {
-    if checkpoint.tensor(ALPHA_STEPS).is_some() {
-        return None;
-    }
-    let Position { epochs, steps } = checkpoint.progress.position;
-    let steps = epochs.saturating_mul(steps_per_epoch).saturating_add(steps);
-    let mut counted = checkpoint.clone();
-    counted.tensors.push((ALPHA_STEPS.to_owned(), Numbers::F64(vec![steps as f64])));
-    Some(counted)
-}
-
 impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
     type Phase = SearchPhase;
     type Device = B;
@@ -213,12 +394,16 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         let mut state = self.bilevel.host_state();
-        state.extend(self.watch.as_mut().map(|watch| ("guard", &mut watch.state[..])));
+        state.push((GUARDS, &mut self.watch.state));
+        if !self.begun.is_empty() {
+            state.push((BEGUN, &mut self.begun));
+        }
+        state.extend(self.selecting.as_mut().map(|selecting| (DECIDED, &mut selecting.decided[..])));
         state
     }
 
     fn ended(&self) -> bool {
-        self.watch.as_ref().is_some_and(Watch::ended)
+        self.watch.ended()
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -229,13 +414,33 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
         self.evaluation.batches_per_pass()
     }
 
+    fn part(&self) -> Range<usize> {
+        self.stage.epochs.clone()
+    }
+
     fn start_epoch(&mut self, epoch: usize, steps: usize) {
-        let Plan { weight_lr, weight_lr_min, epochs, .. } = *self.plan;
-        self.weight_lr = cosine(weight_lr, weight_lr_min, epoch - 1, epochs);
         let step = ((epoch - 1) * self.steps_per_epoch() + steps) as u64;
-        self.bilevel.progress = Progress { seed: self.plan.seed, epoch: epoch - 1, epochs, step };
         self.train.start_after(epoch as u64, steps);
         self.valid.start_after(epoch as u64, steps);
+        // From here on, epochs of the stage.
+        let epoch = epoch - self.stage.epochs.start;
+        let Plan { weight_lr, weight_lr_min, epochs, seed, .. } = *self.plan;
+        self.weight_lr = match (epoch - 1).checked_sub(epochs) {
+            None => cosine(weight_lr, weight_lr_min, epoch - 1, epochs),
+            // The official code goes on with a tenth of the rate, and an optimiser that knows nothing of the search.
+            Some(after) => {
+                if after == 0 && steps == 0 {
+                    let momentum = self.bilevel.spans.momentum;
+                    self.bilevel.tape.backend().fill(momentum, 0.0);
+                }
+                let first = weight_lr / 10.0;
+                cosine(first, weight_lr_min.min(first), after, self.stage.epochs.len() - epochs)
+            }
+        };
+        if let Some(selecting) = &self.selecting {
+            selecting.restore(&mut self.bilevel.architecture.decided);
+        }
+        self.bilevel.progress = Progress { seed, epoch: epoch - 1, epochs, step };
     }
 
     fn step(&mut self) -> Result<(BatchResult, usize)> {
@@ -247,23 +452,48 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
 
     fn start_evaluation(&mut self) {
         self.evaluation.start(0);
+        if let Some(selecting) = &mut self.selecting {
+            selecting.begin();
+        }
     }
 
     /// The validation half with the running statistics.
     fn evaluate(&mut self) -> Result<Option<(BatchResult, usize)>> {
-        let Some(batch) = self.evaluation.next_batch() else { return Ok(None) };
-        Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)))
+        let tries = self.selecting.as_ref().is_some_and(Selecting::tries);
+        if let Some(batch) = if tries { None } else { self.evaluation.next_batch() } {
+            return Ok(Some((self.bilevel.evaluate(batch, batch.real)?, batch.real)));
+        }
+        let Some(selecting) = &mut self.selecting else { return Ok(None) };
+        let more = selecting.batch(&mut self.bilevel, &mut self.evaluation)?;
+        Ok(more.then(|| (BatchResult::default(), 0)))
     }
 
     fn evaluated(&self) -> &'static str {
         "validation"
     }
 
-    fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> (EpochRecord, Alphas) {
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, valid: &Sum) -> Result<(EpochRecord, Alphas)> {
+        let mut selected = Vec::new();
+        if let Some(selecting) = &mut self.selecting {
+            selected = selecting.commit(&self.bilevel.architecture.decided);
+        }
         let alphas = self.alphas();
         let genotype = derive(&alphas);
-        if let (Some(watch), Some(guard)) = (&mut self.watch, self.bilevel.architecture.method.guard) {
-            watch.show(guard, &genotype, &alphas);
+        let (epochs, of_stage) = (self.plan.epochs, epoch - self.stage.epochs.start);
+        let measures = of_stage <= epochs && self.watch.measures(of_stage, epochs);
+        let eigenvalue = measures.then(|| self.eigenvalue(epoch)).transpose()?;
+        let outcome = Outcome {
+            epoch: of_stage,
+            epochs,
+            genotype: &genotype,
+            alphas: &alphas,
+            eigenvalue: eigenvalue.map(|eigenvalue| eigenvalue.value),
+        };
+        let mut guards = if of_stage <= epochs { self.watch.show(&outcome) } else { Vec::new() };
+        let results = guards.iter_mut().filter_map(|remark| remark.result.as_mut());
+        results.for_each(|result| *result += self.stage.epochs.start);
+        if let (Some(keep), true) = (self.stage.keep, of_stage == epochs) {
+            selected.push(format!("{keep} candidates of each edge for the next stage"));
         }
         let record = EpochRecord {
             epoch,
@@ -275,7 +505,10 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             skip_connections: skip_connections(&genotype),
             weight_lr: self.weight_lr,
             genotype,
+            eigenvalue,
+            selected,
+            guards,
         };
-        (record, alphas)
+        Ok((record, alphas))
     }
 }

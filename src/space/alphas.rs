@@ -6,8 +6,9 @@ use std::sync::Arc;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::pruning::prune;
 use super::weighing::Weighing;
-use super::{MAX_NODES, Space, Wiring};
+use super::{Edge, MAX_NODES, Space, Wiring};
 use crate::files::{read_bounded, write_whole};
 use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
@@ -29,6 +30,43 @@ pub struct Alphas {
     pub tables: Vec<Vec<f64>>,
     /// What they weigh.
     pub weighing: Weighing,
+    /// For each type of cell what was decided of its edges without the alphas; empty where nothing was.
+    pub decided: Vec<Vec<Decision>>,
+    /// The most skip connections of a cell that keeps the resolution, where a derivation bounds them.
+    pub most_skips: Option<usize>,
+}
+
+/// What was decided of an edge of a supernet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Nothing: the alphas decide.
+    #[default]
+    Open,
+    /// It has the candidate at this place.
+    Chosen(usize),
+    /// It is no part of the cell.
+    Dropped,
+}
+
+impl Decision {
+    /// As a number of a checkpoint.
+    pub fn to_number(self) -> f64 {
+        match self {
+            Decision::Open => 0.0,
+            Decision::Chosen(place) => 1.0 + place as f64,
+            Decision::Dropped => -1.0,
+        }
+    }
+
+    /// Of such a number.
+    pub fn from_number(number: f64) -> Self {
+        match number {
+            1.0.. => Decision::Chosen(number as usize - 1),
+            -1.0 => Decision::Dropped,
+            _ => Decision::Open,
+        }
+    }
 }
 
 /// What a file says of its alphas.
@@ -41,18 +79,36 @@ struct Description {
     space: Arc<Space>,
     #[serde(default, skip_serializing_if = "Weighing::is_softmax")]
     weighing: Weighing,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    decided: Vec<Vec<Decision>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    most_skips: Option<usize>,
 }
 
 impl Alphas {
     /// Alphas of which all are zero.
     pub fn zeros(space: Arc<Space>, nodes: usize) -> Self {
         let tables = space.wirings(nodes).iter().map(|wiring| vec![0.0; wiring.len()]).collect();
-        Alphas { space, nodes, tables, weighing: Weighing::default() }
+        let (weighing, decided) = (Weighing::default(), Vec::new());
+        Alphas { space, nodes, tables, weighing, decided, most_skips: None }
+    }
+
+    /// What was decided of an edge of a type of cell.
+    pub fn decision(&self, cell: usize, edge: usize) -> Decision {
+        self.decided.get(cell).map_or(Decision::Open, |edges| edges[edge])
     }
 
     /// The edges of a type of cell.
     pub fn wiring(&self, cell: usize) -> Wiring {
         self.space.wiring(cell, self.nodes)
+    }
+
+    /// Makes all but the best candidates of each edge weigh nothing.
+    pub fn prune(&mut self, keep: usize) {
+        for cell in 0..self.tables.len() {
+            let (wiring, weighing) = (self.wiring(cell), self.weighing);
+            wiring.rows().for_each(|row| prune(&mut self.tables[cell][row], weighing, keep));
+        }
     }
 
     /// Number of alphas of all types of cells.
@@ -68,8 +124,8 @@ impl Alphas {
     /// Writes a file with one tensor for each type of cell, `[edges][candidates]`, or `[alphas]` where edges have
     /// different numbers of candidates; and the epoch in its metadata.
     pub fn save(&self, path: &Path, epoch: usize) -> Result<()> {
-        let (nodes, space, weighing) = (self.nodes, Arc::clone(&self.space), self.weighing);
-        let description = Description { epoch, nodes, space, weighing };
+        let Alphas { nodes, space, weighing, decided, most_skips, .. } = self.clone();
+        let description = Description { epoch, nodes, space, weighing, decided, most_skips };
         let tensors: Vec<Tensor> = (self.space.cells().iter().enumerate().zip(&self.tables))
             .map(|((cell, kind), values)| {
                 let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -91,18 +147,20 @@ impl Alphas {
         if let Some(epoch) = plain_epoch(bytes)? {
             return Ok((Self::from_plain(bytes)?, epoch));
         }
-        let (file, Description { epoch, nodes, space, weighing }) = FORMAT.read::<Description>(bytes)?;
+        let (file, Description { epoch, nodes, space, weighing, decided, most_skips }) =
+            FORMAT.read::<Description>(bytes)?;
         if !(1..=MAX_NODES).contains(&nodes) {
             return Err(format!("its cells have {nodes} nodes; expected 1 to {MAX_NODES}"));
         }
         space.check_nodes(nodes).map_err(|error| error.to_string())?;
         let wirings = space.wirings(nodes);
+        check_decided(&decided, &wirings)?;
         let tables = space.cells().iter().zip(&wirings).map(|(kind, wiring)| {
             let values = tensor_file::wide_values(&file, kind.name, &shape(wiring))?;
             finite(kind.name, wiring, values)
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok((Alphas { space, nodes, tables, weighing }, epoch))
+        Ok((Alphas { space, nodes, tables, weighing, decided, most_skips }, epoch))
     }
 
     /// The alphas of a file without a description: two matrices of f32 of eight columns.
@@ -142,8 +200,24 @@ impl Alphas {
             finite(kind.name, &wiring, values.into_iter().map(f64::from).collect())
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok(Alphas { space, nodes, tables, weighing: Weighing::default() })
+        Ok(Alphas { tables, ..Alphas::zeros(space, nodes) })
     }
+}
+
+/// Refuses decisions that are not of these edges and their candidates.
+fn check_decided(decided: &[Vec<Decision>], wirings: &[Wiring]) -> std::result::Result<(), String> {
+    if decided.is_empty() {
+        return Ok(());
+    }
+    let fits = |(edges, wiring): (&Vec<Decision>, &Wiring)| {
+        let has = |(decision, edge): (&Decision, &Edge)| match *decision {
+            Decision::Chosen(place) => place < edge.candidates.len() && !edge.candidates[place].is_zero(),
+            Decision::Open | Decision::Dropped => true,
+        };
+        edges.len() == wiring.edges.len() && edges.iter().zip(&wiring.edges).all(has)
+    };
+    let all = decided.len() == wirings.len() && decided.iter().zip(wirings).all(fits);
+    if all { Ok(()) } else { Err("its decisions are not those of its edges and their candidates".to_owned()) }
 }
 
 /// The shape of the tensor of a type of cell.
@@ -207,7 +281,10 @@ mod tests {
                     \"3<-1\" = [\"sep_conv_3x3\", \"sep_conv_5x5\", \"sep_conv_7x7\"]";
         let mut own = Alphas::zeros(Space::from_toml(text, Path::new("own.toml")).unwrap(), 2);
         own.tables[1][3] = 0.1 + 0.2;
-        for alphas in [ramp(4), own] {
+        let mut decided = Alphas { most_skips: Some(2), ..ramp(1) };
+        decided.decided =
+            vec![vec![Decision::Open, Decision::Chosen(7)], vec![Decision::Dropped, Decision::Open]];
+        for alphas in [ramp(4), own, decided] {
             alphas.save(&path, 7).unwrap();
             assert_eq!(Alphas::load(&path).unwrap(), (alphas, 7));
         }
@@ -233,6 +310,11 @@ mod tests {
         let path = directory.path().join("alphas");
         let refusal = || Alphas::load(&path).unwrap_err().to_string();
         let mut alphas = ramp(4);
+        for wrong in [Decision::Chosen(8), Decision::Chosen(0)] {
+            let decided = vec![vec![Decision::Open; 2], vec![wrong, Decision::Open]];
+            Alphas { decided, ..ramp(1) }.save(&path, 1).unwrap();
+            assert!(refusal().ends_with("its decisions are not those of its edges and their candidates"));
+        }
         alphas.tables[1][9] = f64::NAN;
         alphas.save(&path, 1).unwrap();
         assert!(refusal().ends_with("alphas: tensor reduce holds NaN at row 1, column 1"));

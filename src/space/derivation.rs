@@ -1,31 +1,47 @@
 //! From alphas to a genotype, as the official `Network.genotype()` does it.
 
-use super::alphas::Alphas;
+use std::ops::Range;
+
+use super::alphas::{Alphas, Decision};
 use super::genotype::{CellGenotype, ChosenEdge, Genotype};
-use super::weighing::Weighing;
-use super::{Edge, Keep, Operation, Wiring};
+use super::{Edge, Keep, Operation, restriction};
 
 /// Derives the discrete architecture.
 ///
 /// Each node keeps the edges that its space says: those whose best operation other than none weighs most, the heavier
 /// one first and the earlier input first among equals; or all, in their order. Each kept edge holds that operation, the
-/// first one among equals. All nodes are concatenated.
+/// first one among equals. What was decided of an edge without the alphas stands. With a bound on the skip connections, the
+/// rule is that of P-DARTS. All nodes are concatenated.
 ///
 /// # Panics
-/// If a table has not as many values as its [`Wiring`].
+/// If a table has not as many values as its [`Wiring`](super::Wiring).
 pub fn derive(alphas: &Alphas) -> Genotype {
     let cells = alphas.tables.iter().enumerate();
-    let cells = cells.map(|(cell, table)| derive_cell(alphas, &alphas.wiring(cell), table)).collect();
+    let cells = cells.map(|(cell, table)| derive_cell(alphas, cell, table)).collect();
     Genotype { space: alphas.space.clone(), cells }
 }
 
-fn derive_cell(alphas: &Alphas, wiring: &Wiring, table: &[f64]) -> CellGenotype {
+fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
+    let wiring = alphas.wiring(cell);
+    let (inputs, states) = (alphas.space.inputs(), alphas.space.inputs() + alphas.nodes);
+    if let Some(most) = alphas.most_skips {
+        let weights = |edge: &Edge| alphas.weighing.weights(&table[edge.row.clone()]);
+        let mut weights: Vec<_> = wiring.edges.iter().map(weights).collect();
+        let most = (!alphas.space.cells()[cell].reduces).then_some(most);
+        let nodes = restriction::nodes(&wiring, &mut weights, alphas.space.keep(), most);
+        return CellGenotype { nodes, concat: (inputs..states).collect() };
+    }
     let nodes = (0..wiring.nodes).map(|node| {
-        let mut ranked: Vec<(ChosenEdge, f64)> = (wiring.entering(node))
-            .map(|edge| {
-                let (operation, weight) =
-                    best_operation(edge, &alphas.weighing.weights(&table[edge.row.clone()]));
-                (ChosenEdge { operation, from: edge.from }, weight)
+        let of_node = wiring.edges.iter().enumerate().filter(|(_, edge)| edge.node == node);
+        let mut ranked: Vec<(ChosenEdge, f64)> = of_node
+            .filter_map(|(place, edge)| {
+                let weights = alphas.weighing.weights(&table[edge.row.clone()]);
+                let (operation, weight) = match alphas.decision(cell, place) {
+                    Decision::Open => best_operation(edge, &weights),
+                    Decision::Chosen(candidate) => (edge.candidates[candidate], weights[candidate]),
+                    Decision::Dropped => return None,
+                };
+                Some((ChosenEdge { operation, from: edge.from }, weight))
             })
             .collect();
         if let Keep::Strongest(kept) = alphas.space.keep() {
@@ -35,8 +51,7 @@ fn derive_cell(alphas: &Alphas, wiring: &Wiring, table: &[f64]) -> CellGenotype 
         }
         ranked.into_iter().map(|(edge, _)| edge).collect()
     });
-    let (nodes, inputs) = (nodes.collect(), alphas.space.inputs());
-    CellGenotype { nodes, concat: (inputs..inputs + alphas.nodes).collect() }
+    CellGenotype { nodes: nodes.collect(), concat: (inputs..states).collect() }
 }
 
 /// The heaviest operation other than none, the first one among equals, and its weight.
@@ -52,18 +67,20 @@ fn best_operation(edge: &Edge, weights: &[f64]) -> (&'static Operation, f64) {
 }
 
 /// For each type of cell, the mean entropy in nats of the shares of its rows: the logarithm of the number of candidates
-/// where all weigh the same, 0 where each edge has decided.
+/// where all weigh the same, 0 where each edge is decided.
 pub fn mean_entropies(alphas: &Alphas) -> Vec<f64> {
-    let cells = alphas.tables.iter().enumerate();
-    cells.map(|(cell, table)| mean_entropy(&alphas.wiring(cell), alphas.weighing, table)).collect()
+    (0..alphas.tables.len()).map(|cell| mean_entropy(alphas, cell)).collect()
 }
 
-fn mean_entropy(wiring: &Wiring, weighing: Weighing, table: &[f64]) -> f64 {
+fn mean_entropy(alphas: &Alphas, cell: usize) -> f64 {
+    let (wiring, weighing, table) = (alphas.wiring(cell), alphas.weighing, &alphas.tables[cell]);
     let entropy = |row: &[f64]| -> f64 {
         weighing.shares(row).iter().filter(|&&share| share > 0.0).map(|&share| -share * share.ln()).sum()
     };
-    let rows = wiring.rows().map(|row| entropy(&table[row]));
-    rows.sum::<f64>() / wiring.edges.len().max(1) as f64
+    let open = |(place, _): &(usize, Range<usize>)| alphas.decision(cell, *place) == Decision::Open;
+    let rows = wiring.rows().enumerate().filter(open).map(|(_, row)| entropy(&table[row]));
+    // A sum of nothing is -0.
+    rows.fold(0.0, |sum, entropy| sum + entropy) / wiring.edges.len().max(1) as f64
 }
 
 /// For each type of cell, the mean entropy of rows whose candidates all weigh the same.

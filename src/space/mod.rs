@@ -6,11 +6,12 @@
 //!    says of a space, and this module: the space that it makes.
 //! 2. [`stored`]: a space as files hold it; [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`]
 //!    is its textual form.
-//! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh.
+//! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh, and
+//!    [`pruning`]: which of them are left.
 //! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`auxiliary`]: a second
 //!    classifier; [`stack`]: a network of cells.
 //! 5. [`edge_shape`] and [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
-//! 6. [`derivation`]: from alphas to a genotype.
+//! 6. [`derivation`]: from alphas to a genotype, by the rule of DARTS or by that of P-DARTS.
 //! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
 
 pub mod alphas;
@@ -25,7 +26,9 @@ pub mod genotype;
 pub mod literal;
 pub mod network;
 pub mod operation;
+pub mod pruning;
 pub mod published;
+mod restriction;
 pub mod sampled;
 pub mod stack;
 pub mod stored;

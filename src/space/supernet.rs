@@ -91,7 +91,7 @@ impl Supernet {
             running: recorder.span(parameters.running_len()),
         };
         let mixing = recorder.mixing(wirings.iter().map(Wiring::len).sum());
-        recorder.unscale(spans.gradients, Some(mixing.gradient));
+        recorder.unscale(spans.gradients, Some(mixing));
         let images = recorder.input(shape.images);
         let drop_path = shape.edges.drop_path.then(|| recorder.span(shape.edges(&wirings) * batch));
         let sums = NodeSums::Mixed(mixing, drop_path.map(|factors| DropPath::new(factors, batch)));
@@ -115,6 +115,26 @@ impl Supernet {
             drop_path,
             shape,
         })
+    }
+
+    /// For each edge, where the mixing weights lie that share its sum, which is the sum of [`MixingWeights::sums`] there: those
+    /// of all edges of its node, or with drop path its own.
+    pub fn rows_of_sums(&self) -> Vec<Range<usize>> {
+        if self.drop_path.is_some() {
+            return self.rows();
+        }
+        let mut start = 0;
+        let mut rows = Vec::new();
+        for wiring in &self.wirings {
+            for edge in &wiring.edges {
+                let entering = || wiring.entering(edge.node).map(|edge| &edge.row);
+                let first = entering().map(|row| row.start).min().unwrap_or_default();
+                let end = entering().map(|row| row.end).max().unwrap_or_default();
+                rows.push(start + first..start + end);
+            }
+            start += wiring.len();
+        }
+        rows
     }
 
     /// Where the mixing weights of each edge lie: one for each of its candidates.

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoints;
-use super::place::check_run;
+use super::lines::{MAX_LINES, whole_lines};
+use super::place::{METRICS, check_run};
 use crate::epochs::Position;
+use crate::files::read_bounded;
 use crate::plan::Command;
+use crate::search::observer::EpochRecord;
 use crate::search::session::alphas_of;
 use crate::space::alphas::Alphas;
 use crate::{Error, Result};
@@ -41,7 +44,8 @@ pub fn epochs(run: &Path) -> Result<Vec<usize>> {
 }
 
 /// Reads the alphas of an epoch of a run, and says after which step they were stored. If no epoch is given, these are those
-/// of the last finished epoch, or of the newest checkpoint where none is finished. A file of alphas will do as a run.
+/// of the last finished epoch, or with which a guard ended the search, or of the newest checkpoint where no epoch is
+/// finished. A file of alphas will do as a run.
 pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, Position)> {
     let after = |(alphas, epochs)| (alphas, Position { epochs, steps: 0 });
     if !run.exists() {
@@ -66,7 +70,7 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, Position
         let reason = "holds no alphas: no epoch of this run was finished".to_owned();
         return Err(Error::Format { path: run.join(ALPHAS), reason });
     };
-    let wanted = epoch.unwrap_or(last);
+    let wanted = epoch.unwrap_or_else(|| result(run, last));
     if !stored.contains(&wanted) {
         let (run, stored) = (run.display(), listed(&stored));
         return Err(Error::Usage(format!("--epoch {wanted}: {run} holds the alphas of {stored}")));
@@ -77,6 +81,13 @@ pub fn load_alphas(run: &Path, epoch: Option<usize>) -> Result<(Alphas, Position
         }
         (_, error) => error,
     })
+}
+
+/// The epoch whose alphas are the result of a run, of which this is the last one. Where the metrics cannot be read it is that.
+pub(super) fn result(run: &Path, last: usize) -> usize {
+    let lines = read_bounded(&run.join(METRICS), MAX_LINES).unwrap_or_default();
+    let records = whole_lines(&lines).filter_map(|line| serde_json::from_slice::<EpochRecord>(line).ok());
+    records.last().filter(|record| record.epoch == last).map_or(last, |record| record.result())
 }
 
 /// The way out where the newest alphas are damaged: the epoch before whose alphas are not.

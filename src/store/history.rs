@@ -11,10 +11,11 @@ use super::classes::Classes;
 use super::command::load_plan;
 use super::genotype::load_genotype;
 use super::lines::{MAX_LINES, count_lines, whole_lines};
-use super::pictures::load_survey;
-use super::run_directory::{METRICS, TIMINGS};
+use super::pictures::{load_sheet, load_survey};
+use super::place::{METRICS, TIMINGS};
 use super::training_run::LAST;
 use crate::data::Survey;
+use crate::data::sheet::Sheet;
 use crate::epochs::Position;
 use crate::files::read_bounded;
 use crate::plan::keys::Keys;
@@ -46,10 +47,12 @@ pub struct History {
     pub timings: Vec<Timing>,
     /// The epochs whose alphas are stored, ascending, and the alphas; never empty.
     pub alphas: Vec<(usize, Alphas)>,
-    /// The genotype of the last epoch.
+    /// The genotype of the result.
     pub genotype: Genotype,
     /// What is known of the pictures, where they are files of their own.
     pub survey: Option<Survey>,
+    /// Images to look at, if the run stored them.
+    pub sheet: Option<Sheet>,
 }
 
 impl History {
@@ -80,7 +83,8 @@ impl History {
             return Err(Error::Format { path: alphas_file(run, *epoch), reason });
         }
         let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, &plan)?);
-        Ok(History { path, name, plan, standing, records, timings, alphas, genotype, survey })
+        let sheet = load_sheet(run)?;
+        Ok(History { path, name, plan, standing, records, timings, alphas, genotype, survey, sheet })
     }
 
     /// The value of a key of the plan, without quotes.
@@ -93,9 +97,17 @@ impl History {
         &self.records[self.records.len() - 1]
     }
 
-    /// The alphas of the last epoch.
-    pub fn last_alphas(&self) -> &Alphas {
-        &self.alphas[self.alphas.len() - 1].1
+    /// The epoch whose genotype is the result: the last one, unless a guard has ended the search with another.
+    pub fn result(&self) -> &EpochRecord {
+        let (last, epoch) = (self.last(), self.last().result());
+        self.records.iter().find(|record| record.epoch == epoch).unwrap_or(last)
+    }
+
+    /// The alphas of the result.
+    pub fn result_alphas(&self) -> &Alphas {
+        let epoch = self.last().result();
+        let (_, last) = &self.alphas[self.alphas.len() - 1];
+        self.alphas.iter().find(|(of, _)| *of == epoch).map_or(last, |(_, alphas)| alphas)
     }
 }
 
@@ -124,6 +136,8 @@ pub struct TrainingHistory {
     pub classes: Option<Classes>,
     /// What is known of the pictures, where they are files of their own.
     pub survey: Option<Survey>,
+    /// Images to look at, if the run stored them.
+    pub sheet: Option<Sheet>,
 }
 
 impl TrainingHistory {
@@ -140,6 +154,7 @@ impl TrainingHistory {
         let cost = Cost::of(&model.genotype, &model.shape(1, false))?;
         let classes = Classes::load(run)?;
         let (path, survey, standing) = (run.to_owned(), load_survey(run)?, standing(run, &plan)?);
+        let sheet = load_sheet(run)?;
         Ok(TrainingHistory {
             path,
             name,
@@ -152,6 +167,7 @@ impl TrainingHistory {
             model,
             classes,
             survey,
+            sheet,
         })
     }
 
@@ -192,6 +208,8 @@ pub struct Beginning {
     pub alphas: Option<Alphas>,
     /// What is known of the pictures, where they are files of their own.
     pub survey: Option<Survey>,
+    /// Images to look at, if the run stored them.
+    pub sheet: Option<Sheet>,
 }
 
 impl Beginning {
@@ -212,9 +230,9 @@ impl Beginning {
             Command::Train => (None, train::Plan::keys()),
         };
         let genotype = alphas.as_ref().map_or_else(|| load_genotype(run), |alphas| Ok(derive(alphas)))?;
-        let (path, survey) = (run.to_owned(), load_survey(run)?);
+        let (path, survey, sheet) = (run.to_owned(), load_survey(run)?, load_sheet(run)?);
         let (plan, name) = (plan(keys, run)?, name(run));
-        Ok(Some(Beginning { path, name, command, plan, standing, genotype, alphas, survey }))
+        Ok(Some(Beginning { path, name, command, plan, standing, genotype, alphas, survey, sheet }))
     }
 
     /// The value of a key of the plan, without quotes.

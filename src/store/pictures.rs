@@ -1,11 +1,12 @@
-//! The pictures that a run sees, where they are files of their own: stored when it begins.
+//! The pictures that a run sees: stored when it begins, with their names where they are files of their own.
 
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::data::{Manifest, Pictures, Survey};
+use crate::data::sheet::Sheet;
+use crate::data::{Augmentation, Dataset, Manifest, Pictures, Survey};
 use crate::files::read_bounded;
 use crate::{Error, Result};
 
@@ -13,13 +14,24 @@ use crate::{Error, Result};
 const MANIFEST: &str = "pictures.json";
 /// The file of the [`Survey`].
 const SURVEY: &str = "survey.json";
+/// The file of the [`Sheet`].
+const SHEET: &str = "sheet.json";
 /// The most bytes of a file: a hundred for each of five million pictures.
 const MAX_FILE: usize = 500 << 20;
 
-/// Names and contents of the files, if the images are files of their own.
-pub(super) fn pictures_files(pictures: Option<&Pictures>) -> Result<Vec<(&'static str, String)>> {
-    let Some(Pictures { manifest, survey, .. }) = pictures else { return Ok(Vec::new()) };
-    Ok(vec![(MANIFEST, json(MANIFEST, manifest)?), (SURVEY, json(SURVEY, survey)?)])
+/// Names and contents of the files about the images of a run with this seed, which varies them so.
+pub(super) fn pictures_files(
+    dataset: Option<&Dataset>,
+    augmentation: impl FnOnce(&Dataset) -> Augmentation,
+    seed: u64,
+) -> Result<Vec<(&'static str, String)>> {
+    let Some(dataset) = dataset else { return Ok(Vec::new()) };
+    let sheet = Sheet::of(dataset, augmentation(dataset), seed)?;
+    let mut files = vec![(SHEET, json(SHEET, &sheet)?)];
+    if let Some(Pictures { manifest, survey, .. }) = &dataset.pictures {
+        files.extend([(MANIFEST, json(MANIFEST, manifest)?), (SURVEY, json(SURVEY, survey)?)]);
+    }
+    Ok(files)
 }
 
 fn json(name: &str, value: &impl Serialize) -> Result<String> {
@@ -35,6 +47,11 @@ pub fn load_pictures(run: &Path) -> Result<Option<Manifest>> {
 /// What a run knew of its pictures, if it stored that.
 pub fn load_survey(run: &Path) -> Result<Option<Survey>> {
     load(run, SURVEY)
+}
+
+/// What a run shows of its images, if it stored that.
+pub fn load_sheet(run: &Path) -> Result<Option<Sheet>> {
+    load(run, SHEET)
 }
 
 fn load<T: DeserializeOwned>(run: &Path, name: &str) -> Result<Option<T>> {

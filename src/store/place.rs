@@ -6,6 +6,10 @@ use crate::{Error, Result};
 
 /// The file of the plan.
 pub const PLAN: &str = "plan.toml";
+/// The file of the epochs' records.
+pub(super) const METRICS: &str = "metrics.jsonl";
+/// The file of the epochs' durations.
+pub(super) const TIMINGS: &str = "timings.jsonl";
 /// The longest plan that is read, in bytes.
 pub const MAX_PLAN: usize = 64 * 1024;
 

@@ -11,17 +11,13 @@ use serde::Serialize;
 use super::alphas::ALPHAS;
 use super::checkpoints::{self, CHECKPOINTS};
 use super::lines::{LineFile, epoch_of};
-use super::place::{Created, PLAN, Vacancy};
+use super::place::{Created, METRICS, PLAN, TIMINGS, Vacancy};
 use crate::epochs::{Checkpoint, Position, Timing};
 use crate::files::{remove_unfinished, write_whole};
 use crate::{Error, Result};
 
 /// The directory that holds all runs whose place was not given.
 pub const RUNS: &str = "runs";
-/// The file of the epochs' records.
-pub(super) const METRICS: &str = "metrics.jsonl";
-/// The file of the epochs' durations.
-pub(super) const TIMINGS: &str = "timings.jsonl";
 
 /// The first contents of a run directory.
 #[derive(Clone)]

@@ -5,11 +5,13 @@
 //!   plan.toml                     the plan; `darts search --plan` repeats the run
 //!   pictures.json                 the names and checksums of the pictures, where they are files of their own
 //!   survey.json                   how many and how large these are
+//!   sheet.json                    an image of each class as the network reads it, and as the run varies it
 //!   metrics.jsonl                 one line for each epoch, the same at every repetition
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from, such as
 //!     epoch-0003-step-00120.safetensors    after 3 epochs and 120 steps
-//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch; before the first one ends, from
+//!   genotype.json, genotype.txt   the genotype derived after the last finished epoch, or after the one with which a guard
+//!                                 ended the search; before the first one ends, from
 //!                                 the alphas of the newest checkpoint
 //!   alphas/epoch-0001.safetensors the alphas after each epoch
 //!   report.html                   what `darts report` made of these, with
@@ -18,11 +20,12 @@
 
 use std::path::Path;
 
-use super::alphas::{ALPHAS, alphas_file, epochs};
+use super::alphas::{ALPHAS, alphas_file, epochs, load_alphas, result};
+use super::checkpoints::stored;
 use super::genotype::{remove_genotype, write_genotype};
 use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
-use crate::data::Pictures;
+use crate::data::Dataset;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::search::Plan;
@@ -33,20 +36,20 @@ use crate::space::derivation::derive;
 use crate::{Error, Result};
 
 /// Creates `<parent>/<date and time>-<data set>-<order>`; a number is appended if that exists.
-pub fn create(plan: &Plan, pictures: Option<&Pictures>, parent: &Path) -> Result<RunDirectory> {
-    RunDirectory::create(new_run(plan, pictures)?, parent)
+pub fn create(plan: &Plan, dataset: Option<&Dataset>, parent: &Path) -> Result<RunDirectory> {
+    RunDirectory::create(new_run(plan, dataset)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
-pub fn create_at(plan: &Plan, pictures: Option<&Pictures>, path: &Path) -> Result<RunDirectory> {
-    RunDirectory::create_at(new_run(plan, pictures)?, path)
+pub fn create_at(plan: &Plan, dataset: Option<&Dataset>, path: &Path) -> Result<RunDirectory> {
+    RunDirectory::create_at(new_run(plan, dataset)?, path)
 }
 
-fn new_run(plan: &Plan, pictures: Option<&Pictures>) -> Result<NewRun> {
+fn new_run(plan: &Plan, dataset: Option<&Dataset>) -> Result<NewRun> {
     Ok(NewRun {
         name: format!("{}-{}", data_name(&plan.data), plan.order),
         plan: plan.to_toml()?,
-        files: pictures_files(pictures)?,
+        files: pictures_files(dataset, |dataset| plan.augmentation(dataset.augmentation), plan.seed)?,
         directories: &[ALPHAS],
     })
 }
@@ -58,8 +61,11 @@ impl Observer<SearchPhase> for RunDirectory {
             let path = alphas_file(self.path(), epoch);
             std::fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
         }
-        if last > 0 {
-            let (alphas, _) = Alphas::load(&alphas_file(self.path(), last))?;
+        if last > 0 || !stored(self.path())?.is_empty() {
+            let alphas = match last {
+                0 => load_alphas(self.path(), None)?.0,
+                last => Alphas::load(&alphas_file(self.path(), result(self.path(), last)))?.0,
+            };
             write_genotype(self.path(), &derive(&alphas))?;
         } else {
             remove_genotype(self.path())?;
@@ -70,7 +76,10 @@ impl Observer<SearchPhase> for RunDirectory {
 
     fn epoch(&mut self, record: &EpochRecord, timing: &Timing, alphas: &Alphas) -> Result<()> {
         alphas.save(&alphas_file(self.path(), record.epoch), record.epoch)?;
-        write_genotype(self.path(), &record.genotype)?;
+        match record.result() {
+            epoch if epoch == record.epoch => write_genotype(self.path(), &record.genotype)?,
+            epoch => write_genotype(self.path(), &derive(&load_alphas(self.path(), Some(epoch))?.0))?,
+        }
         self.append(record, timing)
     }
 
@@ -87,10 +96,11 @@ impl Observer<SearchPhase> for RunDirectory {
 mod tests {
     use super::*;
     use crate::epochs::Position;
+    use crate::method::guard::{Answer, Remark};
     use crate::search::observer::example::{record, timing};
     use crate::space::alphas::ramp;
-    use crate::store::alphas::load_alphas;
     use crate::store::genotype::load_genotype;
+    use crate::store::history::History;
 
     #[test]
     fn a_run_is_stored_and_read_back() {
@@ -113,6 +123,27 @@ mod tests {
         assert_eq!(records[1], record(2, genotype));
         let plan = std::fs::read_to_string(run.path().join("plan.toml")).unwrap();
         assert_eq!(Plan::from_toml(&plan, Path::new("plan.toml")).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn the_result_of_a_run_is_that_of_the_epoch_that_a_guard_names() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut run = create(&Plan::default(), None, parent.path()).unwrap();
+        let alphas = [ramp(4), Alphas::zeros(ramp(4).space, 4)];
+        let [first, second] = alphas.each_ref().map(derive);
+        assert_ne!(first, second);
+        let observer: &mut dyn Observer<SearchPhase> = &mut run;
+        observer.epoch(&record(1, first.clone()), &timing(1), &alphas[0]).unwrap();
+        let (guard, observed) = ("eigenvalue".to_owned(), "it grew".to_owned());
+        let guards = vec![Remark { guard, answer: Answer::Stop, observed, result: Some(1) }];
+        let last = EpochRecord { guards, ..record(2, second) };
+        observer.epoch(&last, &timing(2), &alphas[1]).unwrap();
+        assert_eq!(load_genotype(run.path()).unwrap(), first);
+        assert_eq!(load_alphas(run.path(), None).unwrap().0, alphas[0]);
+        assert_eq!(load_alphas(run.path(), Some(2)).unwrap().0, alphas[1]);
+        let history = History::load(run.path()).unwrap();
+        assert_eq!((history.last(), history.result().epoch), (&last, 1));
+        assert_eq!(history.result_alphas(), &alphas[0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!   genotype.json, genotype.txt   the genotype that is trained
 //!   pictures.json                 the names and checksums of the pictures, where they are files of their own
 //!   survey.json                   how many and how large these are
+//!   sheet.json                    an image of each class as the network reads it, and as the run varies it
 //!   metrics.jsonl                 one line for each epoch, the same at every repetition
 //!   timings.jsonl                 how long each epoch took
 //!   checkpoints/                  the last two states to go on from
@@ -23,7 +24,7 @@ use super::genotype::genotype_files;
 use super::pictures::pictures_files;
 use super::run_directory::{NewRun, RunDirectory, data_name};
 use crate::Result;
-use crate::data::Pictures;
+use crate::data::Dataset;
 use crate::epochs::Checkpoint;
 use crate::plan::PlanTable;
 use crate::plan::train::Plan;
@@ -40,28 +41,31 @@ pub const LAST: &str = "last.safetensors";
 pub fn create(
     plan: &Plan,
     genotype: &Genotype,
-    pictures: Option<&Pictures>,
+    dataset: Option<&Dataset>,
     parent: &Path,
 ) -> Result<RunDirectory> {
-    RunDirectory::create(new_run(plan, genotype, pictures)?, parent)
+    RunDirectory::create(new_run(plan, genotype, dataset)?, parent)
 }
 
 /// Creates exactly this directory, or takes it if it is empty.
 pub fn create_at(
     plan: &Plan,
     genotype: &Genotype,
-    pictures: Option<&Pictures>,
+    dataset: Option<&Dataset>,
     path: &Path,
 ) -> Result<RunDirectory> {
-    RunDirectory::create_at(new_run(plan, genotype, pictures)?, path)
+    RunDirectory::create_at(new_run(plan, genotype, dataset)?, path)
 }
 
-fn new_run(plan: &Plan, genotype: &Genotype, pictures: Option<&Pictures>) -> Result<NewRun> {
+fn new_run(plan: &Plan, genotype: &Genotype, dataset: Option<&Dataset>) -> Result<NewRun> {
     let [json, literal] = genotype_files(genotype);
     Ok(NewRun {
         name: format!("{}-train", data_name(&plan.data)),
         plan: plan.to_toml()?,
-        files: [json, literal].into_iter().chain(pictures_files(pictures)?).collect(),
+        files: [json, literal]
+            .into_iter()
+            .chain(pictures_files(dataset, |_| plan.augmentation(), plan.seed)?)
+            .collect(),
         directories: &[],
     })
 }

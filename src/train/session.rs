@@ -14,11 +14,11 @@ use crate::data::{Batch, Dataset, Loader};
 use crate::epochs::checkpoint::ACCURACIES;
 use crate::epochs::schedule::cosine;
 use crate::epochs::{
-    BatchResult, BatchView, Control, Ended, Epochs, Identity, OpenDevice, Ready, Sum, drive, fit_memory,
-    open_cpu, open_gpu,
+    BatchResult, BatchView, Control, Ended, Epochs, Estimate, Identity, OpenDevice, Ready, Sum, drive,
+    fit_memory, largest_batch, measure, open_cpu, open_gpu,
 };
-use crate::plan::DeviceChoice;
 use crate::plan::train::{ClassWeights, Plan};
+use crate::plan::{DeviceChoice, PlanTable};
 use crate::random::Stream;
 use crate::space::genotype::Genotype;
 use crate::space::{Network, NetworkShape};
@@ -49,6 +49,10 @@ pub fn run(
     if let Some(checkpoint) = control.from {
         identity.check(&checkpoint.identity, plan)?;
     }
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match identity.device {
         DeviceChoice::Cuda => {
             run_on(open_gpu(plan.precision)?, plan, genotype, dataset, identity, control, observer)
@@ -71,6 +75,43 @@ fn run_on<B: Backend<Scalar = f32>>(
     training.epochs(identity, control, observer)
 }
 
+/// What a training will take, by some steps of its last epoch.
+///
+/// # Errors
+/// A genotype or a plan that does not fit the data, a device that is not there or too small, or a loss that is no longer a
+/// number.
+pub fn estimate(plan: &Plan, genotype: &Genotype, dataset: Dataset) -> Result<Estimate> {
+    if let Some(violation) = plan.violation_by_data(&dataset) {
+        return Err(violation.into());
+    }
+    let dataset = dataset.with_train_images(plan.train_images, plan.seed);
+    match plan.resolve_device()? {
+        DeviceChoice::Cuda => estimate_on(open_gpu(plan.precision)?, plan, genotype, dataset),
+        _ => estimate_on(open_cpu(plan.threads)?, plan, genotype, dataset),
+    }
+}
+
+fn estimate_on<B: Backend<Scalar = f32>>(
+    device: OpenDevice<B>,
+    plan: &Plan,
+    genotype: &Genotype,
+    dataset: Dataset,
+) -> Result<Estimate> {
+    let mut training = TrainingSession::new(plan, genotype, dataset, device.backend)?;
+    let pace = measure(&mut training, plan.epochs)?;
+    let (epochs, steps) = (plan.epochs, training.steps_per_epoch());
+    Ok(Estimate {
+        peak_bytes: training.peak_bytes,
+        batch_size: plan.batch_size,
+        seconds_per_step: pace.step,
+        seconds_per_evaluation: pace.evaluation,
+        steps_per_epoch: steps,
+        epochs,
+        seconds: pace.seconds(epochs, steps),
+        largest_batch: largest_batch(training.trainer, training.images[0])?,
+    })
+}
+
 struct TrainingSession<'a, B: Backend<Scalar = f32>> {
     plan: &'a Plan,
     trainer: Trainer<B>,
@@ -91,9 +132,6 @@ struct TrainingSession<'a, B: Backend<Scalar = f32>> {
 
 impl<'a, B: Backend<Scalar = f32>> TrainingSession<'a, B> {
     fn new(plan: &'a Plan, genotype: &Genotype, dataset: Dataset, backend: B) -> Result<Self> {
-        if let Some(violation) = plan.violation_by_data(&dataset) {
-            return Err(violation.into());
-        }
         let description = Description::new(plan, genotype, &dataset);
         let normalisation = dataset.normalisation();
         let class_counts = dataset.train.class_counts(description.class_names.len());
@@ -241,7 +279,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
         "test"
     }
 
-    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> (EpochRecord, Model) {
+    fn finish_epoch(&mut self, epoch: usize, train: &Sum, test: &Sum) -> Result<(EpochRecord, Model)> {
         let [highest, of, last] = &mut self.accuracies;
         let best = epoch == 1 || test.accuracy() > *highest;
         if best {
@@ -259,7 +297,7 @@ impl<B: Backend<Scalar = f32>> Epochs for TrainingSession<'_, B> {
             weight_lr: self.weight_lr,
             drop_path: self.drop_path,
         };
-        (record, self.model(epoch, test.accuracy()))
+        Ok((record, self.model(epoch, test.accuracy())))
     }
 }
 

@@ -171,6 +171,7 @@ impl<B: Backend> Trainer<B> {
         batch.into().load(&mut self.tape, self.network.images)?;
         self.tape.differentiate(Mode::Train, Gradients::All);
         let step = GradientDescent {
+            nesterov: false,
             weights: self.network.spans.weights,
             gradient: self.network.spans.gradients,
             momentum_buffer: self.momentum,

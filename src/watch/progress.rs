@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::readable::{bytes, counted, duration, grouped};
+use crate::search::lanczos::Eigenvalue;
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use crate::space::alphas::Alphas;
 use crate::space::genotype::{CellGenotype, ChosenEdge};
+use crate::terminal::{fitted, output_width};
 use crate::{Error, Result};
 
 /// The longest silence between two lines where there is no bar.
@@ -65,6 +67,8 @@ impl Drop for Bar {
 /// Shows a search or a training on the standard output, and its bar on the standard error.
 pub struct Progress {
     lines: Box<dyn Write + Send>,
+    /// The columns that they have on a terminal.
+    width: fn() -> Option<usize>,
     bar: Option<ProgressBar>,
     epochs: usize,
     form: Form,
@@ -89,12 +93,17 @@ pub enum Form {
 impl Progress {
     /// A bar where the standard error is a terminal; only plain lines otherwise.
     pub fn new(epochs: usize, form: Form) -> Self {
-        Self::to(Box::new(std::io::stdout()), bar(), epochs, form)
+        let mut progress = Self::to(Box::new(std::io::stdout()), bar(), epochs, form);
+        if form == Form::Text {
+            progress.width = output_width;
+        }
+        progress
     }
 
     fn to(lines: Box<dyn Write + Send>, bar: Option<ProgressBar>, epochs: usize, form: Form) -> Self {
         Progress {
             lines,
+            width: || None,
             bar,
             epochs,
             form,
@@ -107,6 +116,7 @@ impl Progress {
 
     pub(super) fn print(&mut self, text: &str) {
         self.last_line = Instant::now();
+        let text = fitted(text, (self.width)());
         let lines = &mut self.lines;
         let mut write = || writeln!(lines, "{text}").and_then(|()| lines.flush());
         let written = match &self.bar {
@@ -216,6 +226,11 @@ impl Observer<SearchPhase> for Progress {
         for (kind, cell) in record.genotype.space.cells().iter().zip(&record.genotype.cells) {
             self.print(&format!("    {}  {}", kind.name, compact(cell)));
         }
+        if let Some(Eigenvalue { value, .. }) = record.eigenvalue {
+            self.print(&format!("    eigenvalue  {value:.4}"));
+        }
+        record.selected.iter().for_each(|sentence| self.print(&format!("    selected  {sentence}")));
+        record.guards.iter().for_each(|remark| self.print(&format!("    {remark}")));
         Ok(())
     }
 }
@@ -319,6 +334,9 @@ mod tests {
             skip_connections: vec![3, 0],
             weight_lr: 0.025,
             genotype: derive(&alphas),
+            eigenvalue: None,
+            selected: Vec::new(),
+            guards: Vec::new(),
         };
         let timing = Timing { epoch: 1, images_per_second: 412.0, seconds: 8.14 };
         progress.epoch(&record, &timing, &alphas)

@@ -138,6 +138,7 @@ impl Observer<SearchPhase> for EventFile {
         values.extend(entropies.map(|(cell, &entropy)| value(&format!("entropy/{cell}"), entropy)));
         let skips = cells().zip(&record.skip_connections);
         values.extend(skips.map(|(cell, &skips)| value(&format!("skip_connections/{cell}"), skips as f64)));
+        values.extend(record.eigenvalue.map(|eigenvalue| value("eigenvalue", eigenvalue.value)));
         values.push(value("weight_lr", record.weight_lr));
         values.push(value("images_per_second", timing.images_per_second));
         for ((cell, kind), table) in alphas.space.cells().iter().enumerate().zip(&alphas.tables) {

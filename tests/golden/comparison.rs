@@ -102,12 +102,17 @@ impl Comparisons {
         self
     }
 
+    /// The last so many tensors can be compared in f64 only.
+    pub fn last_in_f64_only(&mut self, count: usize) -> &mut Self {
+        let first = self.rows.len() - count;
+        self.rows[first..].iter_mut().for_each(|row| row.in_f32 = false);
+        self
+    }
+
     /// The last two tensors, normal and reduce, can be compared in f64 only: Adam divides by the size of the gradient,
     /// and where the second order's is nearly zero, rounding alone decides the step. Its gradient is compared.
     pub fn adam_amplifies(&mut self) -> &mut Self {
-        let pair = self.rows.len() - 2;
-        self.rows[pair..].iter_mut().for_each(|row| row.in_f32 = false);
-        self
+        self.last_in_f64_only(2)
     }
 
     /// Name, error relative to the largest value of the group, and limit of each tensor.

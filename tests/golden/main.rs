@@ -19,7 +19,9 @@ mod methods;
 mod network;
 mod operators;
 mod set;
+mod stages;
 mod steps;
+mod stops;
 
 use crate::driver::emulator::beside;
 use comparison::{Bar, Comparisons, from_some_neighbour};
@@ -175,6 +177,7 @@ fn run_steps(kind: &str, bar: Bar, check: impl Fn(&Set, u64) -> Comparisons) {
 fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("fairdarts", bar, |set, neighbour| steps::fair_darts(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
+    run_steps("sdarts", bar, |set, neighbour| steps::attack(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }
@@ -202,6 +205,16 @@ fn steps_of_methods_on_the_gpu() {
 #[test]
 fn curvature_in_f64() {
     run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn stages_of_p_darts() {
+    stages::check();
+}
+
+#[test]
+fn stops_by_the_eigenvalue() {
+    stops::check();
 }
 
 #[test]

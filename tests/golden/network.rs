@@ -64,6 +64,7 @@ impl<B: Backend> Network<B> {
         let settings = BilevelSettings {
             method: Method::darts(gradient),
             weight_momentum: 0.9,
+            weight_nesterov: false,
             weight_decay: 3e-4,
             gradient_clip,
             adam: ADAM,

@@ -130,11 +130,7 @@ impl<'a, B: Backend> Case<'a, B> {
 
     fn mixed(&mut self, input: Value, stride: usize) -> Value {
         let channels = self.recorder.shape(input).c as usize;
-        let mixing = MixingWeights {
-            value: self.recorder.span(8),
-            gradient: self.recorder.accumulator(8),
-            gates: None,
-        };
+        let mixing = self.recorder.ungated_mixing(8);
         let names = [vec!["_ops.1.1".to_string()], vec!["_ops.2.1".to_string()]];
         let [maximum, average] = self.normalised_pools(input, stride, channels, &names);
         let skip = match stride {

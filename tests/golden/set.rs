@@ -117,6 +117,7 @@ impl Set {
         let found = self.noise.iter().find_map(|tables| largest(tables, tensor));
         found.or_else(|| {
             let (part, name) = tensor.split_once('.')?;
+            let name = name.replacen("param_after", "param", 1);
             let alike = [name.to_string(), format!("it1.{name}")];
             let (group, noise) = alike.iter().find_map(|name| largest(&self.alike, name))?;
             Some((format!("{part}.{group}"), noise))

@@ -66,6 +66,33 @@ pub fn random_smoothing<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Co
     rows
 }
 
+/// SDARTS-ADV: an attack in inference on the first training batch, from the recorded noise, and the step of the weights at
+/// what it finds.
+pub fn attack<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = start(set, backend, "sdarts-adv", "perturbation = \"adversarial 0.1\"", neighbour);
+    let train = network.batch(set, "train", 0);
+    // The recorded attack follows a forward pass that has moved the running statistics.
+    network.bilevel.differentiate(train.view(), Mode::Train, Gradients::Inputs).unwrap();
+    network.compare_running(&mut rows, set, "adv.buffer", false);
+    network.bilevel.architecture.disturbance = tables(set, "adv.noise");
+    let losses = network.bilevel.attack(train.view()).unwrap();
+    rows.add("adv.losses", "adv.losses", &losses, &set.get("adv.losses").values);
+    let found = &network.bilevel.architecture.sample.weights;
+    compare_alphas(&mut rows, set, found, "adv.weight", false);
+    // What follows shows in f32 whether the attack has found the same.
+    rows.last_in_f64_only(3);
+    network.bilevel.load_sample();
+    weight_step(&mut rows, &mut network, set, "adv", 0.0);
+    let supernet = &network.bilevel.supernet;
+    let (mixing, gradients) = (supernet.mixing.gradient, supernet.spans.gradients);
+    compare_alphas(&mut rows, set, &network.read(mixing), "adv.grad.weight", false);
+    network.compare_weights(&mut rows, set, gradients, "adv.grad.param", false);
+    let weights = network.bilevel.supernet.spans.weights;
+    network.compare_weights(&mut rows, set, weights, "adv.param_after", false);
+    rows
+}
+
 /// GDAS: both passes through the candidates that the recorded noise chooses, at two temperatures.
 pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> Comparisons {
     let mut rows = Comparisons::default();
@@ -79,6 +106,10 @@ pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> C
         let loss = passes(&mut rows, &mut network, set, &prefix);
         let name = format!("{prefix}fwd.loss");
         rows.add(&name, &name, &[loss], &set.get(&name).values);
+        let slopes = network.bilevel.read_slopes(network.bilevel.supernet.mixing.gradient).to_vec();
+        compare_alphas(&mut rows, set, &slopes, &format!("{prefix}grad.weight"), false);
+        let gradient = &network.bilevel.architecture.gradient;
+        compare_alphas(&mut rows, set, gradient, &format!("{prefix}grad.alpha"), false);
     }
     rows
 }

@@ -31,6 +31,10 @@ pub struct Check {
     pub loss: Option<Loss>,
     /// Which branches are active, where some have gates.
     pub active: Option<Vec<bool>>,
+    /// Whether batch norms have their running statistics; there are gradients by mixing weights and inputs alone then.
+    pub in_inference: bool,
+    mixing: Vec<Span>,
+    running: Vec<Span>,
 }
 
 impl Check {
@@ -44,6 +48,9 @@ impl Check {
             constants: Vec::new(),
             loss: None,
             active: None,
+            in_inference: false,
+            mixing: Vec::new(),
+            running: Vec::new(),
         }
     }
 
@@ -67,7 +74,9 @@ impl Check {
 
     pub fn norm(&mut self, channels: usize, affine: bool) -> NormParameters {
         let affine = affine.then(|| (self.weight(channels), self.weight(channels)));
-        NormParameters { running: self.recorder.span(2 * channels), affine, gate: None }
+        let running = self.recorder.span(2 * channels);
+        self.running.push(running);
+        NormParameters { running, affine, gate: None }
     }
 
     /// State that is not differentiated by.
@@ -78,12 +87,9 @@ impl Check {
     }
 
     pub fn mixing(&mut self, len: usize) -> MixingWeights {
-        let weights = MixingWeights {
-            value: self.recorder.span(len),
-            gradient: self.recorder.accumulator(len),
-            gates: None,
-        };
+        let weights = self.recorder.ungated_mixing(len);
         self.variables.push((weights.value, weights.gradient));
+        self.mixing.push(weights.value);
         weights
     }
 
@@ -106,12 +112,13 @@ impl Check {
 
     /// Compares all gradients with central differences; `false` where a hidden value lies near a kink.
     fn run(self, name: &str, seed: u64) -> bool {
-        let Check { recorder, inputs, outputs, hidden, variables, constants, loss, active } = self;
+        let Check { recorder, inputs, outputs, hidden, variables, constants, loss, active, .. } = self;
         let mut bench = Bench {
             tape: recorder.finish(Device::new()).unwrap(),
             outputs,
             slopes: Vec::new(),
             loss,
+            in_inference: self.in_inference,
             largest: 0.0,
         };
         active.into_iter().for_each(|active| bench.tape.set_active(&active).unwrap());
@@ -124,6 +131,10 @@ impl Check {
         for &(span, _) in &variables {
             let values: Vec<f64> =
                 (0..span.len).map(|_| random.random_range(0.2..1.0) * sign(&mut random)).collect();
+            bench.tape.backend().write(span, &values);
+        }
+        for &span in &self.running {
+            let values: Vec<f64> = (0..span.len).map(|_| random.random_range(0.2..1.0)).collect();
             bench.tape.backend().write(span, &values);
         }
         constants.iter().for_each(|(span, values)| bench.tape.backend().write(*span, values));
@@ -145,6 +156,9 @@ impl Check {
         let input_gradients: Vec<Vec<f64>> =
             with_gradient.iter().map(|&input| bench.tape.read_gradient(input)).collect();
         for (index, &(span, _)) in variables.iter().enumerate() {
+            if self.in_inference && !self.mixing.contains(&span) {
+                continue;
+            }
             let values = bench.tape.read(span);
             let write = |bench: &mut Bench, values: &[f64]| bench.tape.backend().write(span, values);
             bench.compare(&format!("{name}, variable {index}"), values, &gradients[index], write);
@@ -168,13 +182,14 @@ struct Bench {
     outputs: Vec<Value>,
     slopes: Vec<Vec<f64>>,
     loss: Option<Loss>,
+    in_inference: bool,
     /// The largest gradient of all.
     largest: f64,
 }
 
 impl Bench {
     fn loss(&mut self) -> f64 {
-        self.tape.forward(Mode::TrainKeepRunning);
+        self.tape.forward(if self.in_inference { Mode::Inference } else { Mode::TrainKeepRunning });
         let inner = |(&output, slopes): (&Value, &Vec<f64>)| -> f64 {
             self.tape.read_value(output).iter().zip(slopes).map(|(y, slope)| y * slope).sum()
         };
@@ -186,7 +201,7 @@ impl Bench {
         for (&output, slopes) in self.outputs.iter().zip(&self.slopes) {
             self.tape.write_gradient(output, slopes).unwrap();
         }
-        self.tape.backward(Gradients::All);
+        self.tape.backward(if self.in_inference { Gradients::InputsInInference } else { Gradients::All });
     }
 
     fn compare(

@@ -99,25 +99,57 @@ fn normalised_pools() {
 /// gradients that several operators add to.
 #[test]
 fn mixed_operations() {
-    check("mixed", |c| {
-        let [first, second] = [c.input(2, 3, 5, 3), c.input(2, 3, 5, 3)];
-        let (weights, norm) = (c.weight(9), c.norm(3, true));
-        let state = c.recorder.pointwise(&[first], &[weights], 3, norm).unwrap();
-        c.hidden.push(state);
-        let branches = vec![c.branch([3, 1], 3, 3, false), c.branch([3, 2], 3, 3, true)];
-        let convolved = c.recorder.separable(&[(state, branches)], 1, 3).unwrap();
-        let norms = [c.norm(3, false), c.norm(3, false)];
-        let pools = c.recorder.normalised_pools(second, 1, norms);
-        let mixing = c.mixing(12);
-        let values = [state, second, convolved[0], pools[0], pools[1]];
-        let branches: Vec<_> = values.into_iter().enumerate().map(|(i, value)| (value, 2 * i)).collect();
-        let node = c.recorder.mixed(&branches, mixing).unwrap();
-        let branches =
-            [(node, 1), (convolved[0], 3), (convolved[1], 5), (state, 7), (pools[0], 9), (second, 11)];
-        let last = c.recorder.mixed(&branches, mixing).unwrap();
-        c.output(node);
-        c.output(last);
-    });
+    for in_inference in [false, true] {
+        check("mixed", |c| {
+            c.in_inference = in_inference;
+            record_mixed_operations(c);
+        });
+    }
+}
+
+fn record_mixed_operations(c: &mut Check) {
+    let [first, second] = [c.input(2, 3, 5, 3), c.input(2, 3, 5, 3)];
+    let (weights, norm) = (c.weight(9), c.norm(3, true));
+    let state = c.recorder.pointwise(&[first], &[weights], 3, norm).unwrap();
+    c.hidden.push(state);
+    let branches = vec![c.branch([3, 1], 3, 3, false), c.branch([3, 2], 3, 3, true)];
+    let convolved = c.recorder.separable(&[(state, branches)], 1, 3).unwrap();
+    let norms = [c.norm(3, false), c.norm(3, false)];
+    let pools = c.recorder.normalised_pools(second, 1, norms);
+    let mixing = c.mixing(12);
+    let values = [state, second, convolved[0], pools[0], pools[1]];
+    let branches: Vec<_> = values.into_iter().enumerate().map(|(i, value)| (value, 2 * i)).collect();
+    let node = c.recorder.mixed(&branches, mixing).unwrap();
+    let branches = [(node, 1), (convolved[0], 3), (convolved[1], 5), (state, 7), (pools[0], 9), (second, 11)];
+    let last = c.recorder.mixed(&branches, mixing).unwrap();
+    c.output(node);
+    c.output(last);
+}
+
+/// What a node's sum says that the gradient of a branch of ones were is what it is where there is such a branch.
+#[test]
+fn sum_of_a_nodes_gradient() {
+    let mut recorder = Recorder::<Device>::new();
+    let shape = Shape::new(2, 3, 4, 5);
+    let [state, ones] = [(); 2].map(|()| recorder.input(shape));
+    let mixing = recorder.ungated_mixing(4);
+    let node = recorder.mixed(&[(state, 1), (ones, 2)], mixing).unwrap();
+    let last = recorder.mixed(&[(node, 0), (state, 3)], mixing).unwrap();
+    recorder.output(last);
+    let mut tape = recorder.finish(Device::new()).unwrap();
+    let number = |i: usize| (i % 11) as f64 / 3.0 - 1.5;
+    tape.write_value(state, &(0..shape.len()).map(number).collect::<Vec<_>>()).unwrap();
+    tape.write_value(ones, &vec![1.0; shape.len()]).unwrap();
+    tape.backend().write(mixing.value, &[0.3, -0.7, 0.2, 0.9]);
+    tape.forward(Mode::Train);
+    let slopes: Vec<f64> = (0..shape.len()).map(|i| number(7 * i + 3)).collect();
+    tape.write_gradient(last, &slopes).unwrap();
+    tape.backward(Gradients::Inputs);
+    let (gradient, sums) = (tape.read(mixing.gradient), tape.read(mixing.sums));
+    let whole: f64 = slopes.iter().sum();
+    assert!((sums[1] - gradient[2]).abs() < 1e-12 && (sums[1] - 0.3 * whole).abs() < 1e-12, "{sums:?}");
+    assert!((sums[0] - whole).abs() < 1e-12 && whole.abs() > 0.1, "{sums:?}");
+    assert_eq!(sums[2..], [0.0; 2]);
 }
 
 /// Two nodes with every kind of branch, at both strides, under every mask of one branch a node and some of more. What is

@@ -219,9 +219,9 @@ pub fn pointwise_gradient(case: &mut Case, operator: Pointwise) -> Call {
         weights: operator
             .weights
             .iter()
-            .map(|span| match wanted {
-                Gradients::All => case.result_span("weights", span.len, rounded(pixels), size(pixels)),
-                Gradients::Inputs => case.span(span.len, 1.0),
+            .map(|span| match wanted.of_weights() {
+                true => case.result_span("weights", span.len, rounded(pixels), size(pixels)),
+                false => case.span(span.len, 1.0),
             })
             .collect(),
         inputs: operator

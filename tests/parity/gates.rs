@@ -330,7 +330,9 @@ fn closed_gradient(case: &mut Case) -> BatchNormGradient {
 
 #[test]
 fn batch_norm_backward() {
-    check(62, |case| Call::BatchNormBackward((0..5).map(|_| closed_gradient(case)).collect()));
+    check(62, |case| {
+        Call::BatchNormBackward((0..5).map(|_| closed_gradient(case)).collect(), Gradients::All)
+    });
 }
 
 /// Gives a branch a gate; returns whether it is open.

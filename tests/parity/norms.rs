@@ -66,7 +66,7 @@ fn batch_norm_reduce_of_many_rows() {
 fn batch_norm_backward() {
     check(11, |case| {
         let gradients = (0..case.random.random_range(1..4)).map(|_| batch_norm_gradient(case)).collect();
-        Call::BatchNormBackward(gradients)
+        Call::BatchNormBackward(gradients, case.choose(&[Gradients::All, Gradients::InputsInInference]))
     });
 }
 
@@ -129,7 +129,10 @@ fn mixed_backward() {
 pub fn mixed_gradient(case: &mut Case, operator: &Mixed) -> MixedGradient {
     case.forget_results();
     let (pixels, channels) = (operator.shape.pixels(), operator.shape.c as usize);
+    let sum = case.span(1, 1.0);
+    case.expect("sum", sum, operator.shape.len(), size(operator.shape.len()));
     MixedGradient {
+        sum,
         output: case.slot(operator.shape.len()),
         total: case.result_span("total", channels, pixels, size(pixels)),
         branches: operator

@@ -155,9 +155,9 @@ fn source_gradient(
     let (channels, out_channels) = (shape.c as usize, output_shape.c as usize);
     let taps: usize = source.branches.iter().map(|branch| branch.kernel * branch.kernel).sum();
     let (terms, pixels) = (taps + out_channels, output_shape.pixels());
-    let result = |case: &mut Case, name, len, terms: usize| match wanted {
-        Gradients::All => case.result_span(name, len, rounded(terms), size(pixels)),
-        Gradients::Inputs => case.span(len, 1.0),
+    let result = |case: &mut Case, name, len, terms: usize| match wanted.of_weights() {
+        true => case.result_span(name, len, rounded(terms), size(pixels)),
+        false => case.span(len, 1.0),
     };
     let sum = |case: &mut Case, name| {
         case.result_span(name, channels, rounded(terms + shape.pixels()), size(shape.pixels()))

@@ -64,9 +64,9 @@ fn linear_backward() {
         case.forget_results();
         let wanted = if case.one_in(4) { Gradients::Inputs } else { Gradients::All };
         let Linear { rows, inputs, outputs, .. } = operator;
-        let result = |case: &mut Case, name, len| match wanted {
-            Gradients::All => case.result_span(name, len, rows, size(rows)),
-            Gradients::Inputs => case.span(len, 1.0),
+        let result = |case: &mut Case, name, len| match wanted.of_weights() {
+            true => case.result_span(name, len, rows, size(rows)),
+            false => case.span(len, 1.0),
         };
         let gradient = LinearGradient {
             output: case.slot(rows * outputs),
@@ -160,6 +160,7 @@ fn gradient_descent() {
             rate: 0.025,
             momentum: 0.9,
             decay: 3e-4,
+            nesterov: case.one_in(2),
         })
     });
 }

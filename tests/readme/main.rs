@@ -27,7 +27,7 @@ const SMALLER: [(&str, &[(&str, &str)]); 2] = [
     (
         "darts search",
         &[
-            ("--epochs", "5"),
+            ("--epochs", "9"),
             ("--init-channels", "2"),
             ("--nodes", "2"),
             ("--batch-size", "32"),

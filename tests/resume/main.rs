@@ -6,6 +6,7 @@ mod disk;
 #[path = "../common/held.rs"]
 mod held;
 mod killed;
+mod limits;
 mod refusals;
 mod runs;
 mod signals;

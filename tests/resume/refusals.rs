@@ -134,7 +134,7 @@ fn what_is_no_run_of_the_command_is_refused() {
     let here = scratch.path();
     printed(here, &[&Kind::Train.begin()[..], &["--quiet", "--out=model"]].concat());
     fs::create_dir(here.join("empty")).unwrap();
-    let cases: [(&[&str], i32, &[&str]); 9] = [
+    let cases: [(&[&str], i32, &[&str]); 11] = [
         (
             &["search", "--resume=model"],
             2,
@@ -151,6 +151,8 @@ fn what_is_no_run_of_the_command_is_refused() {
         (&["train", "darts-v1", "--resume=model"], 2, &["genotype: it is another", "--resume"]),
         (&["train"], 2, &["<GENOTYPE>"]),
         (&["search", "--checkpoint-minutes=-1"], 2, &["--checkpoint-minutes", "expected a number from 0"]),
+        (&["search", "--max-minutes=-1"], 2, &["--max-minutes", "expected a number from 0"]),
+        (&["train", "darts-v1", "--max-minutes=soon"], 2, &["--max-minutes", "expected a number"]),
         (&["search", "--checkpoint-minutes=nan"], 2, &["--checkpoint-minutes", "expected a number from 0"]),
     ];
     for (arguments, code, words) in cases {

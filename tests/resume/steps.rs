@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
 use darts::plan::search::Order;
-use darts::plan::{Command, DeviceChoice};
+use darts::plan::{Command, DeviceChoice, PlanTable};
 use darts::space::published;
 use darts::{plan, search, train};
 
@@ -120,10 +120,10 @@ fn check(go: &Go, steps: usize) {
     );
 }
 
-/// A checkpoint as version 1 of the format held it: f32 throughout, and no count of the alpha steps.
+/// A checkpoint as version 1 of the format held it: f32 throughout, no count of the alpha steps, and no guards.
 fn of_version_1(checkpoint: &Checkpoint) -> Checkpoint {
     let mut old = checkpoint.clone();
-    old.tensors.retain(|(name, _)| name != "alpha_steps");
+    old.tensors.retain(|(name, _)| name != "alpha_steps" && name != "guards");
     for (_, numbers) in &mut old.tensors {
         if let Numbers::F64(values) = numbers {
             *numbers = Numbers::F32(values.iter().map(|&value| value as f32).collect());
@@ -207,6 +207,107 @@ fn a_search_goes_on_from_any_position() {
         let plan = small_search(order);
         check(&|control, keep| search::session::run(&plan, digits(), control, keep).map(interrupted), 7);
     }
+}
+
+#[test]
+fn guards_go_on_with_what_they_know() {
+    let plan = plan::search::Plan {
+        epochs: 9,
+        batch_size: 400,
+        guard_ranking: "warn 1".into(),
+        guard_eigenvalue: "stop 1.00001".into(),
+        ..small_search(Order::First)
+    };
+    plan.validate().unwrap();
+    let go = |control: &Control, keep: &mut Keep| {
+        search::session::run(&plan, digits(), control, keep).map(interrupted)
+    };
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    assert!(whole.records.iter().any(|record| record.contains("\"guards\"")), "{:?}", whole.records);
+    for patience in [2, 3] {
+        let (keep, positions) = interrupts(&go, patience);
+        assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap()
+                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
+        );
+    }
+}
+
+#[test]
+fn a_selection_by_perturbation_goes_on_between_two_choices() {
+    let plan = plan::search::Plan {
+        batch_size: 300,
+        nodes: 2,
+        selection: "perturbation".into(),
+        selection_interval: 2,
+        ..small_search(Order::First)
+    };
+    plan.validate().unwrap();
+    // Two cells of five edges, of whose nodes one has an edge too many: six choices.
+    assert_eq!(plan.epochs_in_all().unwrap(), 2 + 5 * 2);
+    let go = |control: &Control, keep: &mut Keep| {
+        search::session::run(&plan, digits(), control, keep).map(interrupted)
+    };
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    let selected: Vec<_> = whole.records.iter().map(|record| record.contains("\"selected\"")).collect();
+    let chosen = |epoch: usize| epoch >= 2 && epoch.is_multiple_of(2);
+    assert_eq!(selected, (1..=12).map(chosen).collect::<Vec<_>>());
+    for patience in [2, 5, 9] {
+        let (keep, positions) = interrupts(&go, patience);
+        assert!(positions.len() > 2 && keep.records == whole.records, "{positions:?}");
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap()
+                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
+        );
+    }
+}
+
+#[test]
+fn a_search_in_stages_goes_on_within_each_and_between_them() {
+    let plan = plan::search::Plan {
+        epochs: 6,
+        batch_size: 300,
+        stages: "keep 4 +1, keep 2 +2".into(),
+        selection: "perturbation".into(),
+        frozen_epochs: 1,
+        ..small_search(Order::First)
+    };
+    plan.validate().unwrap();
+    let go = |control: &Control, keep: &mut Keep| {
+        search::session::run(&plan, digits(), control, keep).map(interrupted)
+    };
+    let mut whole = Keep::default();
+    assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+    assert_eq!(whole.records.len(), plan.epochs_in_all().unwrap());
+    let entropy = |record: &String| {
+        let record: serde_json::Value = serde_json::from_str(record).unwrap();
+        record["entropy_normal"].as_f64().unwrap()
+    };
+    // Eight candidates, then four, then two.
+    let most: Vec<f64> = whole.records.iter().map(|record| entropy(record).exp()).collect();
+    assert!(most[1] > 7.0 && (3.0..4.1).contains(&most[3]) && (1.0..2.1).contains(&most[4]), "{most:?}");
+    for patience in [2, 3, 6] {
+        let (keep, positions) = interrupts(&go, patience);
+        let in_stage = |stage: usize| positions.iter().any(|position| position.epochs / 2 == stage);
+        assert!(in_stage(0) && in_stage(1) && in_stage(2), "{positions:?}");
+        assert_eq!(keep.records, whole.records, "patience {patience}");
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap()
+                == whole.checkpoint.as_ref().unwrap().to_bytes().unwrap()
+        );
+    }
+    let boundary = AtomicUsize::new(0);
+    // Asked before each of two steps and behind each of three batches of the evaluation, and then before the second stage.
+    let stop = || boundary.fetch_add(1, Ordering::Relaxed) == 2 * (2 + 3);
+    let mut keep = Keep::default();
+    let position = go(&Control { interrupted: Some(&stop), ..Control::default() }, &mut keep).unwrap();
+    assert_eq!(position, Some(Position { epochs: 2, steps: 0 }));
+    let from = keep.checkpoint.take().unwrap();
+    assert_eq!(go(&Control { from: Some(&from), ..Control::default() }, &mut keep).unwrap(), None);
+    assert_eq!(keep.records, whole.records);
 }
 
 #[test]

@@ -243,7 +243,7 @@ impl BatchNormKernels for Counter {
         self.reduce(std::slice::from_ref(reduce));
     }
 
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient], _: Gradients) {
         self.add(COMBINE, |call| {
             for op in gradients {
                 call.read([op.norm.mean, op.norm.inverse_deviation, op.norm.scale]);

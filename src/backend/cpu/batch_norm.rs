@@ -5,7 +5,7 @@ use super::statistics::Units;
 use super::stream::{self, Reduce, Reduction, standard};
 use super::{
     BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormKernels, BatchNormReduce,
-    Cpu, Mode,
+    Cpu, Gradients, Mode,
 };
 
 impl BatchNormKernels for Cpu {
@@ -49,10 +49,10 @@ impl BatchNormKernels for Cpu {
         unsafe { stream::combine_sums(sums, units.count(), 2 * channels, memory, op.sums) };
     }
 
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient], wanted: Gradients) {
         let memory = self.memory();
         // SAFETY: `memory` is borrowed from `self` exclusively.
-        gradients.iter().for_each(|gradient| unsafe { normalise_backward(memory, gradient) });
+        gradients.iter().for_each(|gradient| unsafe { normalise_backward(memory, gradient, wanted) });
     }
 }
 
@@ -96,7 +96,7 @@ unsafe fn normalise(memory: Memory, op: &BatchNorm, mode: Mode) {
 ///
 /// # Safety
 /// The spans lie in the memory, which no other thread touches.
-unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
+unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient, wanted: Gradients) {
     if !memory.open(op.gate) {
         for span in [op.gamma, op.beta].into_iter().flatten() {
             // SAFETY: the caller's promise.
@@ -122,9 +122,14 @@ unsafe fn normalise_backward(memory: Memory, op: &BatchNormGradient) {
                 products += weight * at(term.sums.products);
                 put(term.factor, scale * weight);
             }
-            let raw_factor = -scale * products / count * at(op.norm.inverse_deviation);
+            let (raw_factor, constant) = if wanted.in_inference() {
+                (0.0, 0.0)
+            } else {
+                let raw_factor = -scale * products / count * at(op.norm.inverse_deviation);
+                (raw_factor, -scale * total / count - raw_factor * at(op.norm.mean))
+            };
             put(op.raw_factor, raw_factor);
-            put(op.constant, -scale * total / count - raw_factor * at(op.norm.mean));
+            put(op.constant, constant);
             if let Some(gamma) = op.gamma {
                 put(gamma, products);
             }

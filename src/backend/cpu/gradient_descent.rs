@@ -40,8 +40,9 @@ impl Kernel for Descend<'_> {
             (write(memory, op.weights, &range), gradient, write(memory, op.momentum_buffer, &range))
         };
         for ((weight, &gradient), buffer) in weights.iter_mut().zip(gradient).zip(buffer) {
-            *buffer = momentum * *buffer + (clip * gradient + decay * *weight);
-            *weight -= rate * *buffer;
+            let gradient = clip * gradient + decay * *weight;
+            *buffer = momentum * *buffer + gradient;
+            *weight -= rate * if op.nesterov { gradient + momentum * *buffer } else { *buffer };
         }
     }
 }

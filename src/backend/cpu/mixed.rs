@@ -67,6 +67,9 @@ impl MixedKernels for Cpu {
         // SAFETY: each unit left `[branches + 1][channels]`.
         unsafe {
             stream::combine(sums, units.count(), step, memory.span(gradient.total), channels);
+            let (total, sum) = (memory.span(gradient.total), memory.span(gradient.sum));
+            let whole: f64 = (0..channels).map(|c| f64::from(total.get(c))).sum();
+            sum.set(0, (f64::from(sum.get(0)) + whole) as f32);
             for (index, branch) in gradient.branches.iter().enumerate() {
                 if !memory.open(op.branches[index].gate) {
                     continue;

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::geometry::{ABSENT, Placed, gate, marked, small};
 use super::{
     BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, BatchNormGradient, BatchNormKernels, BatchNormReduce,
-    Cuda, Kernel, Mode, Span,
+    Cuda, Gradients, Kernel, Mode, Span,
 };
 
 /// Norms of one launch, and moments that wait.
@@ -144,11 +144,12 @@ struct TermPlace {
 struct Backward {
     norms: u32,
     first_sum: u32,
+    in_inference: u32,
     gradients: [GradientPlace; GRADIENTS],
     terms: [TermPlace; TERMS],
     sums: [Sum; WAITING],
 }
-const _: () = assert!(size_of::<Backward>() == 8 + 48 * 24 + 28 * 48 + 24 * 64);
+const _: () = assert!(size_of::<Backward>() == 12 + 48 * 24 + 28 * 48 + 24 * 64);
 
 /// Parts in the scratch memory that are still to be combined.
 #[derive(Clone, Copy)]
@@ -296,7 +297,7 @@ impl BatchNormKernels for Cuda {
         self.reduce_gradients(std::iter::once(reduce.clone()));
     }
 
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient], wanted: Gradients) {
         let mut rest = gradients;
         // What a batch norm needs first is there.
         if !self.waiting.borrow().moments.as_slice().is_empty() {
@@ -304,7 +305,7 @@ impl BatchNormKernels for Cuda {
         }
         while !rest.is_empty() {
             let mut sums = std::mem::replace(&mut self.waiting.get_mut().sums, List::new());
-            let mut table = Backward::zeroed();
+            let mut table = Backward { in_inference: wanted.in_inference().into(), ..Backward::zeroed() };
             let (mut count, mut terms, mut used) = (0, 0, 0);
             while let Some(op) =
                 rest.get(count).filter(|op| count < GRADIENTS && terms + op.terms.len() <= TERMS)

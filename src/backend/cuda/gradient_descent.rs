@@ -19,7 +19,7 @@ struct Parameters {
     rate: f32,
     momentum: f32,
     decay: f32,
-    unused: f32,
+    nesterov: u32,
     limit: f64,
 }
 const _: () = assert!(size_of::<Parameters>() == 48);
@@ -36,8 +36,8 @@ impl GradientDescentKernels for Cuda {
             rate: op.rate as f32,
             momentum: op.momentum as f32,
             decay: op.decay as f32,
+            nesterov: op.nesterov.into(),
             limit: op.clip.map_or(0.0, |(_, limit)| limit),
-            ..Parameters::zeroed()
         };
         self.launch_vector(Kernel::gradient_descent, op.weights.len, &table);
     }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::channel_sums::{ChannelSums, Group, Standardised};
-use super::geometry::{MAX_BRANCHES, Placed, Reader, gate};
+use super::geometry::{ABSENT, MAX_BRANCHES, Placed, Reader, gate};
 use super::memory::Scratch;
 use super::{Cuda, Kernel, Mixed, MixedGradient, MixedKernels, Operand, channel_block, small};
 
@@ -51,9 +51,10 @@ struct Finish {
     source: u32,
     step: u32,
     total: u32,
+    sum: u32,
     branches: [GradientPlace; MAX_BRANCHES],
 }
-const _: () = assert!(size_of::<Finish>() == 20 + 24 * 128);
+const _: () = assert!(size_of::<Finish>() == 24 + 24 * 128);
 
 fn check(op: &Mixed) {
     let count = op.branches.len();
@@ -92,16 +93,17 @@ impl MixedKernels for Cuda {
         let (mut table, chunks) = ChannelSums::new(op.shape);
         let mut scratch = Scratch::default();
         let partial = scratch.take(chunks.count() * (all + 1) * channels);
-        let group = Group::new(gradient.output, 0..all, partial, None);
-        table.groups[0] = group;
+        table.groups[0] = Group::new(gradient.output, 0..all, partial, None);
         let mut finish = Finish {
             chunks: small(chunks.count()),
             channels: small(channels),
             source: partial,
             step: small((all + 1) * channels),
             total: gradient.total.place(),
+            sum: gradient.sum.place(),
             ..Finish::zeroed()
         };
+        finish.branches[0].products = ABSENT;
         for (index, (branch, gradient)) in op.branches.iter().zip(&gradient.branches).enumerate() {
             table.values[index] = Standardised::new(branch.data, branch.norm, branch.gate);
             if let Some(target) = gradient.identity {
@@ -121,9 +123,6 @@ impl MixedKernels for Cuda {
         table.packed = self.packed(channels, slots);
         self.memory.scratch(&self.context, &scratch);
         self.sum_channels(&table, 1);
-        if all == 0 {
-            return self.combine_sums(&[group.sum(0, chunks, gradient.total)]);
-        }
-        self.launch(Kernel::mixed_finish, [all, 1, 1], [32, 8], &finish);
+        self.launch(Kernel::mixed_finish, [all.max(1), 1, 1], [32, 8], &finish);
     }
 }

@@ -256,13 +256,13 @@ impl Cuda {
     /// Gradients of the depthwise results, and partial gradients of all weights where wanted.
     fn band_gradients(&mut self, op: &Separable, bands: Bands, table: &mut Products, wanted: Gradients) {
         table.bands = bands;
-        let kernel = match (op.output_shape.c, wanted) {
-            (16, Gradients::Inputs) => Kernel::separable_depthwise_bands_16,
-            (32, Gradients::Inputs) => Kernel::separable_depthwise_bands_32,
-            (_, Gradients::Inputs) => Kernel::separable_depthwise_bands_64,
-            (16, Gradients::All) => Kernel::separable_gradients_16,
-            (32, Gradients::All) => Kernel::separable_gradients_32,
-            (_, Gradients::All) => Kernel::separable_gradients_64,
+        let kernel = match (op.output_shape.c, wanted.of_weights()) {
+            (16, false) => Kernel::separable_depthwise_bands_16,
+            (32, false) => Kernel::separable_depthwise_bands_32,
+            (_, false) => Kernel::separable_depthwise_bands_64,
+            (16, true) => Kernel::separable_gradients_16,
+            (32, true) => Kernel::separable_gradients_32,
+            (_, true) => Kernel::separable_gradients_64,
         };
         self.launch(kernel, [bands.blocks(op), bands.groups(), 1], [bands::THREADS, 1], table);
     }

@@ -13,8 +13,8 @@ impl<S: Storage> BatchNormKernels for Reference<S> {
         }
     }
 
-    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient]) {
-        gradients.iter().for_each(|gradient| self.normalise_backward(gradient));
+    fn batch_norm_backward(&mut self, gradients: &[BatchNormGradient], wanted: Gradients) {
+        gradients.iter().for_each(|gradient| self.normalise_backward(gradient, wanted));
     }
 }
 
@@ -69,7 +69,7 @@ impl<S: Storage> Reference<S> {
         }
     }
 
-    fn normalise_backward(&mut self, op: &BatchNormGradient) {
+    fn normalise_backward(&mut self, op: &BatchNormGradient, wanted: Gradients) {
         if !self.open(op.gate) {
             return self.clear(&[op.gamma, op.beta].into_iter().flatten().collect::<Vec<_>>());
         }
@@ -87,9 +87,14 @@ impl<S: Storage> Reference<S> {
                 products += weight * self.at(term.sums.products, c);
                 self.put(term.factor, c, scale * weight);
             }
-            let raw_factor = -scale * products / count * self.at(op.norm.inverse_deviation, c);
+            let (raw_factor, constant) = if wanted.in_inference() {
+                (zero(), zero())
+            } else {
+                let raw_factor = -scale * products / count * self.at(op.norm.inverse_deviation, c);
+                (raw_factor, -scale * total / count - raw_factor * self.at(op.norm.mean, c))
+            };
             self.put(op.raw_factor, c, raw_factor);
-            self.put(op.constant, c, -scale * total / count - raw_factor * self.at(op.norm.mean, c));
+            self.put(op.constant, c, constant);
             if let Some(gamma) = op.gamma {
                 self.put(gamma, c, products);
             }

@@ -12,7 +12,8 @@ impl<S: Storage> GradientDescentKernels for Reference<S> {
             let gradient = clip * self.at(op.gradient, i) + decay * weight;
             let buffer = momentum * self.at(op.momentum_buffer, i) + gradient;
             self.put(op.momentum_buffer, i, buffer);
-            self.put(op.weights, i, weight - rate * buffer);
+            let along = if op.nesterov { gradient + momentum * buffer } else { buffer };
+            self.put(op.weights, i, weight - rate * along);
         }
     }
 }

@@ -24,6 +24,8 @@ impl<S: Storage> MixedKernels for Reference<S> {
             let total = (c..op.output.len).step_by(channels).map(|i| self.raw(gradient.output, i)).sum();
             self.put(gradient.total, c, total);
         }
+        let sum = (0..channels).map(|c| self.at(gradient.total, c)).sum::<S::Scalar>();
+        self.put(gradient.sum, 0, self.at(gradient.sum, 0) + sum);
         for (branch, gradients) in op.branches.iter().zip(&gradient.branches) {
             if !self.open(branch.gate) {
                 if let Some(target) = gradients.identity {

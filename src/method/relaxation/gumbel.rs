@@ -19,12 +19,14 @@ pub struct Soft {
 }
 
 /// GDAS (Dong and Yang, CVPR 2019), equations 3 to 6: forward, the mixing weights are 1 for the largest share of [`Soft`] and
-/// 0 for the others, which are not computed; backward, they are the shares. A candidate that was not computed has no part
-/// in the gradient: the official code takes the outputs of such candidates for ones, and the paper does not.
+/// 0 for the others, which are not computed; backward, they are the shares.
 #[derive(Debug)]
 pub struct Hard {
     /// That of the shares.
     pub temperature: Schedule,
+    /// Whether the gradient takes candidates that were not computed for ones, so that every alpha has a gradient: the
+    /// official code does. Without, they have no part in it, as in the paper.
+    pub ones: bool,
 }
 
 fn draw(random: &mut ChaCha8Rng, noise: &mut [f64]) {
@@ -58,6 +60,10 @@ impl Relaxation for Soft {
 impl Relaxation for Hard {
     fn bounds(&self) -> Bounds {
         Bounds::OneHot
+    }
+
+    fn inactive_as_ones(&self) -> bool {
+        self.ones
     }
 
     fn draw(&self, random: &mut ChaCha8Rng, noise: &mut [f64]) {

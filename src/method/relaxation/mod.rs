@@ -21,7 +21,7 @@ use crate::random::{Stream, generator};
 pub use row::{Bounds, Relaxation, Row};
 
 /// The relaxations by their names.
-static RELAXATIONS: [Part<Arc<dyn Relaxation>>; 4] = [
+static RELAXATIONS: [Part<Arc<dyn Relaxation>>; 5] = [
     Part { name: "softmax", takes: "", make: |_| Some(Arc::new(softmax::Softmax)) },
     Part { name: "sigmoid", takes: "", make: |_| Some(Arc::new(sigmoid::Sigmoid)) },
     Part {
@@ -32,7 +32,12 @@ static RELAXATIONS: [Part<Arc<dyn Relaxation>>; 4] = [
     Part {
         name: "gumbel-hard",
         takes: "TEMPERATURE",
-        make: |text| Some(Arc::new(gumbel::Hard { temperature: temperature(text)? })),
+        make: |text| Some(Arc::new(gumbel::Hard { temperature: temperature(text)?, ones: true })),
+    },
+    Part {
+        name: "gumbel-hard-clean",
+        takes: "TEMPERATURE",
+        make: |text| Some(Arc::new(gumbel::Hard { temperature: temperature(text)?, ones: false })),
     },
 ];
 
@@ -108,6 +113,7 @@ impl Sample {
         progress: Progress,
     ) {
         self.progress = progress;
+        self.active.fill(true);
         for row in rows {
             relaxation.mix(&alphas[row.clone()], progress, self.row(row.clone()));
         }

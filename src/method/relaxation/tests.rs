@@ -119,7 +119,10 @@ fn noise_depends_on_seed_stream_and_step() {
 fn a_text_names_a_relaxation() {
     for text in ["", "soft", "softmax 1", "gumbel", "gumbel 0", "gumbel 1 to 0", "gumbel-hard 1 to"] {
         let refused = relaxation(text).unwrap_err();
-        assert_eq!(refused, "softmax, sigmoid, gumbel TEMPERATURE or gumbel-hard TEMPERATURE");
+        assert_eq!(
+            refused,
+            "softmax, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or gumbel-hard-clean TEMPERATURE"
+        );
     }
 }
 
