@@ -83,6 +83,17 @@ impl Error {
         }
     }
 
+    /// The same with another way to go on, where a run was stopped that can.
+    pub fn and_goes_on(self, way: &str) -> Self {
+        match self {
+            Error::Interrupted { signal, sentence } => {
+                Error::Interrupted { signal, sentence: sentence + way }
+            }
+            Error::TimeOver(sentence) => Error::TimeOver(sentence + way),
+            other => other,
+        }
+    }
+
     /// Wraps a system error with the path it concerns.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Error::Io { path: path.into(), source }

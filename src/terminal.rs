@@ -1,7 +1,7 @@
 //! Lines for a reader in a terminal of any width.
 //!
-//! A line that is too long goes on below its text. Words stay whole, and so do commands: what stands between backticks, and
-//! a line of two spaces and `darts`.
+//! A line that is too long goes on below its text. Words stay whole, and so do drawings and commands: what stands between
+//! backticks, and a line of two spaces and `darts`.
 
 use std::io::{stderr, stdout};
 
@@ -26,7 +26,8 @@ pub fn fitted(text: &str, width: Option<usize>) -> String {
 }
 
 fn fitted_line(line: &str, width: usize) -> String {
-    if line.width() <= width || line.starts_with("  darts ") {
+    let is_whole = line.starts_with("  darts ") || line.contains(['─', '│']);
+    if line.width() <= width || is_whole {
         return line.to_owned();
     }
     let start = line.len() - line.trim_start().len();
@@ -80,14 +81,17 @@ fn parts(fields: &[(usize, &str)], room: usize) -> Vec<(usize, String)> {
     parts
 }
 
-/// The words of a text; what stands between backticks is one, and a number or sign goes with the word before it.
+/// The words of a text; what stands between backticks is one, and a number or sign goes with the word before it, behind a
+/// comma excepted.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut quoted = false;
     for word in text.split(' ') {
-        let is_bound = word.bytes().all(|byte| byte.is_ascii_digit()) || ["%", "*", "|"].contains(&word);
+        let is_number = word.starts_with(|first: char| first.is_ascii_digit())
+            && word.bytes().all(|byte| byte.is_ascii_digit() || b"+,.".contains(&byte));
+        let is_bound = is_number || ["%", "*", "|"].contains(&word);
         match words.last_mut() {
-            Some(last) if quoted || is_bound => *last += &format!(" {word}"),
+            Some(last) if quoted || (is_bound && !last.ends_with(',')) => *last += &format!(" {word}"),
             _ => words.push(word.to_owned()),
         }
         quoted ^= word.matches('`').count() % 2 == 1;

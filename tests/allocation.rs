@@ -3,11 +3,14 @@
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::epochs::BatchView;
+use darts::method::published::all;
+use darts::plan::PlanTable;
 use darts::plan::search::{Order, Plan};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{EdgeShape, NetworkShape, Space, SupernetShape, published};
+use darts::space::{NetworkShape, SupernetShape, published};
 use darts::train::{Trainer, TrainerSettings};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct Counting;
@@ -61,19 +64,23 @@ fn allocations(mut step: impl FnMut() + Send) -> usize {
 #[test]
 fn a_step_allocates_nothing() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(0)))), 50, "the counter counts");
-    for (order, threads) in
-        [(Order::First, 1), (Order::First, 2), (Order::Second, 2), (Order::Extrapolated, 2)]
-    {
+    let orders = [(Order::First, 1), (Order::First, 2), (Order::Second, 2), (Order::Extrapolated, 2)];
+    let darts = orders.map(|(order, threads)| (Plan { order, ..Plan::paper() }, threads));
+    let published = all().iter().map(|method| {
+        let text = format!("[method]\nname = {:?}", method.name);
+        (Plan::from_toml(&text, Path::new("plan.toml")).unwrap(), 2)
+    });
+    for (plan, threads) in darts.into_iter().chain(published) {
+        let settings = BilevelSettings::from(&plan);
         let shape = SupernetShape {
-            space: Space::darts(),
+            space: plan.space().unwrap(),
             images: Shape::new(8, 8, 8, 3),
             classes: 10,
             init_channels: 4,
             cells: 3,
             nodes: 2,
-            edges: EdgeShape::default(),
+            edges: settings.method.edges(),
         };
-        let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
         let cpu = Cpu::new(threads).unwrap();
         let pixels = shape.images.len();
         let mut bilevel = Bilevel::new(cpu, shape, settings, 1).unwrap();
@@ -87,7 +94,7 @@ fn a_step_allocates_nothing() {
             bilevel.tape.set_active(&active).unwrap();
             bilevel.step(batch, batch, 0.025).unwrap();
         });
-        assert_eq!(allocated, 0, "{order:?} order, threads: {threads}");
+        assert_eq!(allocated, 0, "{}, {} order, threads: {threads}", plan.method, plan.order);
     }
     for threads in [1, 2] {
         let images = Shape::new(4, 32, 32, 3);

@@ -94,6 +94,10 @@ fn even_classes_are_not_told_of() {
     let output = darts(here, &[&TRAIN[..], &["--out=run"]].concat());
     assert_eq!(text(&output.stderr), "");
     assert!(!text(&output.stdout).contains("balanced") && !text(&output.stdout).contains("unlike"));
+    // Two steps an epoch.
+    assert!(
+        text(&output.stdout).contains("note     12 steps in all are few: batch norm's running statistics")
+    );
     let told = json(&printed(here, &["evaluate", "run", "--json"]));
     assert!(told["balanced_accuracy"].is_null() && told["accuracy"].is_number(), "{told}");
     assert!(!fs::read_to_string(here.join("run/metrics.jsonl")).unwrap().contains("balanced"));

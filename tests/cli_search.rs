@@ -447,3 +447,44 @@ fn a_dry_run_says_what_a_run_takes_and_stores_nothing() {
     printed(here, &small("run", &["--dry-run", "--quiet"]));
     assert_eq!(fs::read_dir(here).unwrap().count(), 0, "nothing may be stored");
 }
+
+#[test]
+fn searches_of_several_seeds_are_compared_and_go_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = scratch.path();
+    let several = small("three", &["--seeds=3", "--seed=5"]);
+    // Stopped before its first step, and gone on with by the command that is told.
+    let over = [&several[..], &["--max-minutes=0"]].concat();
+    let words = [
+        "goes on; `darts search --plan three/seed-5/plan.toml --seeds 3 --out three` goes on with all seeds",
+    ];
+    refused(here, &over, 124, &words);
+    let again = ["search", "--plan", "three/seed-5/plan.toml", "--seeds=3", "--out=three"];
+    let told = printed(here, &again);
+    let place = told.find("\n3 searches, of the seeds 5 to 7:\n  equal edges ").expect("how alike they are");
+    // The chance of the space with two nodes: 4/7 (1/2 + 1/3) of 4 edges.
+    assert!(
+        told[place..].contains(" %, by chance 11.9 %\n  Kendall's tau between the alphas of an edge "),
+        "{told}"
+    );
+    printed(here, &small("alone", &["--seed=6", "--quiet"]));
+    let metrics = |run: &str| fs::read_to_string(here.join(run).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics("three/seed-6"), metrics("alone"));
+    assert_ne!(metrics("three/seed-6"), metrics("three/seed-7"));
+    let told = printed(here, &[&again[..], &["--json"]].concat());
+    let last: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(last["seeds"], serde_json::json!([5, 6, 7]));
+    assert_eq!(last["runs"][2], "three/seed-7");
+    let number = |key: &str| last["agreement"][key].as_f64().unwrap();
+    assert!((number("equal_edges_by_chance") - 4.0 / 7.0 * (1.0 / 2.0 + 1.0 / 3.0) / 4.0).abs() < 1e-12);
+    assert!((0.0..=1.0).contains(&number("equal_edges")) && number("kendall_tau").abs() <= 1.0, "{last}");
+    assert_eq!(number("kendall_tau_by_chance"), 0.0);
+
+    refused(here, &["search", "--seeds=3"], 2, &["--out"]);
+    refused(here, &["search", "--seeds=1", "--out=one"], 2, &["--seeds", "2..=1000"]);
+    refused(here, &["search", "--seeds=2", "--resume=three/seed-5"], 2, &["--seeds", "--resume"]);
+    let last = ["search", "--seeds=2", "--out=last", "--seed=9223372036854775807"];
+    refused(here, &last, 2, &["--seeds is 2; expected fewer after the seed 9223372036854775807"]);
+    let other = ["search", "--seeds=3", "--out=three", "--seed=5", "--epochs=9"];
+    refused(here, &other, 2, &["--epochs is 9", "three/seed-5 was begun with 2"]);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::output::print;
+use super::output::{print, tell};
 use crate::Result;
 use crate::backend::cpu::Cpu;
 use crate::backend::cuda;
@@ -31,7 +31,7 @@ impl Arguments {
             Ok(gpus) => Ok(gpus),
             Err(reason) => Err(reason.to_string()),
         };
-        print(&if self.json { as_json(&cpu, gpus) } else { as_text(&cpu, gpus) })
+        if self.json { print(&as_json(&cpu, gpus)) } else { tell(&as_text(&cpu, gpus)) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::output::{plain, print};
+use super::output::{plain, tell};
 use crate::data::format::write_digits;
 use crate::readable::grouped;
 use crate::{Error, Result};
@@ -29,7 +29,7 @@ impl Arguments {
         make_empty(&self.directory)?;
         let [train, test] = write_digits(&self.directory)?.map(grouped);
         let place = plain(&self.directory.display().to_string());
-        print(&format!("{train} pictures in {place}/train, {test} in {place}/test\n"))
+        tell(&format!("{train} pictures in {place}/train, {test} in {place}/test\n"))
     }
 }
 

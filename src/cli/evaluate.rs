@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::data::Tolerance;
 use super::model::ModelArguments;
-use super::output::{plain, print};
+use super::output::{plain, print, tell};
 use super::pictures::{compare_with_model, dealing_of_model};
 use crate::data::balance::balanced_accuracy_of;
 use crate::data::{Dataset, Images, Reading, Source, format};
@@ -82,7 +82,11 @@ impl Arguments {
         let description = &model.description;
         let cost = Cost::of(&description.genotype, &description.shape(1, false))?;
         let report = Report { path: &path, model: &model, data, evaluation, cost, latency };
-        print(&if self.json { report.json() } else { report.text() })
+        if self.json {
+            return print(&report.json());
+        }
+        tell(&report.text())?;
+        print(&format!("{}{}", report.classes(), report.confusions()))
     }
 
     fn dataset(&self, model: &Model) -> Result<Dataset> {
@@ -193,7 +197,7 @@ impl Report<'_> {
             "model     {}: {} cells of {} channels, epoch {} on {}\n\
              network   {} weights, {millions:.1} million multiply-adds for an image of {}x{}\n\
              accuracy  {:.2} % of {} images of {}{within_five}, loss {loss:.4}\n{balanced}\
-             latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n{}{}",
+             latency   {:.3} ms an image alone, {:.3} ms in a batch of {}\n\n",
             self.path.display(),
             description.cells,
             description.init_channels,
@@ -208,8 +212,6 @@ impl Report<'_> {
             self.latency[0],
             self.latency[1],
             BATCHES[1],
-            self.classes(),
-            self.confusions(),
         )
     }
 

@@ -1,7 +1,7 @@
 //! Signals. Of Ctrl-C, SIGTERM and SIGHUP the first ends a run at its next step, the second ends the process at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -34,8 +34,12 @@ pub fn outlive_file_limits() {
 }
 
 impl Interruption {
-    /// Watches for signals, from now on until the process ends.
-    pub fn watch() -> Result<Self> {
+    /// Watches for signals, from the first call on until the process ends: a signal between two runs ends the second.
+    pub fn watch() -> Result<&'static Self> {
+        static WATCH: OnceLock<Interruption> = OnceLock::new();
+        if let Some(watch) = WATCH.get() {
+            return Ok(watch);
+        }
         let (signal, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let hang_up = hangs_up().then_some(HANG_UP);
         for number in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
@@ -45,7 +49,7 @@ impl Interruption {
                 .and_then(|_| flag::register_usize(number, Arc::clone(&signal), number as usize))
                 .map_err(|error| Error::Device(format!("signals cannot be watched for: {error}")))?;
         }
-        Ok(Interruption { signal })
+        Ok(WATCH.get_or_init(|| Interruption { signal }))
     }
 
     /// The number of the signal that has come, or 0.

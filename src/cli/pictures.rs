@@ -49,29 +49,35 @@ pub fn check_resumed(run: &Path, dataset: &Dataset) -> Result<()> {
     Err(Error::Data { path: dataset.name.clone().into(), reason })
 }
 
-/// Says how the pictures differ from those of the search whose network is to be trained.
+/// Says how the pictures differ from those of the search whose network is to be trained; `seed` is that of the search where
+/// the training has another.
 ///
 /// # Errors
-/// By the seed of the search, pictures that it was made with are to be test pictures.
-pub fn compare_with_search(run: &Path, dataset: &Dataset, same_seed: bool) -> Result<()> {
+/// Pictures that the search was made with are to be test pictures.
+pub fn compare_with_search(run: &Path, dataset: &Dataset, seed: Option<u64>) -> Result<()> {
     let (Some(begun), Some(now)) = (load_pictures(run)?, manifest(dataset)) else { return Ok(()) };
     let searched = now.tested_but_trained_on_in(&begun);
-    if same_seed {
-        refuse_trained(dataset, "the search was made", &searched)?;
-        let changes = now.changes_since(&begun);
-        if !changes.is_empty() {
-            report(&format!("the pictures have changed since the search in {}: {changes}", run.display()));
+    match seed {
+        Some(seed) if !searched.is_empty() => {
+            let (count, all) = (searched.len(), now.test.len());
+            let reason = format!(
+                "by another --seed than that of the search, {count} of {all} test pictures are among those that it was \
+                 made on; train with --seed {seed}, or name test pictures in a directory test"
+            );
+            Err(Error::Data { path: dataset.name.clone().into(), reason })
         }
-        Ok(())
-    } else {
-        if !searched.is_empty() {
-            let count = searched.len();
-            report(&format!(
-                "by another --seed than that of the search, {count} of the test pictures are among those that the \
-                 search was made on"
-            ));
+        Some(_) => Ok(()),
+        None => {
+            refuse_trained(dataset, "the search was made", &searched)?;
+            let changes = now.changes_since(&begun);
+            if !changes.is_empty() {
+                report(&format!(
+                    "the pictures have changed since the search in {}: {changes}",
+                    run.display()
+                ));
+            }
+            Ok(())
         }
-        Ok(())
     }
 }
 

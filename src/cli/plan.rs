@@ -78,14 +78,19 @@ fn flag(key: &'static Key) -> Arg {
 
 impl PlanArguments {
     /// One checked plan out of the flags, the plan file, the images if neither names a data set, and the preset; or, of a
-    /// run that goes on, the plan in its directory, which the flags and the plan file must not contradict.
+    /// run that goes on, the plan in its directory, which the flags and the plan file must not contradict. A seed replaces
+    /// what was written of it.
     pub fn with<P: PlanTable>(
         &self,
         flags: &PlanFlags<P>,
         images: Table,
         begun: Option<(&Path, &P)>,
+        seed: Option<i64>,
     ) -> Result<Given<P>> {
-        let written = self.written(flags)?;
+        let mut written = self.written(flags)?;
+        if let Some(seed) = seed {
+            written = written.with_seed(seed);
+        }
         match begun {
             Some((run, begun)) => written.plan_of_run(run, begun),
             None => written.plan(images),

@@ -16,6 +16,7 @@ use crate::plan::merge::Given;
 use crate::readable::{bytes, counted, duration, grouped};
 use crate::space::Space;
 use crate::store::checkpoints::resume_command;
+use crate::store::place::PLAN;
 use crate::store::resumption::Resumption;
 use crate::store::run_directory::RunDirectory;
 use crate::watch::progress::{Form, Progress};
@@ -43,9 +44,12 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", value_parser = minutes, allow_negative_numbers = true)]
     max_minutes: Option<f64>,
     /// Say what the run takes of memory and time, by a few of its steps, and the largest batch that fits, and stop.
-    /// Nothing is stored.
+    /// Nothing is stored. On the processor the memory is that of the tensors, beside the program and the images.
     #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
+    /// The seed of a run of several.
+    #[arg(skip)]
+    seed: Option<i64>,
     /// When the command began.
     #[arg(skip = Instant::now())]
     begun: Instant,
@@ -77,6 +81,11 @@ pub enum Followed<T> {
     },
 }
 
+/// Where the run of a seed lies below the directory of several.
+pub fn run_of_seed(below: &Path, seed: i64) -> PathBuf {
+    below.join(format!("seed-{seed}"))
+}
+
 /// Reads a number of minutes.
 fn minutes(text: &str) -> std::result::Result<f64, String> {
     const MOST: f64 = 1e6;
@@ -89,6 +98,14 @@ fn minutes(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl RunArguments {
+    /// Makes this the run of a seed, in a directory of its own below one: a new run, or that which is there.
+    pub fn take_seed(&mut self, seed: i64, below: &Path) {
+        let place = run_of_seed(below, seed);
+        let begun = place.join(PLAN).is_file();
+        (self.resume, self.out) = if begun { (Some(place), None) } else { (None, Some(place)) };
+        self.seed = Some(seed);
+    }
+
     /// The plan of a new run, on `images` unless flags or plan file name others; or a run to resume, with its own plan.
     pub fn begin<P: PlanTable>(
         &self,
@@ -97,7 +114,7 @@ impl RunArguments {
     ) -> Result<(Given<P>, Option<Resumption<P>>)> {
         let resumed = self.resume.as_deref().map(Resumption::<P>::open).transpose()?;
         let begun = resumed.as_ref().map(|resumed| (resumed.directory.path(), &resumed.plan));
-        Ok((self.plan.with(flags, images, begun)?, resumed))
+        Ok((self.plan.with(flags, images, begun, self.seed)?, resumed))
     }
 
     /// The space that flags or plan file name.

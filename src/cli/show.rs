@@ -8,6 +8,7 @@ use crate::Result;
 use crate::draw::drawing::draw;
 use crate::space::published::{self, Published};
 use crate::space::stored::Choice;
+use crate::terminal::{fitted, output_width};
 
 /// Draw the cells of a genotype.
 #[derive(clap::Args)]
@@ -55,7 +56,8 @@ impl Arguments {
             (Some(given), false) => {
                 let Found { genotype, published, .. } = find(&given, space.as_ref())?;
                 let title = published.map(|entry| format!("{}\n\n", title(&entry))).unwrap_or_default();
-                format!("{title}{}", coloured(&genotype, &draw(&genotype)))
+                let text = format!("{title}{}", draw(&genotype));
+                coloured(&genotype, &fitted(&text, output_width()))
             }
             (None, true) => listed_as_json()?,
             (None, false) => list()?,

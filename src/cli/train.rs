@@ -85,8 +85,8 @@ impl Arguments {
         if let (None, Some((run, planned))) = (&resumed, self.run_of_genotype().zip(images)) {
             let is_planned = |key, value: Value| planned.get(key) == Some(&value);
             if is_planned("data", plan.data.clone().into()) {
-                let same_seed = i64::try_from(plan.seed).is_ok_and(|seed| is_planned("seed", seed.into()));
-                compare_with_search(run, &dataset, same_seed)?;
+                let searched = planned.get("seed").and_then(|seed| u64::try_from(seed.as_integer()?).ok());
+                compare_with_search(run, &dataset, searched.filter(|&seed| seed != plan.seed))?;
             }
         }
         if resumed.is_none() && plan.class_weights == ClassWeights::None && !options.quiet {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,12 @@ const WHITE: Background = Background([255; 3]);
 const LONGEST_FILE: u64 = 256 << 20;
 /// The longest side of a picture.
 const LONGEST_SIDE: u32 = 32_768;
-/// The most bytes that the pixels of one picture may take: 89 million pixels in RGB.
+/// The most bytes that the pixels of one picture may take beside others: 89 million pixels in RGB.
 const MOST_BYTES: u64 = 256 << 20;
+/// The most that those of a picture may take that is in memory alone: 223 million pixels in RGB.
+const MOST_ALONE: u64 = 640 << 20;
+/// Held while such a picture is in memory, since pictures are read by all cores at once.
+static ALONE: Mutex<()> = Mutex::new(());
 /// What the pixels of any picture may take, however short its file.
 const FEW_BYTES: u64 = 4 << 20;
 /// Bytes of pixels for each byte of a file beyond that. No format but a picture of nothing reaches it: deflate ends at
@@ -111,7 +116,7 @@ impl Reading {
     /// When `out` is not [`Reading::size`] long.
     pub fn read(&self, path: &Path, out: &mut [u8]) -> Result<Taken> {
         let bytes = bytes(path)?;
-        let picture = decode(path, &bytes)?;
+        let Decoded { picture, alone } = decode(path, &bytes)?;
         let (content, size) = (Content::of(&bytes), [picture.width(), picture.height()]);
         let picture = match self.background {
             Some(background) => background.under(picture),
@@ -123,6 +128,7 @@ impl Reading {
         };
         let background = self.background.unwrap_or(WHITE);
         out.copy_from_slice(&square(&picture, self.fit, self.image_size as u32, background));
+        drop((picture, alone));
         Ok(Taken { content, size })
     }
 }
@@ -136,8 +142,14 @@ pub struct Taken {
     pub size: [u32; 2],
 }
 
+/// A picture, and what keeps others out of memory while it is there, if it is large.
+struct Decoded {
+    picture: DynamicImage,
+    alone: Option<MutexGuard<'static, ()>>,
+}
+
 /// Decodes a file by its content, whatever its name says.
-fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
+fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded> {
     let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
     let format = match kind(&bytes[..bytes.len().min(HEAD)]) {
         Kind::Picture(format) => format,
@@ -150,6 +162,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
     };
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return without_end(path, bytes)
+            .map(|picture| Decoded { picture, alone: None })
             .ok_or_else(|| fail("is cut off: a JPEG picture that lacks some of its rows".into()));
     }
     decode_as(format, path, bytes)
@@ -162,14 +175,16 @@ fn without_end(path: &Path, bytes: &[u8]) -> Option<DynamicImage> {
     // Their first bits differ, and with these any code that they complete.
     const FILLS: [u8; 2] = [0x55, 0xaa];
     let bytes = bytes.strip_suffix(&END[..1]).unwrap_or(bytes);
-    let followed_by = |fill: &[u8]| decode_as(ImageFormat::Jpeg, path, &[bytes, fill, &END].concat()).ok();
+    let followed_by = |fill: &[u8]| {
+        decode_as(ImageFormat::Jpeg, path, &[bytes, fill, &END].concat()).ok().map(|decoded| decoded.picture)
+    };
     let picture = followed_by(&[])?;
     let same = FILLS.iter().all(|&fill| followed_by(&[fill; 64]).as_ref() == Some(&picture));
     same.then_some(picture)
 }
 
 /// Decodes the bytes of a file of this format.
-fn decode_as(format: ImageFormat, path: &Path, bytes: &[u8]) -> Result<DynamicImage> {
+fn decode_as(format: ImageFormat, path: &Path, bytes: &[u8]) -> Result<Decoded> {
     let fail = |reason: String| Error::Data { path: path.to_path_buf(), reason };
     let length = bytes.len() as u64;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -177,12 +192,12 @@ fn decode_as(format: ImageFormat, path: &Path, bytes: &[u8]) -> Result<DynamicIm
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
-    limits.max_alloc = Some((length.saturating_mul(EXPANSION)).clamp(FEW_BYTES, MOST_BYTES));
+    limits.max_alloc = Some((length.saturating_mul(EXPANSION)).clamp(FEW_BYTES, MOST_ALONE));
     reader.limits(limits.clone());
     let unreadable = |error: ImageError| match error {
-        ImageError::Limits(_) if length >= MOST_BYTES / EXPANSION => fail(format!(
+        ImageError::Limits(_) if length >= MOST_ALONE / EXPANSION => fail(format!(
             "has more than the {} MiB of pixels, or the {LONGEST_SIDE} pixels a side, that are read",
-            MOST_BYTES >> 20
+            MOST_ALONE >> 20
         )),
         ImageError::Limits(_) => {
             fail(format!("says that it holds more pixels than a file of {length} bytes may"))
@@ -191,6 +206,8 @@ fn decode_as(format: ImageFormat, path: &Path, bytes: &[u8]) -> Result<DynamicIm
     };
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     limits.reserve(decoder.total_bytes()).map_err(unreadable)?;
+    let alone =
+        (decoder.total_bytes() > MOST_BYTES).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
     // Exif data that cannot be read is none.
     let orientation = decoder.orientation();
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
@@ -200,7 +217,7 @@ fn decode_as(format: ImageFormat, path: &Path, bytes: &[u8]) -> Result<DynamicIm
     if let Ok(orientation) = orientation {
         picture.apply_orientation(orientation);
     }
-    Ok(picture)
+    Ok(Decoded { picture, alone })
 }
 
 /// The bytes of a file.

@@ -8,7 +8,7 @@
 //! Read in this order:
 //!
 //! 1. [`progress`] and [`schedule`]: numbers that change from epoch to epoch.
-//! 2. [`relaxation`]: from alphas to mixing weights, and back.
+//! 2. [`relaxation`]: from alphas to mixing weights, and back; [`special`]: the functions that a Dirichlet distribution takes.
 //! 3. [`penalty`]: terms that are added to the loss of the alphas.
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
 //! 5. [`step_order`]: which of the two steps of an iteration comes first.
@@ -26,6 +26,7 @@ pub mod published;
 pub mod relaxation;
 pub mod schedule;
 pub mod selection;
+pub mod special;
 pub mod stages;
 pub mod step_order;
 

@@ -30,6 +30,15 @@ pub struct Given<P> {
 }
 
 impl Written {
+    /// The same with another seed, whatever the user wrote.
+    pub fn with_seed(mut self, seed: i64) -> Self {
+        if let Some((_, values)) = &mut self.file {
+            values.remove("seed");
+        }
+        self.flags.insert("seed".to_owned(), Value::Integer(seed));
+        self
+    }
+
     /// One checked plan out of the flags, the plan file, the images if neither names a data set, and the preset.
     ///
     /// # Errors

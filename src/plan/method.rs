@@ -27,7 +27,7 @@ pub(super) fn method() -> [Key; 11] {
             "NAME",
             |text| relaxation(text).err(),
             ["softmax"; 2],
-            "How alphas become mixing weights: softmax, sigmoid, \"gumbel TEMPERATURE\", \"gumbel-hard \
+            "How alphas become mixing weights: softmax, dirichlet, sigmoid, \"gumbel TEMPERATURE\", \"gumbel-hard \
              TEMPERATURE\", or \"gumbel-hard-clean TEMPERATURE\", whose gradient leaves out what was not computed. Such a number is constant, or a schedule over the epochs: \"10 to 1\" falls towards 1, \
              \"10 through 1\" is 1 in the last epoch",
         )
@@ -37,7 +37,7 @@ pub(super) fn method() -> [Key; 11] {
             "NAME",
             |text| penalties(text).err(),
             ["none"; 2],
-            "What is added to the loss of the alphas: none, \"zero-one WEIGHT\", \"logsumexp WEIGHT\", or several with \
+            "What is added to the loss of the alphas: none, \"zero-one WEIGHT\", \"logsumexp WEIGHT\", \"kl WEIGHT\", or several with \
              + between them; a weight is a schedule, too",
         )
         .at("method.penalty"),
@@ -143,6 +143,9 @@ mod tests {
                 let values = plan.to_table().unwrap();
                 let keys = own.iter().chain(paper.iter().filter(|_| preset == Preset::Paper));
                 keys.for_each(|(key, value)| assert_eq!(values.get(key), Some(value), "{name}: {key}"));
+                let named = format!("data = \"digits\"\n[method]\nname = {name:?}");
+                let read = Plan::from_toml(&named, Path::new("plan.toml")).unwrap();
+                assert!(preset == Preset::Paper || read == plan, "{name}");
                 let text = plan.to_toml().unwrap();
                 assert_eq!(Plan::from_toml(&text, Path::new("plan.toml")).unwrap(), plan);
             }
@@ -171,6 +174,14 @@ mod tests {
         assert_eq!(
             refusal("penalty = \"zero-one 10\""),
             "--penalty is zero-one 10; expected none or logsumexp with softmax"
+        );
+        assert_eq!(
+            refusal("penalty = \"kl 0.001\""),
+            "--penalty is kl 0.001; expected none or logsumexp with softmax"
+        );
+        assert_eq!(
+            refusal("method = \"drnas\"\npenalty = \"kl 0.001\"\nrelaxation = \"sigmoid\""),
+            "--penalty is kl 0.001; expected none or logsumexp with sigmoid"
         );
         assert_eq!(
             refusal("method = \"fair-darts\"\nrelaxation = \"softmax\""),
@@ -216,7 +227,7 @@ mod tests {
         );
         assert_eq!(
             refusal("relaxation = \"gumbel\""),
-            "--relaxation is gumbel; expected softmax, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or \
+            "--relaxation is gumbel; expected softmax, dirichlet, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or \
              gumbel-hard-clean TEMPERATURE"
         );
     }

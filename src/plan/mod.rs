@@ -75,10 +75,16 @@ pub trait PlanTable: Serialize + DeserializeOwned {
         toml::Table::try_from(self).map_err(|error| Error::Plan(error.to_string()))
     }
 
-    /// Reads a plan file; keys that are absent have the values of the small plan. The path is for messages.
+    /// Reads a plan file; keys that are absent have the values that those in the file decide, such as the name of a method,
+    /// else those of the small plan. The path is for messages.
     fn from_toml(text: &str, path: &Path) -> Result<Self> {
         let mut values = Self::keys().preset(Preset::Small);
-        values.extend(file::read(Self::keys(), text, path)?);
+        let written = file::read(Self::keys(), text, path)?;
+        values.extend(written.clone());
+        if let Some(violation) = Self::keys().violation(&values) {
+            return Err(violation.into());
+        }
+        Self::complete(&mut values, Preset::Small, &|key| written.contains_key(key))?;
         let plan = Self::from_table(values)?;
         plan.validate()?;
         Ok(plan)

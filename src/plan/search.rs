@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::guards::{guard_conflict, guards};
-use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, word};
+use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, text, word};
 use super::method::{complete_method, method};
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
@@ -123,10 +123,21 @@ pub struct Plan {
     pub alpha_beta1: f64,
     pub alpha_beta2: f64,
     pub alpha_weight_decay: f64,
+    pub crop_padding: String,
     pub flip: Flip,
     pub threads: usize,
     pub device: DeviceChoice,
     pub precision: Precision,
+}
+
+/// The word for what is customary for a data set.
+const CUSTOMARY: &str = "auto";
+
+/// What is expected instead of a padding that is none.
+fn crop_padding_refusal(text: &str) -> Option<String> {
+    const MOST: usize = 1024;
+    let is_count = text.parse::<usize>().is_ok_and(|pixels| pixels <= MOST);
+    (text != CUSTOMARY && !is_count).then(|| format!("{CUSTOMARY} or a whole number from 0 to {MOST}"))
 }
 
 #[rustfmt::skip]
@@ -177,6 +188,9 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Decay of Adam's mean squared gradient of the alphas, below 1"),
         number("alpha_weight_decay", "RATE", RATE, [1e-3; 2],
             "Weight decay of the alphas"),
+        text("crop_padding", "N", crop_padding_refusal, [CUSTOMARY; 2],
+            "Black pixels around an image before its size is cut out at random, or auto for what is customary: 4 for \
+             CIFAR, an eighth of the side for pictures of a folder, else none"),
         word("flip", "WHEN", &Flip::ALL, [Flip::Auto; 2],
             "Whether half of the images are mirrored: true, false, or auto for what is customary for the data set"),
     ]);
@@ -274,7 +288,9 @@ impl Plan {
             Flip::True => true,
             Flip::False => false,
         };
-        Augmentation { flip, ..customary }
+        // A validated plan holds a count, or the word for what is customary.
+        let crop_padding = self.crop_padding.parse().unwrap_or(customary.crop_padding);
+        Augmentation { crop_padding, flip, ..customary }
     }
 
     /// A supernet larger than any that is meant, or a number of nodes that the space does not have.
@@ -302,6 +318,11 @@ impl Plan {
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let Plan { ref data, train_images, batch_size, .. } = *self;
+        let side = dataset.train.height.min(dataset.train.width);
+        if self.augmentation(dataset.augmentation).crop_padding >= side {
+            let expected = format!("less than {side}, the side of an image of {data}");
+            return Some(Violation::new("crop_padding", &self.crop_padding, expected));
+        }
         Demand { data, train_images, batch_size, parts: 2 }.violation(dataset)
     }
 }
@@ -363,11 +384,10 @@ fn method_conflict(plan: &Plan) -> Option<Violation> {
         return None;
     };
     let bounds = relaxation.bounds();
-    if penalties.iter().any(|penalty| penalty.bounds().is_some_and(|meant| meant != bounds)) {
-        let other = "sigmoid, the only one that zero-one drives to a decision";
+    if let Some(penalty) = penalties.iter().find(|penalty| !penalty.suits(&*relaxation)) {
         return Some(
             Violation::new("penalty", &plan.penalty, format!("none or logsumexp with {}", plan.relaxation))
-                .or(Violation::new("relaxation", &plan.relaxation, other)),
+                .or(Violation::new("relaxation", &plan.relaxation, penalty.meant_for())),
         );
     }
     let disturbed = perturbation(&plan.perturbation) != Ok(Perturbation::Identity);

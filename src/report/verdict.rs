@@ -165,7 +165,7 @@ fn skips_of_darts_plus(history: &History) -> Sign {
 fn undecided(history: &History) -> Sign {
     let space = &history.genotype.space;
     let largest = largest_entropies(history.result_alphas());
-    let (first, last) = (&history.records[0].entropy, &history.result().entropy);
+    let (first, last) = (&history.last_stage()[0].entropy, &history.result().entropy);
     let judged = judged(space);
     let title = space.cells()[judged].title;
     let mut order: Vec<usize> = (0..largest.len()).collect();
@@ -238,9 +238,9 @@ fn stable(history: &History) -> Sign {
 }
 
 fn lost_accuracy(history: &History) -> Sign {
-    let last = history.last();
-    let best = history
-        .records
+    let course = history.last_stage();
+    let last = &course[course.len() - 1];
+    let best = course
         .iter()
         .max_by(|one, other| one.valid_accuracy.total_cmp(&other.valid_accuracy))
         .unwrap_or(last);

@@ -113,7 +113,8 @@ impl Architecture {
 
     /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
     pub fn pull_back(&mut self, slopes: &[f64]) {
-        self.sample.pull_back(&*self.method.relaxation, &self.rows, slopes, &mut self.gradient);
+        let alphas_and_slopes = [&self.alphas[..], slopes];
+        self.sample.pull_back(&*self.method.relaxation, &self.rows, alphas_and_slopes, &mut self.gradient);
         let decided =
             self.rows.iter().zip(&self.decided).filter(|(_, decision)| **decision != Decision::Open);
         decided.for_each(|(row, _)| self.gradient[row.clone()].fill(0.0));

@@ -18,6 +18,7 @@ use crate::data::Survey;
 use crate::data::sheet::Sheet;
 use crate::epochs::Position;
 use crate::files::read_bounded;
+use crate::method::stages::transitions;
 use crate::plan::keys::Keys;
 use crate::plan::{Command, PlanTable, search, train};
 use crate::search::observer::{EpochRecord, Timing};
@@ -95,6 +96,19 @@ impl History {
     /// The last epoch.
     pub fn last(&self) -> &EpochRecord {
         &self.records[self.records.len() - 1]
+    }
+
+    /// The records of the last stage without a selection behind it: of epochs that trained the same network.
+    pub fn last_stage(&self) -> &[EpochRecord] {
+        let planned = self.planned("epochs").and_then(|epochs| epochs.parse::<usize>().ok());
+        let (Some(epochs), Some(text)) = (planned, self.planned("method.stages")) else {
+            return &self.records;
+        };
+        let stages = 1 + transitions(text).map_or(0, |transitions| transitions.len());
+        let each = (epochs / stages).max(1);
+        let last = self.records.len().min(epochs);
+        let first = (last - 1) / each * each;
+        &self.records[first..last]
     }
 
     /// The epoch whose genotype is the result: the last one, unless a guard has ended the search with another.

@@ -20,6 +20,10 @@ impl Observer<TrainingPhase> for Progress {
         let [train, test, steps] =
             [summary.train_images, summary.test_images, summary.steps_per_epoch].map(grouped);
         self.print(&format!("images   {train} to train on, {test} to test with, {steps} steps an epoch"));
+        let all = self.epochs() * summary.steps_per_epoch;
+        if (all as u64) < CAUGHT_UP {
+            self.print(&format!("note     {} {FEW}", counted(all, "step")));
+        }
         let (threads, memory) = (counted(summary.threads, "thread"), bytes(summary.peak_bytes));
         self.print(&format!("device   {}, {threads}, {memory} of tensors", summary.device));
         self.balanced = summary.uneven;
@@ -64,6 +68,9 @@ impl Observer<TrainingPhase> for Progress {
 
 /// Steps after which batch norm's running statistics, which follow by a tenth a step, have long caught up.
 const CAUGHT_UP: u64 = 200;
+
+const FEW: &str = "in all are few: batch norm's running statistics, which the test uses, follow the training by a tenth a \
+                   step; more --epochs or a smaller --batch-size make more steps";
 
 const LAG: &str = "note     the test is still at chance: it uses batch norm's running statistics, which follow the training by a \
                    tenth a step and lag in its first steps";

@@ -157,17 +157,21 @@ fn parts_of_methods_in_f64() {
     run("fairdarts", Bar::Exact, methods::fair_darts);
     run("betadarts", Bar::Exact, methods::beta_darts);
     run("snas", Bar::Exact, methods::snas);
+    run_steps("drnas", Bar::Exact, |set, _| methods::drnas(set));
     run("gdas", Bar::Exact, methods::gdas);
     run("sdarts", Bar::Exact, methods::sdarts);
+}
+
+/// Says why a set is not checked.
+fn left_out(set: &Set, reason: &str) -> Comparisons {
+    println!("{}: left out, as {reason}", set.name);
+    Comparisons::default()
 }
 
 /// Runs `check` as [`run`] does on those sets of a method whose space the program has.
 fn run_steps(kind: &str, bar: Bar, check: impl Fn(&Set, u64) -> Comparisons) {
     run(kind, bar, |set| match (steps::left_out(set), bar) {
-        (Some(reason), _) => {
-            println!("{}: left out, as {reason}", set.name);
-            Comparisons::default()
-        }
+        (Some(reason), _) => left_out(set, reason),
         (None, Bar::Exact) => check(set, 0),
         (None, Bar::Noise) => from_some_neighbour(set, |neighbour| check(set, neighbour)),
     });
@@ -178,6 +182,8 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("fairdarts", bar, |set, neighbour| steps::fair_darts(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::random_smoothing(set, backend(), neighbour));
     run_steps("sdarts", bar, |set, neighbour| steps::attack(set, backend(), neighbour));
+    run_steps("drnas", bar, |set, neighbour| steps::drnas(set, backend(), neighbour));
+    run_steps("randomnas", bar, |set, neighbour| steps::shared_weights(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
 }

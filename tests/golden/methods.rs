@@ -7,7 +7,8 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::method::penalty::penalties;
 use darts::method::progress::Progress;
-use darts::method::relaxation::{Bounds, Relaxation, Sample, relaxation};
+use darts::method::relaxation::{Bounds, Relaxation, Sample, concentration, relaxation};
+use darts::method::special::beta_rate;
 
 /// A tensor, or one for each type of cell, in one vector.
 pub fn tables(set: &Set, name: &str) -> Vec<f64> {
@@ -37,7 +38,7 @@ fn sampled(set: &Set, text: &str, noise: Option<&str>, slopes: &str) -> (Sample,
     }
     sample.mix(&*relaxation, &rows, &alphas, Progress::default());
     let mut gradient = vec![0.0; alphas.len()];
-    sample.pull_back(&*relaxation, &rows, &tables(set, slopes), &mut gradient);
+    sample.pull_back(&*relaxation, &rows, [&alphas, &tables(set, slopes)], &mut gradient);
     (sample, gradient)
 }
 
@@ -71,6 +72,32 @@ pub fn beta_darts(set: &Set) -> Comparisons {
         growing[0].add_gradient(&edges, &alphas, progress, &mut gradient);
         compare(&mut rows, set, &format!("e{epoch}.grad.alpha"), &gradient);
     }
+    rows
+}
+
+/// The Dirichlet samples of DrNAS and its regulariser. The exact rates of the trace, not PyTorch's, are ours.
+pub fn drnas(set: &Set) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let (sample, gradient) = sampled(set, "dirichlet", Some("sample"), "grad.sample");
+    compare(&mut rows, set, "fwd.weight", &sample.weights);
+    let (edges, alphas) = (rows_of(set), tables(set, "init.alpha"));
+    let [own, derivatives] =
+        [0, 1].map(|part| -> Vec<f64> { alphas.iter().map(|&alpha| concentration(alpha)[part]).collect() });
+    compare(&mut rows, set, "conc", &own);
+    let by_concentration: Vec<f64> = gradient.iter().zip(derivatives).map(|(ours, by)| ours / by).collect();
+    compare(&mut rows, set, "grad.conc_exact", &by_concentration);
+    let rates = edges.iter().flat_map(|row| {
+        let whole: f64 = own[row.clone()].iter().sum();
+        row.clone().map(move |place| (place, whole))
+    });
+    let rates = rates.map(|(place, whole)| beta_rate(sample.weights[place], own[place], whole - own[place]));
+    compare(&mut rows, set, "rate.exact", &rates.collect::<Vec<_>>());
+    let divergence = &penalties("kl 0.001").unwrap()[0];
+    let value = divergence.value(&edges, &alphas, Progress::default());
+    compare(&mut rows, set, "kl.loss", &[value]);
+    let mut gradient = vec![0.0; alphas.len()];
+    divergence.add_gradient(&edges, &alphas, Progress::default(), &mut gradient);
+    compare(&mut rows, set, "kl.grad.alpha", &gradient);
     rows
 }
 

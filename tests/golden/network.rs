@@ -83,7 +83,8 @@ impl<B: Backend> Network<B> {
     fn of(set: &Set, backend: B, space: Arc<Space>, settings: BilevelSettings) -> Self {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
-        let edges = set.get("init.alpha.normal").shape[0];
+        let edges =
+            set.get(if set.has("weight.normal") { "weight.normal" } else { "init.alpha.normal" }).shape[0];
         let edges_of = |nodes: usize| space.wiring(0, nodes).edges.len();
         let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
         assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
@@ -100,8 +101,7 @@ impl<B: Backend> Network<B> {
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();
         let mut network = Network { bilevel, lr: set.number("lr"), classes, neighbour: 0 };
-        network.set_weights(set);
-        network.set_alphas(set, "init.alpha");
+        network.restart(set, "");
         network
     }
 
@@ -109,7 +109,10 @@ impl<B: Backend> Network<B> {
     pub fn restart(&mut self, set: &Set, prefix: &str) {
         self.bilevel.restart(0);
         self.set_weights(set);
-        self.set_alphas(set, &format!("{prefix}init.alpha"));
+        // A trace of given mixing weights has no alphas.
+        if !set.has("weight.normal") {
+            self.set_alphas(set, &format!("{prefix}init.alpha"));
+        }
     }
 
     /// Sets the weights to those of the start.

@@ -63,7 +63,9 @@ impl Set {
                     Dtype::U8 => view.data().iter().map(|&byte| f64::from(byte)).collect(),
                     other => panic!("{name}: {other:?}"),
                 };
-                (name.to_string(), Tensor { shape: view.shape().to_vec(), values })
+                // DrNAS has a pool and its batch norm in a sequence `op`.
+                let name = name.replace(".op.1.running_", ".1.running_");
+                (name, Tensor { shape: view.shape().to_vec(), values })
             })
             .collect();
         Set {
@@ -115,7 +117,7 @@ impl Set {
             errors.max_by(|a, b| a.1.total_cmp(&b.1))
         };
         let found = self.noise.iter().find_map(|tables| largest(tables, tensor));
-        found.or_else(|| {
+        found.or_else(|| largest(&self.alike, tensor)).or_else(|| {
             let (part, name) = tensor.split_once('.')?;
             let name = name.replacen("param_after", "param", 1);
             let alike = [name.to_string(), format!("it1.{name}")];

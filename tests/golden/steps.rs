@@ -12,9 +12,15 @@ use darts::search::Bilevel;
 
 /// Why a set is not checked here; nothing where it is.
 pub fn left_out(set: &Set) -> Option<&'static str> {
-    set.name
-        .contains("nb201")
-        .then_some("its cells are those of NAS-Bench-201, a space that is not among the program's")
+    match set.name.as_str() {
+        name if name.contains("nb201") => {
+            Some("its cells are those of NAS-Bench-201, a space that is not among the program's")
+        }
+        name if name.contains("widen") => {
+            Some("it is of supernets that grow wider, which is not among the program's")
+        }
+        _ => None,
+    }
 }
 
 /// FairDARTS: both passes, then an iteration in which the alphas have the zero-one loss.
@@ -93,6 +99,61 @@ pub fn attack<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons 
     rows
 }
 
+/// DrNAS: both passes at the recorded sample, then an iteration at its samples. PyTorch's gradient of a sample by the
+/// concentrations is an approximation, so Adam is given the recorded one.
+pub fn drnas<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = start(set, backend, "drnas", "alpha_lr = 3e-4", neighbour);
+    load_recorded(&mut network, tables(set, "sample"));
+    let loss = passes(&mut rows, &mut network, set, "");
+    rows.add("fwd.loss", "fwd.loss", &[loss], &set.get("fwd.loss").values);
+    let slopes = network.read(network.bilevel.supernet.mixing.gradient);
+    compare_alphas(&mut rows, set, &slopes, "grad.weight", false);
+    rows.last_in_f64_only(2);
+
+    network.restart(set, "");
+    let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
+    load_recorded(&mut network, tables(set, "it1.sample_a"));
+    network.bilevel.alpha_step_at_sample(train.view(), valid.view(), network.lr).unwrap();
+    let (ours, recorded) = (&network.bilevel.architecture.gradient, tables(set, "it1.grad.alpha"));
+    let largest = recorded.iter().fold(0.0, |largest, x| f64::max(largest, x.abs()));
+    let off = ours.iter().zip(&recorded).map(|(ours, other)| (ours - other).abs()).fold(0.0, f64::max);
+    assert!(off < 1e-3 * largest, "the alpha gradient is off by {off:.1e} of {largest:.1e}");
+    let Bilevel { architecture, adam, .. } = &mut network.bilevel;
+    (architecture.alphas, architecture.gradient) = (tables(set, "init.alpha"), recorded);
+    adam.restart();
+    adam.step(&mut architecture.alphas, &architecture.gradient);
+    compare_alpha_step(&mut rows, &network, set);
+    load_recorded(&mut network, tables(set, "it1.sample_w"));
+    weight_step(&mut rows, &mut network, set, "it1", 0.0);
+    network.compare_running(&mut rows, set, "it1.buffer", false);
+    network.compare_weights(&mut rows, set, network.bilevel.supernet.spans.weights, "it1.param", false);
+    rows
+}
+
+/// Random search with shared weights (Li and Talwalkar, UAI 2019): two steps of the weights through one architecture. The
+/// official code runs what was not chosen with the weight 0; decay and momentum move its weights, as they do here, where it
+/// is not run.
+pub fn shared_weights<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut network = start(set, backend, "darts", "", neighbour);
+    let sample = &mut network.bilevel.architecture.sample;
+    sample.weights = tables(set, "weight");
+    sample.active = sample.weights.iter().map(|&weight| weight > 0.0).collect();
+    network.bilevel.load_sample();
+    weight_step(&mut rows, &mut network, set, "it1", 0.0);
+    weight_step(&mut rows, &mut network, set, "it2", 0.0);
+    network.compare_weights(&mut rows, set, network.bilevel.supernet.spans.weights, "it2.param", false);
+    rows
+}
+
+/// Hands the network a sample that was drawn before.
+fn load_recorded<B: Backend>(network: &mut Network<B>, sample: Vec<f64>) {
+    network.bilevel.architecture.sample.noise = sample;
+    network.bilevel.architecture.mix(Progress::default());
+    network.bilevel.load_sample();
+}
+
 /// GDAS: both passes through the candidates that the recorded noise chooses, at two temperatures.
 pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> Comparisons {
     let mut rows = Comparisons::default();
@@ -100,9 +161,7 @@ pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> C
         let prefix = format!("tau{temperature}.");
         let flags = format!("relaxation = \"gumbel-hard {temperature}\"");
         let mut network = start(set, backend(), "gdas", &flags, neighbour);
-        network.bilevel.architecture.sample.noise = tables(set, &format!("{prefix}gumbel"));
-        network.bilevel.architecture.mix(Progress::default());
-        network.bilevel.load_sample();
+        load_recorded(&mut network, tables(set, &format!("{prefix}gumbel")));
         let loss = passes(&mut rows, &mut network, set, &prefix);
         let name = format!("{prefix}fwd.loss");
         rows.add(&name, &name, &[loss], &set.get(&name).values);

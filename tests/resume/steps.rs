@@ -210,6 +210,39 @@ fn a_search_goes_on_from_any_position() {
 }
 
 #[test]
+fn each_published_method_goes_on_to_the_byte() {
+    for method in darts::method::published::all() {
+        let text = format!("[method]\nname = {:?}", method.name);
+        let published = plan::search::Plan::from_toml(&text, std::path::Path::new("plan.toml")).unwrap();
+        let plan = plan::search::Plan {
+            epochs: 2,
+            init_channels: 1,
+            nodes: 1,
+            batch_size: 200,
+            threads: 1,
+            device: DeviceChoice::Cpu,
+            // It takes more epochs; the test below is of guards.
+            guard_eigenvalue: "off".into(),
+            ..published
+        };
+        plan.validate().unwrap();
+        let go = |control: &Control, keep: &mut Keep| {
+            search::session::run(&plan, digits(), control, keep).map(interrupted)
+        };
+        let mut whole = Keep::default();
+        assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
+        let (keep, positions) = interrupts(&go, 3);
+        assert!(positions.iter().any(|position| position.steps > 0), "{}: {positions:?}", method.name);
+        assert_eq!(keep.records, whole.records, "{}", method.name);
+        assert!(
+            keep.checkpoint.unwrap().to_bytes().unwrap() == whole.checkpoint.unwrap().to_bytes().unwrap(),
+            "{}",
+            method.name
+        );
+    }
+}
+
+#[test]
 fn guards_go_on_with_what_they_know() {
     let plan = plan::search::Plan {
         epochs: 9,

@@ -24,8 +24,6 @@ const CLOTHES: [&str; 10] = [
     "bag",
     "ankle boot",
 ];
-/// The fewest classes of a set without names: those of MNIST, of which a part may lack some.
-const DIGITS: usize = 10;
 /// The most classes of a set without names.
 const MOST_CLASSES: usize = 1000;
 /// The longest side of an image.
@@ -138,7 +136,7 @@ impl Set {
         let mut class_names = (self.classes)();
         if class_names.is_empty() {
             let labels = train.labels.iter().chain(&test.labels);
-            let count = labels.max().map_or(0, |&label| usize::from(label) + 1).max(DIGITS);
+            let count = labels.max().map_or(0, |&label| usize::from(label) + 1);
             class_names = (0..count).map(|class| class.to_string()).collect();
         }
         Ok(Dataset {

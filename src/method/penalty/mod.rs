@@ -3,6 +3,7 @@
 //!
 //! To add one, write its file and its row in `PENALTIES`.
 
+mod divergence;
 mod log_sum_exp;
 mod term;
 mod zero_one;
@@ -14,13 +15,14 @@ use super::{Part, expected, named};
 pub use term::Penalty;
 
 /// The penalties by their names.
-static PENALTIES: [Part<Arc<dyn Penalty>>; 2] = [
+static PENALTIES: [Part<Arc<dyn Penalty>>; 3] = [
     Part { name: "zero-one", takes: "WEIGHT", make: |text| Some(Arc::new(zero_one::ZeroOne(weight(text)?))) },
     Part {
         name: "logsumexp",
         takes: "WEIGHT",
         make: |text| Some(Arc::new(log_sum_exp::LogSumExp(weight(text)?))),
     },
+    Part { name: "kl", takes: "WEIGHT", make: |text| Some(Arc::new(divergence::Divergence(weight(text)?))) },
 ];
 
 fn weight(text: &str) -> Option<Schedule> {
@@ -110,7 +112,7 @@ pub(crate) mod tests {
         for text in ["", "zero-one", "zero-one -1", "logsumexp 1 +", "none + zero-one 1", "zero-one 1 2"] {
             let refused = penalties(text).unwrap_err();
             assert!(
-                refused.starts_with("none, zero-one WEIGHT or logsumexp WEIGHT, or several"),
+                refused.starts_with("none, zero-one WEIGHT, logsumexp WEIGHT or kl WEIGHT, or several"),
                 "{refused}"
             );
         }

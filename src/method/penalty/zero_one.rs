@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::term::Penalty;
 use crate::method::progress::Progress;
-use crate::method::relaxation::Bounds;
+use crate::method::relaxation::{Bounds, Relaxation};
 use crate::method::schedule::Schedule;
 use crate::space::weighing::sigmoid;
 
@@ -26,7 +26,11 @@ impl Penalty for ZeroOne {
         }
     }
 
-    fn bounds(&self) -> Option<Bounds> {
-        Some(Bounds::Box)
+    fn suits(&self, relaxation: &dyn Relaxation) -> bool {
+        relaxation.bounds() == Bounds::Box
+    }
+
+    fn meant_for(&self) -> &'static str {
+        "sigmoid, the only one that zero-one drives to a decision"
     }
 }

@@ -43,7 +43,7 @@ impl Relaxation for Soft {
         Bounds::Simplex
     }
 
-    fn draw(&self, random: &mut ChaCha8Rng, noise: &mut [f64]) {
+    fn draw(&self, random: &mut ChaCha8Rng, _: &[f64], noise: &mut [f64]) {
         draw(random, noise);
     }
 
@@ -52,7 +52,7 @@ impl Relaxation for Soft {
         row.weights.copy_from_slice(row.soft);
     }
 
-    fn pull_back(&self, progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
+    fn pull_back(&self, _: &[f64], progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
         pull_back_softmax(1.0 / self.temperature.at(progress), row.soft, slopes, gradient);
     }
 }
@@ -66,7 +66,7 @@ impl Relaxation for Hard {
         self.ones
     }
 
-    fn draw(&self, random: &mut ChaCha8Rng, noise: &mut [f64]) {
+    fn draw(&self, random: &mut ChaCha8Rng, _: &[f64], noise: &mut [f64]) {
         draw(random, noise);
     }
 
@@ -77,7 +77,7 @@ impl Relaxation for Hard {
         row.active.iter_mut().zip(row.weights).for_each(|(active, weight)| *active = *weight > 0.0);
     }
 
-    fn pull_back(&self, progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
+    fn pull_back(&self, _: &[f64], progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
         pull_back_softmax(1.0 / self.temperature.at(progress), row.soft, slopes, gradient);
     }
 }

@@ -4,6 +4,7 @@
 //! The numbers lie in one vector, row after row; a row is an edge and has a number for each of that edge's candidates.
 //! To add a relaxation, write its file and its row in `RELAXATIONS`.
 
+mod dirichlet;
 mod gumbel;
 mod row;
 mod sigmoid;
@@ -18,11 +19,13 @@ use super::progress::Progress;
 use super::schedule::Schedule;
 use super::{Part, named};
 use crate::random::{Stream, generator};
+pub use dirichlet::concentration;
 pub use row::{Bounds, Relaxation, Row};
 
 /// The relaxations by their names.
-static RELAXATIONS: [Part<Arc<dyn Relaxation>>; 5] = [
+static RELAXATIONS: [Part<Arc<dyn Relaxation>>; 6] = [
     Part { name: "softmax", takes: "", make: |_| Some(Arc::new(softmax::Softmax)) },
+    Part { name: "dirichlet", takes: "", make: |_| Some(Arc::new(dirichlet::Dirichlet)) },
     Part { name: "sigmoid", takes: "", make: |_| Some(Arc::new(sigmoid::Sigmoid)) },
     Part {
         name: "gumbel",
@@ -100,7 +103,9 @@ impl Sample {
         stream: Stream,
     ) {
         let mut random = generator(progress.seed, stream, progress.step);
-        rows.iter().for_each(|row| relaxation.draw(&mut random, &mut self.noise[row.clone()]));
+        for row in rows {
+            relaxation.draw(&mut random, &alphas[row.clone()], &mut self.noise[row.clone()]);
+        }
         self.mix(relaxation, rows, alphas, progress);
     }
 
@@ -119,17 +124,18 @@ impl Sample {
         }
     }
 
-    /// See [`Relaxation::pull_back`].
+    /// See [`Relaxation::pull_back`]. The alphas are those of the sample.
     pub fn pull_back(
         &mut self,
         relaxation: &dyn Relaxation,
         rows: &[Range<usize>],
-        slopes: &[f64],
+        [alphas, slopes]: [&[f64]; 2],
         gradient: &mut [f64],
     ) {
         for row in rows {
             let (progress, gradient) = (self.progress, &mut gradient[row.clone()]);
-            relaxation.pull_back(progress, self.row(row.clone()), &slopes[row.clone()], gradient);
+            let [alphas, slopes] = [alphas, slopes].map(|values| &values[row.clone()]);
+            relaxation.pull_back(alphas, progress, self.row(row.clone()), slopes, gradient);
         }
     }
 }

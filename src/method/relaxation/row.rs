@@ -12,17 +12,28 @@ pub trait Relaxation: Debug + Send + Sync {
     /// What all mixing weights of it satisfy.
     fn bounds(&self) -> Bounds;
     /// Overwrites the noise of a row with the random numbers that a sample of it takes; without, there are none.
-    fn draw(&self, random: &mut ChaCha8Rng, noise: &mut [f64]) {
-        let _ = (random, noise);
+    fn draw(&self, random: &mut ChaCha8Rng, alphas: &[f64], noise: &mut [f64]) {
+        let _ = (random, alphas, noise);
     }
     /// Overwrites the soft weights and the mixing weights of a row, of which the noise is given, and says which branches are not
     /// active; all are before.
     fn mix(&self, alphas: &[f64], progress: Progress, row: Row<'_>);
     /// The vector-Jacobian product at a sample: overwrites `gradient` with the gradient by the alphas, of a loss whose
     /// gradient by the mixing weights is `slopes`.
-    fn pull_back(&self, progress: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]);
+    fn pull_back(
+        &self,
+        alphas: &[f64],
+        progress: Progress,
+        row: Row<'_>,
+        slopes: &[f64],
+        gradient: &mut [f64],
+    );
     /// Whether the gradient takes branches that are not active for ones; otherwise these have no part in it.
     fn inactive_as_ones(&self) -> bool {
+        false
+    }
+    /// Whether mixing weights are samples of a Dirichlet distribution.
+    fn is_dirichlet(&self) -> bool {
         false
     }
     /// What alphas weigh without noise; derivation, reports and curves go by that.

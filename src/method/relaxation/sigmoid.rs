@@ -19,7 +19,7 @@ impl Relaxation for Sigmoid {
         row.soft.copy_from_slice(row.weights);
     }
 
-    fn pull_back(&self, _: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
+    fn pull_back(&self, _: &[f64], _: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
         for ((gradient, weight), slope) in gradient.iter_mut().zip(row.soft).zip(slopes) {
             *gradient = *weight * (1.0 - *weight) * slope;
         }

@@ -21,7 +21,7 @@ impl Relaxation for Softmax {
         row.soft.copy_from_slice(row.weights);
     }
 
-    fn pull_back(&self, _: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
+    fn pull_back(&self, _: &[f64], _: Progress, row: Row<'_>, slopes: &[f64], gradient: &mut [f64]) {
         pull_back_softmax(1.0, row.soft, slopes, gradient);
     }
 }

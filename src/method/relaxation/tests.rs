@@ -58,10 +58,11 @@ fn mixing_weights_are_within_their_bounds() {
 #[test]
 fn the_pull_back_is_the_gradient_by_the_alphas() {
     let (alphas, slopes) = (numbers(1), numbers(2));
-    for relaxation in all() {
+    // A sample of a Dirichlet distribution moves with the alphas as its noise does: see the test below.
+    for relaxation in all().into_iter().filter(|relaxation| !relaxation.is_dirichlet()) {
         let mut sample = sampled(&*relaxation, &alphas, 4);
         let mut gradient = vec![f64::NAN; 16];
-        sample.pull_back(&*relaxation, &ROWS, &slopes, &mut gradient);
+        sample.pull_back(&*relaxation, &ROWS, [&alphas, &slopes], &mut gradient);
         let loss = |alphas: &[f64]| -> f64 {
             let mut moved = sample.clone();
             moved.mix(&*relaxation, &ROWS, alphas, progress(4));
@@ -80,6 +81,48 @@ fn the_pull_back_is_the_gradient_by_the_alphas() {
             assert_eq!(gradient[10], 0.0, "{relaxation:?}: a single candidate has nothing to choose");
         }
     }
+}
+
+/// The mean of a share is its concentration as a share of all, so the mean of the gradient is known.
+#[test]
+fn the_pull_back_of_dirichlet_samples_is_the_gradient_of_their_mean() {
+    let (alphas, slopes, dirichlet) = (numbers(1), numbers(2), relaxation("dirichlet").unwrap());
+    let mean = |alphas: &[f64], row: &Range<usize>| -> f64 {
+        let own = alphas[row.clone()].iter().map(|&alpha| concentration(alpha)[0]);
+        let whole: f64 = own.clone().sum();
+        own.zip(&slopes[row.clone()]).map(|(own, slope)| slope * own / whole).sum()
+    };
+    const SAMPLES: usize = 20_000;
+    let (mut sums, mut squares) = ([0.0; 16], [0.0; 16]);
+    for step in 0..SAMPLES {
+        let mut sample = sampled(&*dirichlet, &alphas, step as u64);
+        let mut gradient = [f64::NAN; 16];
+        sample.pull_back(&*dirichlet, &ROWS, [&alphas, &slopes], &mut gradient);
+        sums.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += gradient);
+        squares.iter_mut().zip(gradient).for_each(|(square, gradient)| *square += gradient * gradient);
+    }
+    for row in ROWS {
+        for index in row.clone() {
+            let moved = |by: f64| {
+                let mut moved = alphas.clone();
+                moved[index] += by;
+                mean(&moved, &row)
+            };
+            let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            let ours = sums[index] / SAMPLES as f64;
+            let variance = squares[index] / SAMPLES as f64 - ours * ours;
+            // Five deviations of the mean.
+            let bound = 5.0 * (variance / SAMPLES as f64).sqrt() + 1e-9;
+            assert!((ours - expected).abs() <= bound, "{index}: {ours} instead of {expected}");
+        }
+    }
+}
+
+#[test]
+fn concentrations_too_small_for_a_sample_give_equal_shares() {
+    let sample = sampled(&*relaxation("dirichlet").unwrap(), &[-800.0; 16], 0);
+    assert_eq!(sample.weights[..8], [0.125; 8]);
+    assert_eq!(sample.weights[10], 1.0);
 }
 
 /// By the theorem behind the Gumbel noise, the largest of a row is a sample of the softmax.
@@ -121,7 +164,7 @@ fn a_text_names_a_relaxation() {
         let refused = relaxation(text).unwrap_err();
         assert_eq!(
             refused,
-            "softmax, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or gumbel-hard-clean TEMPERATURE"
+            "softmax, dirichlet, sigmoid, gumbel TEMPERATURE, gumbel-hard TEMPERATURE or gumbel-hard-clean TEMPERATURE"
         );
     }
 }

@@ -88,9 +88,25 @@ fn flips_are_those_of_the_data_set_unless_the_plan_says_otherwise() {
     for flip in [true, false] {
         assert_eq!(flips("", flip), customary(flip));
         assert_eq!(flips("flip = \"auto\"", flip), customary(flip));
+        assert_eq!(flips("crop_padding = \"auto\"", flip).crop_padding, 4);
+        assert_eq!(flips("crop_padding = \"0\"", flip), Augmentation { crop_padding: 0, ..customary(flip) });
+        assert_eq!(flips("crop_padding = \"9\"", flip).crop_padding, 9);
         assert_eq!(flips("flip = true", flip), customary(true));
         assert_eq!(flips("flip = \"false\"", flip), customary(false));
     }
+    for wrong in ["some", "-1", "1025", ""] {
+        let refusal = refusal(&format!("crop_padding = {wrong:?}"));
+        assert!(refusal.contains("expected auto or a whole number from 0 to 1024"), "{refusal}");
+    }
+    let digits = "digits".parse::<Source>().unwrap();
+    let digits = digits.load(0, &Reading::default(), &()).unwrap();
+    let padded = |pixels: &str| {
+        let violation = Plan { crop_padding: pixels.into(), ..Plan::default() }.violation_by_data(&digits);
+        violation.map(|found| found.to_string())
+    };
+    assert_eq!([padded("auto"), padded("7")], [None, None]);
+    let wide = "crop_padding is 8; expected less than 8, the side of an image of digits";
+    assert_eq!(padded("8").as_deref(), Some(wide));
     assert!(refusal("flip = 1").contains("expected `auto`, `true` or `false`"), "{}", refusal("flip = 1"));
 }
 
