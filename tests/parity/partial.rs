@@ -3,7 +3,7 @@
 use darts::backend::*;
 use rand::RngExt;
 
-use crate::common::{Call, Case, rounded};
+use crate::common::{Call, Case};
 use crate::{check, size};
 
 fn slice(case: &mut Case) -> ChannelSlice {
@@ -46,7 +46,7 @@ fn bypass(case: &mut Case) -> Bypass {
 /// A place for the gradient of a weight, which is added to what it holds.
 fn weight(case: &mut Case, elements: usize) -> Span {
     let weight = case.span(1, 1.0);
-    case.expect("weight", weight, rounded(elements), size(elements));
+    case.expect("weight", weight, elements, size(elements));
     weight
 }
 
