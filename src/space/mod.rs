@@ -12,9 +12,11 @@
 //!    classifier; [`stack`]: a network of cells.
 //! 5. [`edge_shape`] and [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
 //! 6. [`derivation`]: from alphas to a genotype, by the rule of DARTS or by that of P-DARTS.
-//! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random.
+//! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random;
+//!    [`architecture`]: cells of NAS-Bench-201 by their strings.
 
 pub mod alphas;
+pub mod architecture;
 pub mod auxiliary;
 pub mod cell;
 pub mod cost;
