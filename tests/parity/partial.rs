@@ -16,12 +16,12 @@ fn slice(case: &mut Case) -> ChannelSlice {
 
 #[test]
 fn channel_slice_forward() {
-    check(61, |case| Call::ChannelSliceForward(slice(case)));
+    check(71, |case| Call::ChannelSliceForward(slice(case)));
 }
 
 #[test]
 fn channel_slice_backward() {
-    check(62, |case| {
+    check(72, |case| {
         let operator = slice(case);
         case.forget_results();
         let gradient = ChannelSliceGradient {
@@ -52,12 +52,12 @@ fn weight(case: &mut Case, elements: usize) -> Span {
 
 #[test]
 fn bypass_forward() {
-    check(63, |case| Call::BypassForward(bypass(case)));
+    check(73, |case| Call::BypassForward(bypass(case)));
 }
 
 #[test]
 fn bypass_backward() {
-    check(64, |case| {
+    check(74, |case| {
         let operator = bypass(case);
         case.forget_results();
         let elements = operator.shape.len();
@@ -78,7 +78,7 @@ fn bypass_backward() {
 /// A channel that is computed counts for nothing in what passes by.
 #[test]
 fn what_does_not_pass_by_is_not_read() {
-    check(65, |case| {
+    check(75, |case| {
         let shape = Shape::new(2, 5, 3, 8);
         let spoilt = |index: usize| if index % 8 < 2 { f32::NAN } else { 0.5 };
         let values: Vec<f32> = (0..shape.len()).map(spoilt).collect();
