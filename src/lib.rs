@@ -13,16 +13,18 @@
 //! 9. [`plan`]: everything that determines a search or a training, checked before any work starts.
 //! 10. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
 //! 11. [`search`]: the bilevel optimisation of weights and alphas.
-//! 12. [`train`]: the training of a derived network, and the model that it ends in.
-//! 13. [`export`]: a model for other programs.
-//! 14. [`store`]: run directories.
-//! 15. [`watch`]: what a run shows while it goes on.
-//! 16. [`draw`]: cells and curves as drawings.
-//! 17. [`report`]: the page of a run.
-//! 18. [`cli`]: the command line.
+//! 12. [`baseline`]: searches without gradients, which it has to beat.
+//! 13. [`train`]: the training of a derived network, and the model that it ends in.
+//! 14. [`export`]: a model for other programs.
+//! 15. [`store`]: run directories.
+//! 16. [`watch`]: what a run shows while it goes on.
+//! 17. [`draw`]: cells and curves as drawings.
+//! 18. [`report`]: the page of a run.
+//! 19. [`cli`]: the command line.
 
 pub mod autograd;
 pub mod backend;
+pub mod baseline;
 pub mod benchmark;
 pub mod cli;
 pub mod data;
