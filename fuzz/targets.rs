@@ -7,6 +7,7 @@ use darts::data::{Reading, Source};
 use darts::epochs::Checkpoint;
 use darts::plan::{self, PlanTable};
 use darts::space::alphas::Alphas;
+use darts::space::architecture::Architecture;
 use darts::space::derivation::derive;
 use darts::space::genotype::Genotype;
 use darts::space::stored::Choice;
@@ -74,6 +75,14 @@ pub fn genotype(bytes: &[u8]) {
     let space = &genotype.space;
     assert_eq!(Genotype::from_literal(&genotype.to_string(), space).expect("a written genotype"), genotype);
     assert_eq!(Genotype::from_json(&genotype.to_json()).expect("a written genotype"), genotype);
+}
+
+/// A cell of NAS-Bench-201.
+pub fn architecture(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(architecture) = text.parse::<Architecture>() else { return };
+    assert_eq!(architecture.to_string(), text.trim());
+    assert_eq!(Architecture::all().nth(architecture.number()), Some(architecture));
 }
 
 /// A space.

@@ -42,6 +42,8 @@ pub enum Stream {
     Sheet = 17,
     /// The order of the choices of a selection by perturbation.
     Projection = 24,
+    /// What searches without gradients try.
+    Baseline = 18,
     /// Test inputs.
     Test = 7,
 }

@@ -50,6 +50,7 @@ fn help_explains_and_gives_examples() {
         vec!["search", "--help"],
         vec!["derive", "-h"],
         vec!["show", "--help"],
+        vec!["lookup", "--help"],
         vec!["report", "--help"],
         vec!["digits", "--help"],
         vec!["devices", "--help"],
@@ -464,5 +465,41 @@ fn a_genotype_is_found_by_its_name_in_a_module() {
         &["show", "genotypes.py:THIRD"],
         2,
         &["genotypes.py: ", "no genotype to THIRD; it has FIRST"],
+    );
+}
+
+#[test]
+fn lookup_prints_what_is_known_of_architectures() {
+    let here = scratch();
+    let skips =
+        "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|";
+    let sheet = printed(here.path(), &["lookup", skips]);
+    assert!(sheet.starts_with(&format!("{skips}\nindex 1835; 73,306 weights with 10 classes\n")), "{sheet}");
+    assert!(sheet.contains("    200 epochs       39.77  54.30  15,231\n"), "{sheet}");
+    assert_eq!(printed(here.path(), &["lookup", "1835"]), sheet);
+    let dead = printed(here.path(), &["lookup", "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"]);
+    assert!(dead.contains("nothing reaches its output"), "{dead}");
+
+    let list = printed(here.path(), &["lookup", "--best", "cifar10", "--top", "2"]);
+    assert_eq!(list.lines().count(), 4, "{list}");
+    assert!(list.contains("    1  94.37  1,073,466   6111  |nor_conv_3x3~0|+"), "{list}");
+    let lines = printed(here.path(), &["lookup", "--best", "cifar100", "--json"]);
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 10);
+    assert_eq!((&lines[0]["index"], &lines[0]["parameters"]), (&9930.into(), &1_288_506.into()));
+    let test = &lines[0]["data"]["cifar100"]["200_epochs"]["test"];
+    assert_eq!((&test["accuracy"], &test["rank"]), (&73.5133.into(), &1.into()));
+
+    refused(here.path(), &["lookup"], 2, &["required", "ARCH"]);
+    refused(here.path(), &["lookup", "15625"], 2, &["15625", "index from 0 to 15624"]);
+    refused(here.path(), &["lookup", "darts-v2"], 2, &["darts-v2", "no architecture of NAS-Bench-201"]);
+    refused(here.path(), &["lookup", "1835", "--best", "cifar10"], 2, &["cannot be used with"]);
+    refused(here.path(), &["lookup", "--best", "cifar10", "--top", "0"], 2, &["--top"]);
+    refused(
+        here.path(),
+        &["lookup", "1835", "|none~0|+|none~0|none~1|+|none~0|none~1|none~1|"],
+        2,
+        &["node 3", "leaves node \"1\"; expected node 2"],
     );
 }

@@ -36,6 +36,11 @@ fn genotype() {
 }
 
 #[test]
+fn architecture() {
+    replay("architecture", targets::architecture);
+}
+
+#[test]
 fn space() {
     replay("space", targets::space);
 }

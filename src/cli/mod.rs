@@ -1,7 +1,7 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
 //! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, `run` for what
-//! a search and a training share, then the commands: `search`, `derive`, `methods`, `show`, `report`, `train`, `evaluate`, `predict`,
+//! a search and a training share, then the commands: `search`, `derive`, `methods`, `show`, `lookup`, `report`, `train`, `evaluate`, `predict`,
 //! `export`, `digits`, `devices` and `completions`.
 
 mod completions;
@@ -13,6 +13,7 @@ mod evaluate;
 mod export;
 mod genotype;
 mod interruption;
+mod lookup;
 mod methods;
 mod model;
 mod output;
@@ -45,6 +46,7 @@ Examples:
   darts search                       search on the built-in digits, in half a minute on a laptop
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
+  darts lookup --best cifar10        the best cells of NAS-Bench-201, with their accuracies
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
   darts train --resume runs/2026-01-31-150000-digits-train
@@ -64,6 +66,7 @@ enum Command {
     Derive(derive::Arguments),
     Methods(methods::Arguments),
     Show(show::Arguments),
+    Lookup(lookup::Arguments),
     Report(report::Arguments),
     Train(Box<train::Arguments>),
     Evaluate(evaluate::Arguments),
@@ -96,6 +99,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Derive(arguments) => arguments.run(),
         Command::Methods(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
+        Command::Lookup(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Train(arguments) => arguments.run(),
         Command::Evaluate(arguments) => arguments.run(),
