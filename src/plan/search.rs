@@ -354,7 +354,7 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
-            .or_else(|| skips_conflict(self))
+            .or_else(|| skips_conflict(&self.auxiliary_skip, &self.relaxation))
             .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())
             .or_else(|| selection_conflict(self))

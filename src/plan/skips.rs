@@ -2,7 +2,6 @@
 
 use super::Violation;
 use super::keys::{Key, text};
-use super::search::Plan;
 use crate::method::relaxation::{Bounds, relaxation};
 use crate::method::schedule::weight;
 
@@ -26,15 +25,15 @@ pub(super) fn auxiliary_skip() -> Key {
 }
 
 /// A skip connection that is computed beside the one candidate that a sample chooses.
-pub(super) fn skips_conflict(plan: &Plan) -> Option<Violation> {
-    let one_hot = relaxation(&plan.relaxation).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot);
-    let auxiliary = weight(&plan.auxiliary_skip).is_some_and(|weight| !weight.is_zero());
-    (one_hot && auxiliary).then(|| {
-        let expected = format!("0, as {} computes one candidate of an edge alone", plan.relaxation);
-        let other = format!("one that mixes all candidates, with the auxiliary skip {}", plan.auxiliary_skip);
-        Violation::new("auxiliary_skip", &plan.auxiliary_skip, expected).or(Violation::new(
+pub(super) fn skips_conflict(auxiliary_skip: &str, relaxed: &str) -> Option<Violation> {
+    let one_hot = relaxation(relaxed).is_ok_and(|relaxation| relaxation.bounds() == Bounds::OneHot);
+    let computed = weight(auxiliary_skip).is_some_and(|weight| !weight.is_zero());
+    (one_hot && computed).then(|| {
+        let expected = format!("0, as {relaxed} computes one candidate of an edge alone");
+        let other = format!("one that mixes all candidates, with the auxiliary skip {auxiliary_skip}");
+        Violation::new("auxiliary_skip", auxiliary_skip, expected).or(Violation::new(
             "relaxation",
-            &plan.relaxation,
+            relaxed,
             other,
         ))
     })
