@@ -7,7 +7,7 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
 use super::random::uniform;
-use super::{Query, Strategy};
+use super::strategy::{Query, Strategy};
 
 /// Members of the population: as many as the authors of NAS-Bench-201 take.
 const POPULATION: usize = 10;

@@ -1,5 +1,5 @@
 //! Searches without gradients, from which the field came and which a gradient search has to beat: [`random`],
-//! [`evolution`] and [`reinforce`]. Each proposes one candidate after another and learns only how these score.
+//! [`evolution`] and [`reinforce`], each a [`Strategy`]. Each proposes one candidate after another and learns only how these score.
 //!
 //! A candidate is one option for each of several choices, whatever the space: in NAS-Bench-201 an operation for each edge.
 //! What a search proposes depends on its seed and on the scores so far alone, so that it goes on from a list of them.
@@ -7,20 +7,12 @@
 pub mod evolution;
 pub mod random;
 pub mod reinforce;
+pub mod strategy;
 
-use rand_chacha::ChaCha8Rng;
+pub use strategy::{Query, Strategy};
 
 use crate::Result;
 use crate::random::{Stream, generator};
-
-/// How a search finds its next candidate.
-pub trait Strategy {
-    /// An option for each choice.
-    fn propose(&mut self, random: &mut ChaCha8Rng) -> Vec<usize>;
-
-    /// Learns the score of what was proposed last; more is better.
-    fn learn(&mut self, candidate: &[usize], score: f64);
-}
 
 /// The searches by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +53,6 @@ impl Kind {
 
 /// The step of the stream from which a search draws what it begins with.
 const START: u64 = u32::MAX as u64;
-
-/// A candidate and its score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Query {
-    /// The option of each choice.
-    pub candidate: Vec<usize>,
-    /// How it scored.
-    pub score: f64,
-}
 
 /// Continues a search over choices with so many options each, after the queries that it has made, until there are `budget`.
 /// `score` is asked for each new one, and `made` is shown it.

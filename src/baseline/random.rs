@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::Strategy;
+use super::strategy::Strategy;
 
 /// An option of each choice, all equally likely.
 pub(super) fn uniform(options: &[usize], random: &mut impl Rng) -> Vec<usize> {

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::Strategy;
+use super::strategy::Strategy;
 use crate::search::adam::{Adam, AdamSettings};
 use crate::space::weighing::softmax;
 
