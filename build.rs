@@ -15,8 +15,10 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 13] = [
+const KERNELS: [&str; 15] = [
     "augment",
+    "bypass",
+    "channel_slice",
     "channel_sums",
     "convolution",
     "cross_entropy",

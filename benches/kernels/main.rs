@@ -48,6 +48,7 @@ fn all<B: Device>(mut timer: Timer<B>) {
     pools::global_pools(device);
     nodes::mixes(device);
     nodes::node_sums(device);
+    nodes::partial(device);
     norms::reductions(device);
     norms::coefficients(device);
     loss::linears(device);

@@ -71,3 +71,40 @@ pub fn node_sums<B: Device>(device: &mut Timer<B>) {
         });
     }
 }
+
+/// A node of two edges that computes a quarter of the channels, and the slice of a state that it computes them from.
+pub fn partial<B: Device>(device: &mut Timer<B>) {
+    const EDGES: usize = 2;
+    const GROUPS: usize = 4;
+    for shape in device.shapes() {
+        let mut layout = Layout::default();
+        let output_shape = Shape { c: shape.c / GROUPS as u32, ..shape };
+        let (part, passing) = (output_shape.len(), shape.len() - output_shape.len());
+        let slice = ChannelSlice { input: layout.operand(shape), output: layout.slot(part), output_shape };
+        let gradient = ChannelSliceGradient { output: layout.slot(part), input: layout.target(shape) };
+        let bytes = device.activations(2 * part);
+        device.time("channel_slice_forward", shape, bytes, &layout, |backend| {
+            backend.channel_slice_forward(&slice);
+        });
+        let bytes = device.activations(part + shape.len());
+        device.time("channel_slice_backward", shape, bytes, &layout, |backend| {
+            backend.channel_slice_backward(&slice, &gradient);
+        });
+        let sources =
+            (0..EDGES).map(|_| BypassSource { input: layout.operand(shape), weight: layout.span(1) });
+        let sources = sources.collect();
+        let (mixed, output) = (layout.slot(part), layout.slot(shape.len()));
+        let op = Bypass { mixed, sources, output, shape, groups: GROUPS };
+        let (output, mixed) = (layout.slot(shape.len()), layout.target(output_shape));
+        let sources = (0..EDGES)
+            .map(|_| BypassSourceGradient { input: layout.target(shape), weight: layout.span(1) })
+            .collect();
+        let gradient = BypassGradient { output, mixed, sources };
+        let bytes = device.activations(EDGES * passing + part + shape.len());
+        device.time("bypass_forward", shape, bytes, &layout, |backend| backend.bypass_forward(&op));
+        let bytes = device.activations(EDGES * (passing + shape.len()) + part + shape.len());
+        device.time("bypass_backward", shape, bytes, &layout, |backend| {
+            backend.bypass_backward(&op, &gradient);
+        });
+    }
+}

@@ -6,6 +6,8 @@
 //! [`pool`].
 
 pub mod batch_norm;
+pub mod bypass;
+pub mod channel_slice;
 pub mod convolution;
 pub mod cross_entropy;
 pub mod gates;

@@ -21,6 +21,8 @@ pub mod gpu;
 pub mod reference;
 
 mod batch_norm;
+mod bypass;
+mod channel_slice;
 mod convolution;
 mod cross_entropy;
 mod device;
@@ -37,6 +39,8 @@ mod separable;
 mod vectors;
 
 pub use batch_norm::*;
+pub use bypass::*;
+pub use channel_slice::*;
 pub use convolution::*;
 pub use cross_entropy::*;
 pub use device::*;
@@ -108,6 +112,8 @@ pub trait Backend:
     + BatchNormKernels
     + MixedKernels
     + NodeSumKernels
+    + ChannelSliceKernels
+    + BypassKernels
     + GlobalPoolKernels
     + LinearKernels
     + CrossEntropyKernels

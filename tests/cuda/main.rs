@@ -24,6 +24,8 @@ mod loss_scale;
 mod networks;
 #[path = "../parity/norms.rs"]
 mod norms;
+#[path = "../parity/partial.rs"]
+mod partial;
 #[path = "../parity/pools.rs"]
 mod pools;
 #[path = "../parity/separable.rs"]

@@ -285,6 +285,44 @@ fn pool() {
     }
 }
 
+#[test]
+fn channel_slices() {
+    for channels in [1, 2, 3] {
+        check("channel slice", |c| {
+            let plain = c.input(2, 3, 5, 3);
+            let (weights, norm) = (c.weight(9), c.norm(3, true));
+            let state = c.recorder.pointwise(&[plain], &[weights], 3, norm).unwrap();
+            for value in [plain, state] {
+                // The state is read as a whole, too, so that the slice is not the first to deliver a gradient.
+                let output = c.recorder.channel_slice(value, channels).unwrap();
+                c.output(output);
+                let sum = c.recorder.node_sum(&[(value, None)]).unwrap();
+                c.output(sum);
+            }
+        });
+    }
+}
+
+/// Two nodes past which a normalised state and a plain one go, at every number of groups.
+#[test]
+fn bypasses() {
+    for groups in [1, 2, 3, 6] {
+        check("bypass", |c| {
+            let [plain, first, second] =
+                [c.input(2, 3, 5, 6), c.input(2, 3, 5, 6 / groups), c.input(2, 3, 5, 6 / groups)];
+            let (weights, norm) = (c.weight(36), c.norm(6, true));
+            let state = c.recorder.pointwise(&[plain], &[weights], 6, norm).unwrap();
+            let edges = [(); 4].map(|()| c.weight(1));
+            let sources = [(state, edges[0]), (plain, edges[1])];
+            let node = c.recorder.bypass(first, &sources).unwrap();
+            let sources = [(plain, edges[0]), (node, edges[2]), (state, edges[3])];
+            let last = c.recorder.bypass(second, &sources).unwrap();
+            c.output(node);
+            c.output(last);
+        });
+    }
+}
+
 /// Two nodes over a normalised state, a plain one and convolutions of which one flows into both nodes; with and
 /// without factors.
 #[test]

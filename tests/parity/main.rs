@@ -7,6 +7,7 @@ mod comparison;
 mod convolutions;
 mod gates;
 mod norms;
+mod partial;
 mod pools;
 mod separable;
 mod vectors;

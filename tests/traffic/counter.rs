@@ -329,6 +329,60 @@ impl MixedKernels for Counter {
     }
 }
 
+impl ChannelSliceKernels for Counter {
+    fn channel_slice_forward(&mut self, op: &ChannelSlice) {
+        self.add("channel_slice_forward", |call| {
+            call.read_value(&op.input, op.output.len);
+            call.write([op.output]);
+        });
+    }
+
+    fn channel_slice_backward(&mut self, op: &ChannelSlice, gradient: &ChannelSliceGradient) {
+        let accumulate = gradient.input.accumulate;
+        let touched = if accumulate { op.output.len } else { op.input.data.len };
+        self.add("channel_slice_backward", |call| {
+            call.read([gradient.output]);
+            call.deliver(gradient.input, touched);
+        });
+    }
+}
+
+impl BypassKernels for Counter {
+    fn bypass_forward(&mut self, op: &Bypass) {
+        let passing = op.output.len - op.mixed.len;
+        self.add("bypass_forward", |call| {
+            call.read([op.mixed]);
+            for source in &op.sources {
+                call.read_value(&source.input, passing);
+                call.read([source.weight]);
+                call.operations += 2 * passing;
+            }
+            call.write([op.output]);
+        });
+    }
+
+    fn bypass_backward(&mut self, op: &Bypass, gradient: &BypassGradient) {
+        let passing = op.output.len - op.mixed.len;
+        self.add("bypass_backward", |call| {
+            call.read([gradient.output]);
+            call.deliver(gradient.mixed, op.mixed.len);
+            for (source, gradients) in op.sources.iter().zip(&gradient.sources) {
+                call.read_value(&source.input, passing);
+                call.read([source.weight]);
+                let touched = if gradients.input.accumulate { passing } else { op.output.len };
+                call.deliver(gradients.input, touched);
+                call.operations += 3 * passing;
+            }
+        });
+        self.add("bypass_finish", |call| {
+            for gradients in &gradient.sources {
+                call.read([gradients.weight]);
+                call.write([gradients.weight]);
+            }
+        });
+    }
+}
+
 impl GlobalPoolKernels for Counter {
     fn global_pool_forward(&mut self, op: &GlobalPool) {
         self.add("global_pool_forward", |call| {

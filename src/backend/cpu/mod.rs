@@ -12,6 +12,8 @@
 #![allow(clippy::needless_range_loop)]
 
 mod batch_norm;
+mod bypass;
+mod channel_slice;
 mod convolution;
 mod cross_entropy;
 mod depthwise;

@@ -83,6 +83,8 @@ macro_rules! kernels {
 kernels! {
     activations: {
         "augment": augment;
+        "bypass": bypass_forward bypass_backward bypass_finish;
+        "channel_slice": channel_slice_forward channel_slice_backward;
         "channel_sums": channel_sums;
         "convolution": convolution_forward convolution_weights convolution_input;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;

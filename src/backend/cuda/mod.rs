@@ -10,6 +10,8 @@
 
 mod augment;
 mod bands;
+mod bypass;
+mod channel_slice;
 mod channel_sums;
 mod combine;
 mod context;

@@ -4,6 +4,8 @@
 //! compared with.
 
 mod batch_norm;
+mod bypass;
+mod channel_slice;
 mod convolution;
 mod cross_entropy;
 mod global_pool;
