@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
+use super::skips::auxiliary_skip;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
@@ -13,7 +14,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 11] {
+pub(super) fn method() -> [Key; 12] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -62,6 +63,7 @@ pub(super) fn method() -> [Key; 11] {
              too: \"0 through 0.2\" rises to 0.2 in the last epoch",
         )
         .at("method.edge_drop_path"),
+        auxiliary_skip(),
         text(
             "selection",
             "NAME",

@@ -12,6 +12,7 @@ use super::method::{complete_method, method};
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
 };
+use super::skips::skips_conflict;
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
@@ -94,6 +95,7 @@ pub struct Plan {
     pub penalty: String,
     pub perturbation: String,
     pub edge_drop_path: String,
+    pub auxiliary_skip: String,
     pub selection: String,
     pub selection_interval: usize,
     pub stages: String,
@@ -352,6 +354,7 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
+            .or_else(|| skips_conflict(&self.auxiliary_skip, &self.relaxation))
             .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())
             .or_else(|| selection_conflict(self))

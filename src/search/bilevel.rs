@@ -10,6 +10,7 @@ use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::method::Method;
+use super::mixture::Mixture;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -92,6 +93,8 @@ pub struct Bilevel<B: Backend> {
     settings: BilevelSettings,
     /// For each edge the mixing weights that share its sum.
     nodes: Vec<Range<usize>>,
+    /// What the supernet computes with.
+    mixture: Mixture,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
     /// The factors of drop path.
@@ -167,25 +170,27 @@ impl<B: Backend> Bilevel<B> {
     pub fn record(backend: B, shape: SupernetShape, settings: BilevelSettings) -> Result<Self> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
-        let (weights, alphas) = (supernet.spans.weights.len, supernet.mixing.value.len);
+        let (weights, mixing) = (supernet.spans.weights.len, supernet.mixing.value.len);
         let second_order = match settings.method.gradient {
             AlphaGradient::First => None,
-            AlphaGradient::Second(_) => Some(SecondOrderSpans::new(&mut recorder, weights, alphas)),
+            AlphaGradient::Second(_) => Some(SecondOrderSpans::new(&mut recorder, weights, mixing)),
         };
         let spans =
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
+        let architecture = Architecture::new(settings.method.clone(), supernet.rows());
         Ok(Bilevel {
             tape: recorder.lay_out(backend),
             spans,
-            architecture: Architecture::new(settings.method.clone(), supernet.rows()),
-            adam: Adam::new(alphas, settings.adam),
+            adam: Adam::new(architecture.alphas.len(), settings.adam),
+            architecture,
+            mixture: Mixture::new(mixing, supernet.auxiliary_skips.clone()),
             nodes: supernet.rows_of_sums(),
             factors: DropFactors::new(supernet.drop_path),
             supernet,
             progress: Progress::default(),
-            active: vec![true; alphas],
+            active: vec![true; mixing],
             settings,
-            transfer: (vec![B::Scalar::default(); alphas], vec![0.0; alphas]),
+            transfer: (vec![B::Scalar::default(); mixing], vec![0.0; mixing]),
         })
     }
 
@@ -293,14 +298,16 @@ impl<B: Backend> Bilevel<B> {
         self.factors.draw(self.tape.backend(), dropped, (seed, stream, step));
     }
 
-    /// Hands the supernet the sample of the architecture: the mixing weights, and which branches are active.
+    /// Hands the supernet the sample of the architecture, and what else its mixing weights are made of.
     pub fn load_sample(&mut self) {
+        let Architecture { sample, method, .. } = &self.architecture;
+        self.mixture.take(sample, method.auxiliary_skip.at(self.progress));
+        let Mixture { weights, active, .. } = &self.mixture;
         let (values, _) = &mut self.transfer;
-        let sample = &self.architecture.sample;
-        values.iter_mut().zip(&sample.weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
+        values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
         self.tape.backend().write(self.supernet.mixing.value, values);
-        if self.active != sample.active {
-            self.active.copy_from_slice(&sample.active);
+        if self.active != *active {
+            self.active.copy_from_slice(active);
             self.tape.set_active(&self.active).expect("a gate for each mixing weight");
         }
     }
@@ -308,11 +315,12 @@ impl<B: Backend> Bilevel<B> {
     /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
     pub fn pull_back(&mut self, gradient: Span) {
         self.read_slopes(gradient);
-        self.architecture.pull_back(&self.transfer.1);
+        let alphas = self.architecture.alphas.len();
+        self.architecture.pull_back(&self.transfer.1[..alphas]);
     }
 
-    /// Reads a gradient by the mixing weights. Where the relaxation takes branches that are not active for ones, it must be
-    /// that of the last pass.
+    /// Reads a gradient by the mixing weights of candidates. Where the relaxation takes branches that are not active for ones,
+    /// it must be that of the last pass.
     pub fn read_slopes(&mut self, gradient: Span) -> &[f64] {
         let (values, slopes) = &mut self.transfer;
         self.tape.read_into(gradient, values);
@@ -322,7 +330,7 @@ impl<B: Backend> Bilevel<B> {
             let sum = |edge: usize| values[self.nodes[edge].clone()].iter().map(|sum| sum.wide()).sum();
             self.architecture.complete(slopes, sum);
         }
-        slopes
+        &slopes[..self.architecture.alphas.len()]
     }
 
     /// Adam's step along the alpha gradient of the passes before and of the penalties.

@@ -13,7 +13,7 @@ use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
-use crate::method::schedule::{Schedule, probability};
+use crate::method::schedule::{Schedule, probability, weight};
 use crate::method::selection::{Selection, selection};
 use crate::method::step_order::StepOrder;
 use crate::plan::search::{Order, Plan};
@@ -35,6 +35,8 @@ pub struct Method {
     pub guards: Vec<Guard>,
     /// The probability that drop path drops an image of an edge (Zela et al., ICLR 2020, section 4.2).
     pub edge_drop_path: Schedule,
+    /// The weight of an edge's auxiliary skip.
+    pub auxiliary_skip: Schedule,
     /// How the genotype is found.
     pub selection: Selection,
     /// Whether a step of the alphas comes before that of the weights.
@@ -53,7 +55,10 @@ impl Method {
 
     /// What the edges of its supernet have beside their candidates.
     pub fn edges(&self) -> EdgeShape {
-        EdgeShape { drop_path: !self.edge_drop_path.is_zero() }
+        EdgeShape {
+            drop_path: !self.edge_drop_path.is_zero(),
+            auxiliary_skip: !self.auxiliary_skip.is_zero(),
+        }
     }
 
     /// Alphas with what the method says of them.
@@ -89,6 +94,7 @@ impl From<&Plan> for Method {
             guards: guards(plan).unwrap_or_else(|expected| refused(expected)),
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
+            auxiliary_skip: weight(&plan.auxiliary_skip).unwrap_or_else(|| refused("a weight".to_owned())),
             selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
             step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,

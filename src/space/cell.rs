@@ -31,16 +31,21 @@ pub struct Held {
     pub operations: Vec<&'static Operation>,
     /// The place of the first one's mixing weight.
     pub mixing: usize,
+    /// The place of the mixing weight of its auxiliary skip, where it has one. It may be that of an operation that is the same
+    /// identity.
+    pub auxiliary_skip: Option<usize>,
 }
 
 impl Contents {
-    /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`.
-    pub fn all(wiring: &Wiring, mixing: usize) -> Self {
-        let held = wiring.edges.iter().map(|edge| Held {
+    /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`, and the auxiliary skips of its
+    /// edges, where these have some.
+    pub fn all(wiring: &Wiring, mixing: usize, auxiliary_skips: &[usize]) -> Self {
+        let held = wiring.edges.iter().enumerate().map(|(index, edge)| Held {
             node: edge.node,
             from: edge.from,
             operations: edge.candidates.clone(),
             mixing: mixing + edge.row.start,
+            auxiliary_skip: auxiliary_skips.get(index).copied(),
         });
         let concat = (INPUTS..INPUTS + wiring.nodes).collect();
         Contents { nodes: wiring.nodes, edges: held.collect(), concat }
@@ -55,6 +60,7 @@ impl From<&CellGenotype> for Contents {
             from: edge.from,
             operations: vec![edge.operation],
             mixing: index,
+            auxiliary_skip: None,
         });
         Contents { nodes: cell.nodes.len(), edges: held.collect(), concat: cell.concat.clone() }
     }
@@ -91,8 +97,13 @@ pub struct CellShape {
 impl CellShape {
     /// The stride of the edges that leave a state.
     fn stride(&self, state: usize) -> usize {
-        if self.reduction && state < INPUTS { 2 } else { 1 }
+        stride(self.reduction, state)
     }
+}
+
+/// The stride of the edges that leave a state of a cell that halves the resolution, or does not.
+pub fn stride(reduction: bool, state: usize) -> usize {
+    if reduction && state < INPUTS { 2 } else { 1 }
 }
 
 /// A declared cell.
@@ -327,14 +338,12 @@ impl DeclaredEdge {
                 Form::Supernet => format!("{name}._ops.{place}"),
                 Form::Derived => name.clone(),
             };
-            let widths = [shape.channels, shape.channels];
+            let widths = [shape.channels; 2];
             let users = Users(vec![held.mixing + place]);
             let declared = match operation.block {
                 Some(Block::Zero) => continue,
-                Some(Block::Identity) if stride == 1 => Declared::Identity,
                 Some(Block::Identity) => {
-                    let block = PointwiseBlock::halve_resolution(parameters, &name, widths, form.affine());
-                    Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
+                    Declared::identity(parameters, &name, stride, widths, form.affine(), users)
                 }
                 Some(Block::Pool(kind)) => Declared::Pool(kind),
                 Some(Block::Separable { kernel, dilation, times }) => {
@@ -358,7 +367,32 @@ impl DeclaredEdge {
             };
             operations.push((held.mixing + place, declared));
         }
+        let candidates = held.mixing..held.mixing + held.operations.len();
+        if let Some(place) = held.auxiliary_skip.filter(|place| !candidates.contains(place)) {
+            let (name, widths) = (format!("{name}.auxiliary_op"), [shape.channels; 2]);
+            let users = Users(vec![place]);
+            let skip = Declared::identity(parameters, &name, stride, widths, form.affine(), users);
+            operations.push((place, skip));
+        }
         Ok(DeclaredEdge { name, node: held.node, from: held.from, first_mixing: held.mixing, operations })
+    }
+}
+
+impl Declared {
+    /// The identity; where the stride is 2, a factorized reduction.
+    fn identity(
+        parameters: &mut Parameters,
+        name: &str,
+        stride: usize,
+        widths: [usize; 2],
+        affine: bool,
+        users: Users,
+    ) -> Self {
+        if stride == 1 {
+            return Declared::Identity;
+        }
+        let block = PointwiseBlock::halve_resolution(parameters, name, widths, affine);
+        Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
     }
 }
 

@@ -6,4 +6,7 @@
 pub struct EdgeShape {
     /// Whether each image of what an edge brings has a factor, of drop path.
     pub drop_path: bool,
+    /// Whether an edge has an auxiliary skip (Chu et al., DARTS-, ICLR 2021): beside its candidates the identity, at stride 2 a
+    /// factorized reduction of its own, with a weight that does not depend on alphas. It is in no genotype.
+    pub auxiliary_skip: bool,
 }
