@@ -13,9 +13,10 @@
 //! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
 //! 5. [`step_order`]: which of the two steps of an iteration comes first.
 //! 6. [`guard`]: what watches a search, warns, or ends it before its last epoch.
-//! 7. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
-//! 8. [`stages`]: a search in several parts.
-//! 9. [`published`]: the methods of the literature, as compositions.
+//! 7. [`skip_dropout`]: how much of skip connections is dropped.
+//! 8. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
+//! 9. [`stages`]: a search in several parts.
+//! 10. [`published`]: the methods of the literature, as compositions.
 
 pub mod guard;
 pub mod penalty;
@@ -26,6 +27,7 @@ pub mod published;
 pub mod relaxation;
 pub mod schedule;
 pub mod selection;
+pub mod skip_dropout;
 pub mod special;
 pub mod stages;
 pub mod step_order;

@@ -54,6 +54,11 @@ pub trait Graph {
         stride: usize,
     ) -> Result<[Self::Value; 2]>;
 
+    /// A skip connection at stride 1: the value itself, of which a search may drop elements.
+    fn skip(&mut self, value: &Self::Value) -> Result<Self::Value> {
+        Ok(value.clone())
+    }
+
     /// The sum of what the edges bring to a node.
     fn node(&mut self, name: &str, edges: &[Incoming<Self::Value>]) -> Result<Self::Value>;
 

@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
-use super::skips::auxiliary_skip;
+use super::skips::{auxiliary_skip, skip_dropout};
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
@@ -14,7 +14,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 12] {
+pub(super) fn method() -> [Key; 13] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -64,6 +64,7 @@ pub(super) fn method() -> [Key; 12] {
         )
         .at("method.edge_drop_path"),
         auxiliary_skip(),
+        skip_dropout(),
         text(
             "selection",
             "NAME",

@@ -15,7 +15,9 @@ use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability, weight};
 use crate::method::selection::{Selection, selection};
+use crate::method::skip_dropout::{dropped, rates};
 use crate::method::step_order::StepOrder;
+use crate::nn::Masks;
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
 use crate::space::alphas::Alphas;
@@ -37,6 +39,8 @@ pub struct Method {
     pub edge_drop_path: Schedule,
     /// The weight of an edge's auxiliary skip.
     pub auxiliary_skip: Schedule,
+    /// The rate at which elements of skip connections are dropped: see [`skip_dropout`](crate::method::skip_dropout).
+    pub skip_dropout: f64,
     /// How the genotype is found.
     pub selection: Selection,
     /// Whether a step of the alphas comes before that of the weights.
@@ -58,6 +62,7 @@ impl Method {
         EdgeShape {
             drop_path: !self.edge_drop_path.is_zero(),
             auxiliary_skip: !self.auxiliary_skip.is_zero(),
+            skip_dropout: (self.skip_dropout > 0.0).then_some(Masks::Drawn),
         }
     }
 
@@ -68,6 +73,11 @@ impl Method {
             Selection::Strongest | Selection::Perturbation(_) => None,
         };
         Alphas { weighing: self.relaxation.weighing(), most_skips, ..alphas }
+    }
+
+    /// The probability that an element of a skip connection is dropped.
+    pub fn dropped_of_skips(&self, progress: Progress) -> f64 {
+        dropped(self.skip_dropout, self.frozen_epochs, progress)
     }
 
     /// Whether there is a step of the alphas.
@@ -95,6 +105,9 @@ impl From<&Plan> for Method {
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
             auxiliary_skip: weight(&plan.auxiliary_skip).unwrap_or_else(|| refused("a weight".to_owned())),
+            skip_dropout: rates(&plan.skip_dropout)
+                .and_then(|rates| rates.first().copied())
+                .unwrap_or_else(|| refused("a rate".to_owned())),
             selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
             step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,

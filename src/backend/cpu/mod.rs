@@ -17,6 +17,7 @@ mod channel_slice;
 mod convolution;
 mod cross_entropy;
 mod depthwise;
+mod dropout;
 mod gemm;
 mod global_pool;
 mod gradient_descent;
