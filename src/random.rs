@@ -39,15 +39,17 @@ pub enum Stream {
     /// Edges that drop path drops in steps of the weights of a search.
     WeightDropPath = 16,
     /// Masks of skip connections in steps of the alphas of a search.
-    AlphaSkipDropout = 19,
+    AlphaSkipDropout = 25,
     /// Masks of skip connections in steps of the weights of a search.
-    WeightSkipDropout = 20,
+    WeightSkipDropout = 26,
     /// How the images of a contact sheet are varied.
     Sheet = 17,
     /// The order of the choices of a selection by perturbation.
     Projection = 24,
     /// What searches without gradients try.
     Baseline = 18,
+    /// Ways of dealing measurements to two lists.
+    Permutations = 19,
     /// Test inputs.
     Test = 7,
 }

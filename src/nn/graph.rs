@@ -3,6 +3,7 @@
 
 use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
 use crate::Result;
+use crate::autograd::Window;
 use crate::backend::PoolKind;
 
 /// What an edge brings to its node.
@@ -28,8 +29,8 @@ pub trait Graph {
     /// Images or feature maps.
     type Value: Clone;
 
-    /// A convolution over images at stride 1 with padding that keeps their size, and batch norm.
-    fn convolution(&mut self, images: &Self::Value, block: &ConvolutionBlock) -> Result<Self::Value>;
+    /// A dense convolution, with a ReLU in front of it and a batch norm behind it as the block says.
+    fn convolution(&mut self, input: &Self::Value, block: &ConvolutionBlock) -> Result<Self::Value>;
 
     /// ReLU, 1x1 convolution over the inputs' concatenated channels, batch norm.
     fn pointwise(&mut self, inputs: &[Self::Value], block: &PointwiseBlock) -> Result<Self::Value>;
@@ -42,9 +43,14 @@ pub trait Graph {
         stride: usize,
     ) -> Result<Vec<Self::Value>>;
 
-    /// 3x3 pooling of one kind, without batch norm.
-    fn pool(&mut self, name: &str, input: &Self::Value, kind: PoolKind, stride: usize)
-    -> Result<Self::Value>;
+    /// Pooling of one kind, without batch norm.
+    fn pool(
+        &mut self,
+        name: &str,
+        input: &Self::Value,
+        kind: PoolKind,
+        window: Window,
+    ) -> Result<Self::Value>;
 
     /// The maximum and the average of 3x3 neighbourhoods, each with a batch norm: the pools of a supernet.
     fn normalised_pools(

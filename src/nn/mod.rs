@@ -10,7 +10,9 @@ pub mod parameters;
 pub mod recording;
 pub mod skip_dropout;
 
-pub use blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+pub use blocks::{
+    ClassifierBlock, ConvolutionBlock, ConvolutionNames, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
+};
 pub use drop_path::{DropFactors, DropPath};
 pub use graph::{Branch, Graph, Incoming};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};

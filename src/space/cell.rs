@@ -4,6 +4,7 @@
 use super::genotype::CellGenotype;
 use super::operation::{Block, Operation};
 use super::wiring::{INPUTS, Wiring};
+use crate::autograd::Window;
 use crate::backend::PoolKind;
 use crate::nn::{Branch, Graph, Incoming, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
 use crate::{Error, Result};
@@ -261,7 +262,10 @@ impl Cell {
                                 Some(block) => {
                                     pools = graph.normalised_pools(value, block, stride)?.map(Some);
                                 }
-                                None => pools[place] = Some(graph.pool(name, value, *kind, stride)?),
+                                None => {
+                                    pools[place] =
+                                        Some(graph.pool(name, value, *kind, Window::around(stride))?)
+                                }
                             }
                         }
                         pools[place].clone()

@@ -6,7 +6,8 @@ use super::auxiliary::AuxiliaryHead;
 use super::cell::{Cell, CellShape, Contents, Form};
 use super::wiring::INPUTS;
 use crate::Result;
-use crate::nn::{ClassifierBlock, ConvolutionBlock, Graph, Parameters};
+use crate::backend::ConvolutionWindow;
+use crate::nn::{ClassifierBlock, ConvolutionBlock, ConvolutionNames, Graph, Parameters};
 
 /// The stem has three times the channels of the first cell.
 const STEM_MULTIPLIER: usize = 3;
@@ -58,9 +59,15 @@ impl Stack {
         form: Form,
     ) -> Result<Self> {
         let stem_channels = STEM_MULTIPLIER * shape.init_channels;
-        let names = ["stem.0", "stem.1"].map(str::to_owned);
+        let names = ConvolutionNames {
+            relu: None,
+            convolution: "stem.0".to_owned(),
+            norm: Some("stem.1".to_owned()),
+        };
         let widths = [shape.image_channels, stem_channels];
-        let stem = ConvolutionBlock::declare(parameters, names, STEM_KERNEL, widths);
+        let window = ConvolutionWindow::square(STEM_KERNEL, 1, STEM_KERNEL / 2);
+        let stem = ConvolutionBlock::declare(parameters, names, window, widths, true);
+        let stem = ConvolutionBlock { of_images: true, ..stem };
         let mut inputs = [stem_channels; INPUTS];
         let (mut channels, mut previous_reduction) = (shape.init_channels, false);
         let mut cells: Vec<Cell> = Vec::with_capacity(shape.cells);
