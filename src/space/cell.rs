@@ -4,10 +4,13 @@
 use super::genotype::CellGenotype;
 use super::operation::{Block, Operation};
 use super::wiring::{INPUTS, Wiring};
+use crate::Result;
 use crate::autograd::Window;
-use crate::backend::PoolKind;
-use crate::nn::{Branch, Graph, Incoming, Parameters, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
-use crate::{Error, Result};
+use crate::backend::{ConvolutionWindow, PoolKind};
+use crate::nn::{
+    Branch, ConvolutionBlock, ConvolutionNames, Graph, Incoming, Parameters, PointwiseBlock, PoolsBlock,
+    SeparableBlock, Users,
+};
 
 /// What the cells of a type hold.
 #[derive(Clone, Debug)]
@@ -138,6 +141,7 @@ enum Declared {
     FactorizedReduce(PointwiseBlock),
     Pool(PoolKind),
     Separable(Vec<SeparableBlock>),
+    Convolutions(Vec<ConvolutionBlock>),
 }
 
 /// The results of an edge's operations, as far as they are computed.
@@ -145,16 +149,13 @@ type Results<V> = Vec<Vec<Option<V>>>;
 
 impl Cell {
     /// Declares the parameters of cell `name`.
-    ///
-    /// # Errors
-    /// An operation that cannot be computed.
     pub fn declare(
         parameters: &mut Parameters,
         name: &str,
         contents: &Contents,
         shape: CellShape,
         form: Form,
-    ) -> Result<Self> {
+    ) -> Self {
         let preprocess = [0, 1].map(|input| {
             let declare = match input == 0 && shape.previous_reduction {
                 true => PointwiseBlock::halve_resolution,
@@ -165,13 +166,13 @@ impl Cell {
         });
         let mut edges = Vec::with_capacity(contents.edges.len());
         for (index, held) in contents.edges.iter().enumerate() {
-            edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form)?);
+            edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form));
         }
         let pools = (0..INPUTS + contents.nodes).map(|state| match form {
             Form::Supernet => declare_pools(parameters, &edges, state, shape),
             Form::Derived => None,
         });
-        Ok(Cell {
+        Cell {
             name: name.to_owned(),
             shape,
             preprocess,
@@ -179,7 +180,7 @@ impl Cell {
             edges,
             concat: contents.concat.clone(),
             live: live_states(contents),
-        })
+        }
     }
 
     /// Whether the output depends on an input: 0 for the cell before the previous one, 1 for the previous one.
@@ -271,6 +272,13 @@ impl Cell {
                         pools[place].clone()
                     }
                     Declared::Separable(_) => None,
+                    Declared::Convolutions(blocks) => {
+                        let mut value = value.clone();
+                        for block in blocks {
+                            value = graph.convolution(&value, block)?;
+                        }
+                        Some(value)
+                    }
                 };
             }
         }
@@ -329,13 +337,7 @@ impl Cell {
 }
 
 impl DeclaredEdge {
-    fn declare(
-        parameters: &mut Parameters,
-        name: String,
-        held: &Held,
-        shape: CellShape,
-        form: Form,
-    ) -> Result<Self> {
+    fn declare(parameters: &mut Parameters, name: String, held: &Held, shape: CellShape, form: Form) -> Self {
         let stride = shape.stride(held.from);
         let mut operations = Vec::with_capacity(held.operations.len());
         for (place, operation) in held.operations.iter().enumerate() {
@@ -346,13 +348,13 @@ impl DeclaredEdge {
             let widths = [shape.channels; 2];
             let users = Users(vec![held.mixing + place]);
             let declared = match operation.block {
-                Some(Block::Zero) => continue,
-                Some(Block::Identity) if stride == 1 => Declared::Skip,
-                Some(Block::Identity) => {
+                Block::Zero => continue,
+                Block::Identity if stride == 1 => Declared::Skip,
+                Block::Identity => {
                     Declared::factorized_reduce(parameters, &name, widths, form.affine(), users)
                 }
-                Some(Block::Pool(kind)) => Declared::Pool(kind),
-                Some(Block::Separable { kernel, dilation, times }) => {
+                Block::Pool(kind) => Declared::Pool(kind),
+                Block::Separable { kernel, dilation, times } => {
                     let sequence = format!("{name}.op");
                     let block = |time: usize| {
                         let window = [kernel, dilation];
@@ -365,10 +367,8 @@ impl DeclaredEdge {
                     };
                     Declared::Separable((0..times).map(block).collect())
                 }
-                None => {
-                    return Err(Error::Genotype(format!(
-                        "the operation {operation} can be shown, but not trained"
-                    )));
+                Block::Convolution { windows } => {
+                    Declared::convolutions(parameters, &name, windows, stride, widths, form.affine(), users)
                 }
             };
             operations.push((held.mixing + place, declared));
@@ -383,7 +383,7 @@ impl DeclaredEdge {
             };
             operations.push((place, skip));
         }
-        Ok(DeclaredEdge { name, node: held.node, from: held.from, first_mixing: held.mixing, operations })
+        DeclaredEdge { name, node: held.node, from: held.from, first_mixing: held.mixing, operations }
     }
 }
 
@@ -398,6 +398,33 @@ impl Declared {
     ) -> Self {
         let block = PointwiseBlock::halve_resolution(parameters, name, widths, affine);
         Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
+    }
+
+    /// ReLU, convolutions and batch norm, the members of the sequence `name`.
+    fn convolutions(
+        parameters: &mut Parameters,
+        name: &str,
+        windows: &[[usize; 2]],
+        stride: usize,
+        widths: [usize; 2],
+        affine: bool,
+        users: Users,
+    ) -> Self {
+        let member = |index: usize| format!("{name}.{index}");
+        let last = windows.len() - 1;
+        let block = |(index, &kernel): (usize, &[usize; 2])| {
+            let names = ConvolutionNames {
+                relu: (index == 0).then(|| member(0)),
+                convolution: member(index + 1),
+                norm: (index == last).then(|| member(index + 2)),
+            };
+            let moves = |side: usize| if last == 0 || side > 1 { stride } else { 1 };
+            let padding = kernel.map(|side| side / 2);
+            let window = ConvolutionWindow { kernel, stride: kernel.map(moves), padding };
+            let block = ConvolutionBlock::declare(parameters, names, window, widths, affine);
+            ConvolutionBlock { users: Some(users.clone()), ..block }
+        };
+        Declared::Convolutions(windows.iter().enumerate().map(block).collect())
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Cost {
 impl Cost {
     /// The cost of the network of a genotype.
     pub fn of(genotype: &Genotype, shape: &NetworkShape) -> Result<Cost> {
-        let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape })?;
+        let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape });
         let mut counter = Counter { products: 0 };
         let features = stack.emit(&mut counter, &Shape { n: 1, ..shape.images })?;
         stack.classify(&mut counter, features.cells.last().map_or(&[][..], Vec::as_slice))?;

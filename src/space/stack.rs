@@ -48,16 +48,13 @@ pub struct Stack {
 
 impl Stack {
     /// Declares the parameters of a network whose cells of each type hold `contents`.
-    ///
-    /// # Errors
-    /// An operation that cannot be computed.
     pub fn declare(
         parameters: &mut Parameters,
         space: &Space,
         contents: &[Contents],
         shape: StackShape,
         form: Form,
-    ) -> Result<Self> {
+    ) -> Self {
         let stem_channels = STEM_MULTIPLIER * shape.init_channels;
         let names = ConvolutionNames {
             relu: None,
@@ -76,7 +73,7 @@ impl Stack {
             let reduction = space.cells()[kind].reduces;
             channels *= if reduction { 2 } else { 1 };
             let cell = CellShape { inputs, channels, reduction, previous_reduction };
-            let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form)?;
+            let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form);
             (inputs, previous_reduction) = ([inputs[1], cell.width()], reduction);
             cells.push(cell);
         }
@@ -88,7 +85,7 @@ impl Stack {
             (parameters.for_training_only(declare), read)
         });
         let classifier = ClassifierBlock::declare(parameters, "classifier", inputs[1], shape.classes);
-        Ok(Stack { stem, cells, auxiliary, classifier })
+        Stack { stem, cells, auxiliary, classifier }
     }
 
     /// Describes stem and cells.

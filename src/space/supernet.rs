@@ -95,7 +95,7 @@ impl Supernet {
         } else {
             Vec::new()
         };
-        let (stack, parameters) = declare(&shape, &wirings, &auxiliary_skips)?;
+        let (stack, parameters) = declare(&shape, &wirings, &auxiliary_skips);
         let batch = shape.images.n as usize;
         let spans = Spans {
             weights: recorder.span(parameters.len()),
@@ -192,11 +192,7 @@ fn auxiliary_skips(shape: &SupernetShape, wirings: &[Wiring], mut own: usize) ->
     rows(wirings).into_iter().zip(edges).map(place).collect()
 }
 
-fn declare(
-    shape: &SupernetShape,
-    wirings: &[Wiring],
-    auxiliary_skips: &[usize],
-) -> Result<(Stack, Parameters)> {
+fn declare(shape: &SupernetShape, wirings: &[Wiring], auxiliary_skips: &[usize]) -> (Stack, Parameters) {
     let mut parameters = Parameters::default();
     let (mut mixing, mut skips) = (0, auxiliary_skips);
     let contents = wirings.iter().map(|wiring| {
@@ -214,6 +210,6 @@ fn declare(
         cells: shape.cells,
         auxiliary: false,
     };
-    let stack = Stack::declare(&mut parameters, &shape.space, &contents, stack, Form::Supernet)?;
-    Ok((stack, parameters))
+    let stack = Stack::declare(&mut parameters, &shape.space, &contents, stack, Form::Supernet);
+    (stack, parameters)
 }
