@@ -9,32 +9,57 @@ use crate::random::Stream;
 use crate::space::alphas::Decision;
 
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
+///
+/// Where edges have weights, the betas that these come from stand behind the alphas, one for each edge: they are initialised
+/// and optimised as the alphas are. Penalties, perturbations and the curvature know the alphas alone.
 #[derive(Clone, Debug)]
 pub struct Architecture {
-    /// The table of each type of cell, one after another.
+    /// The table of each type of cell, one after another; then the betas.
     pub alphas: Vec<f64>,
     /// The gradient of a loss by them.
     pub gradient: Vec<f64>,
     /// What is done with them.
     pub method: Method,
-    /// What the supernet computes with.
+    /// The mixing weights of the candidates.
     pub sample: Sample,
+    /// The weight of each edge.
+    pub edge_weights: Vec<f64>,
     /// The noise that disturbs the mixing weights of a sample.
     pub disturbance: Vec<f64>,
     /// The mixing weights before they were disturbed.
     undisturbed: Vec<f64>,
     /// What was decided of each edge without the alphas.
     pub decided: Vec<Decision>,
+    /// The gradients that were pulled back last: by the mixing weights of the candidates, and by the weights of the edges.
+    pub slopes: [Vec<f64>; 2],
     rows: Vec<Range<usize>>,
+    /// The edges of each node.
+    nodes: Vec<Range<usize>>,
 }
 
 impl Architecture {
-    /// Alphas of zero for these rows.
-    pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
-        let count = rows.last().map_or(0, |row| row.end);
-        let [alphas, gradient, disturbance, undisturbed] = [(); 4].map(|()| vec![0.0; count]);
-        let (sample, decided) = (Sample::new(count), vec![Decision::Open; rows.len()]);
-        Architecture { alphas, gradient, method, sample, disturbance, undisturbed, decided, rows }
+    /// Alphas of zero for these rows, of which those of a node are a range.
+    pub fn new(method: Method, rows: Vec<Range<usize>>, nodes: Vec<Range<usize>>) -> Self {
+        let (count, edges) = (rows.last().map_or(0, |row| row.end), rows.len());
+        let [alphas, gradient] = [(); 2].map(|()| vec![0.0; count + method.edge_weights.betas(edges)]);
+        Architecture {
+            alphas,
+            gradient,
+            method,
+            sample: Sample::new(count),
+            edge_weights: vec![1.0; edges],
+            disturbance: vec![0.0; count],
+            undisturbed: vec![0.0; count],
+            decided: vec![Decision::Open; edges],
+            slopes: [vec![0.0; count], vec![0.0; edges]],
+            rows,
+            nodes,
+        }
+    }
+
+    /// Number of alphas; the rest of the vectors are betas.
+    pub fn alpha_count(&self) -> usize {
+        self.sample.weights.len()
     }
 
     /// Sets the alphas to their start for `seed`.
@@ -46,23 +71,53 @@ impl Architecture {
     /// Draws a new sample, whose random numbers are those of the stream.
     pub fn draw(&mut self, progress: Progress, stream: Stream) {
         self.sample.draw(&*self.method.relaxation, &self.rows, &self.alphas, progress, stream);
-        self.decide();
+        self.weigh_edges();
     }
 
     /// Makes the sample anew, with the random numbers that it has.
     pub fn mix(&mut self, progress: Progress) {
         self.sample.mix(&*self.method.relaxation, &self.rows, &self.alphas, progress);
+        self.weigh_edges();
+    }
+
+    /// Makes the weights of the edges from the betas.
+    fn weigh_edges(&mut self) {
+        let betas = &self.alphas[self.alpha_count()..];
+        self.method.edge_weights.mix(&self.nodes, betas, &mut self.edge_weights);
         self.decide();
+    }
+
+    /// What the supernet computes with: the mixing weights times those of their edges, and behind them, where channels pass the
+    /// candidates by, the weights of the edges.
+    pub fn mixing(&self) -> impl Iterator<Item = f64> {
+        let of_edge = |(row, &edge): (&Range<usize>, &f64)| {
+            self.sample.weights[row.clone()].iter().map(move |weight| edge * weight)
+        };
+        let passing = if self.method.edges().passes() { &self.edge_weights[..] } else { &[] };
+        self.rows.iter().zip(&self.edge_weights).flat_map(of_edge).chain(passing.iter().copied())
+    }
+
+    /// Takes a run of candidates out of the sample, and with all of those of an edge what passes them by.
+    pub fn remove(&mut self, removed: Range<usize>) {
+        for (row, weight) in self.rows.iter().zip(&mut self.edge_weights) {
+            if removed.start <= row.start && row.end <= removed.end {
+                *weight = 0.0;
+            }
+        }
+        self.sample.weights[removed].fill(0.0);
     }
 
     /// Gives the edges that were decided without the alphas one candidate or none.
     fn decide(&mut self) {
         let Sample { weights, active, .. } = &mut self.sample;
-        for (row, decision) in self.rows.iter().zip(&self.decided) {
+        for ((row, decision), edge) in self.rows.iter().zip(&self.decided).zip(&mut self.edge_weights) {
             let chosen = match *decision {
                 Decision::Open => continue,
                 Decision::Chosen(place) => Some(row.start + place),
-                Decision::Dropped => None,
+                Decision::Dropped => {
+                    *edge = 0.0;
+                    None
+                }
             };
             weights[row.clone()].fill(0.0);
             active[row.clone()].fill(false);
@@ -85,10 +140,12 @@ impl Architecture {
         self.decide();
     }
 
-    /// A step of an attack on the mixing weights of the sample, where `slopes` is the gradient by them.
+    /// A step of an attack on the mixing weights of the sample, where `slopes` is the gradient by what the supernet computes
+    /// with: by its signs, which are those of the gradient by the sample, as no edge has a weight below 0.
     pub fn ascend(&mut self, slopes: &[f64]) {
         let (Method { relaxation, perturbation, .. }, Sample { weights, progress, .. }) =
             (&self.method, &mut self.sample);
+        let slopes = &slopes[..weights.len()];
         perturbation.ascend(relaxation.bounds(), &self.rows, *progress, [&self.undisturbed, slopes], weights);
         self.decide();
     }
@@ -111,19 +168,33 @@ impl Architecture {
         }
     }
 
-    /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
+    /// Leaves the gradient by the alphas and betas at the last sample, of a loss whose gradient by what the supernet computes
+    /// with is `slopes`.
     pub fn pull_back(&mut self, slopes: &[f64]) {
-        let alphas_and_slopes = [&self.alphas[..], slopes];
-        self.sample.pull_back(&*self.method.relaxation, &self.rows, alphas_and_slopes, &mut self.gradient);
+        let count = self.alpha_count();
+        let (of_candidates, passing) = slopes.split_at(count);
+        let [by_weight, by_edge] = &mut self.slopes;
+        for (edge, (row, weight)) in self.rows.iter().zip(&self.edge_weights).enumerate() {
+            let (slopes, weights) = (&of_candidates[row.clone()], &self.sample.weights[row.clone()]);
+            let mixed: f64 = slopes.iter().zip(weights).map(|(slope, weight)| slope * weight).sum();
+            by_edge[edge] = mixed + passing.get(edge).copied().unwrap_or_default();
+            by_weight[row.clone()].iter_mut().zip(slopes).for_each(|(own, slope)| *own = weight * slope);
+        }
+        let (alphas, betas) = self.gradient.split_at_mut(count);
+        let Method { relaxation, edge_weights, .. } = &self.method;
+        self.sample.pull_back(&**relaxation, &self.rows, [&self.alphas, by_weight], alphas);
+        edge_weights.pull_back(&self.nodes, &self.edge_weights, by_edge, betas);
         let decided =
             self.rows.iter().zip(&self.decided).filter(|(_, decision)| **decision != Decision::Open);
-        decided.for_each(|(row, _)| self.gradient[row.clone()].fill(0.0));
+        decided.for_each(|(row, _)| alphas[row.clone()].fill(0.0));
     }
 
     /// Adds the gradients of the penalties.
     pub fn penalise(&mut self, progress: Progress) {
+        let count = self.alpha_count();
+        let (alphas, gradient) = (&self.alphas[..count], &mut self.gradient[..count]);
         for penalty in &self.method.penalties {
-            penalty.add_gradient(&self.rows, &self.alphas, progress, &mut self.gradient);
+            penalty.add_gradient(&self.rows, alphas, progress, gradient);
         }
     }
 }
@@ -133,13 +204,20 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::method::edge_weights::EdgeWeights;
     use crate::method::penalty::Penalty;
     use crate::method::penalty::tests::Cubes;
     use crate::search::hypergradient::AlphaGradient;
 
+    /// All edges enter one node.
+    fn of(method: Method, rows: Vec<Range<usize>>) -> Architecture {
+        let node = 0..rows.len();
+        Architecture::new(method, rows, vec![node])
+    }
+
     #[test]
     fn what_was_decided_of_an_edge_does_not_depend_on_its_alphas() {
-        let mut architecture = Architecture::new(Method::darts(AlphaGradient::First), vec![0..3, 3..5, 5..7]);
+        let mut architecture = of(Method::darts(AlphaGradient::First), vec![0..3, 3..5, 5..7]);
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0, 0.0, 0.0];
         architecture.decided = vec![Decision::Chosen(1), Decision::Dropped, Decision::Open];
         architecture.draw(Progress::default(), Stream::AlphaSample);
@@ -156,7 +234,7 @@ mod tests {
     fn penalties_are_added_to_the_gradient_of_the_loss() {
         let penalties: Vec<Arc<dyn Penalty>> = vec![Arc::new(Cubes(0.5)), Arc::new(Cubes(2.0))];
         let method = Method { penalties, ..Method::darts(AlphaGradient::First) };
-        let mut architecture = Architecture::new(method, vec![0..2, 2..5]);
+        let mut architecture = of(method, vec![0..2, 2..5]);
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0];
         let progress = Progress { epoch: 1, ..Progress::default() };
         architecture.draw(progress, Stream::AlphaSample);
@@ -166,5 +244,75 @@ mod tests {
         let added: Vec<f64> = architecture.gradient.iter().zip(alone).map(|(all, own)| all - own).collect();
         let expected = [3.0 * 5.0 * 0.25, 0.0, 3.0 * 5.0 * 4.0, 0.0, 0.0];
         assert!(added.iter().zip(expected).all(|(ours, other)| (ours - other).abs() < 1e-12), "{added:?}");
+    }
+
+    /// Two nodes of two and of one edge, whose edges have weights, with and without channels that pass by.
+    fn weighed(partial_channels: usize) -> Architecture {
+        let edge_weights = EdgeWeights::Softmax;
+        let method = Method { edge_weights, partial_channels, ..Method::darts(AlphaGradient::First) };
+        let mut architecture = Architecture::new(method, vec![0..2, 2..5, 5..7], vec![0..2, 2..3]);
+        architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0, 0.25, -0.5, 0.75, -0.25, 3.0];
+        architecture
+    }
+
+    #[test]
+    fn gradients_by_alphas_and_betas_are_those_of_differences() {
+        for partial in [1, 4] {
+            let mut architecture = weighed(partial);
+            let mixing = |architecture: &mut Architecture| -> Vec<f64> {
+                architecture.mix(Progress::default());
+                architecture.mixing().collect()
+            };
+            let at = mixing(&mut architecture);
+            assert_eq!(at.len(), 7 + if partial > 1 { 3 } else { 0 });
+            // A loss that is half the sum of squares, weighed.
+            let slope = |(place, weight): (usize, &f64)| (1.0 + place as f64) * weight;
+            let loss = |mixing: &[f64]| -> f64 {
+                mixing.iter().enumerate().map(|(place, weight)| 0.5 * weight * slope((place, weight))).sum()
+            };
+            architecture.pull_back(&at.iter().enumerate().map(slope).collect::<Vec<_>>());
+            let gradient = architecture.gradient.clone();
+            for (place, ours) in gradient.into_iter().enumerate() {
+                let moved = |step: f64| {
+                    let mut other = architecture.clone();
+                    other.alphas[place] += step;
+                    loss(&mixing(&mut other))
+                };
+                let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+                assert!((ours - difference).abs() < 1e-8, "{place}: {ours}, not {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_edge_that_is_no_part_of_the_cell_lets_nothing_pass() {
+        let mut architecture = weighed(4);
+        architecture.decided = vec![Decision::Dropped, Decision::Chosen(1), Decision::Open];
+        architecture.mix(Progress::default());
+        let mixing: Vec<f64> = architecture.mixing().collect();
+        let weight = architecture.edge_weights[1];
+        assert_eq!(mixing[..5], [0.0, 0.0, 0.0, weight, 0.0]);
+        assert_eq!(mixing[7..], [0.0, weight, 1.0]);
+        architecture.pull_back(&[1.0; 10]);
+        assert_eq!(architecture.gradient[7], 0.0, "the beta of what is dropped stays");
+        architecture.decided.fill(Decision::Open);
+        architecture.mix(Progress::default());
+        architecture.remove(2..5);
+        let mixing: Vec<f64> = architecture.mixing().collect();
+        assert_eq!((&mixing[2..5], mixing[8]), (&[0.0; 3][..], 0.0));
+        assert!(mixing[7] > 0.0 && mixing[0] > 0.0);
+        architecture.mix(Progress::default());
+        architecture.remove(2..4);
+        assert!(architecture.mixing().nth(8).unwrap() > 0.0);
+    }
+
+    #[test]
+    fn penalties_know_nothing_of_betas() {
+        let penalties: Vec<Arc<dyn Penalty>> = vec![Arc::new(Cubes(1.0))];
+        let mut architecture = weighed(1);
+        architecture.method.penalties = penalties;
+        architecture.penalise(Progress { epoch: 1, ..Progress::default() });
+        assert_eq!(architecture.gradient[7..], [0.0; 3]);
+        assert!(architecture.gradient[0] != 0.0);
     }
 }

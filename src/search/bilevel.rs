@@ -167,25 +167,26 @@ impl<B: Backend> Bilevel<B> {
     pub fn record(backend: B, shape: SupernetShape, settings: BilevelSettings) -> Result<Self> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
-        let (weights, alphas) = (supernet.spans.weights.len, supernet.mixing.value.len);
+        let (weights, mixing) = (supernet.spans.weights.len, supernet.mixing.value.len);
+        let architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
         let second_order = match settings.method.gradient {
             AlphaGradient::First => None,
-            AlphaGradient::Second(_) => Some(SecondOrderSpans::new(&mut recorder, weights, alphas)),
+            AlphaGradient::Second(_) => Some(SecondOrderSpans::new(&mut recorder, weights, mixing)),
         };
         let spans =
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
         Ok(Bilevel {
             tape: recorder.lay_out(backend),
             spans,
-            architecture: Architecture::new(settings.method.clone(), supernet.rows()),
-            adam: Adam::new(alphas, settings.adam),
+            adam: Adam::new(architecture.alphas.len(), settings.adam),
+            active: architecture.sample.active.clone(),
+            architecture,
             nodes: supernet.rows_of_sums(),
             factors: DropFactors::new(supernet.drop_path),
             supernet,
             progress: Progress::default(),
-            active: vec![true; alphas],
             settings,
-            transfer: (vec![B::Scalar::default(); alphas], vec![0.0; alphas]),
+            transfer: (vec![B::Scalar::default(); mixing], vec![0.0; mixing]),
         })
     }
 
@@ -212,7 +213,8 @@ impl<B: Backend> Bilevel<B> {
         ]
     }
 
-    /// What the next step depends on and lies on the host, by name: alphas, their moments and the count of their steps.
+    /// What the next step depends on and lies on the host, by name: alphas and betas, their moments and the count of their
+    /// steps.
     pub fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         vec![
             (ALPHAS, &mut self.architecture.alphas),
@@ -297,7 +299,8 @@ impl<B: Backend> Bilevel<B> {
     pub fn load_sample(&mut self) {
         let (values, _) = &mut self.transfer;
         let sample = &self.architecture.sample;
-        values.iter_mut().zip(&sample.weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
+        let mixing = self.architecture.mixing();
+        values.iter_mut().zip(mixing).for_each(|(value, weight)| *value = B::Scalar::of(weight));
         self.tape.backend().write(self.supernet.mixing.value, values);
         if self.active != sample.active {
             self.active.copy_from_slice(&sample.active);
@@ -305,7 +308,7 @@ impl<B: Backend> Bilevel<B> {
         }
     }
 
-    /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
+    /// Reads a gradient by the mixing weights, and leaves that by the alphas and betas in the architecture.
     pub fn pull_back(&mut self, gradient: Span) {
         self.read_slopes(gradient);
         self.architecture.pull_back(&self.transfer.1);
@@ -436,7 +439,7 @@ impl<B: Backend> Bilevel<B> {
         removed: Range<usize>,
     ) -> Result<BatchResult> {
         self.draw(Stream::EvaluationSample);
-        self.architecture.sample.weights[removed].fill(0.0);
+        self.architecture.remove(removed);
         self.load_sample();
         batch.into().load(&mut self.tape, self.supernet.images)?;
         self.tape.forward(Mode::TrainKeepRunning);

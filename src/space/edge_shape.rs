@@ -2,8 +2,24 @@
 
 /// How an edge of a supernet carries a state to its node. The default is the edge of DARTS: the weighted sum of its
 /// candidates and nothing else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdgeShape {
     /// Whether each image of what an edge brings has a factor, of drop path.
     pub drop_path: bool,
+    /// One of so many channels goes through the candidates, and the others pass them by (partial channel connections: Xu et
+    /// al., PC-DARTS, ICLR 2020, section 3.1); with 1, all go through. Divides the channels of every cell.
+    pub partial: usize,
+}
+
+impl Default for EdgeShape {
+    fn default() -> Self {
+        EdgeShape { drop_path: false, partial: 1 }
+    }
+}
+
+impl EdgeShape {
+    /// Whether channels pass the candidates by, so that an edge has a weight for these.
+    pub fn passes(self) -> bool {
+        self.partial > 1
+    }
 }

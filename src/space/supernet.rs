@@ -42,6 +42,20 @@ impl SupernetShape {
             );
             return Err(Error::Shape { operator: "supernet", reason });
         }
+        let (partial, images, factor) = (self.edges.partial, self.images, halvings(&self.space, self.cells));
+        if partial == 0 || !self.init_channels.is_multiple_of(partial) {
+            let reason =
+                format!("{} channels cannot be divided by {partial} on each edge", self.init_channels);
+            return Err(Error::Shape { operator: "supernet", reason });
+        }
+        let even = |side: u32| (side as usize).is_multiple_of(factor);
+        if self.edges.passes() && !(even(images.h) && even(images.w)) {
+            let reason = format!(
+                "images {images}: with partial channel connections the sides must be multiples of {factor}, as what \
+                 passes the operations by is halved without a remainder"
+            );
+            return Err(Error::Shape { operator: "supernet", reason });
+        }
         self.space.check_nodes(self.nodes)
     }
 
@@ -59,8 +73,8 @@ pub struct Supernet {
     pub spans: Spans,
     /// The edges of each type of cell.
     pub wirings: Vec<Wiring>,
-    /// The mixing weights: the table of each type of cell, one after another. They are any numbers, and are written before
-    /// a forward replay.
+    /// The mixing weights: the table of each type of cell, one after another; where channels pass the candidates by, a
+    /// weight of each edge follows, with which they pass. They are any numbers, and are written before a forward replay.
     pub mixing: MixingWeights,
     /// The batch's images.
     pub images: Value,
@@ -90,7 +104,9 @@ impl Supernet {
             gradients: recorder.span(parameters.len()),
             running: recorder.span(parameters.running_len()),
         };
-        let mixing = recorder.mixing(wirings.iter().map(Wiring::len).sum());
+        let branches = wirings.iter().map(Wiring::len).sum();
+        let edges = wirings.iter().map(|wiring| wiring.edges.len()).sum();
+        let mixing = recorder.mixing(branches, if shape.edges.passes() { edges } else { 0 });
         recorder.unscale(spans.gradients, Some(mixing));
         let images = recorder.input(shape.images);
         let drop_path = shape.edges.drop_path.then(|| recorder.span(shape.edges(&wirings) * batch));
@@ -137,6 +153,19 @@ impl Supernet {
         rows
     }
 
+    /// The edges of each node, of which those of a type of cell follow on those of the one before.
+    pub fn nodes(&self) -> Vec<Range<usize>> {
+        let (mut nodes, mut start) = (Vec::new(), 0);
+        for wiring in &self.wirings {
+            for node in 0..wiring.nodes {
+                let end = start + wiring.entering(node).count();
+                nodes.push(start..end);
+                start = end;
+            }
+        }
+        nodes
+    }
+
     /// Where the mixing weights of each edge lie: one for each of its candidates.
     pub fn rows(&self) -> Vec<Range<usize>> {
         let mut start = 0;
@@ -149,12 +178,19 @@ impl Supernet {
     }
 }
 
+/// How many times smaller the sides of the last cell's feature maps are than those of the images.
+pub fn halvings(space: &Space, cells: usize) -> usize {
+    let reduces = |&cell: &usize| space.cells()[space.cell_at(cell, cells)].reduces;
+    1 << (0..cells).filter(reduces).count()
+}
+
 fn declare(shape: &SupernetShape, wirings: &[Wiring]) -> Result<(Stack, Parameters)> {
     let mut parameters = Parameters::default();
-    let mut mixing = 0;
+    let (mut mixing, mut weight) = (0, wirings.iter().map(Wiring::len).sum());
     let contents = wirings.iter().map(|wiring| {
-        let contents = Contents::all(wiring, mixing);
+        let contents = Contents::all(wiring, mixing, weight);
         mixing += wiring.len();
+        weight += wiring.edges.len();
         contents
     });
     let contents: Vec<_> = contents.collect();
@@ -164,6 +200,7 @@ fn declare(shape: &SupernetShape, wirings: &[Wiring]) -> Result<(Stack, Paramete
         init_channels: shape.init_channels,
         cells: shape.cells,
         auxiliary: false,
+        partial: shape.edges.partial,
     };
     let stack = Stack::declare(&mut parameters, &shape.space, &contents, stack, Form::Supernet)?;
     Ok((stack, parameters))

@@ -105,9 +105,10 @@ fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
         edges: EdgeShape::default(),
     };
     let net = Supernet::record(recorder, shape).unwrap();
+    let method = Method::darts(AlphaGradient::First);
     Recorded {
         gradients: vec![net.spans.gradients],
-        architecture: Some((net.mixing, Architecture::new(Method::darts(AlphaGradient::First), net.rows()))),
+        architecture: Some((net.mixing, Architecture::new(method, net.rows(), net.nodes()))),
         parameters: net.parameters,
         spans: net.spans,
         images: net.images,

@@ -195,22 +195,27 @@ pub fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set:
     network.bilevel.result().loss
 }
 
-/// The alphas behind a step, the gradient that moved them, and Adam's moments.
-fn compare_alpha_step<B: Backend>(rows: &mut Comparisons, network: &Network<B>, set: &Set) {
+/// The alphas behind a step, the gradient that moved them, and Adam's moments; and the same of betas.
+pub fn compare_alpha_step<B: Backend>(rows: &mut Comparisons, network: &Network<B>, set: &Set) {
     let Bilevel { architecture, adam, .. } = &network.bilevel;
-    for (ours, part) in [
-        (&architecture.gradient, "grad.alpha"),
-        (&architecture.alphas, "alpha"),
-        (&adam.first, "adam_m.alpha"),
-        (&adam.second, "adam_v.alpha"),
-    ] {
-        compare_alphas(rows, set, ours, &format!("it1.{part}"), false);
+    let vectors = [
+        (&architecture.gradient, "grad."),
+        (&architecture.alphas, ""),
+        (&adam.first, "adam_m."),
+        (&adam.second, "adam_v."),
+    ];
+    for (ours, part) in vectors {
+        let (alphas, betas) = ours.split_at(architecture.alpha_count());
+        compare_alphas(rows, set, alphas, &format!("it1.{part}alpha"), false);
+        if !betas.is_empty() {
+            compare_alphas(rows, set, betas, &format!("it1.{part}beta"), false);
+        }
     }
 }
 
 /// A step of the weights on the first training batch with the sample that the supernet has: compares what it computes before
 /// they move. `term` is added to the loss.
-fn weight_step<B: Backend>(
+pub fn weight_step<B: Backend>(
     rows: &mut Comparisons,
     network: &mut Network<B>,
     set: &Set,

@@ -168,7 +168,7 @@ fn mixed_operations_under_a_mask() {
 
 fn mixed_under(c: &mut Check, mask: [bool; 12]) {
     let [first, second] = [c.input(2, 5, 3, 2), c.input(2, 5, 3, 2)];
-    let mixing = c.recorder.mixing(12);
+    let mixing = c.recorder.mixing(12, 0);
     c.variables.push((mixing.value, mixing.gradient));
     let gates: Vec<_> = (0..12).map(|branch| c.recorder.gate(mixing, &[branch])).collect();
     let pooled = [[0, 6], [1, 7]].map(|users| c.recorder.gate(mixing, &users));
