@@ -52,7 +52,9 @@ __device__ inline float activated(const Memory& memory, const Reader& reader, u3
 }
 
 __device__ inline float unstored_gradient_of(const Memory& memory, const UnstoredGradient& c, u32 index, u32 channel) {
-    float sum = fmaf(memory.state[c.raw_factor + channel], load(memory, c.raw + index), memory.state[c.constant + channel]);
+    float sum = load(memory, c.raw + index);
+    if (c.raw_factor == ABSENT) return sum;
+    sum = fmaf(memory.state[c.raw_factor + channel], sum, memory.state[c.constant + channel]);
 #pragma unroll 1
     for (u32 t = 0; t < c.count; ++t)
         sum = fmaf(memory.state[c.factor[t] + channel], load(memory, c.gradient[t] + index), sum);

@@ -21,12 +21,14 @@
 
 struct Convolution {
     Shape input, output;
-    u32 kernel, stride, padding, rows_per_block, relu, packed;
+    // Rows, then columns.
+    u32 kernel[2], stride[2], padding[2];
+    u32 rows_per_block, relu, packed;
     Factor factor;
     Target target;
     UnstoredGradient output_gradient;
 };
-static_assert(sizeof(Convolution) == 268);
+static_assert(sizeof(Convolution) == 280);
 
 // Part of the images, as it lies in memory.
 template <u32 LENGTH>
@@ -49,11 +51,11 @@ struct Patches {
         const u32 line = op.input.w * op.input.c, lines = op.input.n * op.input.h;
         const auto line_under = [&](u32 row) { // The first input line, counted over all images, and half a window above.
             const u32 index = row / op.output.w;
-            return index / op.output.h * op.input.h + index % op.output.h * op.stride;
+            return index / op.output.h * op.input.h + index % op.output.h * op.stride[0];
         };
-        const u32 above = line_under(first), below = line_under(last - 1) + op.kernel - op.padding;
+        const u32 above = line_under(first), below = line_under(last - 1) + op.kernel[0] - op.padding[0];
         // A window that is cut off by the last image's end, or the first one's start.
-        const u32 begin = (above - min(above, op.padding)) * line / 32 * 32, all = min(below, lines) * line;
+        const u32 begin = (above - min(above, op.padding[0])) * line / 32 * 32, all = min(below, lines) * line;
         const u32 end = all - begin > LENGTH ? begin : all;
         if (threadIdx.x == 0) band.begin = begin, band.end = end;
         for (u32 i = threadIdx.x; begin + i < end; i += blockDim.x)
@@ -67,11 +69,12 @@ struct Patches {
     template <u32 RUN>
     __device__ void load(u32 row, u32 k, float (&loaded)[RUN]) const {
         const Pixel pixel = pixel_of(op.output, row);
-        u32 tap = k / op.input.c, c = k - tap * op.input.c, i = tap / op.kernel, j = tap - i * op.kernel;
+        u32 tap = k / op.input.c, c = k - tap * op.input.c, i = tap / op.kernel[1], j = tap - i * op.kernel[1];
         one_by_one(loaded, [&](u32) {
-            const u32 y = under(pixel.row, op.stride, i, op.padding), x = under(pixel.column, op.stride, j, op.padding);
+            const u32 y = under(pixel.row, op.stride[0], i, op.padding[0]);
+            const u32 x = under(pixel.column, op.stride[1], j, op.padding[1]);
             float value = 0.0f;
-            if (i < op.kernel && y < op.input.h && x < op.input.w) {
+            if (i < op.kernel[0] && y < op.input.h && x < op.input.w) {
                 const u32 index = index_of(op.input, pixel.image, y, x) + c;
                 value = index >= band.begin && index < band.end ? wide(band.values[index - band.begin])
                                                                 : ::load(memory, op.factor.input.data + index);
@@ -81,7 +84,7 @@ struct Patches {
                 if (op.relu) value = fmaxf(value, 0.0f);
             }
             if (++c == op.input.c) c = 0, ++j;
-            if (j == op.kernel) j = 0, ++i;
+            if (j == op.kernel[1]) j = 0, ++i;
             return value;
         });
     }
@@ -101,6 +104,7 @@ extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) convolution
     __shared__ typename Form::Shared shared;
     __shared__ MomentSums<Form> sums;
     __shared__ Band<3072> band;
+    if (!open(memory, op.factor.gate)) return;
     const u32 rows = op.output.n * op.output.h * op.output.w, pitch = op.output.c;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     const u32 first_column = blockIdx.y * 64, columns = min(first_column + 64, pitch);
@@ -108,12 +112,13 @@ extern "C" __global__ void __launch_bounds__(256, FORWARD_BLOCKS_64) convolution
     Weights right{memory.state + op.factor.weights, pitch};
     left.advance(first, last);
     float* partial = memory.scratch + op.factor.partial + blockIdx.x * 3 * pitch;
-    Form::products(shared, first, last, op.kernel * op.kernel * op.input.c, first_column, columns, left, right,
+    Form::products(shared, first, last, op.kernel[0] * op.kernel[1] * op.input.c, first_column, columns, left, right,
                    [&](auto& results, u32 first_row, u32 column) {
         each_run<Form>(results, first_row, last, column, columns, [&](u32 row, u32 column, const auto& values) {
             store_run(memory, op.factor.output + row * pitch + column, op.packed, 0, columns - column, values);
         });
-        leave_moments<Form>(sums, results, first, last, first_row, column, columns, pitch, partial);
+        if (op.factor.partial != ABSENT)
+            leave_moments<Form>(sums, results, first, last, first_row, column, columns, pitch, partial);
     });
 }
 
@@ -128,7 +133,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) convolution_weights(const _
     __shared__ CoefficientTable<64> coefficients;
     // Under fewer pixels than in the forward lie fewer lines.
     __shared__ Band<2048> band;
-    const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.kernel * op.kernel * op.input.c;
+    if (!open(memory, op.factor.gate)) return;
+    const u32 rows = op.output.n * op.output.h * op.output.w, depth = op.kernel[0] * op.kernel[1] * op.input.c;
     const u32 columns = op.output.c, across = (columns + 63) / 64;
     const u32 first = blockIdx.x * op.rows_per_block, last = min(first + op.rows_per_block, rows);
     Patches<2048> left{memory, op, band};
@@ -141,15 +147,19 @@ extern "C" __global__ void __launch_bounds__(256) convolution_input(const __grid
                                                                     const __grid_constant__ Convolution op) {
     const u32 index = blockIdx.x * THREADS + threadIdx.x, channels = op.input.c, columns = op.factor.columns;
     if (index >= op.input.n * op.input.h * op.input.w * channels) return;
+    if (!open(memory, op.factor.gate)) {
+        if (owes_zeros(memory, op.target)) store(memory, op.target.data + index, 0.0f);
+        return;
+    }
     const u32 c = index % channels;
     const Pixel pixel = pixel_of(op.input, index / channels);
     float sum = 0.0f;
-    for (u32 tap = 0; tap < op.kernel * op.kernel; ++tap) {
+    for (u32 tap = 0; tap < op.kernel[0] * op.kernel[1]; ++tap) {
         // The place of the window; before the image it wraps beyond the last.
-        const u32 y = pixel.row + op.padding - tap / op.kernel, x = pixel.column + op.padding - tap % op.kernel;
-        if (y % op.stride != 0 || x % op.stride != 0) continue;
-        if (y / op.stride >= op.output.h || x / op.stride >= op.output.w) continue;
-        const u32 above = index_of(op.output, pixel.image, y / op.stride, x / op.stride);
+        const u32 y = pixel.row + op.padding[0] - tap / op.kernel[1], x = pixel.column + op.padding[1] - tap % op.kernel[1];
+        if (y % op.stride[0] != 0 || x % op.stride[1] != 0) continue;
+        if (y / op.stride[0] >= op.output.h || x / op.stride[1] >= op.output.w) continue;
+        const u32 above = index_of(op.output, pixel.image, y / op.stride[0], x / op.stride[1]);
         const u32 weights = op.factor.weights + (tap * channels + c) * columns;
         for (u32 o = 0; o < columns; ++o)
             sum = fmaf(unstored_gradient_of(memory, op.output_gradient, above + o, o), memory.state[weights + o], sum);

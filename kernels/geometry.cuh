@@ -55,6 +55,7 @@ struct Reader {
 static_assert(sizeof(Reader) == 12);
 
 // The gradient of a raw value in front of a batch norm: sum_t factor_t[c] * gradient_t + raw_factor[c] * raw + constant[c].
+// Of a value without a batch norm it is stored: raw is the gradient, count 0, and the coefficients are absent.
 struct UnstoredGradient {
     u32 count, raw, raw_factor, constant;
     u32 gradient[MAX_TERMS], factor[MAX_TERMS];

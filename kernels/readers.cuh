@@ -133,7 +133,8 @@ struct OutputGradients {
         for (u32 i = threadIdx.x; packed && i < (output_gradient.count + 2) * CHANNELS; i += blockDim.x) {
             const u32 row = i / CHANNELS, c = i % CHANNELS;
             const u32 place = row == 0 ? output_gradient.raw_factor : row == 1 ? output_gradient.constant : output_gradient.factor[row - 2];
-            if (c < count) table.rows[row][c] = memory.state[place + first + from + c];
+            if (c >= count) continue;
+            table.rows[row][c] = place == ABSENT ? float(row == 0) : memory.state[place + first + from + c];
         }
     }
 

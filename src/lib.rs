@@ -19,14 +19,16 @@
 //! 15. [`store`]: run directories.
 //! 16. [`watch`]: what a run shows while it goes on.
 //! 17. [`draw`]: cells and curves as drawings.
-//! 18. [`report`]: the page of a run.
-//! 19. [`cli`]: the command line.
+//! 18. [`compare`]: several searches beside each other, and whether they differ by more than chance.
+//! 19. [`report`]: the page of a run.
+//! 20. [`cli`]: the command line.
 
 pub mod autograd;
 pub mod backend;
 pub mod baseline;
 pub mod benchmark;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod draw;
 pub mod epochs;

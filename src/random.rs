@@ -44,6 +44,8 @@ pub enum Stream {
     Projection = 24,
     /// What searches without gradients try.
     Baseline = 18,
+    /// Ways of dealing measurements to two lists.
+    Permutations = 19,
     /// Test inputs.
     Test = 7,
 }

@@ -89,7 +89,7 @@ fn a_step_allocates_nothing() {
         let images: Vec<f32> = (0..pixels).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
         let labels = [0, 1, 2, 3, 4, 5, 6, 7];
         let batch = BatchView { images: &images, labels: &labels };
-        let mut active = bilevel.architecture.sample.active.clone();
+        let mut active = bilevel.mixture.active.clone();
         let allocated = allocations(|| {
             active.rotate_left(1);
             active[0] = !active[0];

@@ -83,7 +83,7 @@ fn published_networks_have_the_sizes_that_were_published() {
 fn the_second_network_of_the_paper_has_the_official_number_of_weights() {
     let genotype = published::find("darts-v2").unwrap().genotype;
     assert_eq!(Cost::of(&genotype, &paper()).unwrap().weights, 3_349_342);
-    let with_head = Network::parameters(&genotype, &paper()).unwrap();
+    let with_head = Network::parameters(&genotype, &paper());
     let head = with_head.iter().filter(|parameter| parameter.name.starts_with("auxiliary_head."));
     // 1x1 and 2x2 convolution, two batch norms, a classifier.
     let expected = 576 * 128 + 4 * 128 * 768 + 2 * (128 + 768) + 768 * 10 + 10;
@@ -137,18 +137,13 @@ fn states_that_nothing_reads_have_weights_but_no_gradient() {
 }
 
 #[test]
-fn every_published_genotype_that_can_be_trained_is_recorded() {
-    let mut refused = Vec::new();
+fn every_published_genotype_is_recorded() {
     for entry in published::all().unwrap() {
         let shape = NetworkShape { images: Shape::new(2, 32, 32, 3), ..paper() };
         let shape = NetworkShape { init_channels: 4, cells: 6, ..shape };
-        match Network::record(&mut Recorder::<Cpu>::new(), &entry.genotype, shape) {
-            Ok(network) => assert!(network.auxiliary.is_some() && network.drop_path.is_some()),
-            Err(error) => refused.push((entry.name, error.to_string())),
-        }
+        let network = Network::record(&mut Recorder::<Cpu>::new(), &entry.genotype, shape).unwrap();
+        assert!(network.auxiliary.is_some() && network.drop_path.is_some(), "{}", entry.name);
     }
-    assert!(refused.iter().all(|(_, error)| error.contains("conv_7x1_1x7")), "{refused:?}");
-    assert!(refused.len() <= 1, "{refused:?}");
 }
 
 #[test]

@@ -118,6 +118,8 @@ fn a_search_uses_no_slot_beyond_its_life() {
 fn a_search_whose_edges_have_more_than_candidates_uses_no_slot_beyond_its_life() {
     let plan = Plan { edge_drop_path: "0.3".to_owned(), ..Plan::paper() };
     check("drop path on edges", |poisoned| search(&plan, poisoned, |_| true));
+    let plan = Plan { auxiliary_skip: "0.5".to_owned(), ..Plan::paper() };
+    check("auxiliary skips", |poisoned| search(&plan, poisoned, |_| true));
 }
 
 #[test]

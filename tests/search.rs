@@ -1,9 +1,11 @@
 //! The search itself: the same bytes for a seed whatever the number of threads, and what a run tells.
 
 use darts::backend::cpu::Cpu;
-use darts::backend::{Device as _, Shape};
+use darts::backend::{Device as _, Shape, Span};
 use darts::data::{Loader, Reading, Source, halves};
-use darts::epochs::{Control, Ended};
+use darts::epochs::{BatchView, Control, Ended};
+use darts::method::progress::Progress;
+use darts::nn::Parameter;
 use darts::plan::DeviceChoice;
 use darts::plan::search::{Order, Plan};
 use darts::random::Stream;
@@ -70,6 +72,68 @@ fn a_seed_gives_the_same_bytes_on_any_number_of_threads() {
     for (one, other) in [(0, 1), (1, 2), (0, 2)] {
         assert!(orders[one][0] != orders[other][0], "the orders {one} and {other} must differ");
     }
+}
+
+/// Two supernets, of which one has auxiliary skips that weigh nothing, and the same weights: losses, gradients and running
+/// statistics of all that both have are the same to the bit, and so are the gradients by the mixing weights.
+#[test]
+fn an_auxiliary_skip_without_weight_is_none() {
+    let start = |auxiliary_skip: &str| {
+        let plan = Plan { auxiliary_skip: auxiliary_skip.into(), order: Order::Second, ..Plan::paper() };
+        let settings = BilevelSettings::from(&plan);
+        let shape = SupernetShape {
+            space: Space::darts(),
+            images: Shape::new(4, 8, 8, 1),
+            classes: 10,
+            init_channels: 4,
+            cells: 3,
+            nodes: 2,
+            edges: settings.method.edges(),
+        };
+        let mut bilevel = Bilevel::new(Cpu::new(2).unwrap(), shape, settings, 3).unwrap();
+        bilevel.progress = Progress { epoch: 1, epochs: 1, ..bilevel.progress };
+        bilevel
+    };
+    let (mut without, mut with) = (start("0"), start("1 to 0"));
+    let parameters = with.supernet.parameters.clone();
+    let [fewer, more] = [&without, &with].map(|bilevel| bilevel.supernet.parameters.iter().count());
+    // Four edges of each of the two reduction cells, two matrices each.
+    assert_eq!(more, fewer + 2 * 4 * 2);
+    let own = |bilevel: &Bilevel<Cpu>, of: Span| {
+        let values = bilevel.tape.read(of);
+        let of =
+            |tensor: &Parameter| values[tensor.part.offset..tensor.part.offset + tensor.part.len].to_vec();
+        let all = bilevel.supernet.parameters.iter().map(|tensor| (tensor.name.clone(), of(tensor)));
+        all.filter(|(name, _)| !name.contains("auxiliary_op")).collect::<Vec<_>>()
+    };
+    let weights = own(&without, without.supernet.spans.weights);
+    let mut copied = with.tape.read(with.supernet.spans.weights);
+    for (name, values) in &weights {
+        let tensor = parameters.iter().find(|tensor| tensor.name == *name).unwrap();
+        copied[tensor.part.offset..tensor.part.offset + tensor.part.len].copy_from_slice(values);
+    }
+    let place = with.supernet.spans.weights;
+    with.tape.backend().write(place, &copied);
+
+    let [train, valid] =
+        [3, 5].map(|step| (0..4 * 64).map(|i| ((i * step) % 17) as f32 / 8.0 - 1.0).collect());
+    let [train, valid]: [Vec<f32>; 2] = [train, valid];
+    let mut left = [&mut without, &mut with].map(|bilevel| {
+        let batch = |images| BatchView { images, labels: &[0, 3, 7, 9] };
+        let result = bilevel.step(batch(&train), batch(&valid), 0.025).unwrap();
+        let slopes = bilevel.read_slopes(bilevel.supernet.mixing.gradient).to_vec();
+        let evaluated = bilevel.evaluate(batch(&valid), 4).unwrap();
+        let running = bilevel.supernet.parameters.running();
+        let values = bilevel.tape.read(bilevel.supernet.spans.running);
+        let running = running.filter(|norm| !norm.names[0].contains("auxiliary_op"));
+        let running: Vec<_> =
+            running.map(|norm| values[norm.part.offset..norm.part.offset + norm.part.len].to_vec()).collect();
+        let alphas = bilevel.architecture.alphas.clone();
+        (result, evaluated, slopes, alphas, running, own(bilevel, bilevel.supernet.spans.weights))
+    });
+    let [without, with] = &mut left;
+    assert_eq!(without, with);
+    assert!(without.5 != weights, "the weights have moved");
 }
 
 /// Remembers what a search tells.

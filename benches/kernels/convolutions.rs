@@ -161,21 +161,21 @@ pub fn dense<B: Device>(device: &mut Timer<B>) {
 fn time_dense<B: Device>(device: &mut Timer<B>, dense: &Dense) {
     let &Dense { name, input: shape, kernel, padding, channels, inner } = dense;
     let mut layout = Layout::default();
-    let output_shape = shape.windows(kernel, 1, padding, channels).expect("a window within the image");
+    let window = ConvolutionWindow::square(kernel, 1, padding);
+    let output_shape = window.over(shape, channels).expect("a window within the image");
     let operand = layout.operand(shape);
     let op = Convolution {
         input: Operand { norm: operand.norm.filter(|_| inner), ..operand },
         relu: inner,
-        kernel,
-        stride: 1,
-        padding,
+        window,
         weights: layout.span(kernel * kernel * shape.c as usize * channels),
         output: layout.slot(output_shape.len()),
         output_shape,
-        statistics: layout.span(2 * channels),
+        statistics: Some(layout.span(2 * channels)),
+        gate: None,
     };
     let gradient = ConvolutionGradient {
-        output: layout.unstored_gradient(op.output, output_shape),
+        output: ResultGradient::Unstored(layout.unstored_gradient(op.output, output_shape)),
         weights: layout.span(op.weights.len),
         input: inner.then(|| layout.target(shape)),
     };
@@ -188,6 +188,6 @@ fn time_dense<B: Device>(device: &mut Timer<B>, dense: &Dense) {
     let (inputs, weights) = if inner { (2 * input, 2 * weights) } else { (input, weights) };
     let bytes = device.activations(inputs + 2 * output) + weights;
     device.time(&format!("{name}_backward"), shape, bytes, &layout, |backend| {
-        backend.convolution_backward(&op, &gradient);
+        backend.convolution_backward(&op, &gradient, Gradients::All);
     });
 }

@@ -137,7 +137,7 @@ impl Outputs {
             terms.push((normalised.direct, record.gradient));
             if values.fused_sums(value).is_none() {
                 let (gradient, sums) = (record.gradient, normalised.direct.sums);
-                let gate = record.gate();
+                let gate = record.gate;
                 self.reduces.push(BatchNormReduce { gradient, input: record.operand, sums, gate });
             }
         }

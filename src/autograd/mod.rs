@@ -26,6 +26,7 @@ pub mod separable;
 pub mod tape;
 
 pub use batch_norm::NormParameters;
+pub use convolution::ConvolutionParameters;
 pub use cross_entropy::Loss;
 pub use gates::Gates;
 pub use mixed::MixingWeights;

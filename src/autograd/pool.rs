@@ -7,7 +7,7 @@ use crate::backend::{Backend, Gradients, Mode, Pool, PoolGradient, PoolKind, Slo
 use crate::{Error, Result};
 
 /// A square window that moves over an image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Its side.
     pub kernel: usize,
@@ -15,6 +15,13 @@ pub struct Window {
     pub stride: usize,
     /// Rows and columns by which it may reach beyond the image.
     pub padding: usize,
+}
+
+impl Window {
+    /// A 3x3 window in the middle of each pixel that it stops at.
+    pub fn around(stride: usize) -> Self {
+        Window { kernel: 3, stride, padding: 1 }
+    }
 }
 
 struct Step {

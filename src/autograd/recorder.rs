@@ -71,13 +71,8 @@ pub struct ValueRecord {
     pub sums: BatchNormSums,
     /// The batch norm between the stored value and its readers.
     pub normalised: Option<Normalised>,
-}
-
-impl ValueRecord {
     /// Closed where the value is not computed.
-    pub(super) fn gate(&self) -> Option<Span> {
-        self.normalised.as_ref()?.forward.gate
-    }
+    pub gate: Option<Span>,
 }
 
 /// All values of a recording.
@@ -93,7 +88,7 @@ impl Values {
     /// Where consumers deliver the gradient of a value. Who is first becomes known when the recording ends.
     pub fn target(&self, value: Value) -> Target {
         let record = self.get(value);
-        Target { slot: record.gradient, accumulate: false, gate: record.gate() }
+        Target { slot: record.gradient, accumulate: false, gate: record.gate }
     }
 
     /// Where a value's only consumer leaves the sums of its batch norm's backward, if that consumer can.
@@ -175,8 +170,16 @@ impl<B: Backend> Recorder<B> {
         self.values.get(value).operand
     }
 
+    /// A new value without a batch norm, which is computed where its gate is open.
+    pub(super) fn gated_value(&mut self, shape: Shape, gate: Option<Span>) -> Value {
+        let value = self.value(shape, None);
+        self.record_of(value).gate = gate;
+        value
+    }
+
     /// A new value, with the batch norm that its readers apply.
     pub(super) fn value(&mut self, shape: Shape, normalised: Option<Normalised>) -> Value {
+        let gate = normalised.as_ref().and_then(|normalised| normalised.forward.gate);
         let norm: Option<Norm> = normalised.as_ref().map(|n| n.forward.norm);
         let record = ValueRecord {
             operand: Operand { data: self.slot(shape.len()), shape, norm },
@@ -184,6 +187,7 @@ impl<B: Backend> Recorder<B> {
             consumers: 0,
             sums: BatchNormSums::Separate,
             normalised,
+            gate,
         };
         self.values.0.push(record);
         Value(self.values.0.len() - 1)

@@ -153,6 +153,15 @@ pub struct Term {
     pub factor: Span,
 }
 
+/// The gradient of the loss by the result of an operator, which has a batch norm behind it or not.
+#[derive(Clone, Debug)]
+pub enum ResultGradient {
+    /// The result is plain: its readers deliver the gradient.
+    Stored(Slot),
+    /// The result stands in front of a batch norm.
+    Unstored(UnstoredGradient),
+}
+
 /// Where an input gradient goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {

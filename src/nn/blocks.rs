@@ -1,8 +1,8 @@
 //! The composite blocks of DARTS: parameters that are declared together. The readers of a network compute them.
 
 use super::parameters::{Layout, NormParts, Parameters, Part, Spans};
-use crate::autograd::{NormParameters, SeparableParameters};
-use crate::backend::Span;
+use crate::autograd::{ConvolutionParameters, NormParameters, SeparableParameters};
+use crate::backend::{ConvolutionWindow, Span};
 
 /// The branches that take a result, by the places of their mixing weights. It is computed where one of them is active.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,31 +137,62 @@ pub struct PoolsBlock {
     pub users: [Users; 2],
 }
 
-/// Dense convolution and batch norm.
+/// The official names of the modules of a dense convolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvolutionNames {
+    /// Of the ReLU in front of it, if there is one.
+    pub relu: Option<String>,
+    /// Of the convolution.
+    pub convolution: String,
+    /// Of the batch norm behind it, if there is one.
+    pub norm: Option<String>,
+}
+
+/// Dense convolution, with a ReLU in front of it or without, and with a batch norm behind it or without.
 #[derive(Clone, Debug)]
 pub struct ConvolutionBlock {
-    /// Side of the window.
-    pub kernel: usize,
+    /// The official names of the modules, which say whether there are a ReLU and a batch norm.
+    pub names: ConvolutionNames,
+    /// The window.
+    pub window: ConvolutionWindow,
     /// Channels of the result.
     pub channels: usize,
     /// The weights.
     pub weights: Part,
     /// The batch norm.
-    pub norm: NormParts,
+    pub norm: Option<NormParts>,
+    /// Whether it reads the images, which get no gradient.
+    pub of_images: bool,
+    /// The branches that take its result; without, it is always computed.
+    pub users: Option<Users>,
 }
 
 impl ConvolutionBlock {
-    /// Declares the convolution `names[0]` and its batch norm `names[1]`.
+    /// Declares a convolution of feature maps that is always computed, without bias.
     pub fn declare(
         parameters: &mut Parameters,
-        names: [String; 2],
-        kernel: usize,
+        names: ConvolutionNames,
+        window: ConvolutionWindow,
         [inputs, channels]: [usize; 2],
+        affine: bool,
     ) -> Self {
-        let [convolution, norm] = names;
-        let layout = Layout::Dense { kernel, inputs, outputs: channels };
-        let weights = parameters.weight(format!("{convolution}.weight"), layout);
-        ConvolutionBlock { kernel, channels, weights, norm: parameters.norm(vec![norm], channels, true) }
+        let layout = Layout::Dense { kernel: window.kernel, inputs, outputs: channels };
+        let weights = parameters.weight(format!("{}.weight", names.convolution), layout);
+        let norm = names.norm.clone().map(|name| parameters.norm(vec![name], channels, affine));
+        ConvolutionBlock { names, window, channels, weights, norm, of_images: false, users: None }
+    }
+
+    /// The block's parameters on a device, of a block that is computed where `gate` is open.
+    pub fn parameters(&self, spans: &Spans, gate: Option<Span>) -> ConvolutionParameters {
+        ConvolutionParameters {
+            window: self.window,
+            channels: self.channels,
+            weights: spans.weight(self.weights),
+            relu: self.names.relu.is_some(),
+            norm: self.norm.map(|norm| spans.norm(norm)),
+            of_images: self.of_images,
+            gate,
+        }
     }
 }
 

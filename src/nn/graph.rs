@@ -3,6 +3,7 @@
 
 use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
 use crate::Result;
+use crate::autograd::Window;
 use crate::backend::PoolKind;
 
 /// What an edge brings to its node.
@@ -39,8 +40,8 @@ pub trait Graph {
     /// Images or feature maps.
     type Value: Clone;
 
-    /// A convolution over images at stride 1 with padding that keeps their size, and batch norm.
-    fn convolution(&mut self, images: &Self::Value, block: &ConvolutionBlock) -> Result<Self::Value>;
+    /// A dense convolution, with a ReLU in front of it and a batch norm behind it as the block says.
+    fn convolution(&mut self, input: &Self::Value, block: &ConvolutionBlock) -> Result<Self::Value>;
 
     /// ReLU, 1x1 convolution over the inputs' concatenated channels, batch norm.
     fn pointwise(&mut self, inputs: &[Self::Value], block: &PointwiseBlock) -> Result<Self::Value>;
@@ -53,9 +54,14 @@ pub trait Graph {
         stride: usize,
     ) -> Result<Vec<Self::Value>>;
 
-    /// 3x3 pooling of one kind, without batch norm.
-    fn pool(&mut self, name: &str, input: &Self::Value, kind: PoolKind, stride: usize)
-    -> Result<Self::Value>;
+    /// Pooling of one kind, without batch norm.
+    fn pool(
+        &mut self,
+        name: &str,
+        input: &Self::Value,
+        kind: PoolKind,
+        window: Window,
+    ) -> Result<Self::Value>;
 
     /// The maximum and the average of 3x3 neighbourhoods, each with a batch norm: the pools of a supernet.
     fn normalised_pools(
@@ -67,9 +73,6 @@ pub trait Graph {
 
     /// The first channels of a state, with which partial channel connections compute.
     fn channel_slice(&mut self, input: &Self::Value, channels: usize) -> Result<Self::Value>;
-
-    /// The maximum of each 2x2 square: what passes the operations of an edge that halves the resolution by.
-    fn halved(&mut self, input: &Self::Value) -> Result<Self::Value>;
 
     /// The sum of what the edges bring to a node.
     fn node(&mut self, name: &str, edges: &[Incoming<Self::Value>]) -> Result<Self::Value>;

@@ -9,7 +9,9 @@ pub mod graph;
 pub mod parameters;
 pub mod recording;
 
-pub use blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+pub use blocks::{
+    ClassifierBlock, ConvolutionBlock, ConvolutionNames, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
+};
 pub use drop_path::{DropFactors, DropPath};
 pub use graph::{Branch, Graph, Incoming, Passing};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};

@@ -14,10 +14,10 @@ use crate::random::{Stream, generator};
 /// The shape of a weight tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// `[kernel][kernel][inputs][outputs]`; officially `[outputs, inputs, kernel, kernel]`.
+    /// `[rows][columns][inputs][outputs]` of a window; officially `[outputs, inputs, rows, columns]`.
     Dense {
-        /// Side of the window.
-        kernel: usize,
+        /// Rows and columns of the window.
+        kernel: [usize; 2],
         /// Input channels.
         inputs: usize,
         /// Output channels.
@@ -55,7 +55,7 @@ impl Layout {
     /// Number of elements.
     pub fn len(self) -> usize {
         match self {
-            Layout::Dense { kernel, inputs, outputs } => kernel * kernel * inputs * outputs,
+            Layout::Dense { kernel: [rows, columns], inputs, outputs } => rows * columns * inputs * outputs,
             Layout::Depthwise { kernel, channels } => kernel * kernel * channels,
             Layout::Matrix { inputs, outputs } | Layout::Linear { inputs, outputs } => inputs * outputs,
             Layout::Vector { len } => len,
@@ -70,10 +70,10 @@ impl Layout {
     /// The index in PyTorch's layout of the element that lies here at `index`.
     pub fn official(self, index: usize) -> usize {
         match self {
-            Layout::Dense { kernel, inputs, outputs } => {
+            Layout::Dense { kernel: [rows, columns], inputs, outputs } => {
                 let (tap, input, output) =
                     (index / (inputs * outputs), index / outputs % inputs, index % outputs);
-                (output * inputs + input) * kernel * kernel + tap
+                (output * inputs + input) * rows * columns + tap
             }
             Layout::Depthwise { kernel, channels } => {
                 let (tap, channel) = (index / channels, index % channels);
@@ -89,7 +89,9 @@ impl Layout {
     /// The shape in PyTorch.
     pub fn official_shape(self) -> Vec<usize> {
         match self {
-            Layout::Dense { kernel, inputs, outputs } => vec![outputs, inputs, kernel, kernel],
+            Layout::Dense { kernel: [rows, columns], inputs, outputs } => {
+                vec![outputs, inputs, rows, columns]
+            }
             Layout::Depthwise { kernel, channels } => vec![channels, 1, kernel, kernel],
             Layout::Matrix { inputs, outputs } => vec![outputs, inputs, 1, 1],
             Layout::Linear { inputs, outputs } => vec![outputs, inputs],
@@ -100,7 +102,7 @@ impl Layout {
     /// Number of inputs that one output sums over.
     fn fan_in(self) -> usize {
         match self {
-            Layout::Dense { kernel, inputs, .. } => kernel * kernel * inputs,
+            Layout::Dense { kernel: [rows, columns], inputs, .. } => rows * columns * inputs,
             Layout::Depthwise { kernel, .. } => kernel * kernel,
             Layout::Matrix { inputs, .. } | Layout::Linear { inputs, .. } => inputs,
             Layout::Vector { len } => len,
@@ -317,7 +319,8 @@ mod tests {
     #[test]
     fn official_indices_are_permutations() {
         let layouts = [
-            Layout::Dense { kernel: 3, inputs: 2, outputs: 5 },
+            Layout::Dense { kernel: [3, 3], inputs: 2, outputs: 5 },
+            Layout::Dense { kernel: [1, 7], inputs: 3, outputs: 2 },
             Layout::Depthwise { kernel: 5, channels: 3 },
             Layout::Matrix { inputs: 4, outputs: 7 },
             Layout::Linear { inputs: 5, outputs: 3 },
@@ -331,7 +334,7 @@ mod tests {
         }
         // Tap (0, 1) of input 1 and output 4.
         assert_eq!(
-            Layout::Dense { kernel: 3, inputs: 2, outputs: 5 }.official(10 + 5 + 4),
+            Layout::Dense { kernel: [3, 3], inputs: 2, outputs: 5 }.official(10 + 5 + 4),
             (4 * 2 + 1) * 9 + 1
         );
     }

@@ -44,9 +44,9 @@ impl<B: Backend> Recording<'_, B> {
 impl<B: Backend> Graph for Recording<'_, B> {
     type Value = Value;
 
-    fn convolution(&mut self, images: &Value, block: &ConvolutionBlock) -> Result<Value> {
-        let (weights, norm) = (self.spans.weight(block.weights), self.spans.norm(block.norm));
-        self.recorder.convolution(*images, weights, block.kernel, block.channels, norm)
+    fn convolution(&mut self, input: &Value, block: &ConvolutionBlock) -> Result<Value> {
+        let gate = self.gate(block.users.as_ref());
+        self.recorder.convolution(*input, block.parameters(self.spans, gate))
     }
 
     fn pointwise(&mut self, inputs: &[Value], block: &PointwiseBlock) -> Result<Value> {
@@ -66,8 +66,8 @@ impl<B: Backend> Graph for Recording<'_, B> {
         self.recorder.separable(&sources, stride, channels.unwrap_or_default())
     }
 
-    fn pool(&mut self, _: &str, input: &Value, kind: PoolKind, stride: usize) -> Result<Value> {
-        self.recorder.pool(*input, kind, Window { kernel: 3, stride, padding: 1 }, false)
+    fn pool(&mut self, _: &str, input: &Value, kind: PoolKind, window: Window) -> Result<Value> {
+        self.recorder.pool(*input, kind, window, false)
     }
 
     fn normalised_pools(&mut self, input: &Value, block: &PoolsBlock, stride: usize) -> Result<[Value; 2]> {
@@ -77,11 +77,6 @@ impl<B: Backend> Graph for Recording<'_, B> {
 
     fn channel_slice(&mut self, input: &Value, channels: usize) -> Result<Value> {
         self.recorder.channel_slice(*input, channels)
-    }
-
-    fn halved(&mut self, input: &Value) -> Result<Value> {
-        let square = Window { kernel: 2, stride: 2, padding: 0 };
-        self.recorder.pool(*input, PoolKind::Maximum, square, false)
     }
 
     fn node(&mut self, _: &str, edges: &[Incoming<Value>]) -> Result<Value> {

@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
+use super::skips::auxiliary_skip;
 use crate::method::edge_weights::EdgeWeights;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
@@ -14,7 +15,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 13] {
+pub(super) fn method() -> [Key; 14] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -80,6 +81,7 @@ pub(super) fn method() -> [Key; 13] {
              alphas are",
         )
         .at("method.edge_weights"),
+        auxiliary_skip(),
         text(
             "selection",
             "NAME",

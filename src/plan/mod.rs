@@ -1,7 +1,7 @@
 //! The plans of a search and of a training: everything that determines a run, checked before any work starts.
 //!
-//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan, `method` for those of a search
-//! method and `shared` for those of both plans, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a
+//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan, `method` and `skips` for those
+//! of a search method and `shared` for those of both plans, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a
 //! plan file and a preset become one plan.
 
 pub mod file;
@@ -12,6 +12,7 @@ mod method;
 mod partial;
 pub mod search;
 mod shared;
+mod skips;
 pub mod train;
 mod violation;
 

@@ -30,8 +30,6 @@ pub struct Architecture {
     undisturbed: Vec<f64>,
     /// What was decided of each edge without the alphas.
     pub decided: Vec<Decision>,
-    /// The gradients that were pulled back last: by the mixing weights of the candidates, and by the weights of the edges.
-    pub slopes: [Vec<f64>; 2],
     rows: Vec<Range<usize>>,
     /// The edges of each node.
     nodes: Vec<Range<usize>>,
@@ -51,7 +49,6 @@ impl Architecture {
             disturbance: vec![0.0; count],
             undisturbed: vec![0.0; count],
             decided: vec![Decision::Open; edges],
-            slopes: [vec![0.0; count], vec![0.0; edges]],
             rows,
             nodes,
         }
@@ -85,16 +82,6 @@ impl Architecture {
         let betas = &self.alphas[self.alpha_count()..];
         self.method.edge_weights.mix(&self.nodes, betas, &mut self.edge_weights);
         self.decide();
-    }
-
-    /// What the supernet computes with: the mixing weights times those of their edges, and behind them, where channels pass the
-    /// candidates by, the weights of the edges.
-    pub fn mixing(&self) -> impl Iterator<Item = f64> {
-        let of_edge = |(row, &edge): (&Range<usize>, &f64)| {
-            self.sample.weights[row.clone()].iter().map(move |weight| edge * weight)
-        };
-        let passing = if self.method.edges().passes() { &self.edge_weights[..] } else { &[] };
-        self.rows.iter().zip(&self.edge_weights).flat_map(of_edge).chain(passing.iter().copied())
     }
 
     /// Takes a run of candidates out of the sample, and with all of those of an edge what passes them by.
@@ -140,12 +127,10 @@ impl Architecture {
         self.decide();
     }
 
-    /// A step of an attack on the mixing weights of the sample, where `slopes` is the gradient by what the supernet computes
-    /// with: by its signs, which are those of the gradient by the sample, as no edge has a weight below 0.
+    /// A step of an attack on the mixing weights of the sample, where `slopes` is the gradient by them.
     pub fn ascend(&mut self, slopes: &[f64]) {
         let (Method { relaxation, perturbation, .. }, Sample { weights, progress, .. }) =
             (&self.method, &mut self.sample);
-        let slopes = &slopes[..weights.len()];
         perturbation.ascend(relaxation.bounds(), &self.rows, *progress, [&self.undisturbed, slopes], weights);
         self.decide();
     }
@@ -168,22 +153,13 @@ impl Architecture {
         }
     }
 
-    /// Leaves the gradient by the alphas and betas at the last sample, of a loss whose gradient by what the supernet computes
-    /// with is `slopes`.
-    pub fn pull_back(&mut self, slopes: &[f64]) {
-        let count = self.alpha_count();
-        let (of_candidates, passing) = slopes.split_at(count);
-        let [by_weight, by_edge] = &mut self.slopes;
-        for (edge, (row, weight)) in self.rows.iter().zip(&self.edge_weights).enumerate() {
-            let (slopes, weights) = (&of_candidates[row.clone()], &self.sample.weights[row.clone()]);
-            let mixed: f64 = slopes.iter().zip(weights).map(|(slope, weight)| slope * weight).sum();
-            by_edge[edge] = mixed + passing.get(edge).copied().unwrap_or_default();
-            by_weight[row.clone()].iter_mut().zip(slopes).for_each(|(own, slope)| *own = weight * slope);
-        }
-        let (alphas, betas) = self.gradient.split_at_mut(count);
+    /// Leaves the gradient by the alphas and betas at the last sample, of a loss whose gradients by the mixing weights of the
+    /// sample and by the weights of the edges are these.
+    pub fn pull_back(&mut self, by_weights: &[f64], by_edges: &[f64]) {
+        let (alphas, betas) = self.gradient.split_at_mut(self.sample.weights.len());
         let Method { relaxation, edge_weights, .. } = &self.method;
-        self.sample.pull_back(&**relaxation, &self.rows, [&self.alphas, by_weight], alphas);
-        edge_weights.pull_back(&self.nodes, &self.edge_weights, by_edge, betas);
+        self.sample.pull_back(&**relaxation, &self.rows, [&self.alphas, by_weights], alphas);
+        edge_weights.pull_back(&self.nodes, &self.edge_weights, by_edges, betas);
         let decided =
             self.rows.iter().zip(&self.decided).filter(|(_, decision)| **decision != Decision::Open);
         decided.for_each(|(row, _)| alphas[row.clone()].fill(0.0));
@@ -223,7 +199,7 @@ mod tests {
         architecture.draw(Progress::default(), Stream::AlphaSample);
         assert_eq!(architecture.sample.weights, [0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.5]);
         assert_eq!(architecture.sample.active, [false, true, false, false, false, true, true]);
-        architecture.pull_back(&[1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 0.0]);
+        architecture.pull_back(&[1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 0.0], &[0.0; 3]);
         assert_eq!(architecture.gradient, [0.0, 0.0, 0.0, 0.0, 0.0, 0.25, -0.25]);
         architecture.restart(0);
         architecture.draw(Progress::default(), Stream::AlphaSample);
@@ -238,7 +214,7 @@ mod tests {
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0];
         let progress = Progress { epoch: 1, ..Progress::default() };
         architecture.draw(progress, Stream::AlphaSample);
-        architecture.pull_back(&[0.3, -0.2, 1.0, 0.0, -1.0]);
+        architecture.pull_back(&[0.3, -0.2, 1.0, 0.0, -1.0], &[0.0; 2]);
         let alone = architecture.gradient.clone();
         architecture.penalise(progress);
         let added: Vec<f64> = architecture.gradient.iter().zip(alone).map(|(all, own)| all - own).collect();
@@ -246,10 +222,9 @@ mod tests {
         assert!(added.iter().zip(expected).all(|(ours, other)| (ours - other).abs() < 1e-12), "{added:?}");
     }
 
-    /// Two nodes of two and of one edge, whose edges have weights, with and without channels that pass by.
-    fn weighed(partial_channels: usize) -> Architecture {
-        let edge_weights = EdgeWeights::Softmax;
-        let method = Method { edge_weights, partial_channels, ..Method::darts(AlphaGradient::First) };
+    /// Two nodes of two edges and of one, which have weights.
+    fn weighed() -> Architecture {
+        let method = Method { edge_weights: EdgeWeights::Softmax, ..Method::darts(AlphaGradient::First) };
         let mut architecture = Architecture::new(method, vec![0..2, 2..5, 5..7], vec![0..2, 2..3]);
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0, 0.25, -0.5, 0.75, -0.25, 3.0];
         architecture
@@ -257,59 +232,55 @@ mod tests {
 
     #[test]
     fn gradients_by_alphas_and_betas_are_those_of_differences() {
-        for partial in [1, 4] {
-            let mut architecture = weighed(partial);
-            let mixing = |architecture: &mut Architecture| -> Vec<f64> {
-                architecture.mix(Progress::default());
-                architecture.mixing().collect()
+        let mut architecture = weighed();
+        let slopes = |values: &[f64]| -> Vec<f64> {
+            values.iter().enumerate().map(|(place, value)| (1.0 + place as f64) * value).collect()
+        };
+        architecture.mix(Progress::default());
+        let [by_weights, by_edges] =
+            [&architecture.sample.weights, &architecture.edge_weights].map(|values| slopes(values));
+        architecture.pull_back(&by_weights, &by_edges);
+        // Half the sum of weighed squares has these slopes.
+        let loss = |architecture: &Architecture| -> f64 {
+            let half = |values: &[f64]| -> f64 {
+                values.iter().zip(slopes(values)).map(|(value, slope)| 0.5 * value * slope).sum()
             };
-            let at = mixing(&mut architecture);
-            assert_eq!(at.len(), 7 + if partial > 1 { 3 } else { 0 });
-            // A loss that is half the sum of squares, weighed.
-            let slope = |(place, weight): (usize, &f64)| (1.0 + place as f64) * weight;
-            let loss = |mixing: &[f64]| -> f64 {
-                mixing.iter().enumerate().map(|(place, weight)| 0.5 * weight * slope((place, weight))).sum()
+            half(&architecture.sample.weights) + half(&architecture.edge_weights)
+        };
+        for (place, ours) in architecture.gradient.iter().enumerate() {
+            let moved = |step: f64| {
+                let mut other = architecture.clone();
+                other.alphas[place] += step;
+                other.mix(Progress::default());
+                loss(&other)
             };
-            architecture.pull_back(&at.iter().enumerate().map(slope).collect::<Vec<_>>());
-            let gradient = architecture.gradient.clone();
-            for (place, ours) in gradient.into_iter().enumerate() {
-                let moved = |step: f64| {
-                    let mut other = architecture.clone();
-                    other.alphas[place] += step;
-                    loss(&mixing(&mut other))
-                };
-                let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
-                assert!((ours - difference).abs() < 1e-8, "{place}: {ours}, not {difference}");
-            }
+            let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+            assert!((ours - difference).abs() < 1e-8, "{place}: {ours}, not {difference}");
         }
     }
 
     #[test]
-    fn an_edge_that_is_no_part_of_the_cell_lets_nothing_pass() {
-        let mut architecture = weighed(4);
+    fn an_edge_that_is_no_part_of_the_cell_weighs_nothing() {
+        let mut architecture = weighed();
         architecture.decided = vec![Decision::Dropped, Decision::Chosen(1), Decision::Open];
         architecture.mix(Progress::default());
-        let mixing: Vec<f64> = architecture.mixing().collect();
-        let weight = architecture.edge_weights[1];
-        assert_eq!(mixing[..5], [0.0, 0.0, 0.0, weight, 0.0]);
-        assert_eq!(mixing[7..], [0.0, weight, 1.0]);
-        architecture.pull_back(&[1.0; 10]);
+        assert_eq!((architecture.edge_weights[0], architecture.edge_weights[2]), (0.0, 1.0));
+        assert!(architecture.edge_weights[1] > 0.0);
+        architecture.pull_back(&[1.0; 7], &[1.0; 3]);
         assert_eq!(architecture.gradient[7], 0.0, "the beta of what is dropped stays");
         architecture.decided.fill(Decision::Open);
         architecture.mix(Progress::default());
-        architecture.remove(2..5);
-        let mixing: Vec<f64> = architecture.mixing().collect();
-        assert_eq!((&mixing[2..5], mixing[8]), (&[0.0; 3][..], 0.0));
-        assert!(mixing[7] > 0.0 && mixing[0] > 0.0);
-        architecture.mix(Progress::default());
         architecture.remove(2..4);
-        assert!(architecture.mixing().nth(8).unwrap() > 0.0);
+        assert!(architecture.edge_weights.iter().all(|&weight| weight > 0.0));
+        architecture.remove(2..5);
+        assert_eq!((&architecture.sample.weights[2..5], architecture.edge_weights[1]), (&[0.0; 3][..], 0.0));
+        assert!(architecture.edge_weights[0] > 0.0 && architecture.sample.weights[0] > 0.0);
     }
 
     #[test]
     fn penalties_know_nothing_of_betas() {
         let penalties: Vec<Arc<dyn Penalty>> = vec![Arc::new(Cubes(1.0))];
-        let mut architecture = weighed(1);
+        let mut architecture = weighed();
         architecture.method.penalties = penalties;
         architecture.penalise(Progress { epoch: 1, ..Progress::default() });
         assert_eq!(architecture.gradient[7..], [0.0; 3]);

@@ -10,6 +10,7 @@ use super::adam::{Adam, AdamSettings};
 use super::architecture::Architecture;
 use super::hypergradient::{AlphaGradient, Half, LookAhead, Problem, ProblemSpans, SecondOrderSpans};
 use super::method::Method;
+use super::mixture::Mixture;
 use crate::Result;
 use crate::autograd::{Recorder, Tape, dry_run};
 use crate::backend::{
@@ -92,6 +93,8 @@ pub struct Bilevel<B: Backend> {
     settings: BilevelSettings,
     /// For each edge the mixing weights that share its sum.
     nodes: Vec<Range<usize>>,
+    /// What the supernet computes with.
+    pub mixture: Mixture,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
     /// The factors of drop path.
@@ -168,23 +171,25 @@ impl<B: Backend> Bilevel<B> {
         let mut recorder = Recorder::new();
         let supernet = Supernet::record(&mut recorder, shape)?;
         let (weights, mixing) = (supernet.spans.weights.len, supernet.mixing.value.len);
-        let architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
         let second_order = match settings.method.gradient {
             AlphaGradient::First => None,
             AlphaGradient::Second(_) => Some(SecondOrderSpans::new(&mut recorder, weights, mixing)),
         };
         let spans =
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
+        let architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
+        let mixture = Mixture::new(mixing, &supernet.rows(), supernet.auxiliary_skips.clone());
         Ok(Bilevel {
             tape: recorder.lay_out(backend),
             spans,
             adam: Adam::new(architecture.alphas.len(), settings.adam),
-            active: architecture.sample.active.clone(),
             architecture,
             nodes: supernet.rows_of_sums(),
             factors: DropFactors::new(supernet.drop_path),
             supernet,
             progress: Progress::default(),
+            active: mixture.active.clone(),
+            mixture,
             settings,
             transfer: (vec![B::Scalar::default(); mixing], vec![0.0; mixing]),
         })
@@ -295,15 +300,16 @@ impl<B: Backend> Bilevel<B> {
         self.factors.draw(self.tape.backend(), dropped, (seed, stream, step));
     }
 
-    /// Hands the supernet the sample of the architecture: the mixing weights, and which branches are active.
+    /// Hands the supernet the sample of the architecture, and what else its mixing weights are made of.
     pub fn load_sample(&mut self) {
+        let Architecture { sample, edge_weights, method, .. } = &self.architecture;
+        self.mixture.take(sample, edge_weights, method.auxiliary_skip.at(self.progress));
+        let Mixture { weights, active, .. } = &self.mixture;
         let (values, _) = &mut self.transfer;
-        let sample = &self.architecture.sample;
-        let mixing = self.architecture.mixing();
-        values.iter_mut().zip(mixing).for_each(|(value, weight)| *value = B::Scalar::of(weight));
+        values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
         self.tape.backend().write(self.supernet.mixing.value, values);
-        if self.active != sample.active {
-            self.active.copy_from_slice(&sample.active);
+        if self.active != *active {
+            self.active.copy_from_slice(active);
             self.tape.set_active(&self.active).expect("a gate for each mixing weight");
         }
     }
@@ -311,11 +317,12 @@ impl<B: Backend> Bilevel<B> {
     /// Reads a gradient by the mixing weights, and leaves that by the alphas and betas in the architecture.
     pub fn pull_back(&mut self, gradient: Span) {
         self.read_slopes(gradient);
-        self.architecture.pull_back(&self.transfer.1);
+        let [by_weights, by_edges] = &self.mixture.slopes;
+        self.architecture.pull_back(by_weights, by_edges);
     }
 
-    /// Reads a gradient by the mixing weights. Where the relaxation takes branches that are not active for ones, it must be
-    /// that of the last pass.
+    /// Reads a gradient by the mixing weights, and gives that by the weights of the candidates. Where the relaxation takes branches that are not active for ones,
+    /// it must be that of the last pass.
     pub fn read_slopes(&mut self, gradient: Span) -> &[f64] {
         let (values, slopes) = &mut self.transfer;
         self.tape.read_into(gradient, values);
@@ -325,7 +332,8 @@ impl<B: Backend> Bilevel<B> {
             let sum = |edge: usize| values[self.nodes[edge].clone()].iter().map(|sum| sum.wide()).sum();
             self.architecture.complete(slopes, sum);
         }
-        slopes
+        self.mixture.pull_back(slopes);
+        &self.mixture.slopes[0]
     }
 
     /// Adam's step along the alpha gradient of the passes before and of the penalties.
@@ -368,7 +376,7 @@ impl<B: Backend> Bilevel<B> {
             self.tape.differentiate(Mode::Inference, Gradients::InputsInInference);
             *loss = self.result().loss;
             self.read_slopes(self.supernet.mixing.gradient);
-            self.architecture.ascend(&self.transfer.1);
+            self.architecture.ascend(&self.mixture.slopes[0]);
         }
         *after = self.loss_in_inference();
         if *before > *after {

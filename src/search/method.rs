@@ -14,7 +14,7 @@ use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
-use crate::method::schedule::{Schedule, probability};
+use crate::method::schedule::{Schedule, probability, weight};
 use crate::method::selection::{Selection, selection};
 use crate::method::step_order::StepOrder;
 use crate::plan::search::{Order, Plan};
@@ -40,6 +40,8 @@ pub struct Method {
     pub partial_channels: usize,
     /// How the edges of a node are weighed.
     pub edge_weights: EdgeWeights,
+    /// The weight of an edge's auxiliary skip.
+    pub auxiliary_skip: Schedule,
     /// How the genotype is found.
     pub selection: Selection,
     /// Whether a step of the alphas comes before that of the weights.
@@ -58,7 +60,11 @@ impl Method {
 
     /// What the edges of its supernet have beside their candidates.
     pub fn edges(&self) -> EdgeShape {
-        EdgeShape { drop_path: !self.edge_drop_path.is_zero(), partial: self.partial_channels }
+        EdgeShape {
+            drop_path: !self.edge_drop_path.is_zero(),
+            partial: self.partial_channels,
+            auxiliary_skip: !self.auxiliary_skip.is_zero(),
+        }
     }
 
     /// Alphas with what the method says of them, and with betas where it has some.
@@ -68,12 +74,8 @@ impl Method {
             Selection::Strongest | Selection::Perturbation(_) => None,
         };
         if self.edge_weights == EdgeWeights::Softmax && alphas.betas.is_empty() {
-            alphas.betas = alphas
-                .space
-                .wirings(alphas.nodes)
-                .iter()
-                .map(|wiring| vec![0.0; wiring.edges.len()])
-                .collect();
+            let wirings = alphas.space.wirings(alphas.nodes);
+            alphas.betas = wirings.iter().map(|wiring| vec![0.0; wiring.edges.len()]).collect();
         }
         Alphas { weighing: self.relaxation.weighing(), most_skips, ..alphas }
     }
@@ -104,6 +106,7 @@ impl From<&Plan> for Method {
                 .unwrap_or_else(|| refused("a probability".to_owned())),
             partial_channels: plan.partial_channels,
             edge_weights: plan.edge_weights,
+            auxiliary_skip: weight(&plan.auxiliary_skip).unwrap_or_else(|| refused("a weight".to_owned())),
             selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
             step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,

@@ -4,7 +4,7 @@
 //!
 //! 1. [`bilevel`]: one iteration, in first and second order. This is DARTS.
 //! 2. [`mod@method`]: what the alphas are subject to, as a composition of the parts in [`crate::method`]; [`architecture`]
-//!    holds them.
+//!    holds them, and [`mixture`] is what the supernet computes with.
 //! 3. [`adam`]: the optimiser of the alphas.
 //! 4. [`hypergradient`]: what the second order adds.
 //! 5. [`curvature`]: the largest eigenvalue of the validation loss's Hessian by the alphas, which [`lanczos`] finds.
@@ -19,6 +19,7 @@ mod data;
 pub mod hypergradient;
 pub mod lanczos;
 pub mod method;
+pub mod mixture;
 pub mod observer;
 mod record;
 mod selecting;

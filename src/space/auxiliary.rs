@@ -1,9 +1,9 @@
 //! The auxiliary head: a second classifier on an inner cell, whose loss helps to train a deep network.
 
 use crate::autograd::{Loss, Value, Window};
-use crate::backend::{Backend, PoolKind, Shape, Span};
+use crate::backend::{Backend, ConvolutionWindow, PoolKind, Shape, Span};
 use crate::nn::parameters::NormParts;
-use crate::nn::{ClassifierBlock, ConvolutionBlock, Layout, Parameters, Part, Recording};
+use crate::nn::{ClassifierBlock, ConvolutionBlock, ConvolutionNames, Layout, Parameters, Part, Recording};
 use crate::{Error, Result};
 
 /// What the names of the parameters begin with.
@@ -45,7 +45,9 @@ impl AuxiliaryHead {
         let first =
             parameters.weight(format!("{}.weight", name(2)), Layout::Matrix { inputs, outputs: middle });
         let first = (first, parameters.norm(vec![name(3)], middle, true));
-        let second = ConvolutionBlock::declare(parameters, [name(5), name(6)], KERNEL, [middle, features]);
+        let names = ConvolutionNames { relu: Some(name(4)), convolution: name(5), norm: Some(name(6)) };
+        let window = ConvolutionWindow::square(KERNEL, 1, 0);
+        let second = ConvolutionBlock::declare(parameters, names, window, [middle, features], true);
         let name = format!("{NAME}.classifier");
         let classifier = ClassifierBlock::declare(parameters, &name, features, classes);
         AuxiliaryHead { first, second, classifier }
@@ -73,9 +75,7 @@ impl AuxiliaryHead {
         // negative, and where one is zero so are the gradients of all its pixels.
         let (part, norm) = self.first;
         let value = recorder.pointwise(&values, &[spans.weight(part)], CHANNELS[0], spans.norm(norm))?;
-        let ConvolutionBlock { kernel, channels, weights, norm } = self.second;
-        let (weights, norm) = (spans.weight(weights), spans.norm(norm));
-        let value = recorder.activated_convolution(value, weights, kernel, channels, norm)?;
+        let value = recorder.convolution(value, self.second.parameters(spans, None))?;
         let pixel = Window { kernel: 1, stride: 1, padding: 0 };
         let value = recorder.pool(value, PoolKind::Average, pixel, true)?;
         let (weights, bias) = (spans.weight(self.classifier.weights), spans.weight(self.classifier.bias));

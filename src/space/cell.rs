@@ -4,11 +4,13 @@
 use super::genotype::CellGenotype;
 use super::operation::{Block, Operation};
 use super::wiring::{INPUTS, Wiring};
-use crate::backend::PoolKind;
+use crate::Result;
+use crate::autograd::Window;
+use crate::backend::{ConvolutionWindow, PoolKind};
 use crate::nn::{
-    Branch, Graph, Incoming, Parameters, Passing, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
+    Branch, ConvolutionBlock, ConvolutionNames, Graph, Incoming, Parameters, Passing, PointwiseBlock,
+    PoolsBlock, SeparableBlock, Users,
 };
-use crate::{Error, Result};
 
 /// What the cells of a type hold.
 #[derive(Clone, Debug)]
@@ -32,20 +34,24 @@ pub struct Held {
     pub operations: Vec<&'static Operation>,
     /// The place of the first one's mixing weight.
     pub mixing: usize,
+    /// The place of the mixing weight of its auxiliary skip, where it has one. It may be that of an operation that is the same
+    /// identity.
+    pub auxiliary_skip: Option<usize>,
     /// The place of its own weight, where channels pass its operations by.
     pub weight: usize,
 }
 
 impl Contents {
     /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`, and the weights of whose edges
-    /// at `weight`.
-    pub fn all(wiring: &Wiring, mixing: usize, weight: usize) -> Self {
-        let held = wiring.edges.iter().zip(weight..).map(|(edge, weight)| Held {
+    /// at `weight`; and the auxiliary skips of its edges, where these have some.
+    pub fn all(wiring: &Wiring, mixing: usize, auxiliary_skips: &[usize], weight: usize) -> Self {
+        let held = wiring.edges.iter().enumerate().map(|(index, edge)| Held {
             node: edge.node,
             from: edge.from,
             operations: edge.candidates.clone(),
             mixing: mixing + edge.row.start,
-            weight,
+            auxiliary_skip: auxiliary_skips.get(index).copied(),
+            weight: weight + index,
         });
         let concat = (INPUTS..INPUTS + wiring.nodes).collect();
         Contents { nodes: wiring.nodes, edges: held.collect(), concat }
@@ -60,6 +66,7 @@ impl From<&CellGenotype> for Contents {
             from: edge.from,
             operations: vec![edge.operation],
             mixing: index,
+            auxiliary_skip: None,
             weight: index,
         });
         Contents { nodes: cell.nodes.len(), edges: held.collect(), concat: cell.concat.clone() }
@@ -99,13 +106,18 @@ pub struct CellShape {
 impl CellShape {
     /// The stride of the edges that leave a state.
     fn stride(&self, state: usize) -> usize {
-        if self.reduction && state < INPUTS { 2 } else { 1 }
+        stride(self.reduction, state)
     }
 
     /// Channels that go through the operations.
     fn computed(&self) -> usize {
         self.channels / self.partial
     }
+}
+
+/// The stride of the edges that leave a state of a cell that halves the resolution, or does not.
+pub fn stride(reduction: bool, state: usize) -> usize {
+    if reduction && state < INPUTS { 2 } else { 1 }
 }
 
 /// A declared cell.
@@ -139,6 +151,7 @@ enum Declared {
     FactorizedReduce(PointwiseBlock),
     Pool(PoolKind),
     Separable(Vec<SeparableBlock>),
+    Convolutions(Vec<ConvolutionBlock>),
 }
 
 /// The results of an edge's operations, as far as they are computed.
@@ -153,16 +166,13 @@ struct Entering<V> {
 
 impl Cell {
     /// Declares the parameters of cell `name`.
-    ///
-    /// # Errors
-    /// An operation that cannot be computed.
     pub fn declare(
         parameters: &mut Parameters,
         name: &str,
         contents: &Contents,
         shape: CellShape,
         form: Form,
-    ) -> Result<Self> {
+    ) -> Self {
         let preprocess = [0, 1].map(|input| {
             let declare = match input == 0 && shape.previous_reduction {
                 true => PointwiseBlock::halve_resolution,
@@ -173,13 +183,13 @@ impl Cell {
         });
         let mut edges = Vec::with_capacity(contents.edges.len());
         for (index, held) in contents.edges.iter().enumerate() {
-            edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form)?);
+            edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form));
         }
         let pools = (0..INPUTS + contents.nodes).map(|state| match form {
             Form::Supernet => declare_pools(parameters, &edges, state, shape),
             Form::Derived => None,
         });
-        Ok(Cell {
+        Cell {
             name: name.to_owned(),
             shape,
             preprocess,
@@ -187,7 +197,7 @@ impl Cell {
             edges,
             concat: contents.concat.clone(),
             live: live_states(contents),
-        })
+        }
     }
 
     /// Whether the output depends on an input: 0 for the cell before the previous one, 1 for the previous one.
@@ -257,7 +267,10 @@ impl Cell {
         }
         passing[state] = Some(match self.shape.stride(state) {
             1 => value.clone(),
-            _ => graph.halved(value)?,
+            stride => {
+                let square = Window { kernel: 2, stride, padding: 0 };
+                graph.pool(&format!("{}.passing{state}", self.name), value, PoolKind::Maximum, square)?
+            }
         });
         let computed = graph.channel_slice(value, self.shape.computed())?;
         self.expand(graph, state, &computed, results)
@@ -289,12 +302,22 @@ impl Cell {
                                 Some(block) => {
                                     pools = graph.normalised_pools(value, block, stride)?.map(Some);
                                 }
-                                None => pools[place] = Some(graph.pool(name, value, *kind, stride)?),
+                                None => {
+                                    pools[place] =
+                                        Some(graph.pool(name, value, *kind, Window::around(stride))?)
+                                }
                             }
                         }
                         pools[place].clone()
                     }
                     Declared::Separable(_) => None,
+                    Declared::Convolutions(blocks) => {
+                        let mut value = value.clone();
+                        for block in blocks {
+                            value = graph.convolution(&value, block)?;
+                        }
+                        Some(value)
+                    }
                 };
             }
         }
@@ -353,13 +376,7 @@ impl Cell {
 }
 
 impl DeclaredEdge {
-    fn declare(
-        parameters: &mut Parameters,
-        name: String,
-        held: &Held,
-        shape: CellShape,
-        form: Form,
-    ) -> Result<Self> {
+    fn declare(parameters: &mut Parameters, name: String, held: &Held, shape: CellShape, form: Form) -> Self {
         let stride = shape.stride(held.from);
         let mut operations = Vec::with_capacity(held.operations.len());
         for (place, operation) in held.operations.iter().enumerate() {
@@ -367,22 +384,20 @@ impl DeclaredEdge {
                 Form::Supernet => format!("{name}._ops.{place}"),
                 Form::Derived => name.clone(),
             };
-            let channels = shape.computed();
-            let widths = [channels, channels];
+            let widths = [shape.computed(); 2];
             let users = Users(vec![held.mixing + place]);
             let declared = match operation.block {
-                Some(Block::Zero) => continue,
-                Some(Block::Identity) if stride == 1 => Declared::Identity,
-                Some(Block::Identity) => {
-                    let block = PointwiseBlock::halve_resolution(parameters, &name, widths, form.affine());
-                    Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
+                Block::Zero => continue,
+                Block::Identity => {
+                    Declared::identity(parameters, &name, stride, widths, form.affine(), users)
                 }
-                Some(Block::Pool(kind)) => Declared::Pool(kind),
-                Some(Block::Separable { kernel, dilation, times }) => {
+                Block::Pool(kind) => Declared::Pool(kind),
+                Block::Separable { kernel, dilation, times } => {
                     let sequence = format!("{name}.op");
                     let block = |time: usize| {
                         let window = [kernel, dilation];
                         let (first, affine) = (MEMBERS * time, form.affine());
+                        let channels = shape.computed();
                         let mut block =
                             SeparableBlock::declare(parameters, &sequence, first, window, channels, affine);
                         block.users = Some(users.clone());
@@ -390,16 +405,66 @@ impl DeclaredEdge {
                     };
                     Declared::Separable((0..times).map(block).collect())
                 }
-                None => {
-                    return Err(Error::Genotype(format!(
-                        "the operation {operation} can be shown, but not trained"
-                    )));
+                Block::Convolution { windows } => {
+                    Declared::convolutions(parameters, &name, windows, stride, widths, form.affine(), users)
                 }
             };
             operations.push((held.mixing + place, declared));
         }
+        let candidates = held.mixing..held.mixing + held.operations.len();
+        if let Some(place) = held.auxiliary_skip.filter(|place| !candidates.contains(place)) {
+            let (name, widths) = (format!("{name}.auxiliary_op"), [shape.computed(); 2]);
+            let users = Users(vec![place]);
+            let skip = Declared::identity(parameters, &name, stride, widths, form.affine(), users);
+            operations.push((place, skip));
+        }
         let Held { node, from, mixing: first_mixing, weight, .. } = *held;
-        Ok(DeclaredEdge { name, node, from, weight, first_mixing, operations })
+        DeclaredEdge { name, node, from, weight, first_mixing, operations }
+    }
+}
+
+impl Declared {
+    /// The identity; where the stride is 2, a factorized reduction.
+    fn identity(
+        parameters: &mut Parameters,
+        name: &str,
+        stride: usize,
+        widths: [usize; 2],
+        affine: bool,
+        users: Users,
+    ) -> Self {
+        if stride == 1 {
+            return Declared::Identity;
+        }
+        let block = PointwiseBlock::halve_resolution(parameters, name, widths, affine);
+        Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
+    }
+
+    /// ReLU, convolutions and batch norm, the members of the sequence `name`.
+    fn convolutions(
+        parameters: &mut Parameters,
+        name: &str,
+        windows: &[[usize; 2]],
+        stride: usize,
+        widths: [usize; 2],
+        affine: bool,
+        users: Users,
+    ) -> Self {
+        let member = |index: usize| format!("{name}.{index}");
+        let last = windows.len() - 1;
+        let block = |(index, &kernel): (usize, &[usize; 2])| {
+            let names = ConvolutionNames {
+                relu: (index == 0).then(|| member(0)),
+                convolution: member(index + 1),
+                norm: (index == last).then(|| member(index + 2)),
+            };
+            let moves = |side: usize| if last == 0 || side > 1 { stride } else { 1 };
+            let padding = kernel.map(|side| side / 2);
+            let window = ConvolutionWindow { kernel, stride: kernel.map(moves), padding };
+            let block = ConvolutionBlock::declare(parameters, names, window, widths, affine);
+            ConvolutionBlock { users: Some(users.clone()), ..block }
+        };
+        Declared::Convolutions(windows.iter().enumerate().map(block).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::genotype::Genotype;
 use super::network::{Network, NetworkShape};
 use crate::Result;
+use crate::autograd::Window;
 use crate::backend::{PoolKind, Shape};
 use crate::nn::{
     ClassifierBlock, ConvolutionBlock, Graph, Incoming, PointwiseBlock, PoolsBlock, SeparableBlock,
@@ -20,7 +21,7 @@ pub struct Cost {
 impl Cost {
     /// The cost of the network of a genotype.
     pub fn of(genotype: &Genotype, shape: &NetworkShape) -> Result<Cost> {
-        let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape })?;
+        let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape });
         let mut counter = Counter { products: 0 };
         let features = stack.emit(&mut counter, &Shape { n: 1, ..shape.images })?;
         stack.classify(&mut counter, features.cells.last().map_or(&[][..], Vec::as_slice))?;
@@ -44,9 +45,9 @@ impl Counter {
 impl Graph for Counter {
     type Value = Shape;
 
-    fn convolution(&mut self, images: &Shape, block: &ConvolutionBlock) -> Result<Shape> {
-        let terms = block.kernel * block.kernel * images.c as usize;
-        Ok(self.result(images.strided(1, block.channels), terms))
+    fn convolution(&mut self, input: &Shape, block: &ConvolutionBlock) -> Result<Shape> {
+        let terms = block.window.taps() * input.c as usize;
+        Ok(self.result(block.window.over(*input, block.channels).unwrap_or_default(), terms))
     }
 
     fn pointwise(&mut self, inputs: &[Shape], block: &PointwiseBlock) -> Result<Shape> {
@@ -66,8 +67,9 @@ impl Graph for Counter {
         Ok(results)
     }
 
-    fn pool(&mut self, _: &str, input: &Shape, _: PoolKind, stride: usize) -> Result<Shape> {
-        Ok(input.strided(stride, input.c as usize))
+    fn pool(&mut self, _: &str, input: &Shape, _: PoolKind, window: Window) -> Result<Shape> {
+        let Window { kernel, stride, padding } = window;
+        Ok(input.windows(kernel, stride, padding, input.c as usize).unwrap_or_default())
     }
 
     fn normalised_pools(&mut self, input: &Shape, _: &PoolsBlock, stride: usize) -> Result<[Shape; 2]> {
@@ -76,10 +78,6 @@ impl Graph for Counter {
 
     fn channel_slice(&mut self, input: &Shape, channels: usize) -> Result<Shape> {
         Ok(input.strided(1, channels))
-    }
-
-    fn halved(&mut self, input: &Shape) -> Result<Shape> {
-        Ok(input.strided(2, input.c as usize))
     }
 
     fn node(&mut self, _: &str, edges: &[Incoming<Shape>]) -> Result<Shape> {

@@ -9,11 +9,14 @@ pub struct EdgeShape {
     /// One of so many channels goes through the candidates, and the others pass them by (partial channel connections: Xu et
     /// al., PC-DARTS, ICLR 2020, section 3.1); with 1, all go through. Divides the channels of every cell.
     pub partial: usize,
+    /// Whether an edge has an auxiliary skip (Chu et al., DARTS-, ICLR 2021): beside its candidates the identity, at stride 2 a
+    /// factorized reduction of its own, with a weight that does not depend on alphas. It is in no genotype.
+    pub auxiliary_skip: bool,
 }
 
 impl Default for EdgeShape {
     fn default() -> Self {
-        EdgeShape { drop_path: false, partial: 1 }
+        EdgeShape { drop_path: false, partial: 1, auxiliary_skip: false }
     }
 }
 

@@ -343,7 +343,6 @@ mod tests {
             ("candidates = [\"skip_connect\", \"sep\"]", "own.toml: candidates: unknown operation \"sep\""),
             ("candidates = [\"skip_connect\"]", "own.toml: candidates: has 1 candidates"),
             ("candidates = [\"none\", \"none\"]", "own.toml: candidates: names none twice"),
-            ("candidates = [\"none\", \"conv_7x1_1x7\"]", "can be shown, but not computed"),
             ("", "own.toml: candidates is missing"),
             (&format!("{two}node = 3"), "own.toml, line 2, key node: unknown field"),
             (&format!("{two}nodes = 0"), "nodes is 0; expected a whole number from 1 to 32"),

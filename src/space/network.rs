@@ -92,17 +92,17 @@ impl Network {
     }
 
     /// Declares the network of a genotype.
-    pub fn declare(genotype: &Genotype, shape: &NetworkShape) -> Result<(Stack, Parameters)> {
+    pub fn declare(genotype: &Genotype, shape: &NetworkShape) -> (Stack, Parameters) {
         let mut parameters = Parameters::default();
         let contents: Vec<Contents> = genotype.cells.iter().map(Contents::from).collect();
         let space = &genotype.space;
-        let stack = Stack::declare(&mut parameters, space, &contents, shape.stack(), Form::Derived)?;
-        Ok((stack, parameters))
+        let stack = Stack::declare(&mut parameters, space, &contents, shape.stack(), Form::Derived);
+        (stack, parameters)
     }
 
     /// The parameters of a network that is not recorded.
-    pub fn parameters(genotype: &Genotype, shape: &NetworkShape) -> Result<Parameters> {
-        Self::declare(genotype, shape).map(|(_, parameters)| parameters)
+    pub fn parameters(genotype: &Genotype, shape: &NetworkShape) -> Parameters {
+        Self::declare(genotype, shape).1
     }
 
     /// Records the network of a genotype.
@@ -112,7 +112,7 @@ impl Network {
         shape: NetworkShape,
     ) -> Result<Network> {
         shape.check()?;
-        let (stack, parameters) = Self::declare(genotype, &shape)?;
+        let (stack, parameters) = Self::declare(genotype, &shape);
         let spans = Spans {
             weights: recorder.span(parameters.len()),
             gradients: recorder.span(parameters.len()),

@@ -15,8 +15,8 @@ pub struct Operation {
     pub short: &'static str,
     /// What it is a kind of.
     pub family: Family,
-    /// What it computes; nothing, where this program can show the operation but not compute it.
-    pub block: Option<Block>,
+    /// What it computes.
+    pub block: Block,
     /// Its colour in drawings.
     pub colour: Colour,
 }
@@ -56,6 +56,12 @@ pub enum Block {
         /// How often the four follow each other; the first has the stride.
         times: usize,
     },
+    /// ReLU, dense convolutions with nothing between them, and batch norm.
+    Convolution {
+        /// Rows and columns of the window of each: odd. Where there are several, a window moves by the stride along its longer
+        /// side.
+        windows: &'static [[usize; 2]],
+    },
 }
 
 /// A colour as CSS writes it.
@@ -73,70 +79,70 @@ pub static OPERATIONS: [Operation; 10] = [
         name: "none",
         short: "none",
         family: Family::None,
-        block: Some(Block::Zero),
+        block: Block::Zero,
         colour: Colour { light: "#7d8590", dark: "#98a1ab" },
     },
     Operation {
         name: "max_pool_3x3",
         short: "max3",
         family: Family::Pool,
-        block: Some(Block::Pool(PoolKind::Maximum)),
+        block: Block::Pool(PoolKind::Maximum),
         colour: Colour { light: "#2f9fd0", dark: "#66c6ef" },
     },
     Operation {
         name: "avg_pool_3x3",
         short: "avg3",
         family: Family::Pool,
-        block: Some(Block::Pool(PoolKind::Average)),
+        block: Block::Pool(PoolKind::Average),
         colour: Colour { light: "#1f5fbf", dark: "#6f9dff" },
     },
     Operation {
         name: "skip_connect",
         short: "skip",
         family: Family::Skip,
-        block: Some(Block::Identity),
+        block: Block::Identity,
         colour: Colour { light: "#d1440c", dark: "#ff7f50" },
     },
     Operation {
         name: "sep_conv_3x3",
         short: "sep3",
         family: Family::Separable,
-        block: Some(Block::Separable { kernel: 3, dilation: 1, times: 2 }),
+        block: Block::Separable { kernel: 3, dilation: 1, times: 2 },
         colour: Colour { light: "#0f8a5f", dark: "#3fcf97" },
     },
     Operation {
         name: "sep_conv_5x5",
         short: "sep5",
         family: Family::Separable,
-        block: Some(Block::Separable { kernel: 5, dilation: 1, times: 2 }),
+        block: Block::Separable { kernel: 5, dilation: 1, times: 2 },
         colour: Colour { light: "#7b3fb5", dark: "#bd8bf0" },
     },
     Operation {
         name: "sep_conv_7x7",
         short: "sep7",
         family: Family::Separable,
-        block: Some(Block::Separable { kernel: 7, dilation: 1, times: 2 }),
+        block: Block::Separable { kernel: 7, dilation: 1, times: 2 },
         colour: Colour { light: "#5f8a00", dark: "#b5d94a" },
     },
     Operation {
         name: "dil_conv_3x3",
         short: "dil3",
         family: Family::Dilated,
-        block: Some(Block::Separable { kernel: 3, dilation: 2, times: 1 }),
+        block: Block::Separable { kernel: 3, dilation: 2, times: 1 },
         colour: Colour { light: "#c2478f", dark: "#f283c0" },
     },
     Operation {
         name: "dil_conv_5x5",
         short: "dil5",
         family: Family::Dilated,
-        block: Some(Block::Separable { kernel: 5, dilation: 2, times: 1 }),
+        block: Block::Separable { kernel: 5, dilation: 2, times: 1 },
         colour: Colour { light: "#b87800", dark: "#f0b13c" },
     },
     Operation {
         name: "conv_7x1_1x7",
         short: "conv7",
         family: Family::Convolution,
-        block: None,
+        block: Block::Convolution { windows: &[[1, 7], [7, 1]] },
         colour: Colour { light: "#8a5a3c", dark: "#d3a283" },
     },
 ];
@@ -157,17 +163,17 @@ impl Operation {
 
     /// Whether it stands for no edge: a derivation passes it over.
     pub fn is_zero(&self) -> bool {
-        self.block == Some(Block::Zero)
+        self.block == Block::Zero
     }
 
     /// Whether it is the identity, of which a search that collapses has too many.
     pub fn is_skip(&self) -> bool {
-        self.block == Some(Block::Identity)
+        self.block == Block::Identity
     }
 
     /// Whether it has weights of its own wherever it stands; a factorized reduction has them at stride 2 only.
     pub fn is_learned(&self) -> bool {
-        !matches!(self.block, Some(Block::Zero | Block::Identity | Block::Pool(_)))
+        !matches!(self.block, Block::Zero | Block::Identity | Block::Pool(_))
     }
 
     /// Its place in [`OPERATIONS`].
@@ -235,8 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn separable_windows_are_odd() {
-        let odd = |block| matches!(block, Block::Separable { kernel, .. } if kernel % 2 == 0);
-        assert!(!OPERATIONS.iter().filter_map(|row| row.block).any(odd));
+    fn windows_are_odd() {
+        let odd = |row: &Operation| match row.block {
+            Block::Separable { kernel, .. } => kernel % 2 == 1,
+            Block::Convolution { windows } => windows.as_flattened().iter().all(|side| side % 2 == 1),
+            _ => true,
+        };
+        assert!(OPERATIONS.iter().all(odd));
     }
 }

@@ -6,7 +6,8 @@ use super::auxiliary::AuxiliaryHead;
 use super::cell::{Cell, CellShape, Contents, Form};
 use super::wiring::INPUTS;
 use crate::Result;
-use crate::nn::{ClassifierBlock, ConvolutionBlock, Graph, Parameters};
+use crate::backend::ConvolutionWindow;
+use crate::nn::{ClassifierBlock, ConvolutionBlock, ConvolutionNames, Graph, Parameters};
 
 /// The stem has three times the channels of the first cell.
 const STEM_MULTIPLIER: usize = 3;
@@ -49,20 +50,23 @@ pub struct Stack {
 
 impl Stack {
     /// Declares the parameters of a network whose cells of each type hold `contents`.
-    ///
-    /// # Errors
-    /// An operation that cannot be computed.
     pub fn declare(
         parameters: &mut Parameters,
         space: &Space,
         contents: &[Contents],
         shape: StackShape,
         form: Form,
-    ) -> Result<Self> {
+    ) -> Self {
         let stem_channels = STEM_MULTIPLIER * shape.init_channels;
-        let names = ["stem.0", "stem.1"].map(str::to_owned);
+        let names = ConvolutionNames {
+            relu: None,
+            convolution: "stem.0".to_owned(),
+            norm: Some("stem.1".to_owned()),
+        };
         let widths = [shape.image_channels, stem_channels];
-        let stem = ConvolutionBlock::declare(parameters, names, STEM_KERNEL, widths);
+        let window = ConvolutionWindow::square(STEM_KERNEL, 1, STEM_KERNEL / 2);
+        let stem = ConvolutionBlock::declare(parameters, names, window, widths, true);
+        let stem = ConvolutionBlock { of_images: true, ..stem };
         let mut inputs = [stem_channels; INPUTS];
         let (mut channels, mut previous_reduction) = (shape.init_channels, false);
         let mut cells: Vec<Cell> = Vec::with_capacity(shape.cells);
@@ -72,7 +76,7 @@ impl Stack {
             channels *= if reduction { 2 } else { 1 };
             let partial = shape.partial;
             let cell = CellShape { inputs, channels, reduction, previous_reduction, partial };
-            let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form)?;
+            let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form);
             (inputs, previous_reduction) = ([inputs[1], cell.width()], reduction);
             cells.push(cell);
         }
@@ -84,7 +88,7 @@ impl Stack {
             (parameters.for_training_only(declare), read)
         });
         let classifier = ClassifierBlock::declare(parameters, "classifier", inputs[1], shape.classes);
-        Ok(Stack { stem, cells, auxiliary, classifier })
+        Stack { stem, cells, auxiliary, classifier }
     }
 
     /// Describes stem and cells.

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cell::{Contents, Form};
+use super::cell::{Contents, Form, stride};
 use super::edge_shape::EdgeShape;
 use super::stack::{Features, Stack, StackShape};
-use super::{Space, Wiring};
+use super::{Operation, Space, Wiring};
 use crate::autograd::{Loss, MixingWeights, Recorder, Value};
 use crate::backend::{Backend, Shape, Span};
 use crate::nn::{DropPath, NodeSums, Parameters, Recording, Spans};
@@ -73,9 +73,13 @@ pub struct Supernet {
     pub spans: Spans,
     /// The edges of each type of cell.
     pub wirings: Vec<Wiring>,
-    /// The mixing weights: the table of each type of cell, one after another; where channels pass the candidates by, a
-    /// weight of each edge follows, with which they pass. They are any numbers, and are written before a forward replay.
+    /// The mixing weights: the table of each type of cell, one after another, then those of auxiliary skips that have one of
+    /// their own, then, where channels pass the candidates by, a weight of each edge, with which they pass. They are any
+    /// numbers, and are written before a forward replay.
     pub mixing: MixingWeights,
+    /// The places of the mixing weights to which the weight of an auxiliary skip is added, one for each edge: that of the skip
+    /// connection among the edge's candidates where both are the identity, else one of its own. Empty where edges have none.
+    pub auxiliary_skips: Vec<usize>,
     /// The batch's images.
     pub images: Value,
     /// The stem's output.
@@ -97,16 +101,22 @@ impl Supernet {
     pub fn record<B: Backend>(recorder: &mut Recorder<B>, shape: SupernetShape) -> Result<Supernet> {
         shape.check()?;
         let wirings = shape.space.wirings(shape.nodes);
-        let (stack, parameters) = declare(&shape, &wirings)?;
+        let candidates: usize = wirings.iter().map(Wiring::len).sum();
+        let auxiliary_skips = if shape.edges.auxiliary_skip {
+            auxiliary_skips(&shape.space, &wirings, candidates)
+        } else {
+            Vec::new()
+        };
+        let own = auxiliary_skips.iter().filter(|&&place| place >= candidates).count();
+        let edges = wirings.iter().map(|wiring| wiring.edges.len()).sum();
+        let (stack, parameters) = declare(&shape, &wirings, &auxiliary_skips, candidates + own);
         let batch = shape.images.n as usize;
         let spans = Spans {
             weights: recorder.span(parameters.len()),
             gradients: recorder.span(parameters.len()),
             running: recorder.span(parameters.running_len()),
         };
-        let branches = wirings.iter().map(Wiring::len).sum();
-        let edges = wirings.iter().map(|wiring| wiring.edges.len()).sum();
-        let mixing = recorder.mixing(branches, if shape.edges.passes() { edges } else { 0 });
+        let mixing = recorder.mixing(candidates + own, if shape.edges.passes() { edges } else { 0 });
         recorder.unscale(spans.gradients, Some(mixing));
         let images = recorder.input(shape.images);
         let drop_path = shape.edges.drop_path.then(|| recorder.span(shape.edges(&wirings) * batch));
@@ -123,6 +133,7 @@ impl Supernet {
             spans,
             wirings,
             mixing,
+            auxiliary_skips,
             images,
             stem,
             cells,
@@ -168,13 +179,7 @@ impl Supernet {
 
     /// Where the mixing weights of each edge lie: one for each of its candidates.
     pub fn rows(&self) -> Vec<Range<usize>> {
-        let mut start = 0;
-        let mut rows = Vec::new();
-        for wiring in &self.wirings {
-            rows.extend(wiring.rows().map(|row| start + row.start..start + row.end));
-            start += wiring.len();
-        }
-        rows
+        rows(&self.wirings)
     }
 }
 
@@ -184,11 +189,48 @@ pub fn halvings(space: &Space, cells: usize) -> usize {
     1 << (0..cells).filter(reduces).count()
 }
 
-fn declare(shape: &SupernetShape, wirings: &[Wiring]) -> Result<(Stack, Parameters)> {
+/// Where the mixing weights of each edge lie.
+fn rows(wirings: &[Wiring]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut rows = Vec::new();
+    for wiring in wirings {
+        rows.extend(wiring.rows().map(|row| start + row.start..start + row.end));
+        start += wiring.len();
+    }
+    rows
+}
+
+/// See [`Supernet::auxiliary_skips`]. Places of their own begin at `own`.
+fn auxiliary_skips(space: &Space, wirings: &[Wiring], mut own: usize) -> Vec<usize> {
+    let edges = wirings.iter().zip(space.cells()).flat_map(|(wiring, kind)| {
+        wiring.edges.iter().map(move |edge| (stride(kind.reduces, edge.from), &edge.candidates))
+    });
+    let place = |(row, (stride, candidates)): (Range<usize>, (usize, &Vec<&'static Operation>))| {
+        let same = candidates.iter().position(|candidate| candidate.is_skip()).filter(|_| stride == 1);
+        same.map_or_else(
+            || {
+                own += 1;
+                own - 1
+            },
+            |place| row.start + place,
+        )
+    };
+    rows(wirings).into_iter().zip(edges).map(place).collect()
+}
+
+/// Declares the cells; the weights of edges begin at `weight`.
+fn declare(
+    shape: &SupernetShape,
+    wirings: &[Wiring],
+    auxiliary_skips: &[usize],
+    mut weight: usize,
+) -> (Stack, Parameters) {
     let mut parameters = Parameters::default();
-    let (mut mixing, mut weight) = (0, wirings.iter().map(Wiring::len).sum());
+    let (mut mixing, mut skips) = (0, auxiliary_skips);
     let contents = wirings.iter().map(|wiring| {
-        let contents = Contents::all(wiring, mixing, weight);
+        let of_cell;
+        (of_cell, skips) = skips.split_at(wiring.edges.len().min(skips.len()));
+        let contents = Contents::all(wiring, mixing, of_cell, weight);
         mixing += wiring.len();
         weight += wiring.edges.len();
         contents
@@ -202,6 +244,6 @@ fn declare(shape: &SupernetShape, wirings: &[Wiring]) -> Result<(Stack, Paramete
         auxiliary: false,
         partial: shape.edges.partial,
     };
-    let stack = Stack::declare(&mut parameters, &shape.space, &contents, stack, Form::Supernet)?;
-    Ok((stack, parameters))
+    let stack = Stack::declare(&mut parameters, &shape.space, &contents, stack, Form::Supernet);
+    (stack, parameters)
 }

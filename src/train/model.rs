@@ -242,8 +242,7 @@ impl Model {
         let (file, description): (_, Description) = FORMAT.read(bytes)?;
         description.check().map_err(|reason| format!("the description of its model is wrong: {reason}"))?;
         let shape = description.shape(1, description.auxiliary);
-        let parameters =
-            Network::parameters(&description.genotype, &shape).map_err(|error| error.to_string())?;
+        let parameters = Network::parameters(&description.genotype, &shape);
         // Before memory is taken for them.
         if 4 * (parameters.len() + parameters.running_len()) > bytes.len() {
             return Err(format!("is shorter than the {} weights of its network", parameters.len()));
@@ -316,7 +315,7 @@ mod tests {
         );
         (description.epoch, description.steps, description.auxiliary) = (3, 132, auxiliary);
         description.accuracy = 0.1 + 0.2;
-        let parameters = Network::parameters(&genotype, &description.shape(1, auxiliary)).unwrap();
+        let parameters = Network::parameters(&genotype, &description.shape(1, auxiliary));
         let (weights, running) = (parameters.initial(1), parameters.initial_running());
         Model { description, parameters, weights, running }
     }

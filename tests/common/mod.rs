@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 /// A call of a backend with its operands.
 pub enum Call {
     ConvolutionForward(Convolution),
-    ConvolutionBackward(Convolution, ConvolutionGradient),
+    ConvolutionBackward(Convolution, ConvolutionGradient, Gradients),
     SeparableForward(Separable),
     SeparableBackward(Separable, SeparableGradient, Gradients),
     PointwiseForward(Pointwise),
@@ -57,7 +57,9 @@ impl Call {
     pub fn run<B: Backend>(&self, backend: &mut B) {
         match self {
             Call::ConvolutionForward(op) => backend.convolution_forward(op),
-            Call::ConvolutionBackward(op, gradient) => backend.convolution_backward(op, gradient),
+            Call::ConvolutionBackward(op, gradient, wanted) => {
+                backend.convolution_backward(op, gradient, *wanted);
+            }
             Call::SeparableForward(op) => backend.separable_forward(op),
             Call::SeparableBackward(op, gradient, wanted) => {
                 backend.separable_backward(op, gradient, *wanted);

@@ -1,9 +1,9 @@
 //! Gradients of networks whose activations are stored in 16 bits against those in f32.
 
-use darts::autograd::{MixingWeights, Recorder, Value};
+use darts::autograd::{ConvolutionParameters, MixingWeights, Recorder, Value};
 use darts::backend::cuda::Cuda;
 use darts::backend::gpu::Precision;
-use darts::backend::{Device, Gradients, Mode, Shape, Span};
+use darts::backend::{ConvolutionWindow, Device, Gradients, Mode, Shape, Span};
 use darts::method::progress::Progress;
 use darts::nn::{Layout, Parameters, Spans};
 use darts::random::{Stream, generator};
@@ -52,7 +52,7 @@ fn gradients(
     let mut gradients: Vec<Vec<f32>> = net.gradients.iter().map(|&span| tape.read(span)).collect();
     if let Some((mixing, mut architecture)) = architecture {
         let slopes: Vec<f64> = tape.read(mixing.gradient).into_iter().map(f64::from).collect();
-        architecture.pull_back(&slopes);
+        architecture.pull_back(&slopes, &[]);
         gradients.push(architecture.gradient.iter().map(|&slope| slope as f32).collect());
     }
     Some(gradients)
@@ -69,7 +69,7 @@ fn distance(found: &[f32], wanted: &[f32]) -> f64 {
 /// takes for zero.
 fn faint(recorder: &mut Recorder<Cuda>, shape: Shape) -> Recorded {
     let mut parameters = Parameters::default();
-    let layout = Layout::Dense { kernel: 3, inputs: 3, outputs: 8 };
+    let layout = Layout::Dense { kernel: [3, 3], inputs: 3, outputs: 8 };
     let (stem, norm) = (parameters.weight("stem", layout), parameters.norm(vec!["norm".into()], 8, true));
     let weight = parameters.weight("classifier.weight", Layout::Linear { inputs: 8, outputs: 10 });
     let bias = parameters.bias("classifier.bias", 10, 8);
@@ -77,7 +77,16 @@ fn faint(recorder: &mut Recorder<Cuda>, shape: Shape) -> Recorded {
     let spans = Spans { weights, gradients, running: recorder.span(parameters.running_len()) };
     recorder.unscale(gradients, None);
     let images = recorder.input(shape);
-    let features = recorder.convolution(images, spans.weight(stem), 3, 8, spans.norm(norm)).unwrap();
+    let stem = ConvolutionParameters {
+        window: ConvolutionWindow::square(3, 1, 1),
+        channels: 8,
+        weights: spans.weight(stem),
+        relu: false,
+        norm: Some(spans.norm(norm)),
+        of_images: true,
+        gate: None,
+    };
+    let features = recorder.convolution(images, stem).unwrap();
     let pooled = recorder.global_pool(&[features]).unwrap();
     let logits = recorder.linear(pooled, spans.weight(weight), spans.weight(bias)).unwrap();
     recorder.cross_entropy(logits, 1e-4, None);

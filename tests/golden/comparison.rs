@@ -152,6 +152,11 @@ impl Comparisons {
         )
     }
 
+    /// The names of what was compared.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.name.as_str())
+    }
+
     /// Adds the tensors of another comparison.
     pub fn extend(&mut self, other: Comparisons) {
         self.rows.extend(other.rows);

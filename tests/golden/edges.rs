@@ -2,10 +2,14 @@
 
 use super::comparison::Comparisons;
 use super::network::compare_alphas;
+use super::set::OWN_DIRECTORY;
 use super::set::Set;
 use super::steps::{compare_alpha_step, passes, start, weight_step};
 use darts::backend::{Backend, Scalar};
+use darts::method::progress::Progress;
+use darts::method::schedule::Schedule;
 use darts::random::Stream;
+use std::collections::BTreeMap;
 
 /// R-DARTS: both passes under the recorded masks of drop path.
 pub fn drop_path<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
@@ -27,6 +31,63 @@ pub fn drop_path<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Compariso
     rows
 }
 
+/// DARTS-: both passes at two weights of the auxiliary skips, then an iteration.
+pub fn auxiliary_skip<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    for part in ["b1", "b05"] {
+        let name = |of: &str| format!("{part}.{of}");
+        let flags = format!("auxiliary_skip = \"{}\"", set.get(&name("beta")).values[0]);
+        let mut network = start(set, backend(), "darts-minus", &flags, neighbour);
+        let loss = passes(&mut rows, &mut network, set, &name(""));
+        rows.add(&name("fwd.loss"), &name("fwd.loss"), &[loss], &set.get(&name("fwd.loss")).values);
+        let slopes = network.bilevel.read_slopes(network.bilevel.supernet.mixing.gradient).to_vec();
+        compare_alphas(&mut rows, set, &slopes, &name("grad.weight"), false);
+        compare_alphas(&mut rows, set, &network.bilevel.architecture.gradient, &name("grad.alpha"), false);
+        network.compare_features(&mut rows, set, &name(""));
+        let iteration = name("it1");
+        if !set.has(&format!("{iteration}.loss")) {
+            continue;
+        }
+        network.restart(set, "");
+        let (train, valid) = (network.batch(set, "train", 0), network.batch(set, "valid", 0));
+        network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
+        compare_alpha_step(&mut rows, &network, set, &iteration);
+        network.bilevel.draw(Stream::WeightSample);
+        weight_step(&mut rows, &mut network, set, &iteration, 0.0);
+        network.compare_running(&mut rows, set, &format!("{iteration}.buffer"), false);
+        let weights = network.bilevel.supernet.spans.weights;
+        network.compare_weights(&mut rows, set, weights, &format!("{iteration}.param"), false);
+    }
+    assert!(rows.names().any(|name| name.contains("it1")), "{}: no iteration", set.name);
+    rows
+}
+
+/// The schedules of DARTS- for the weight of its auxiliary skips.
+pub fn auxiliary_weights() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        #[serde(rename = "beta_by_epoch_T50")]
+        weights: BTreeMap<String, Vec<f64>>,
+    }
+    let text = std::fs::read_to_string(format!("{OWN_DIRECTORY}/dartsminus_beta.json")).unwrap();
+    let recorded = serde_json::from_str::<File>(&text).unwrap().weights;
+    let ours = [
+        ("linear", "1 to 0"),
+        ("cosine", "1 to 0 by cosine"),
+        ("slow_cosine", "1 to 0 by slow-cosine"),
+        ("None", "1"),
+    ];
+    assert_eq!(recorded.keys().len(), ours.len());
+    for (name, text) in ours {
+        let (schedule, recorded): (Schedule, _) = (text.parse().unwrap(), &recorded[name]);
+        assert_eq!(recorded.len(), 50);
+        for (epoch, recorded) in recorded.iter().enumerate() {
+            let weight = schedule.at(Progress { epoch, epochs: 50, ..Progress::default() });
+            assert!((weight - recorded).abs() < 1e-12, "{name}, epoch {epoch}: {weight} for {recorded}");
+        }
+    }
+}
+
 /// PC-DARTS: both passes, the gradient of the second order, and an iteration.
 pub fn pc_darts<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> Comparisons {
     let mut rows = Comparisons::default();
@@ -41,7 +102,7 @@ pub fn pc_darts<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) 
     rows.add("fwd.loss", "fwd.loss", &[loss], &set.get("fwd.loss").values);
     network.compare_running(&mut rows, set, "fwd.buffer", false);
     let architecture = &network.bilevel.architecture;
-    let [by_weight, by_edge] = &architecture.slopes;
+    let [by_weight, by_edge] = &network.bilevel.mixture.slopes;
     let (alphas, betas) = architecture.gradient.split_at(architecture.alpha_count());
     for (ours, name) in [
         (&architecture.sample.weights[..], "fwd.weight"),
@@ -65,7 +126,7 @@ pub fn pc_darts<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) 
 
     network.restart(set, "");
     network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
-    compare_alpha_step(&mut rows, &network, set);
+    compare_alpha_step(&mut rows, &network, set, "it1");
     network.bilevel.draw(Stream::WeightSample);
     weight_step(&mut rows, &mut network, set, "it1", 0.0);
     let (weights, momentum) = (network.bilevel.supernet.spans.weights, network.bilevel.spans.momentum);

@@ -142,7 +142,7 @@ pub fn check_model_file(set: &Set) {
         fit: None,
         accuracy: 0.0,
     };
-    let parameters = Network::parameters(&description.genotype, &description.shape(1, true)).unwrap();
+    let parameters = Network::parameters(&description.genotype, &description.shape(1, true));
     let weights = network::flat(set, &parameters, "init.param").into_iter().map(|x| x as f32).collect();
     let running = parameters.initial_running();
     let directory = tempfile::tempdir().unwrap();

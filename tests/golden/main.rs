@@ -192,6 +192,7 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("drnas", bar, |set, neighbour| steps::drnas(set, backend(), neighbour));
     run_steps("randomnas", bar, |set, neighbour| steps::shared_weights(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
+    run_steps("dartsminus", bar, |set, neighbour| edges::auxiliary_skip(set, backend, neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
     run_steps("pcdarts_n4", bar, |set, neighbour| edges::pc_darts(set, backend, neighbour));
 }
@@ -224,6 +225,11 @@ fn curvature_in_f64() {
 #[test]
 fn stages_of_p_darts() {
     stages::check();
+}
+
+#[test]
+fn weights_of_auxiliary_skips() {
+    edges::auxiliary_weights();
 }
 
 #[test]

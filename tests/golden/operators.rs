@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::{
-    MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight, Window,
+    ConvolutionParameters, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight,
+    Window,
 };
-use darts::backend::{Backend, Gradients, Mode, PoolKind, Scalar, Shape, Span};
+use darts::backend::{Backend, ConvolutionWindow, Gradients, Mode, PoolKind, Scalar, Shape, Span};
 use darts::nn::Layout;
 
 pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
@@ -16,7 +17,6 @@ pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
     for name in cases {
         let operation = name.split('.').next().unwrap();
         match operation {
-            "conv_7x1_1x7" => println!("{name}: skipped, no candidate of the DARTS space"),
             "shuffle" => check_shuffle(&mut rows, set, name, backend()),
             "none" => assert!(set.get(&format!("{name}.y")).values.iter().all(|&y| y == 0.0), "{name}"),
             "skip_connect" if name.contains(".s1") => {
@@ -158,6 +158,7 @@ impl<'a, B: Backend> Case<'a, B> {
             "sep_conv_7x7" => self.twice(input, "op", stride, 7),
             "dil_conv_3x3" => self.separable(input, "op", 0, [3, 2], stride),
             "dil_conv_5x5" => self.separable(input, "op", 0, [5, 2], stride),
+            "conv_7x1_1x7" => self.convolutions(input, stride),
             other => panic!("no primitive {other}"),
         }
     }
@@ -230,6 +231,28 @@ impl<'a, B: Backend> Case<'a, B> {
             norm: self.norm(vec![format!("{prefix}.{}", first + 3)], channels),
         };
         self.recorder.separable(&[(input, vec![parameters])], stride, channels).unwrap()[0]
+    }
+
+    /// ReLU, a convolution of 1x7 and one of 7x1, and batch norm.
+    fn convolutions(&mut self, input: Value, stride: usize) -> Value {
+        let channels = self.recorder.shape(input).c as usize;
+        let along = ConvolutionWindow { kernel: [1, 7], stride: [1, stride], padding: [0, 3] };
+        let down = ConvolutionWindow { kernel: [7, 1], stride: [stride, 1], padding: [3, 0] };
+        let parameters = |case: &mut Self, name: &str, window: ConvolutionWindow| ConvolutionParameters {
+            window,
+            channels,
+            weights: case
+                .weight(name, Layout::Dense { kernel: window.kernel, inputs: channels, outputs: channels }),
+            relu: window == along,
+            norm: None,
+            of_images: false,
+            gate: None,
+        };
+        let first = parameters(self, "1.weight", along);
+        let half = self.recorder.convolution(input, first).unwrap();
+        let second = parameters(self, "2.weight", down);
+        let norm = Some(self.norm(vec!["3".to_string()], channels));
+        self.recorder.convolution(half, ConvolutionParameters { norm, ..second }).unwrap()
     }
 
     fn pointwise(&mut self, input: Value, first: &str, second: Option<&str>, norm: &str) -> Value {

@@ -47,7 +47,7 @@ pub fn fair_darts<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparis
     // The recorded term has no weight.
     let recorded = &set.get("it1.valid_zero_one").values;
     rows.add("it1.valid_zero_one", "it1.valid_zero_one", &[term / 10.0], recorded);
-    compare_alpha_step(&mut rows, &network, set);
+    compare_alpha_step(&mut rows, &network, set, "it1");
     // The official code adds the zero-one loss to that of the weights as well, which moves no weight.
     let term = zero_one(&network);
     network.bilevel.draw(Stream::WeightSample);
@@ -123,7 +123,7 @@ pub fn drnas<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
     (architecture.alphas, architecture.gradient) = (tables(set, "init.alpha"), recorded);
     adam.restart();
     adam.step(&mut architecture.alphas, &architecture.gradient);
-    compare_alpha_step(&mut rows, &network, set);
+    compare_alpha_step(&mut rows, &network, set, "it1");
     load_recorded(&mut network, tables(set, "it1.sample_w"));
     weight_step(&mut rows, &mut network, set, "it1", 0.0);
     network.compare_running(&mut rows, set, "it1.buffer", false);
@@ -196,7 +196,12 @@ pub fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set:
 }
 
 /// The alphas behind a step, the gradient that moved them, and Adam's moments; and the same of betas.
-pub fn compare_alpha_step<B: Backend>(rows: &mut Comparisons, network: &Network<B>, set: &Set) {
+pub fn compare_alpha_step<B: Backend>(
+    rows: &mut Comparisons,
+    network: &Network<B>,
+    set: &Set,
+    iteration: &str,
+) {
     let Bilevel { architecture, adam, .. } = &network.bilevel;
     let vectors = [
         (&architecture.gradient, "grad."),
@@ -206,9 +211,9 @@ pub fn compare_alpha_step<B: Backend>(rows: &mut Comparisons, network: &Network<
     ];
     for (ours, part) in vectors {
         let (alphas, betas) = ours.split_at(architecture.alpha_count());
-        compare_alphas(rows, set, alphas, &format!("it1.{part}alpha"), false);
+        compare_alphas(rows, set, alphas, &format!("{iteration}.{part}alpha"), false);
         if !betas.is_empty() {
-            compare_alphas(rows, set, betas, &format!("it1.{part}beta"), false);
+            compare_alphas(rows, set, betas, &format!("{iteration}.{part}beta"), false);
         }
     }
 }

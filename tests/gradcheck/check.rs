@@ -1,10 +1,11 @@
 //! A network under test, and its gradients against central differences.
 
 use darts::autograd::{
-    Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight,
+    ConvolutionParameters, Loss, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value,
+    Weight,
 };
 use darts::backend::reference::Reference;
-use darts::backend::{Device as _, Gradients, Mode, Shape, Span};
+use darts::backend::{ConvolutionWindow, Device as _, Gradients, Mode, Shape, Span};
 use darts::random::{Stream, generator};
 use rand::RngExt;
 
@@ -107,6 +108,25 @@ impl Check {
             depthwise: self.weight(kernel * kernel * inputs),
             pointwise: self.weight(inputs * outputs),
             norm: self.norm(outputs, affine),
+        }
+    }
+
+    /// A convolution of feature maps, without a ReLU.
+    pub fn convolution(
+        &mut self,
+        window: ConvolutionWindow,
+        inputs: usize,
+        channels: usize,
+        normalised: bool,
+    ) -> ConvolutionParameters {
+        ConvolutionParameters {
+            window,
+            channels,
+            weights: self.weight(window.taps() * inputs * channels),
+            relu: false,
+            norm: normalised.then(|| self.norm(channels, true)),
+            of_images: false,
+            gate: None,
         }
     }
 

@@ -6,9 +6,10 @@
 mod check;
 
 use check::{Check, Device, check};
-use darts::autograd::{NormParameters, Recorder, SeparableParameters, Value, Window};
-use darts::backend::{Device as _, Gradients, Mode, PoolKind, Shape};
+use darts::autograd::{ConvolutionParameters, NormParameters, Recorder, SeparableParameters, Value, Window};
+use darts::backend::{ConvolutionWindow, Device as _, Gradients, Mode, PoolKind, Shape};
 
+/// Of images, which get no gradient.
 #[test]
 fn convolution() {
     for [h, w, channels, kernel, outputs] in
@@ -16,9 +17,10 @@ fn convolution() {
     {
         check("convolution", |c| {
             let input = c.input(3, h, w, channels);
-            let weights = c.weight(kernel * kernel * channels * outputs);
-            let norm = c.norm(outputs, true);
-            let output = c.recorder.convolution(input, weights, kernel, outputs, norm).unwrap();
+            let window = ConvolutionWindow::square(kernel, 1, kernel / 2);
+            let convolution = c.convolution(window, channels, outputs, true);
+            let images = ConvolutionParameters { of_images: true, ..convolution };
+            let output = c.recorder.convolution(input, images).unwrap();
             c.output(output);
         });
     }
@@ -241,18 +243,65 @@ fn a_share_of_a_loss() {
     assert!(slopes.iter().any(|slope| slope.abs() > 0.1));
 }
 
-/// Behind a ReLU and a batch norm, as in the auxiliary head: the input is read through both.
+/// Behind a ReLU and a batch norm, and of a plain value; in front of a batch norm, and plain.
 #[test]
-fn activated_convolution() {
-    for (h, w, kernel) in [(2, 2, 2), (4, 3, 2), (5, 4, 3), (3, 3, 1)] {
-        check("activated convolution", |c| {
-            let input = c.input(3, h, w, 2);
-            let (weights, norm) = (c.weight(2 * 3), c.norm(3, true));
-            let state = c.recorder.pointwise(&[input], &[weights], 3, norm).unwrap();
-            c.hidden.push(state);
-            let (weights, norm) = (c.weight(kernel * kernel * 3 * 4), c.norm(4, true));
-            let output = c.recorder.activated_convolution(state, weights, kernel, 4, norm).unwrap();
-            c.output(output);
+fn convolution_of_feature_maps() {
+    let window = |kernel, stride, padding| ConvolutionWindow { kernel, stride, padding };
+    let windows = [
+        window([3, 3], [1, 1], [1, 1]),
+        window([3, 3], [2, 2], [1, 1]),
+        window([2, 2], [1, 1], [0, 0]),
+        window([1, 1], [2, 2], [0, 0]),
+        window([1, 7], [1, 2], [0, 3]),
+        window([7, 1], [2, 1], [3, 0]),
+        window([2, 3], [2, 1], [1, 2]),
+    ];
+    for (window, [h, w]) in windows.into_iter().zip([[5, 4], [4, 5], [2, 2], [3, 4], [2, 5], [5, 2], [3, 3]])
+    {
+        for relu in [false, true] {
+            check("convolution of feature maps", |c| {
+                let plain = c.input(3, h, w, 2);
+                let (weights, norm) = (c.weight(2 * 3), c.norm(3, true));
+                let state = c.recorder.pointwise(&[plain], &[weights], 3, norm).unwrap();
+                c.hidden.push(state);
+                for (input, channels) in [(plain, 2), (state, 3)] {
+                    let normalised = c.convolution(window, channels, 4, true);
+                    let unnormalised = c.convolution(window, channels, 2, false);
+                    for parameters in [normalised, unnormalised] {
+                        let parameters = ConvolutionParameters { relu, ..parameters };
+                        let output = c.recorder.convolution(input, parameters).unwrap();
+                        c.output(output);
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// A candidate of two convolutions without anything between them, and a plain one, under every mask.
+#[test]
+fn convolutions_under_a_mask() {
+    for mask in (0..8).map(|mask: usize| [mask & 1 != 0, mask & 2 != 0, mask & 4 != 0]) {
+        check("convolutions under a mask", |c| {
+            let input = c.input(2, 4, 3, 2);
+            let mixing = c.recorder.mixing(3, 0);
+            c.variables.push((mixing.value, mixing.gradient));
+            let convolve = |c: &mut Check, value, branch, kernel: [usize; 2], [relu, norm]: [bool; 2]| {
+                let padding = kernel.map(|side| side / 2);
+                let window = ConvolutionWindow { kernel, stride: [1, 1], padding };
+                let gate = c.recorder.gate(mixing, &[branch]);
+                let parameters = c.convolution(window, 2, 2, norm);
+                c.recorder.convolution(value, ConvolutionParameters { relu, gate, ..parameters }).unwrap()
+            };
+            let half = convolve(c, input, 0, [1, 3], [true, false]);
+            let whole = convolve(c, half, 0, [3, 1], [false, true]);
+            let square = convolve(c, input, 1, [3, 3], [true, true]);
+            let plain = convolve(c, input, 2, [1, 1], [false, false]);
+            let branches = [(whole, 0), (square, 1), (plain, 2)];
+            let node = c.recorder.mixed(&branches, mixing).unwrap();
+            c.output(node);
+            c.output(input);
+            c.active = Some(mask.to_vec());
         });
     }
 }
@@ -263,6 +312,7 @@ fn pool() {
     let cases = [
         (5, 7, window(3, 1, 1), false),
         (6, 5, window(3, 2, 1), false),
+        (4, 6, window(2, 2, 0), false),
         (8, 9, window(5, 3, 0), true),
         (3, 2, window(1, 1, 0), true),
         (1, 1, window(3, 2, 1), true),

@@ -6,49 +6,49 @@ use rand::RngExt;
 use crate::common::{Call, Case, rounded};
 use crate::{check, check_cases, size};
 
-fn convolution(case: &mut Case) -> Convolution {
-    let (kernel, stride) = (case.choose(&[1, 2, 3, 3, 5]), case.turn(&[1, 2], 2));
-    let channels = case.choose(&[1, 2, 3, 3, 4, 17, 48]);
+pub fn convolution(case: &mut Case) -> Convolution {
+    let sides = [[1, 1], [2, 2], [3, 3], [3, 3], [5, 5], [1, 7], [7, 1], [2, 3]];
+    let kernel = case.choose(&sides);
+    let stride = case.turn(&[[1, 1], [2, 2], [1, 2], [2, 1]], 2);
+    let centred = kernel.map(|side| (side - 1) / 2);
+    let padding = if case.one_in(3) { kernel.map(|side| case.random.random_range(0..side)) } else { centred };
+    let window = ConvolutionWindow { kernel, stride, padding };
+    let channels = case.choose(&[1, 2, 3, 3, 4, 8, 17, 48]);
     let out_channels = if case.one_in(2) {
         // As the tape places what the paper's stem writes.
         case.align();
-        case.choose(&[8, 48, 48, 96])
+        case.choose(&[8, 16, 48, 48, 96])
     } else {
         case.channels()
     };
-    let mut shape = case.shape(channels, 400_000 / (kernel * kernel * out_channels));
-    let padding = (kernel - 1) / 2;
-    [shape.h, shape.w] = [shape.h, shape.w].map(|side| side.max((kernel - 2 * padding) as u32));
-    convolution_of(case, shape, kernel, stride, out_channels)
+    let mut shape = case.shape(channels, 400_000 / (window.taps() * out_channels));
+    let least = |axis: usize| (kernel[axis] - 2 * padding[axis].min(kernel[axis] / 2)) as u32;
+    [shape.h, shape.w] = [shape.h.max(least(0)), shape.w.max(least(1))];
+    convolution_of(case, shape, window, out_channels)
 }
 
 fn convolution_of(
     case: &mut Case,
     shape: Shape,
-    kernel: usize,
-    stride: usize,
+    window: ConvolutionWindow,
     out_channels: usize,
 ) -> Convolution {
-    let padding = (kernel - 1) / 2;
-    let output_shape = shape.windows(kernel, stride, padding, out_channels).unwrap();
-    let terms = kernel * kernel * shape.c as usize;
+    let output_shape = window.over(shape, out_channels).unwrap();
+    let terms = window.taps() * shape.c as usize;
     let input = case.operand(shape);
     let weights = case.span(terms * out_channels, 1.0 / size(terms));
     Convolution {
         input,
         relu: case.one_in(2),
-        kernel,
-        stride,
-        padding,
+        window,
         weights,
         output: case.result_slot("output", output_shape.len(), rounded(terms)),
         output_shape,
-        statistics: case.result_span(
-            "statistics",
-            2 * out_channels,
-            rounded(terms + output_shape.pixels()),
-            1.0,
-        ),
+        statistics: (!case.one_in(4)).then(|| {
+            let rounding = rounded(terms + output_shape.pixels());
+            case.result_span("statistics", 2 * out_channels, rounding, 1.0)
+        }),
+        gate: None,
     }
 }
 
@@ -56,9 +56,10 @@ fn convolution_of(
 /// read does not fit its shared memory.
 fn large_convolution(case: &mut Case) -> Convolution {
     case.align();
+    let window = ConvolutionWindow::square(3, 1, 1);
     match case.index {
-        0 => convolution_of(case, Shape::new(2, 32, 32, 3), 3, 1, 48),
-        _ => convolution_of(case, Shape::new(1, 12, 24, 48), 3, 1, 8),
+        0 => convolution_of(case, Shape::new(2, 32, 32, 3), window, 48),
+        _ => convolution_of(case, Shape::new(1, 12, 24, 48), window, 8),
     }
 }
 
@@ -88,18 +89,25 @@ fn convolution_backward_of_many_pixels() {
     });
 }
 
-fn convolution_gradient(case: &mut Case, operator: Convolution) -> Call {
+pub fn convolution_gradient(case: &mut Case, operator: Convolution) -> Call {
     case.forget_results();
     let (shape, pixels) = (operator.output_shape, operator.output_shape.pixels());
+    let wanted = if case.one_in(4) { Gradients::Inputs } else { Gradients::All };
     let gradient = ConvolutionGradient {
-        output: case.unstored_gradient(shape.len(), shape.c as usize),
-        weights: case.result_span("weights", operator.weights.len, rounded(pixels), size(pixels)),
-        input: case.one_in(2).then(|| {
-            let terms = operator.kernel * operator.kernel * shape.c as usize;
+        output: match operator.statistics {
+            Some(_) => ResultGradient::Unstored(case.unstored_gradient(shape.len(), shape.c as usize)),
+            None => ResultGradient::Stored(case.slot(shape.len())),
+        },
+        weights: match wanted.of_weights() {
+            true => case.result_span("weights", operator.weights.len, rounded(pixels), size(pixels)),
+            false => case.span(operator.weights.len, 1.0),
+        },
+        input: (!wanted.of_weights() || case.one_in(2)).then(|| {
+            let terms = operator.window.taps() * shape.c as usize;
             case.target("input", operator.input.shape.len(), rounded(terms))
         }),
     };
-    Call::ConvolutionBackward(operator, gradient)
+    Call::ConvolutionBackward(operator, gradient, wanted)
 }
 
 /// Columns of a matrix: up to 16, up to 32, and more, for which the kernels have a form each. Within six cases every stride

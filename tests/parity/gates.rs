@@ -211,6 +211,48 @@ fn pointwise_backward() {
     });
 }
 
+#[test]
+fn convolution_forward() {
+    check(60, |case| {
+        let mut operator = convolutions::convolution(case);
+        let (gate, open) = gate(case);
+        operator.gate = gate;
+        if !open {
+            spoil_operand(case, &operator.input);
+            case.spoil(operator.weights);
+            case.keep(operator.output);
+            operator.statistics.iter().for_each(|&statistics| case.keep(statistics));
+        }
+        Call::ConvolutionForward(operator)
+    });
+}
+
+#[test]
+fn convolution_backward() {
+    check(61, |case| {
+        let operator = convolutions::convolution(case);
+        let call = convolutions::convolution_gradient(case, operator);
+        let Call::ConvolutionBackward(mut operator, mut gradient, wanted) = call else { unreachable!() };
+        let (gate, open) = gate(case);
+        operator.gate = gate;
+        if !open {
+            spoil_operand(case, &operator.input);
+            case.spoil(operator.weights);
+            match &gradient.output {
+                ResultGradient::Stored(slot) => case.spoil(*slot),
+                ResultGradient::Unstored(unstored) => spoil_unstored(case, unstored),
+            }
+            if let Some(target) = &mut gradient.input {
+                withhold(case, target);
+            }
+            if wanted.of_weights() {
+                case.expect_zeros(gradient.weights);
+            }
+        }
+        Call::ConvolutionBackward(operator, gradient, wanted)
+    });
+}
+
 /// Gives a pool's halves gates; returns whether they are open.
 fn close_pools(case: &mut Case, operator: &mut NormalisedPools) -> [bool; 2] {
     let [maximum, average] = [gate(case), gate(case)];

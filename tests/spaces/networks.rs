@@ -24,15 +24,9 @@ fn images(index: usize) -> Shape {
     Shape::new(3, 5 + index % 2, 6 - index % 2, 2)
 }
 
-/// The operations that can be computed.
-fn computed() -> Vec<&'static Operation> {
-    OPERATIONS.iter().filter(|operation| operation.block.is_some()).collect()
-}
-
 /// The spaces of the program, and for each operation one whose edges choose between it and the next.
 fn spaces() -> Vec<Arc<Space>> {
-    let computed = computed();
-    let pairs = computed.iter().zip(computed.iter().cycle().skip(1)).map(|(one, other)| {
+    let pairs = OPERATIONS.iter().zip(OPERATIONS.iter().cycle().skip(1)).map(|(one, other)| {
         let text = format!("nodes = 2\nedges_kept = \"all\"\ncandidates = [\"{one}\", \"{other}\"]");
         Space::from_toml(&text, Path::new(&format!("{one}.toml"))).unwrap()
     });
@@ -79,7 +73,7 @@ pub struct Derived {
 
 /// For each operation but none, a network that holds it on all edges, with drop path. `narrow` ones have few channels.
 pub fn derived(narrow: bool) -> impl Iterator<Item = (String, Derived)> {
-    let operations = computed().into_iter().filter(|operation| !operation.is_zero());
+    let operations = OPERATIONS.iter().filter(|operation| !operation.is_zero());
     operations.enumerate().map(move |(index, operation)| {
         let init_channels = if narrow { 1 + index % 2 } else { CHANNELS[index % 3] };
         (format!("a network of {operation}"), Derived::new(operation, index, init_channels))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use darts::backend::{Norm, Operand, Slot, Span, Target, UnstoredGradient};
+use darts::backend::{Norm, Operand, ResultGradient, Slot, Span, Target, UnstoredGradient};
 
 /// Bytes of an element of the state memory and of the scratch memory.
 const WIDE: usize = 4;
@@ -111,6 +111,13 @@ impl Call {
         self.read(output_gradient.terms.iter().map(|term| term.gradient));
         self.read(output_gradient.terms.iter().map(|term| term.factor));
         self.operations += 2 * (1 + output_gradient.terms.len()) * output_gradient.raw.len;
+    }
+
+    pub fn read_result_gradient(&mut self, gradient: &ResultGradient) {
+        match gradient {
+            ResultGradient::Stored(slot) => self.read([*slot]),
+            ResultGradient::Unstored(gradient) => self.read_unstored_gradient(gradient),
+        }
     }
 
     /// Writes an input gradient of which `fed` elements are not zero by construction.

@@ -53,21 +53,23 @@ impl ConvolutionKernels for Counter {
             call.products += convolution_products(op);
             call.operations += MOMENTS * op.output.len;
         });
-        self.moments(blocks, &[op.statistics]);
+        self.moments(blocks, &op.statistics.into_iter().collect::<Vec<_>>());
     }
 
-    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient, wanted: Gradients) {
         let blocks = convolution_splits(op, gradient, self.element);
-        self.add("convolution_weights", |call| {
-            call.read_value(&op.input, op.input.data.len);
-            call.read_unstored_gradient(&gradient.output);
-            call.scratch(blocks * gradient.weights.len);
-            call.products += convolution_products(op);
-        });
-        self.sums(blocks, [gradient.weights].into_iter());
+        if wanted.of_weights() {
+            self.add("convolution_weights", |call| {
+                call.read_value(&op.input, op.input.data.len);
+                call.read_result_gradient(&gradient.output);
+                call.scratch(blocks * gradient.weights.len);
+                call.products += convolution_products(op);
+            });
+            self.sums(blocks, [gradient.weights].into_iter());
+        }
         let Some(target) = gradient.input else { return };
         self.add("convolution_input", |call| {
-            call.read_unstored_gradient(&gradient.output);
+            call.read_result_gradient(&gradient.output);
             call.read([op.weights]);
             if op.relu {
                 call.read_value(&op.input, op.input.data.len);

@@ -26,7 +26,10 @@ pub fn pointwise_splits(op: &Pointwise, gradient: &PointwiseGradient, element: u
 
 /// The same for a convolution.
 pub fn convolution_splits(op: &Convolution, gradient: &ConvolutionGradient, element: usize) -> usize {
-    let terms = gradient.output.terms.len() + 1;
+    let terms = match &gradient.output {
+        ResultGradient::Stored(_) => 1,
+        ResultGradient::Unstored(output) => output.terms.len() + 1,
+    };
     let row = (op.input.shape.c as usize + terms * op.output_shape.c as usize) * element;
     splits(op.output_shape.pixels(), row, op.weights.len)
 }
@@ -92,11 +95,18 @@ pub fn branches<'a>(
 }
 
 pub fn convolution_products(op: &Convolution) -> usize {
-    // Padding of this form is that of a window without dilation.
-    assert_eq!(op.padding, (op.kernel - 1) / 2, "the stem's padding keeps the size of the images");
-    let window = Window { kernel: op.kernel, dilation: 1, stride: op.stride };
-    let matrix = op.input.shape.c as usize * op.output_shape.c as usize;
-    2 * window.taps(op.input.shape, op.output_shape) * matrix
+    let ConvolutionWindow { kernel, stride, padding } = op.window;
+    let taps = |axis: usize, outputs: u32, inputs: u32| -> usize {
+        let positions = (0..outputs as usize).map(|position| position * stride[axis]);
+        let inside = |start: usize| {
+            let end = (start + kernel[axis]).saturating_sub(padding[axis]).min(inputs as usize);
+            end.saturating_sub(start.saturating_sub(padding[axis]))
+        };
+        positions.map(inside).sum()
+    };
+    let (input, output) = (op.input.shape, op.output_shape);
+    let taps = output.n as usize * taps(0, output.h, input.h) * taps(1, output.w, input.w);
+    2 * taps * input.c as usize * output.c as usize
 }
 
 pub fn read_inputs(call: &mut Call, op: &Pointwise) {

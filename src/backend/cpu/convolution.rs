@@ -12,7 +12,10 @@ use super::simd::{Kernel, Vector};
 use super::statistics::{self, Measure, Units};
 use super::stream::{Activate, Deliver, FormGradient, affine, target_area};
 use super::weights::{combine_matrix, transpose};
-use super::{Convolution, ConvolutionGradient, ConvolutionKernels, Cpu};
+use super::{
+    Convolution, ConvolutionGradient, ConvolutionKernels, ConvolutionWindow, Cpu, Gradients, ResultGradient,
+    VectorKernels,
+};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -22,9 +25,7 @@ struct Geometry {
     out_h: usize,
     out_w: usize,
     out_channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+    window: ConvolutionWindow,
     /// Elements of a row of the padded image, and its rows.
     row: usize,
     rows: usize,
@@ -35,9 +36,10 @@ impl Geometry {
     fn new(op: &Convolution) -> Self {
         let (input, output) = (op.input.shape, op.output_shape);
         // As far as the windows reach, and at least the image.
-        let reach = |outputs: u32, inputs: u32| {
-            let windows = (outputs as usize - 1) * op.stride + op.kernel;
-            windows.max(op.padding + inputs as usize)
+        let ConvolutionWindow { kernel, stride, padding } = op.window;
+        let reach = |axis: usize, outputs: u32, inputs: u32| {
+            let windows = (outputs as usize - 1) * stride[axis] + kernel[axis];
+            windows.max(padding[axis] + inputs as usize)
         };
         Geometry {
             in_h: input.h as usize,
@@ -46,11 +48,9 @@ impl Geometry {
             out_h: output.h as usize,
             out_w: output.w as usize,
             out_channels: output.c as usize,
-            kernel: op.kernel,
-            stride: op.stride,
-            padding: op.padding,
-            row: reach(output.w, input.w) * input.c as usize,
-            rows: reach(output.h, input.h),
+            window: op.window,
+            row: reach(1, output.w, input.w) * input.c as usize,
+            rows: reach(0, output.h, input.h),
             units: Units::new(input.n as usize, input.image_pixels()),
         }
     }
@@ -61,12 +61,12 @@ impl Geometry {
 
     /// Weights of one output channel under a row of taps.
     fn taps(&self) -> usize {
-        self.kernel * self.in_channels
+        self.window.kernel[1] * self.in_channels
     }
 
     /// Where the image begins in its padded copy.
     fn inset(&self) -> usize {
-        self.padding * (self.row + self.in_channels)
+        self.window.padding[0] * self.row + self.window.padding[1] * self.in_channels
     }
 
     /// Elements of an image.
@@ -92,12 +92,15 @@ impl Geometry {
 
     /// The inputs under row `tap` of the windows of a row of outputs.
     fn inputs(&self, padded: Area, row: usize, tap: usize) -> Area {
-        padded.from((row * self.stride + tap) * self.row)
+        padded.from((row * self.window.stride[0] + tap) * self.row)
     }
 }
 
 impl ConvolutionKernels for Cpu {
     fn convolution_forward(&mut self, op: &Convolution) {
+        if !self.memory().open(op.gate) {
+            return;
+        }
         let geometry = Geometry::new(op);
         let (units, channels) = (geometry.units, geometry.out_channels);
         let sums = self.sums.at_least(units.count() * 2 * channels);
@@ -116,16 +119,28 @@ impl ConvolutionKernels for Cpu {
             // SAFETY: the set is available; members have scratch, units have images and sums of their own.
             unsafe { instructions.run(forward) };
         });
-        let result = memory.span(op.statistics);
-        // SAFETY: each unit left `[2][channels]`.
-        unsafe { statistics::combine(sums, 2 * channels, units, geometry.out_pixels(), result, channels) };
+        if let Some(statistics) = op.statistics {
+            let result = memory.span(statistics);
+            // SAFETY: each unit left `[2][channels]`.
+            unsafe {
+                statistics::combine(sums, 2 * channels, units, geometry.out_pixels(), result, channels);
+            }
+        }
     }
 
-    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient, wanted: Gradients) {
+        let weights = wanted.of_weights();
+        if !self.memory().open(op.gate) {
+            gradient.input.iter().for_each(|&target| self.withhold(target));
+            if weights {
+                self.fill(gradient.weights, 0.0);
+            }
+            return;
+        }
         let geometry = Geometry::new(op);
         let units = geometry.units;
         let len = piece(op.weights.len);
-        let partials = self.partials.at_least(units.count() * len);
+        let partials = self.partials.at_least(if weights { units.count() * len } else { 0 });
         let transposed = self.prepared.at_least(if gradient.input.is_some() { len } else { 0 });
         let scratch_len =
             2 * piece(geometry.rows * geometry.row) + piece(geometry.out_w * geometry.out_channels);
@@ -149,14 +164,16 @@ impl ConvolutionKernels for Cpu {
                 memory,
                 transposed,
                 scratch: scratch.part(member * scratch_len, scratch_len),
-                partials: partials.part(unit * len, len),
+                partials: weights.then(|| partials.part(unit * len, len)),
             };
             // SAFETY: the set is available; members have scratch, units have images and sums of their own.
             unsafe { instructions.run(backward) };
         });
-        let result = memory.span(gradient.weights);
-        // SAFETY: each unit left all weights.
-        unsafe { combine_matrix(partials, units.count(), len, result, op.weights.len) };
+        if weights {
+            let result = memory.span(gradient.weights);
+            // SAFETY: each unit left all weights.
+            unsafe { combine_matrix(partials, units.count(), len, result, op.weights.len) };
+        }
     }
 }
 
@@ -187,13 +204,13 @@ impl Kernel for Forward<'_> {
                 let len = geometry.out_pixels() * channels;
                 let output = self.memory.slot(self.op.output).part(index * len, len);
                 for row in 0..geometry.out_h {
-                    for tap in 0..geometry.kernel {
+                    for tap in 0..geometry.window.kernel[0] {
                         V::call(Gemm {
                             rows: geometry.out_w,
                             columns: channels,
                             inner: taps,
                             a: geometry.inputs(padded, row, tap),
-                            a_row: geometry.stride * geometry.in_channels,
+                            a_row: geometry.window.stride[1] * geometry.in_channels,
                             a_column: 1,
                             b: weights.from(tap * taps * channels),
                             b_row: channels,
@@ -203,16 +220,20 @@ impl Kernel for Forward<'_> {
                         });
                     }
                 }
-                V::call(Measure {
-                    data: output,
-                    pixels: geometry.out_pixels(),
-                    channels,
-                    pivot,
-                    sums: self.sums,
-                    first: index == self.images.start,
-                });
+                if self.op.statistics.is_some() {
+                    V::call(Measure {
+                        data: output,
+                        pixels: geometry.out_pixels(),
+                        channels,
+                        pivot,
+                        sums: self.sums,
+                        first: index == self.images.start,
+                    });
+                }
             }
-            statistics::finish(pivot, self.sums, channels, self.images.len() * geometry.out_pixels());
+            if self.op.statistics.is_some() {
+                statistics::finish(pivot, self.sums, channels, self.images.len() * geometry.out_pixels());
+            }
         }
     }
 }
@@ -227,7 +248,7 @@ struct Backward<'a> {
     /// `[tap][out_channels][in_channels]`, for the input gradient.
     transposed: Area,
     scratch: Area,
-    partials: Area,
+    partials: Option<Area>,
 }
 
 impl Kernel for Backward<'_> {
@@ -237,24 +258,21 @@ impl Kernel for Backward<'_> {
         let padded_len = geometry.rows * geometry.row;
         let mut carver = Carver::new(self.scratch);
         let (padded, slopes) = (carver.take(padded_len), carver.take(padded_len));
-        let output_gradient = carver.take(geometry.out_w * geometry.out_channels);
+        let formed = carver.take(geometry.out_w * geometry.out_channels);
         // SAFETY: images lie in the slots; the padded image reaches as far as the windows.
         unsafe {
             padded.slice_mut(0, padded_len).fill(0.0);
-            self.partials.slice_mut(0, self.op.weights.len).fill(0.0);
+            if let Some(partials) = self.partials {
+                partials.slice_mut(0, self.op.weights.len).fill(0.0);
+            }
             for index in self.images.clone() {
                 V::call(geometry.pad(self.op, self.memory, index, padded));
                 slopes.slice_mut(0, padded_len).fill(0.0);
                 for row in 0..geometry.out_h {
-                    V::call(FormGradient {
-                        output_gradient: &self.gradient.output,
-                        memory: self.memory,
-                        pixel: index * geometry.out_pixels() + row * geometry.out_w,
-                        pixels: geometry.out_w,
-                        channels: geometry.out_channels,
-                        target: output_gradient,
-                    });
-                    self.weights::<V>(row, padded, output_gradient);
+                    let output_gradient = self.output_gradient::<V>(index, row, formed);
+                    if let Some(partials) = self.partials {
+                        self.weights::<V>(row, padded, output_gradient, partials);
+                    }
                     if self.gradient.input.is_some() {
                         self.slopes::<V>(row, slopes, output_gradient);
                     }
@@ -266,12 +284,39 @@ impl Kernel for Backward<'_> {
 }
 
 impl Backward<'_> {
+    /// The gradient of a row of outputs, formed in scratch where it is not stored.
+    #[inline(always)]
+    unsafe fn output_gradient<V: Vector>(&self, index: usize, row: usize, formed: Area) -> Area {
+        let geometry = &self.geometry;
+        let (pixel, channels) = (index * geometry.out_pixels() + row * geometry.out_w, geometry.out_channels);
+        match &self.gradient.output {
+            ResultGradient::Stored(slot) => {
+                self.memory.slot(*slot).part(pixel * channels, geometry.out_w * channels)
+            }
+            ResultGradient::Unstored(output_gradient) => {
+                let (memory, pixels) = (self.memory, geometry.out_w);
+                // SAFETY: the slots hold all pixels of the result, the scratch those of a row.
+                unsafe {
+                    V::call(FormGradient {
+                        output_gradient,
+                        memory,
+                        pixel,
+                        pixels,
+                        channels,
+                        target: formed,
+                    });
+                }
+                formed
+            }
+        }
+    }
+
     /// What a row of outputs adds to the gradient of the weights.
     #[inline(always)]
-    unsafe fn weights<V: Vector>(&self, row: usize, padded: Area, output_gradient: Area) {
+    unsafe fn weights<V: Vector>(&self, row: usize, padded: Area, output_gradient: Area, partials: Area) {
         let geometry = &self.geometry;
         let (channels, taps) = (geometry.out_channels, geometry.taps());
-        for tap in 0..geometry.kernel {
+        for tap in 0..geometry.window.kernel[0] {
             // SAFETY: as in `run`.
             unsafe {
                 V::call(Gemm {
@@ -280,10 +325,10 @@ impl Backward<'_> {
                     inner: geometry.out_w,
                     a: geometry.inputs(padded, row, tap),
                     a_row: 1,
-                    a_column: geometry.stride * geometry.in_channels,
+                    a_column: geometry.window.stride[1] * geometry.in_channels,
                     b: output_gradient,
                     b_row: channels,
-                    c: self.partials.from(tap * taps * channels),
+                    c: partials.from(tap * taps * channels),
                     c_row: channels,
                     accumulate: true,
                 });
@@ -295,8 +340,8 @@ impl Backward<'_> {
     #[inline(always)]
     unsafe fn slopes<V: Vector>(&self, row: usize, slopes: Area, output_gradient: Area) {
         let geometry = &self.geometry;
-        let (kernel, channels) = (geometry.kernel, geometry.in_channels);
-        for tap in 0..kernel * kernel {
+        let (kernel, channels) = (geometry.window.kernel[1], geometry.in_channels);
+        for tap in 0..geometry.window.taps() {
             // SAFETY: as in `run`.
             unsafe {
                 V::call(Gemm {
@@ -309,7 +354,7 @@ impl Backward<'_> {
                     b: self.transposed.from(tap * geometry.out_channels * channels),
                     b_row: channels,
                     c: geometry.inputs(slopes, row, tap / kernel).from(tap % kernel * channels),
-                    c_row: geometry.stride * channels,
+                    c_row: geometry.window.stride[1] * channels,
                     accumulate: true,
                 });
             }

@@ -3,10 +3,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::combine::{Moments, Sum};
-use super::geometry::{Factor, Placed, Reader, TargetPlace, UnstoredGradientPlace};
+use super::geometry::{ABSENT, Factor, Placed, Reader, TargetPlace, UnstoredGradientPlace, gate};
 use super::memory::Scratch;
 use super::pointwise::{block, packed, rows_per_split};
-use super::{Convolution, ConvolutionGradient, ConvolutionKernels, Cuda, Kernel, Precision, Shape, small};
+use super::{
+    Convolution, ConvolutionGradient, ConvolutionKernels, Cuda, Gradients, Kernel, Precision, Shape, small,
+};
 
 /// Mirrors `Convolution` of `kernels/convolution.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -14,9 +16,9 @@ use super::{Convolution, ConvolutionGradient, ConvolutionKernels, Cuda, Kernel, 
 struct Parameters {
     input: Shape,
     output: Shape,
-    kernel: u32,
-    stride: u32,
-    padding: u32,
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [u32; 2],
     rows_per_block: u32,
     relu: u32,
     packed: u32,
@@ -24,7 +26,7 @@ struct Parameters {
     target: TargetPlace,
     output_gradient: UnstoredGradientPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 268);
+const _: () = assert!(size_of::<Parameters>() == 280);
 
 fn parameters(op: &Convolution) -> Parameters {
     let factor = Factor {
@@ -32,14 +34,15 @@ fn parameters(op: &Convolution) -> Parameters {
         weights: op.weights.place(),
         columns: op.output_shape.c,
         output: op.output.place(),
+        gate: gate(op.gate),
         ..Factor::zeroed()
     };
     Parameters {
         input: op.input.shape,
         output: op.output_shape,
-        kernel: small(op.kernel),
-        stride: small(op.stride),
-        padding: small(op.padding),
+        kernel: op.window.kernel.map(small),
+        stride: op.window.stride.map(small),
+        padding: op.window.padding.map(small),
         relu: u32::from(op.relu),
         factor,
         ..Parameters::zeroed()
@@ -61,28 +64,50 @@ impl ConvolutionKernels for Cuda {
         let [width, height] = block(64);
         let mut scratch = Scratch::default();
         let mut parameters = parameters(op);
-        parameters.factor.partial = scratch.take(rows.div_ceil(height) * 3 * columns);
+        parameters.factor.partial = match op.statistics {
+            Some(_) => scratch.take(rows.div_ceil(height) * 3 * columns),
+            None => ABSENT,
+        };
         parameters.rows_per_block = small(height);
         parameters.pack(self.memory.precision());
         self.memory.scratch(&self.context, &scratch);
         let grid = [rows.div_ceil(height), columns.div_ceil(width), 1];
         self.launch(Kernel::convolution_forward, grid, [256, 1], &parameters);
-        self.combine_moments(&[Moments {
-            partial: parameters.factor.partial,
-            rows: small(rows),
-            rows_per_block: small(height),
-            channels: small(columns),
-            statistics: op.statistics.place(),
-            gate: 0,
-        }]);
+        if let Some(statistics) = op.statistics {
+            self.combine_moments(&[Moments {
+                partial: parameters.factor.partial,
+                rows: small(rows),
+                rows_per_block: small(height),
+                channels: small(columns),
+                statistics: statistics.place(),
+                gate: parameters.factor.gate,
+            }]);
+        }
     }
 
-    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
-        let (rows, len, columns) = (op.output_shape.pixels(), op.weights.len, op.output_shape.c as usize);
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient, wanted: Gradients) {
         let mut parameters = parameters(op);
         parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);
         parameters.pack(self.memory.precision());
-        let read = op.input.shape.c as usize + (gradient.output.terms.len() + 1) * columns;
+        if wanted.of_weights() {
+            self.convolution_weight_gradients(op, gradient, parameters);
+        }
+        if let Some(target) = gradient.input {
+            parameters.target = TargetPlace::from(target);
+            self.launch_each(Kernel::convolution_input, op.input.shape.len(), 1, &parameters);
+        }
+    }
+}
+
+impl Cuda {
+    fn convolution_weight_gradients(
+        &mut self,
+        op: &Convolution,
+        gradient: &ConvolutionGradient,
+        mut parameters: Parameters,
+    ) {
+        let (rows, len, columns) = (op.output_shape.pixels(), op.weights.len, op.output_shape.c as usize);
+        let read = op.input.shape.c as usize + parameters.output_gradient.activations().count() * columns;
         let each = rows_per_split(rows, read * self.memory.precision().bytes(), len);
         let splits = rows.div_ceil(each);
         parameters.rows_per_block = small(each);
@@ -91,10 +116,7 @@ impl ConvolutionKernels for Cuda {
         self.memory.scratch(&self.context, &scratch);
         let tiles = (len / columns).div_ceil(32) * columns.div_ceil(64);
         self.launch(Kernel::convolution_weights, [splits, tiles, 1], [256, 1], &parameters);
-        self.combine_sums(&[Sum::all(parameters.factor.partial, splits, gradient.weights)]);
-        if let Some(target) = gradient.input {
-            parameters.target = TargetPlace::from(target);
-            self.launch_each(Kernel::convolution_input, op.input.shape.len(), 1, &parameters);
-        }
+        let sum = Sum::all(parameters.factor.partial, splits, gradient.weights);
+        self.combine_sums(&[sum.or_zero(op.gate)]);
     }
 }

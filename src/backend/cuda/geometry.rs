@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::super::{Limits, Operand, Shape, Slot, Span, Target, UnstoredGradient};
+use super::super::{Limits, Operand, ResultGradient, Shape, Slot, Span, Target, UnstoredGradient};
 
 /// The place of what is not there.
 pub const ABSENT: u32 = u32::MAX;
@@ -149,6 +149,21 @@ impl From<&UnstoredGradient> for UnstoredGradientPlace {
             place.factor[index] = term.factor.place();
         }
         place
+    }
+}
+
+impl From<&ResultGradient> for UnstoredGradientPlace {
+    fn from(gradient: &ResultGradient) -> Self {
+        match gradient {
+            // Itself, as it is stored.
+            ResultGradient::Stored(slot) => UnstoredGradientPlace {
+                raw: slot.place(),
+                raw_factor: ABSENT,
+                constant: ABSENT,
+                ..UnstoredGradientPlace::zeroed()
+            },
+            ResultGradient::Unstored(gradient) => gradient.into(),
+        }
     }
 }
 

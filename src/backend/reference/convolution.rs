@@ -1,9 +1,12 @@
-//! Dense convolution: the stem, and the last convolution of the auxiliary head.
+//! Dense convolution.
 
 use super::*;
 
 impl<S: Storage> ConvolutionKernels for Reference<S> {
     fn convolution_forward(&mut self, op: &Convolution) {
+        if !self.open(op.gate) {
+            return;
+        }
         let [n, out_h, out_w, out_c] = sides(op.output_shape);
         for image in 0..n {
             for (row, column) in pixels(out_h, out_w) {
@@ -17,10 +20,19 @@ impl<S: Storage> ConvolutionKernels for Reference<S> {
                 }
             }
         }
-        self.moments(op.output, out_c, op.statistics);
+        if let Some(statistics) = op.statistics {
+            self.moments(op.output, out_c, statistics);
+        }
     }
 
-    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient) {
+    fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient, wanted: Gradients) {
+        if !self.open(op.gate) {
+            gradient.input.iter().for_each(|&target| self.withhold(target));
+            if wanted.of_weights() {
+                self.clear(&[gradient.weights]);
+            }
+            return;
+        }
         let [n, out_h, out_w, out_c] = sides(op.output_shape);
         let mut sums = vec![zero::<S::Scalar>(); op.weights.len];
         let mut input = vec![zero::<S::Scalar>(); op.input.data.len];
@@ -28,7 +40,7 @@ impl<S: Storage> ConvolutionKernels for Reference<S> {
             for (row, column) in pixels(out_h, out_w) {
                 for channel in 0..out_c {
                     let y = ((image * out_h + row) * out_w + column) * out_c + channel;
-                    let slope = self.unstored_gradient(&gradient.output, y, channel);
+                    let slope = self.result_gradient(&gradient.output, y, channel);
                     visit_taps(op, image, row, column, |tap, x| {
                         let value = self.convolved(op, x);
                         sums[tap * out_c + channel] += slope * value;
@@ -39,7 +51,9 @@ impl<S: Storage> ConvolutionKernels for Reference<S> {
                 }
             }
         }
-        self.write(gradient.weights, &sums);
+        if wanted.of_weights() {
+            self.write(gradient.weights, &sums);
+        }
         if let Some(target) = gradient.input {
             self.deliver(target, &input);
         }
@@ -66,14 +80,13 @@ fn visit_taps(
     mut visit: impl FnMut(usize, usize),
 ) {
     let [_, in_h, in_w, in_c] = sides(op.input.shape);
-    for (i, j) in pixels(op.kernel, op.kernel) {
-        let (Some(y), Some(x)) =
-            (source(row, op.stride, i, op.padding, in_h), source(column, op.stride, j, op.padding, in_w))
-        else {
-            continue;
-        };
+    let ConvolutionWindow { kernel, stride, padding } = op.window;
+    for (i, j) in pixels(kernel[0], kernel[1]) {
+        let y = source(row, stride[0], i, padding[0], in_h);
+        let x = source(column, stride[1], j, padding[1], in_w);
+        let (Some(y), Some(x)) = (y, x) else { continue };
         for c in 0..in_c {
-            visit((i * op.kernel + j) * in_c + c, ((image * in_h + y) * in_w + x) * in_c + c);
+            visit((i * kernel[1] + j) * in_c + c, ((image * in_h + y) * in_w + x) * in_c + c);
         }
     }
 }

@@ -117,6 +117,14 @@ impl<S: Storage> Reference<S> {
         terms.sum::<S::Scalar>() + own + self.at(gradient.constant, channel)
     }
 
+    /// Element `index` of the gradient of a result.
+    fn result_gradient(&self, gradient: &ResultGradient, index: usize, channel: usize) -> S::Scalar {
+        match gradient {
+            ResultGradient::Stored(slot) => self.raw(*slot, index),
+            ResultGradient::Unstored(gradient) => self.unstored_gradient(gradient, index, channel),
+        }
+    }
+
     fn store(&mut self, slot: Slot, index: usize, value: S::Scalar) {
         debug_assert!(index < slot.len);
         self.activations[slot.offset + index] = S::set(value);

@@ -30,7 +30,10 @@ fn ranking(alphas: &Alphas) -> Vec<f64> {
             let row = &table[edge.row.clone()];
             let learns = |candidate: usize| {
                 row[candidate] != GONE
-                    && matches!(edge.candidates[candidate].block, Some(Block::Separable { .. }))
+                    && matches!(
+                        edge.candidates[candidate].block,
+                        Block::Separable { .. } | Block::Convolution { .. }
+                    )
             };
             let several = (0..row.len()).filter(|&candidate| learns(candidate)).count() > 1;
             let place = |candidate: usize| {

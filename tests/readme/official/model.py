@@ -44,6 +44,9 @@ def projection(inputs, outputs):
 def operation(name, channels, halves):
     if name == "skip_connect":
         return Halving(channels, channels) if halves else nn.Identity()
+    if name == "conv_7x1_1x7":
+        along, down = (nn.Conv2d(channels, channels, kernel, bias=False) for kernel in ((1, 7), (7, 1)))
+        return nn.Sequential(nn.ReLU(), along, down, norm(channels, True))
     kind, _, size = name.split("_")
     kernel = int(size[0])
     if kind == "sep":
