@@ -1,9 +1,10 @@
 //! The command line: raw flags become checked values before any work starts.
 //!
 //! Read `plan` for how flags, a plan file and a preset become one plan, `data` for how a data set is loaded, `run` for what
-//! a search and a training share, then the commands: `search`, `derive`, `methods`, `show`, `lookup`, `report`, `train`, `evaluate`, `predict`,
+//! a search and a training share, then the commands: `search`, `derive`, `methods`, `show`, `lookup`, `compare`, `report`, `train`, `evaluate`, `predict`,
 //! `export`, `digits`, `devices` and `completions`.
 
+mod compare;
 mod completions;
 mod data;
 mod derive;
@@ -47,6 +48,7 @@ Examples:
   darts derive runs/2026-01-31-142500-digits-first
   darts show darts-v2                draw the cells of a published genotype
   darts lookup --best cifar10        the best cells of NAS-Bench-201, with their accuracies
+  darts compare study.toml           contenders over seeds, beside genotypes drawn at random
   darts report runs/2026-01-31-142500-digits-first
   darts train runs/2026-01-31-142500-digits-first
   darts train --resume runs/2026-01-31-150000-digits-train
@@ -67,6 +69,7 @@ enum Command {
     Methods(methods::Arguments),
     Show(show::Arguments),
     Lookup(lookup::Arguments),
+    Compare(compare::Arguments),
     Report(report::Arguments),
     Train(Box<train::Arguments>),
     Evaluate(evaluate::Arguments),
@@ -100,6 +103,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Methods(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
         Command::Lookup(arguments) => arguments.run(),
+        Command::Compare(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Train(arguments) => arguments.run(),
         Command::Evaluate(arguments) => arguments.run(),

@@ -1,6 +1,6 @@
 //! The report of a run: one page.
 //!
-//! Beside the pages stands [`agreement`]: how alike searches are. Of the others read in this order:
+//! Read in this order:
 //!
 //! 1. [`advice`]: what to change in another search; [`verdict`]: what a search found, in words.
 //! 2. `parts`: what the pages share; `weights`: the mixing weights; `classes`: which classes a model takes for which;
@@ -8,7 +8,6 @@
 //! 3. [`page`]: the page of a search; `training_page`: the page of a training; `beginning`: that of a run in its first epoch.
 
 pub mod advice;
-pub mod agreement;
 mod beginning;
 mod classes;
 pub mod page;

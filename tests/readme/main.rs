@@ -68,7 +68,7 @@ fn what_the_text_shows_works() {
         println!("README.md, line {}", block.place);
         match &*block.language {
             "python" => programs::run(reader.here(), &block),
-            "toml" => fs::write(reader.here().join("own.toml"), block.text()).unwrap(),
+            "toml" => reader.write_named(&block),
             "" if block.lines.iter().all(|line| line.starts_with("pictures/")) => reader.write_tree(&block),
             "" => block.commands().iter().for_each(|printed| reader.follow(printed)),
             other => panic!("README.md, line {}: no rule for a block of {other}", block.place),
@@ -87,6 +87,15 @@ impl Reader {
 
     fn here(&self) -> &Path {
         self.0.path()
+    }
+
+    /// A file whose name stands in its first line.
+    fn write_named(&self, block: &Block) {
+        let name = block.lines[0].strip_prefix("# ").and_then(|first| first.split_whitespace().next());
+        let name = name.filter(|name| name.ends_with(".toml"));
+        let name =
+            name.unwrap_or_else(|| panic!("README.md, line {}: no name such as # own.toml", block.place));
+        fs::write(self.here().join(name), block.text()).unwrap();
     }
 
     /// A command of a block: it works, or is refused as the text says, and prints lines that begin alike.

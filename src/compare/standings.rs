@@ -1,0 +1,251 @@
+//! What comes out of a study: a line for each contender and each way of training, and a sentence that says whether the best
+//! one beats genotypes drawn at random.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::agreement::{Agreement, Found as Searched};
+use super::outcome::{Found, Trained, load};
+use super::statistics::{Difference, Summary};
+use super::study::{Kind, Study};
+use super::task::{Part, Task};
+use super::work::Failure;
+use crate::Result;
+use crate::space::derivation::derive;
+use crate::store::alphas::load_alphas;
+use crate::store::history::History;
+
+/// How unlikely chance must make a difference before it counts.
+const SIGNIFICANT: f64 = 0.05;
+
+/// What came out of a study.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Standings {
+    /// Of each way of training the contenders, from the best mean.
+    pub lines: Vec<Line>,
+    /// What the first way of training says, in a sentence.
+    pub verdict: String,
+    /// What failed, and why.
+    pub failures: Vec<String>,
+}
+
+/// A contender in figures. Accuracies are in per cent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub contender: String,
+    /// How the genotypes were trained: the name of a setting, empty for `[train]` alone; `table` where a table knows.
+    pub setting: String,
+    /// The accuracy on the test images over the seeds.
+    pub test_accuracy: Summary,
+    /// The same, seed after seed.
+    pub accuracies: Vec<f64>,
+    /// Weights of the networks.
+    pub weights: Summary,
+    /// Networks that were trained to find a genotype.
+    pub networks: usize,
+    /// The mean duration of a search. It differs from run to run, so files that are the same each time leave it out.
+    #[serde(skip)]
+    pub seconds: Option<f64>,
+    /// The contender at random that it is compared with, and how they differ.
+    pub over_random: Option<OverRandom>,
+    /// How alike the seeds' searches are, where they have alphas.
+    pub agreement: Option<Agreement>,
+}
+
+/// How a contender differs from genotypes drawn at random.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OverRandom {
+    /// The contender at random.
+    pub than: String,
+    /// Of the accuracies in per cent: in points.
+    pub points: Difference,
+}
+
+/// The setting of what a table knows.
+const TABLE: &str = "table";
+
+impl Standings {
+    /// Of all outcomes below the directory of a study.
+    ///
+    /// # Errors
+    /// An outcome is damaged.
+    pub fn of(study: &Study, directory: &Path, failures: &[Failure]) -> Result<Self> {
+        let mut lines = Vec::new();
+        for setting in settings(study) {
+            let mut of_setting = Vec::new();
+            for contender in 0..study.contenders.len() {
+                of_setting.extend(line(study, directory, contender, setting)?);
+            }
+            compare(study, &mut of_setting);
+            of_setting.sort_by(|one, other| other.test_accuracy.mean.total_cmp(&one.test_accuracy.mean));
+            lines.extend(of_setting);
+        }
+        let failures =
+            failures.iter().map(|failure| format!("{}: {}", study.title(failure.task), failure.reason));
+        Ok(Standings { verdict: verdict(&lines), lines, failures: failures.collect() })
+    }
+}
+
+/// The ways in which accuracies come about: the trainings, or the table where nothing is trained.
+fn settings(study: &Study) -> Vec<Option<usize>> {
+    let trained = (0..study.trainings.len()).map(Some);
+    let asks = study.contenders.iter().any(|contender| matches!(contender.kind, Kind::Table { .. }));
+    let table = (asks || study.trainings.is_empty()).then_some(None);
+    trained.chain(table).collect()
+}
+
+/// A contender in one setting; nothing, where no seed has an accuracy there.
+fn line(study: &Study, directory: &Path, contender: usize, setting: Option<usize>) -> Result<Option<Line>> {
+    let (mut accuracies, mut weights, mut networks) = (Vec::new(), Vec::new(), 0);
+    let (mut searched, mut seconds) = (Vec::new(), Vec::new());
+    for &seed in &study.seeds {
+        let find = Task { contender, seed, part: Part::Find };
+        let Some(found) = load::<Found>(&study.outcome_file(directory, find))? else { continue };
+        let accuracy = match setting {
+            None => found.test_accuracy,
+            Some(place) => {
+                let train = Task { part: Part::Train(place), ..find };
+                load::<Trained>(&study.outcome_file(directory, train))?.map(|trained| trained.test_accuracy)
+            }
+        };
+        let Some(accuracy) = accuracy else { continue };
+        accuracies.push(100.0 * accuracy);
+        weights.push(found.weights as f64);
+        networks = found.networks;
+        if let Kind::Gradient(_) = study.contenders[contender].kind {
+            let run = study.run_directory(directory, find);
+            let alphas = load_alphas(&run, None)?.0;
+            searched.push(Searched { genotype: derive(&alphas), alphas });
+            seconds.push(History::load(&run)?.timings.iter().map(|timing| timing.seconds).sum::<f64>());
+        }
+    }
+    let (Some(test_accuracy), Some(weights)) = (Summary::of(&accuracies), Summary::of(&weights)) else {
+        return Ok(None);
+    };
+    let agreement = if searched.len() > 1 { Some(Agreement::of(&searched)?) } else { None };
+    Ok(Some(Line {
+        contender: study.contenders[contender].name.clone(),
+        setting: setting.map_or(TABLE.to_owned(), |place| study.trainings[place].name.clone()),
+        test_accuracy,
+        accuracies,
+        weights,
+        networks,
+        seconds: Summary::of(&seconds).map(|seconds| seconds.mean),
+        over_random: None,
+        agreement,
+    }))
+}
+
+/// Compares each contender of a setting with genotypes at random: with those of about as many weights, if there are any.
+fn compare(study: &Study, lines: &mut [Line]) {
+    let at_random = |line: &Line| {
+        let contender = study.contender(&line.contender)?;
+        match &study.contenders[contender].kind {
+            Kind::Random { weights_of, .. } => {
+                Some(weights_of.map(|other| study.contenders[other].name.clone()))
+            }
+            _ => None,
+        }
+    };
+    let random: Vec<(Option<String>, String, Vec<f64>)> = (lines.iter())
+        .filter_map(|line| Some((at_random(line)?, line.contender.clone(), line.accuracies.clone())))
+        .collect();
+    for line in lines {
+        if at_random(line).is_some() {
+            continue;
+        }
+        let like = random.iter().find(|(like, ..)| like.as_ref() == Some(&line.contender));
+        let of_any_size = || random.iter().find(|(like, ..)| like.is_none());
+        if let Some((_, than, accuracies)) = like.or_else(of_any_size) {
+            let points = Difference::of(&line.accuracies, accuracies);
+            line.over_random = points.map(|points| OverRandom { than: than.clone(), points });
+        }
+    }
+}
+
+/// What the first setting says of its best contender.
+fn verdict(lines: &[Line]) -> String {
+    let Some(first) = lines.first() else { return "No contender has an accuracy yet.".to_owned() };
+    let of_setting: Vec<&Line> = lines.iter().filter(|line| line.setting == first.setting).collect();
+    let compared = of_setting.iter().filter(|line| line.over_random.is_some()).count();
+    let Some((line, over)) = of_setting.iter().find_map(|line| Some((line, line.over_random.as_ref()?)))
+    else {
+        return "No contender is compared with genotypes drawn at random: the study has none of the kind random."
+            .to_owned();
+    };
+    let OverRandom { than, points } = over;
+    // The best of several is chosen by these figures: each could have been it.
+    let p_value = (points.p_value * compared as f64).min(1.0);
+    let figures = format!(
+        "{:+.2} points{}, p = {p_value:.2}{}, {} seeds",
+        points.difference,
+        points
+            .interval
+            .map_or(String::new(), |[low, high]| format!(" (95 % interval {low:+.2} to {high:+.2})")),
+        if compared > 1 { format!(" after a correction for {compared} contenders") } else { String::new() },
+        line.accuracies.len(),
+    );
+    let name = &line.contender;
+    match p_value <= SIGNIFICANT && points.difference > 0.0 {
+        true => format!("{name} beats {than}: {figures}."),
+        false => format!("It cannot be shown that {name} beats {than}: {figures}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contender(name: &str, accuracies: &[f64], over: Option<&[f64]>) -> Line {
+        Line {
+            contender: name.to_owned(),
+            setting: String::new(),
+            test_accuracy: Summary::of(accuracies).unwrap(),
+            accuracies: accuracies.to_vec(),
+            weights: Summary::of(&[1e6]).unwrap(),
+            networks: 1,
+            seconds: None,
+            over_random: over.map(|over| OverRandom {
+                than: "random".to_owned(),
+                points: Difference::of(accuracies, over).unwrap(),
+            }),
+            agreement: None,
+        }
+    }
+
+    #[test]
+    fn a_difference_is_claimed_only_where_chance_does_not_explain_it() {
+        let (good, poor) = ([94.0, 94.2, 94.1, 94.3, 94.2], [93.0, 93.1, 92.9, 93.2, 93.0]);
+        let random = contender("random", &poor, None);
+        let better = verdict(&[contender("darts", &good, Some(&poor)), random.clone()]);
+        assert!(better.starts_with("darts beats random: +1.12 points (95 % interval +"), "{better}");
+        assert!(better.ends_with("p = 0.01, 5 seeds."), "{better}");
+        // Three seeds against three can be dealt in 20 ways only.
+        let few = verdict(&[contender("darts", &good[..3], Some(&poor[..3])), random.clone()]);
+        assert!(few.starts_with("It cannot be shown that darts beats random: +1.10"), "{few}");
+        assert!(few.ends_with("p = 0.10, 3 seeds."), "{few}");
+        let worse = verdict(&[random.clone(), contender("darts", &poor, Some(&good))]);
+        assert!(worse.starts_with("It cannot be shown that darts beats random: -1.12"), "{worse}");
+    }
+
+    #[test]
+    fn the_best_of_several_is_corrected_for() {
+        let (good, poor) = ([2.0, 3.0, 4.0, 5.0], [1.0, 0.5, 0.2, 0.1]);
+        let line = |name| contender(name, &good, Some(&poor));
+        // One of 70 ways and its opposite: 0.029 each.
+        let alone = verdict(&[line("a")]);
+        assert!(alone.starts_with("a beats random") && alone.contains("p = 0.03, 4"), "{alone}");
+        let both = verdict(&[line("a"), line("b")]);
+        assert!(both.contains("p = 0.06 after a correction for 2 contenders"), "{both}");
+        assert!(both.starts_with("It cannot be shown"), "{both}");
+    }
+
+    #[test]
+    fn without_anything_to_compare_there_is_no_claim() {
+        assert_eq!(verdict(&[]), "No contender has an accuracy yet.");
+        let alone = verdict(&[contender("darts", &[1.0], None)]);
+        assert!(alone.starts_with("No contender is compared"), "{alone}");
+    }
+}
