@@ -14,7 +14,7 @@ pub use blocks::{
     ClassifierBlock, ConvolutionBlock, ConvolutionNames, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
 };
 pub use drop_path::{DropFactors, DropPath};
-pub use graph::{Branch, Graph, Incoming};
+pub use graph::{Branch, Graph, Incoming, Passing};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};
 pub use recording::{NodeSums, Recording};
 pub use skip_dropout::{Masks, SkipDropout, SkipDropoutKey};
