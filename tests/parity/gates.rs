@@ -213,7 +213,7 @@ fn pointwise_backward() {
 
 #[test]
 fn convolution_forward() {
-    check(60, |case| {
+    check(65, |case| {
         let mut operator = convolutions::convolution(case);
         let (gate, open) = gate(case);
         operator.gate = gate;
@@ -229,7 +229,7 @@ fn convolution_forward() {
 
 #[test]
 fn convolution_backward() {
-    check(61, |case| {
+    check(66, |case| {
         let operator = convolutions::convolution(case);
         let call = convolutions::convolution_gradient(case, operator);
         let Call::ConvolutionBackward(mut operator, mut gradient, wanted) = call else { unreachable!() };

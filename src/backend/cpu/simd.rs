@@ -106,6 +106,13 @@ pub trait Vector: Copy {
     fn zero() -> Self {
         Self::splat(0.0)
     }
+    /// Elements `at` and `at + 1`, in turns.
+    ///
+    /// # Safety
+    /// They lie in the area and no thread writes them.
+    unsafe fn splat_pair(area: Area, at: usize) -> Self;
+    /// The sums of neighbouring lanes of `self`, then those of `other`.
+    fn add_pairs(self, other: Self) -> Self;
     /// `LANES` numbers.
     ///
     /// # Safety
@@ -194,6 +201,21 @@ impl Vector for Portable {
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Portable([value; 8])
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(area: Area, at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let pair = unsafe { [area.get(at), area.get(at + 1)] };
+        Portable(std::array::from_fn(|lane| pair[lane % 2]))
+    }
+    #[inline(always)]
+    fn add_pairs(self, other: Self) -> Self {
+        let sum = |half: &[f32; 8], lane: usize| half[2 * lane] + half[2 * lane + 1];
+        Portable(std::array::from_fn(
+            |lane| {
+                if lane < 4 { sum(&self.0, lane) } else { sum(&other.0, lane - 4) }
+            },
+        ))
     }
     #[inline(always)]
     unsafe fn load(area: Area, at: usize) -> Self {

@@ -85,6 +85,22 @@ impl Vector for Avx2 {
     );
 
     #[inline(always)]
+    unsafe fn splat_pair(area: Area, at: usize) -> Self {
+        // SAFETY: the caller's promise; checked by `pointer` in debug builds. Bits are moved, whatever they mean.
+        unsafe {
+            let pair = area.pointer(at, 2).cast::<i64>().read_unaligned();
+            Avx2(_mm256_castsi256_ps(_mm256_set1_epi64x(pair)))
+        }
+    }
+    #[inline(always)]
+    fn add_pairs(self, other: Self) -> Self {
+        // SAFETY: as for `splat`. Sums of halves of either come in turns and are put in order.
+        unsafe {
+            let sums = _mm256_castps_pd(_mm256_hadd_ps(self.0, other.0));
+            Avx2(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(sums)))
+        }
+    }
+    #[inline(always)]
     fn mask(lanes: usize) -> Avx2Mask {
         // SAFETY: as for `splat`.
         let bits = unsafe {
@@ -174,6 +190,24 @@ impl Vector for Avx512 {
         _mm512_storeu_ps
     );
 
+    #[inline(always)]
+    unsafe fn splat_pair(area: Area, at: usize) -> Self {
+        // SAFETY: the caller's promise; checked by `pointer` in debug builds. Bits are moved, whatever they mean.
+        unsafe {
+            let pair = area.pointer(at, 2).cast::<i64>().read_unaligned();
+            Avx512(_mm512_castsi512_ps(_mm512_set1_epi64(pair)))
+        }
+    }
+    #[inline(always)]
+    fn add_pairs(self, other: Self) -> Self {
+        // SAFETY: as for `splat`. Lanes 16 and more are those of `other`.
+        unsafe {
+            let first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let second = _mm512_or_si512(first, _mm512_set1_epi32(1));
+            let of = |places| _mm512_permutex2var_ps(self.0, places, other.0);
+            Avx512(_mm512_add_ps(of(first), of(second)))
+        }
+    }
     #[inline(always)]
     fn mask(lanes: usize) -> Avx512Mask {
         Avx512Mask {
