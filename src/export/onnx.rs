@@ -326,8 +326,11 @@ impl network::Graph for Exporter<'_> {
     }
 
     fn normalised_pools(&mut self, _: &String, _: &PoolsBlock, _: usize) -> crate::Result<[String; 2]> {
-        let reason = "pools with a batch norm are those of a supernet, which is not exported".to_owned();
-        Err(Error::Shape { operator: "ONNX model", reason })
+        of_a_supernet("pools with a batch norm")
+    }
+
+    fn channel_slice(&mut self, _: &String, _: usize) -> crate::Result<String> {
+        of_a_supernet("partial channel connections")
     }
 
     fn node(&mut self, name: &str, edges: &[Incoming<String>]) -> crate::Result<String> {
@@ -358,6 +361,12 @@ impl network::Graph for Exporter<'_> {
         self.builder.node(PROBABILITIES, "Softmax", &[&logits], &[number("axis", 1)]);
         Ok(logits)
     }
+}
+
+/// What a derived network has not.
+fn of_a_supernet<T>(what: &str) -> crate::Result<T> {
+    let reason = format!("{what} are those of a supernet, which is not exported");
+    Err(Error::Shape { operator: "ONNX model", reason })
 }
 
 #[cfg(test)]

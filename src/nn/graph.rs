@@ -11,6 +11,17 @@ use crate::backend::PoolKind;
 pub struct Incoming<V> {
     /// The results of its operations.
     pub branches: Vec<Branch<V>>,
+    /// With partial channel connections, the state whose other channels pass the operations by.
+    pub passing: Option<Passing<V>>,
+}
+
+/// What passes the operations of an edge by.
+#[derive(Clone, Debug)]
+pub struct Passing<V> {
+    /// The state, of the node's shape. Its first channels, which the operations compute with, do not pass.
+    pub value: V,
+    /// The place of the edge's weight.
+    pub weight: usize,
 }
 
 /// The result of an operation on an edge.
@@ -59,6 +70,9 @@ pub trait Graph {
         block: &PoolsBlock,
         stride: usize,
     ) -> Result<[Self::Value; 2]>;
+
+    /// The first channels of a state, with which partial channel connections compute.
+    fn channel_slice(&mut self, input: &Self::Value, channels: usize) -> Result<Self::Value>;
 
     /// The sum of what the edges bring to a node.
     fn node(&mut self, name: &str, edges: &[Incoming<Self::Value>]) -> Result<Self::Value>;

@@ -13,6 +13,6 @@ pub use blocks::{
     ClassifierBlock, ConvolutionBlock, ConvolutionNames, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
 };
 pub use drop_path::{DropFactors, DropPath};
-pub use graph::{Branch, Graph, Incoming};
+pub use graph::{Branch, Graph, Incoming, Passing};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};
 pub use recording::{NodeSums, Recording};

@@ -2,7 +2,7 @@
 
 use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
 use super::drop_path::DropPath;
-use super::graph::{Branch, Graph, Incoming};
+use super::graph::{Branch, Graph, Incoming, Passing};
 use super::parameters::{NormParts, Spans};
 use crate::Result;
 use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
@@ -75,9 +75,17 @@ impl<B: Backend> Graph for Recording<'_, B> {
         Ok(self.recorder.normalised_pools(*input, stride, norms))
     }
 
+    fn channel_slice(&mut self, input: &Value, channels: usize) -> Result<Value> {
+        self.recorder.channel_slice(*input, channels)
+    }
+
     fn node(&mut self, _: &str, edges: &[Incoming<Value>]) -> Result<Value> {
         match &mut self.sums {
-            NodeSums::Mixed(weights, None) => self.recorder.mixed(&weighted(edges), *weights),
+            NodeSums::Mixed(weights, None) => {
+                let mixed = self.recorder.mixed(&weighted(edges), *weights)?;
+                let passing: Vec<_> = edges.iter().filter_map(|edge| passing(edge, *weights)).collect();
+                if passing.is_empty() { Ok(mixed) } else { self.recorder.bypass(mixed, &passing) }
+            }
             NodeSums::Mixed(weights, Some(drop_path)) => {
                 let mut sums = Vec::with_capacity(edges.len());
                 for edge in edges {
@@ -108,4 +116,11 @@ impl<B: Backend> Graph for Recording<'_, B> {
 fn weighted(edges: &[Incoming<Value>]) -> Vec<(Value, usize)> {
     let branches = edges.iter().flat_map(|edge| &edge.branches);
     branches.map(|branch| (branch.value, branch.mixing)).collect()
+}
+
+/// What passes the branches of an edge by, with the weight of the edge.
+fn passing(edge: &Incoming<Value>, weights: MixingWeights) -> Option<(Value, Weight)> {
+    let Passing { value, weight } = *edge.passing.as_ref()?;
+    let [own, gradient] = [weights.value, weights.gradient].map(|span| span.part(weight, 1));
+    Some((value, Weight { value: own, gradient }))
 }

@@ -9,6 +9,7 @@ pub mod guards;
 pub mod keys;
 pub mod merge;
 mod method;
+mod partial;
 pub mod search;
 mod shared;
 mod skips;

@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::guards::{guard_conflict, guards};
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, text, word};
 use super::method::{complete_method, method};
+use super::partial::{partial_conflict, partial_violation};
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
 };
@@ -17,6 +18,7 @@ use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
+use crate::method::edge_weights::EdgeWeights;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::projection::Projections;
@@ -26,6 +28,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 use crate::space::Space;
 use crate::space::stored::Choice;
+use crate::space::supernet::halvings;
 
 /// The order of the approximation of the alpha gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +98,8 @@ pub struct Plan {
     pub penalty: String,
     pub perturbation: String,
     pub edge_drop_path: String,
+    pub partial_channels: usize,
+    pub edge_weights: EdgeWeights,
     pub auxiliary_skip: String,
     pub selection: String,
     pub selection_interval: usize,
@@ -322,6 +327,13 @@ impl Plan {
         guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, epochs)
     }
 
+    /// By how much the cells of the largest stage make the sides of images smaller.
+    fn halvings(&self) -> Option<usize> {
+        let (space, transitions) = (self.space().ok()?, transitions(&self.stages).ok()?);
+        let cells = [0].into_iter().chain(transitions.iter().map(|next| next.cells));
+        cells.map(|more| halvings(&space, self.cells + more)).max()
+    }
+
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let Plan { ref data, train_images, batch_size, .. } = *self;
@@ -330,7 +342,9 @@ impl Plan {
             let expected = format!("less than {side}, the side of an image of {data}");
             return Some(Violation::new("crop_padding", &self.crop_padding, expected));
         }
-        Demand { data, train_images, batch_size, parts: 2 }.violation(dataset)
+        let sides = [dataset.train.height, dataset.train.width];
+        partial_violation(self.partial_channels, sides, self.halvings().unwrap_or(1))
+            .or_else(|| Demand { data, train_images, batch_size, parts: 2 }.violation(dataset))
     }
 }
 
@@ -354,6 +368,7 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
+            .or_else(|| partial_conflict(self.partial_channels, self.init_channels, &self.edge_drop_path))
             .or_else(|| skips_conflict(&self.auxiliary_skip, &self.relaxation))
             .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())

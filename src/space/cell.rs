@@ -8,8 +8,8 @@ use crate::Result;
 use crate::autograd::Window;
 use crate::backend::{ConvolutionWindow, PoolKind};
 use crate::nn::{
-    Branch, ConvolutionBlock, ConvolutionNames, Graph, Incoming, Parameters, PointwiseBlock, PoolsBlock,
-    SeparableBlock, Users,
+    Branch, ConvolutionBlock, ConvolutionNames, Graph, Incoming, Parameters, Passing, PointwiseBlock,
+    PoolsBlock, SeparableBlock, Users,
 };
 
 /// What the cells of a type hold.
@@ -37,18 +37,21 @@ pub struct Held {
     /// The place of the mixing weight of its auxiliary skip, where it has one. It may be that of an operation that is the same
     /// identity.
     pub auxiliary_skip: Option<usize>,
+    /// The place of its own weight, where channels pass its operations by.
+    pub weight: usize,
 }
 
 impl Contents {
-    /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`, and the auxiliary skips of its
-    /// edges, where these have some.
-    pub fn all(wiring: &Wiring, mixing: usize, auxiliary_skips: &[usize]) -> Self {
+    /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`, and the weights of whose edges
+    /// at `weight`; and the auxiliary skips of its edges, where these have some.
+    pub fn all(wiring: &Wiring, mixing: usize, auxiliary_skips: &[usize], weight: usize) -> Self {
         let held = wiring.edges.iter().enumerate().map(|(index, edge)| Held {
             node: edge.node,
             from: edge.from,
             operations: edge.candidates.clone(),
             mixing: mixing + edge.row.start,
             auxiliary_skip: auxiliary_skips.get(index).copied(),
+            weight: weight + index,
         });
         let concat = (INPUTS..INPUTS + wiring.nodes).collect();
         Contents { nodes: wiring.nodes, edges: held.collect(), concat }
@@ -64,6 +67,7 @@ impl From<&CellGenotype> for Contents {
             operations: vec![edge.operation],
             mixing: index,
             auxiliary_skip: None,
+            weight: index,
         });
         Contents { nodes: cell.nodes.len(), edges: held.collect(), concat: cell.concat.clone() }
     }
@@ -95,12 +99,19 @@ pub struct CellShape {
     pub reduction: bool,
     /// Whether the previous cell did.
     pub previous_reduction: bool,
+    /// One of so many channels goes through the operations, and the others pass them by.
+    pub partial: usize,
 }
 
 impl CellShape {
     /// The stride of the edges that leave a state.
     fn stride(&self, state: usize) -> usize {
         stride(self.reduction, state)
+    }
+
+    /// Channels that go through the operations.
+    fn computed(&self) -> usize {
+        self.channels / self.partial
     }
 }
 
@@ -126,6 +137,8 @@ struct DeclaredEdge {
     name: String,
     node: usize,
     from: usize,
+    /// The place of its own weight.
+    weight: usize,
     /// The place of its first candidate's mixing weight.
     first_mixing: usize,
     /// What it computes, each with the place of its mixing weight.
@@ -143,6 +156,13 @@ enum Declared {
 
 /// The results of an edge's operations, as far as they are computed.
 type Results<V> = Vec<Vec<Option<V>>>;
+
+/// What enters the nodes of a cell, as far as it is computed.
+struct Entering<V> {
+    results: Results<V>,
+    /// What passes the operations by on the edges that leave each state.
+    passing: Vec<Option<V>>,
+}
 
 impl Cell {
     /// Declares the parameters of cell `name`.
@@ -200,17 +220,17 @@ impl Cell {
     /// Describes the cell on the outputs of the two cells before; returns the nodes whose concatenated channels are its
     /// output.
     pub fn emit<G: Graph>(&self, graph: &mut G, inputs: [&[G::Value]; INPUTS]) -> Result<Vec<G::Value>> {
-        let mut results: Results<G::Value> =
-            self.edges.iter().map(|edge| vec![None; edge.operations.len()]).collect();
+        let results = self.edges.iter().map(|edge| vec![None; edge.operations.len()]).collect();
+        let mut entering = Entering { results, passing: vec![None; self.live.len()] };
         let mut states: Vec<Option<G::Value>> = Vec::with_capacity(self.live.len());
         for (state, &live) in self.live.iter().enumerate() {
             let value = match state.checked_sub(INPUTS) {
                 _ if !live => None,
                 None => Some(graph.pointwise(inputs[state], &self.preprocess[state])?),
-                Some(node) => Some(self.add(graph, node, &results)?),
+                Some(node) => Some(self.add(graph, node, &entering)?),
             };
             if let Some(value) = &value {
-                self.expand(graph, state, value, &mut results)?;
+                self.leave(graph, state, value, &mut entering)?;
             }
             states.push(value);
         }
@@ -219,17 +239,41 @@ impl Cell {
     }
 
     /// The sum of what enters a node.
-    fn add<G: Graph>(&self, graph: &mut G, node: usize, results: &Results<G::Value>) -> Result<G::Value> {
-        let entering = self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node);
-        let incoming = entering.map(|(edge, results)| {
+    fn add<G: Graph>(&self, graph: &mut G, node: usize, entering: &Entering<G::Value>) -> Result<G::Value> {
+        let Entering { results, passing } = entering;
+        let edges = self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node);
+        let incoming = edges.map(|(edge, results)| {
             let branch = |((mixing, operation), result): (&(usize, Declared), &Option<G::Value>)| {
                 let identity = matches!(operation, Declared::Identity);
                 let value = result.clone().expect("the states before a node are expanded before it");
                 Branch { value, mixing: *mixing, identity }
             };
-            Incoming { branches: edge.operations.iter().zip(results).map(branch).collect() }
+            let passing = passing[edge.from].clone().map(|value| Passing { value, weight: edge.weight });
+            Incoming { branches: edge.operations.iter().zip(results).map(branch).collect(), passing }
         });
         graph.node(&format!("{}.node{node}", self.name), &incoming.collect::<Vec<_>>())
+    }
+
+    /// Describes what leaves `state` for live nodes.
+    fn leave<G: Graph>(
+        &self,
+        graph: &mut G,
+        state: usize,
+        value: &G::Value,
+        Entering { results, passing }: &mut Entering<G::Value>,
+    ) -> Result<()> {
+        if self.shape.partial == 1 || self.leaving(state).is_empty() {
+            return self.expand(graph, state, value, results);
+        }
+        passing[state] = Some(match self.shape.stride(state) {
+            1 => value.clone(),
+            stride => {
+                let square = Window { kernel: 2, stride, padding: 0 };
+                graph.pool(&format!("{}.passing{state}", self.name), value, PoolKind::Maximum, square)?
+            }
+        });
+        let computed = graph.channel_slice(value, self.shape.computed())?;
+        self.expand(graph, state, &computed, results)
     }
 
     /// Describes what is on the edges that leave `state` for live nodes. Going by states, not by edges, lets the
@@ -340,7 +384,7 @@ impl DeclaredEdge {
                 Form::Supernet => format!("{name}._ops.{place}"),
                 Form::Derived => name.clone(),
             };
-            let widths = [shape.channels; 2];
+            let widths = [shape.computed(); 2];
             let users = Users(vec![held.mixing + place]);
             let declared = match operation.block {
                 Block::Zero => continue,
@@ -353,7 +397,7 @@ impl DeclaredEdge {
                     let block = |time: usize| {
                         let window = [kernel, dilation];
                         let (first, affine) = (MEMBERS * time, form.affine());
-                        let channels = shape.channels;
+                        let channels = shape.computed();
                         let mut block =
                             SeparableBlock::declare(parameters, &sequence, first, window, channels, affine);
                         block.users = Some(users.clone());
@@ -369,12 +413,13 @@ impl DeclaredEdge {
         }
         let candidates = held.mixing..held.mixing + held.operations.len();
         if let Some(place) = held.auxiliary_skip.filter(|place| !candidates.contains(place)) {
-            let (name, widths) = (format!("{name}.auxiliary_op"), [shape.channels; 2]);
+            let (name, widths) = (format!("{name}.auxiliary_op"), [shape.computed(); 2]);
             let users = Users(vec![place]);
             let skip = Declared::identity(parameters, &name, stride, widths, form.affine(), users);
             operations.push((place, skip));
         }
-        DeclaredEdge { name, node: held.node, from: held.from, first_mixing: held.mixing, operations }
+        let Held { node, from, mixing: first_mixing, weight, .. } = *held;
+        DeclaredEdge { name, node, from, weight, first_mixing, operations }
     }
 }
 
@@ -454,7 +499,10 @@ fn declare_pools(
         }
     }
     let any = names.iter().any(|names| !names.is_empty());
-    any.then(|| PoolsBlock { norms: names.map(|names| parameters.norm(names, shape.channels, false)), users })
+    any.then(|| PoolsBlock {
+        norms: names.map(|names| parameters.norm(names, shape.computed(), false)),
+        users,
+    })
 }
 
 /// Which states the output of a cell depends on.

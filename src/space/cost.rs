@@ -76,6 +76,10 @@ impl Graph for Counter {
         Ok([input.strided(stride, input.c as usize); 2])
     }
 
+    fn channel_slice(&mut self, input: &Shape, channels: usize) -> Result<Shape> {
+        Ok(input.strided(1, channels))
+    }
+
     fn node(&mut self, _: &str, edges: &[Incoming<Shape>]) -> Result<Shape> {
         let mut branches = edges.iter().flat_map(|edge| &edge.branches);
         Ok(branches.next().map(|branch| branch.value).unwrap_or_default())

@@ -45,6 +45,7 @@ impl NetworkShape {
             init_channels: self.init_channels,
             cells: self.cells,
             auxiliary: self.auxiliary.is_some(),
+            partial: 1,
         }
     }
 

@@ -27,6 +27,8 @@ pub struct StackShape {
     pub cells: usize,
     /// Whether there is an auxiliary head.
     pub auxiliary: bool,
+    /// One of so many channels of a cell goes through its operations.
+    pub partial: usize,
 }
 
 /// What stem and cells compute.
@@ -72,7 +74,8 @@ impl Stack {
             let kind = space.cell_at(index, shape.cells);
             let reduction = space.cells()[kind].reduces;
             channels *= if reduction { 2 } else { 1 };
-            let cell = CellShape { inputs, channels, reduction, previous_reduction };
+            let partial = shape.partial;
+            let cell = CellShape { inputs, channels, reduction, previous_reduction, partial };
             let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form);
             (inputs, previous_reduction) = ([inputs[1], cell.width()], reduction);
             cells.push(cell);

@@ -87,3 +87,51 @@ pub fn auxiliary_weights() {
         }
     }
 }
+
+/// PC-DARTS: both passes, the gradient of the second order, and an iteration.
+pub fn pc_darts<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let begin = |order: &str| {
+        let flags = format!("alpha_lr = 3e-4\norder = \"{order}\"");
+        let network = start(set, backend(), "pc-darts", &flags, neighbour);
+        assert_eq!(network.bilevel.supernet.shape.edges.partial as f64, set.number("k"));
+        network
+    };
+    let mut network = begin("first");
+    let loss = passes(&mut rows, &mut network, set, "");
+    rows.add("fwd.loss", "fwd.loss", &[loss], &set.get("fwd.loss").values);
+    network.compare_running(&mut rows, set, "fwd.buffer", false);
+    let architecture = &network.bilevel.architecture;
+    let [by_weight, by_edge] = &network.bilevel.mixture.slopes;
+    let (alphas, betas) = architecture.gradient.split_at(architecture.alpha_count());
+    for (ours, name) in [
+        (&architecture.sample.weights[..], "fwd.weight"),
+        (&architecture.edge_weights, "fwd.edge_weight"),
+        (by_weight, "grad.weight"),
+        (by_edge, "grad.edge_weight"),
+        (alphas, "grad.alpha"),
+        (betas, "grad.beta"),
+    ] {
+        compare_alphas(&mut rows, set, ours, name, false);
+    }
+    network.compare_features(&mut rows, set, "");
+
+    let mut second = begin("second");
+    let (train, valid) = (second.batch(set, "train", 0), second.batch(set, "valid", 0));
+    second.bilevel.alpha_step(train.view(), valid.view(), second.lr).unwrap();
+    let architecture = &second.bilevel.architecture;
+    let (alphas, betas) = architecture.gradient.split_at(architecture.alpha_count());
+    compare_alphas(&mut rows, set, alphas, "so.grad.alpha", true);
+    compare_alphas(&mut rows, set, betas, "so.grad.beta", true);
+
+    network.restart(set, "");
+    network.bilevel.alpha_step(train.view(), valid.view(), network.lr).unwrap();
+    compare_alpha_step(&mut rows, &network, set, "it1");
+    network.bilevel.draw(Stream::WeightSample);
+    weight_step(&mut rows, &mut network, set, "it1", 0.0);
+    let (weights, momentum) = (network.bilevel.supernet.spans.weights, network.bilevel.spans.momentum);
+    network.compare_running(&mut rows, set, "it1.buffer", false);
+    network.compare_weights(&mut rows, set, momentum, "it1.momentum", false);
+    network.compare_weights(&mut rows, set, weights, "it1.param", false);
+    rows
+}

@@ -34,6 +34,9 @@ use set::{OWN_DIRECTORY, Set};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
+/// The sets of operators alone.
+const OPERATORS: [&str; 2] = ["ops", "pcdarts_edge"];
+
 /// The sets of the repository, then those of `DARTS_GOLDEN_DIR`, whose names begin with `kind`. Those of the evaluation
 /// phase are too large for the repository: without `DARTS_GOLDEN_DIR` they are looked for beside it.
 fn sets(kind: &str) -> Vec<Set> {
@@ -144,12 +147,16 @@ fn iterations_in_f32() {
 
 #[test]
 fn operators_in_f64() {
-    run("ops", Bar::Exact, |set| operators::check(set, Reference::<f64>::new));
+    for kind in OPERATORS {
+        run(kind, Bar::Exact, |set| operators::check(set, Reference::<f64>::new));
+    }
 }
 
 #[test]
 fn operators_in_f32() {
-    run_on_cpu("ops", |set: &Set, cpu: &dyn Fn() -> Cpu| operators::check(set, cpu));
+    for kind in OPERATORS {
+        run_on_cpu(kind, |set: &Set, cpu: &dyn Fn() -> Cpu| operators::check(set, cpu));
+    }
 }
 
 #[test]
@@ -187,6 +194,7 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("dartsminus", bar, |set, neighbour| edges::auxiliary_skip(set, backend, neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
+    run_steps("pcdarts_n4", bar, |set, neighbour| edges::pc_darts(set, backend, neighbour));
 }
 
 #[test]
@@ -274,7 +282,9 @@ fn iterations_on_the_gpu() {
 #[test]
 fn operators_on_the_gpu() {
     if gpu().is_some() {
-        run("ops", Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+        for kind in OPERATORS {
+            run(kind, Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+        }
     }
 }
 

@@ -164,6 +164,10 @@ impl<B: Backend> Network<B> {
 
     pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
         self.bilevel.architecture.alphas = both(set, prefix);
+        let betas = prefix.replace("alpha", "beta");
+        if set.has(&format!("{betas}.normal")) {
+            self.bilevel.architecture.alphas.extend(both(set, &betas));
+        }
         self.bilevel.draw(Stream::AlphaSample);
     }
 

@@ -96,6 +96,10 @@ impl Set {
         text.parse().unwrap_or_else(|e| panic!("{}: {key} = {text}: {e}", self.name))
     }
 
+    pub fn has_number(&self, key: &str) -> bool {
+        self.metadata.contains_key(key)
+    }
+
     pub fn get(&self, name: &str) -> &Tensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor {name}", self.name))
     }

@@ -195,7 +195,7 @@ pub fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set:
     network.bilevel.result().loss
 }
 
-/// The alphas behind a step, the gradient that moved them, and Adam's moments.
+/// The alphas behind a step, the gradient that moved them, and Adam's moments; and the same of betas.
 pub fn compare_alpha_step<B: Backend>(
     rows: &mut Comparisons,
     network: &Network<B>,
@@ -203,13 +203,18 @@ pub fn compare_alpha_step<B: Backend>(
     iteration: &str,
 ) {
     let Bilevel { architecture, adam, .. } = &network.bilevel;
-    for (ours, part) in [
-        (&architecture.gradient, "grad.alpha"),
-        (&architecture.alphas, "alpha"),
-        (&adam.first, "adam_m.alpha"),
-        (&adam.second, "adam_v.alpha"),
-    ] {
-        compare_alphas(rows, set, ours, &format!("{iteration}.{part}"), false);
+    let vectors = [
+        (&architecture.gradient, "grad."),
+        (&architecture.alphas, ""),
+        (&adam.first, "adam_m."),
+        (&adam.second, "adam_v."),
+    ];
+    for (ours, part) in vectors {
+        let (alphas, betas) = ours.split_at(architecture.alpha_count());
+        compare_alphas(rows, set, alphas, &format!("{iteration}.{part}alpha"), false);
+        if !betas.is_empty() {
+            compare_alphas(rows, set, betas, &format!("{iteration}.{part}beta"), false);
+        }
     }
 }
 

@@ -170,7 +170,7 @@ fn mixed_operations_under_a_mask() {
 
 fn mixed_under(c: &mut Check, mask: [bool; 12]) {
     let [first, second] = [c.input(2, 5, 3, 2), c.input(2, 5, 3, 2)];
-    let mixing = c.recorder.mixing(12);
+    let mixing = c.recorder.mixing(12, 0);
     c.variables.push((mixing.value, mixing.gradient));
     let gates: Vec<_> = (0..12).map(|branch| c.recorder.gate(mixing, &[branch])).collect();
     let pooled = [[0, 6], [1, 7]].map(|users| c.recorder.gate(mixing, &users));
@@ -284,7 +284,7 @@ fn convolutions_under_a_mask() {
     for mask in (0..8).map(|mask: usize| [mask & 1 != 0, mask & 2 != 0, mask & 4 != 0]) {
         check("convolutions under a mask", |c| {
             let input = c.input(2, 4, 3, 2);
-            let mixing = c.recorder.mixing(3);
+            let mixing = c.recorder.mixing(3, 0);
             c.variables.push((mixing.value, mixing.gradient));
             let convolve = |c: &mut Check, value, branch, kernel: [usize; 2], [relu, norm]: [bool; 2]| {
                 let padding = kernel.map(|side| side / 2);

@@ -28,7 +28,7 @@ const SMALLER: [(&str, &[(&str, &str)]); 2] = [
         "darts search",
         &[
             ("--epochs", "9"),
-            ("--init-channels", "2"),
+            ("--init-channels", "4"),
             ("--nodes", "2"),
             ("--batch-size", "32"),
             ("--image-size", "8"),

@@ -223,11 +223,12 @@ fn each_published_method_goes_on_to_the_byte() {
         let published = plan::search::Plan::from_toml(&text, std::path::Path::new("plan.toml")).unwrap();
         let plan = plan::search::Plan {
             epochs: 2,
-            init_channels: 1,
+            init_channels: published.partial_channels,
             nodes: 1,
             batch_size: 200,
             threads: 1,
             device: DeviceChoice::Cpu,
+            frozen_epochs: published.frozen_epochs.min(1),
             // It takes more epochs; the test below is of guards.
             guard_eigenvalue: "off".into(),
             ..published
