@@ -1,16 +1,19 @@
-//! Whole search steps at three sizes: a step of the weights, and iterations in first and second order.
+//! Whole search steps at three sizes: a step of the weights, and iterations in first and second order; and at the size of the
+//! paper an iteration of the methods that compute less than DARTS.
 //!
-//! `cargo bench --bench step`; `DARTS_BENCH_THREADS` sets the number of threads (default: all).
+//! `cargo bench --bench step`, where `-- methods` takes the last ones alone; `DARTS_BENCH_THREADS` sets the number of threads (default: all).
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use darts::backend::Shape;
 use darts::backend::cpu::Cpu;
 use darts::epochs::BatchView;
+use darts::plan::keys::Preset;
+use darts::plan::merge::Written;
 use darts::plan::search::{Order, Plan};
 use darts::random::{Stream, generator};
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{EdgeShape, Space, SupernetShape};
+use darts::space::{Space, SupernetShape};
 use rand::RngExt;
 use std::time::{Duration, Instant};
 
@@ -24,7 +27,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn new([batch, side, init_channels, cells]: [usize; 4], order: Order) -> Self {
+    fn new(size: [usize; 4], order: Order) -> Self {
+        Self::of(size, &Plan { order, ..Plan::paper() })
+    }
+
+    fn of([batch, side, init_channels, cells]: [usize; 4], plan: &Plan) -> Self {
+        let settings = BilevelSettings::from(plan);
         let images = Shape::new(batch, side, side, 3);
         let shape = SupernetShape {
             space: Space::darts(),
@@ -33,9 +41,8 @@ impl Bench {
             init_channels,
             cells,
             nodes: 4,
-            edges: EdgeShape::default(),
+            edges: settings.method.edges(),
         };
-        let settings = BilevelSettings::from(&Plan { order, ..Plan::paper() });
         let threads =
             std::env::var("DARTS_BENCH_THREADS").map_or(0, |text| text.parse().expect("a number of threads"));
         let cpu = Cpu::new(threads).expect("a CPU backend");
@@ -88,5 +95,28 @@ fn steps(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, steps);
+/// Iterations of a method each, at the size of the paper.
+fn methods(criterion: &mut Criterion) {
+    let size = SIZES[SIZES.len() - 1];
+    let mut group = criterion.benchmark_group("methods");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(5));
+    group.throughput(Throughput::Elements(size[0] as u64));
+    for name in ["darts", "pc-darts", "gdas"] {
+        let flags = format!("data = \"digits\"\nmethod = {name:?}\nfrozen_epochs = 0").parse().expect("TOML");
+        let written = Written { preset: Preset::Paper, file: None, flags };
+        let plan = written.plan::<Plan>(toml::Table::new()).expect("a published method is a plan").plan;
+        let mut bench = Bench::of(size, &plan);
+        println!("memory of {name}: {:.0} MB", bench.bilevel.tape.peak_bytes() as f64 / 1e6);
+        let (images, labels) = (&bench.images, &bench.labels);
+        let batch = BatchView { images, labels };
+        let bilevel = &mut bench.bilevel;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| bilevel.step(batch, batch, 0.001).expect("a batch that fits"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, steps, methods);
 criterion_main!(benches);

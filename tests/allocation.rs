@@ -70,7 +70,13 @@ fn a_step_allocates_nothing() {
         let text = format!("[method]\nname = {:?}", method.name);
         (Plan::from_toml(&text, Path::new("plan.toml")).unwrap(), 2)
     });
-    for (plan, threads) in darts.into_iter().chain(published) {
+    let skips = [("0", "0.4"), ("1 to 0", "0"), ("1 to 0", "0.4")].map(|(auxiliary, dropout)| {
+        let (auxiliary_skip, skip_dropout) = (auxiliary.into(), dropout.into());
+        (Plan { auxiliary_skip, skip_dropout, ..Plan::paper() }, 2)
+    });
+    for (plan, threads) in darts.into_iter().chain(published).chain(skips) {
+        // In a search of 50 epochs the alphas may be frozen at first.
+        let plan = Plan { frozen_epochs: 0, ..plan };
         let settings = BilevelSettings::from(&plan);
         let shape = SupernetShape {
             space: plan.space().unwrap(),
@@ -87,7 +93,7 @@ fn a_step_allocates_nothing() {
         let images: Vec<f32> = (0..pixels).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
         let labels = [0, 1, 2, 3, 4, 5, 6, 7];
         let batch = BatchView { images: &images, labels: &labels };
-        let mut active = vec![true; bilevel.supernet.mixing.value.len];
+        let mut active = bilevel.mixture.active.clone();
         let allocated = allocations(|| {
             active.rotate_left(1);
             active[0] = !active[0];

@@ -87,7 +87,7 @@ fn training(poisoned: bool) -> Outcome {
         official_inplace_relu: false,
         class_weights: true,
     };
-    let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
+    let settings = TrainerSettings { momentum: 0.9, nesterov: false, decay: 3e-4, gradient_clip: 5.0 };
     let genotype = GENOTYPE.parse().unwrap();
     let mut trainer = Trainer::record(Reference::<f64>::new(), &genotype, shape, settings).unwrap();
     if poisoned {
@@ -120,6 +120,8 @@ fn a_search_whose_edges_have_more_than_candidates_uses_no_slot_beyond_its_life()
     check("drop path on edges", |poisoned| search(&plan, poisoned, |_| true));
     let plan = Plan { auxiliary_skip: "0.5".to_owned(), ..Plan::paper() };
     check("auxiliary skips", |poisoned| search(&plan, poisoned, |_| true));
+    let plan = Plan { skip_dropout: "0.4".to_owned(), ..plan };
+    check("skips that are dropped, and auxiliary ones", |poisoned| search(&plan, poisoned, |_| true));
 }
 
 #[test]

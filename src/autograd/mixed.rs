@@ -48,9 +48,10 @@ struct MixStep {
 }
 
 impl<B: Backend> Recorder<B> {
-    /// So many mixing weights, which are written from outside, each with a gate.
-    pub fn mixing(&mut self, len: usize) -> MixingWeights {
-        MixingWeights { gates: Some(self.gates(len)), ..self.ungated_mixing(len) }
+    /// Mixing weights of so many branches, which are written from outside, each with a gate; and behind them the weights of
+    /// so many edges, past whose branches channels go.
+    pub fn mixing(&mut self, branches: usize, edges: usize) -> MixingWeights {
+        MixingWeights { gates: Some(self.gates(branches)), ..self.ungated_mixing(branches + edges) }
     }
 
     /// So many mixing weights, all of whose branches are always computed.

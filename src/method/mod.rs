@@ -9,14 +9,16 @@
 //!
 //! 1. [`progress`] and [`schedule`]: numbers that change from epoch to epoch.
 //! 2. [`relaxation`]: from alphas to mixing weights, and back; [`special`]: the functions that a Dirichlet distribution takes.
-//! 3. [`penalty`]: terms that are added to the loss of the alphas.
-//! 4. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
-//! 5. [`step_order`]: which of the two steps of an iteration comes first.
-//! 6. [`guard`]: what watches a search, warns, or ends it before its last epoch.
-//! 7. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
-//! 8. [`stages`]: a search in several parts.
-//! 9. [`published`]: the methods of the literature, as compositions.
+//! 3. [`edge_weights`]: what multiplies all that an edge brings; [`skip_dropout`]: how much of skip connections is dropped.
+//! 4. [`penalty`]: terms that are added to the loss of the alphas.
+//! 5. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
+//! 6. [`step_order`]: which of the two steps of an iteration comes first.
+//! 7. [`guard`]: what watches a search, warns, or ends it before its last epoch.
+//! 8. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
+//! 9. [`stages`]: a search in several parts.
+//! 10. [`published`]: the methods of the literature, as compositions.
 
+pub mod edge_weights;
 pub mod guard;
 pub mod penalty;
 pub mod perturbation;
@@ -26,6 +28,7 @@ pub mod published;
 pub mod relaxation;
 pub mod schedule;
 pub mod selection;
+pub mod skip_dropout;
 pub mod special;
 pub mod stages;
 pub mod step_order;

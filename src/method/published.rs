@@ -20,6 +20,9 @@ pub struct Published {
     /// The keys of a plan that make the method, by their names.
     #[serde(default)]
     pub plan: Table,
+    /// In how many of how many epochs of a stage the weights alone are trained, where a plan does not say.
+    #[serde(default)]
+    pub frozen: Option<[i64; 2]>,
     /// The keys that its authors use on CIFAR-10, where these are others than those of DARTS.
     #[serde(default)]
     pub paper: Table,

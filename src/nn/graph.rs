@@ -1,7 +1,9 @@
 //! The operators that networks of cells are made of. A network is described once, in these terms, and read by several: to
 //! record it on a tape, to export it, and to count what it costs.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
+use super::blocks::{
+    ClassifierBlock, ConvolutionBlock, NormBlock, PointwiseBlock, PoolsBlock, SeparableBlock,
+};
 use crate::Result;
 use crate::autograd::Window;
 use crate::backend::PoolKind;
@@ -11,6 +13,17 @@ use crate::backend::PoolKind;
 pub struct Incoming<V> {
     /// The results of its operations.
     pub branches: Vec<Branch<V>>,
+    /// With partial channel connections, the state whose other channels pass the operations by.
+    pub passing: Option<Passing<V>>,
+}
+
+/// What passes the operations of an edge by.
+#[derive(Clone, Debug)]
+pub struct Passing<V> {
+    /// The state, of the node's shape. Its first channels, which the operations compute with, do not pass.
+    pub value: V,
+    /// The place of the edge's weight.
+    pub weight: usize,
 }
 
 /// The result of an operation on an edge.
@@ -60,8 +73,25 @@ pub trait Graph {
         stride: usize,
     ) -> Result<[Self::Value; 2]>;
 
+    /// A skip connection at stride 1: the value itself, of which a search may drop elements.
+    fn skip(&mut self, value: &Self::Value) -> Result<Self::Value> {
+        Ok(value.clone())
+    }
+
+    /// The first channels of a state, with which partial channel connections compute.
+    fn channel_slice(&mut self, input: &Self::Value, channels: usize) -> Result<Self::Value>;
+
     /// The sum of what the edges bring to a node.
     fn node(&mut self, name: &str, edges: &[Incoming<Self::Value>]) -> Result<Self::Value>;
+
+    /// The sum of values, none of which has a weight or is dropped.
+    fn sum(&mut self, name: &str, values: &[Self::Value]) -> Result<Self::Value>;
+
+    /// Zeros of the shape of a value: a node that no operation enters.
+    fn zeros(&mut self, name: &str, alike: &Self::Value) -> Result<Self::Value>;
+
+    /// Batch norm and ReLU of a value that has no batch norm of its own.
+    fn normalise(&mut self, input: &Self::Value, block: &NormBlock) -> Result<Self::Value>;
 
     /// The output of a cell: its nodes. Readers take their channels as concatenated.
     fn output(&mut self, name: &str, nodes: Vec<Self::Value>) -> Vec<Self::Value> {

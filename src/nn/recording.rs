@@ -1,9 +1,12 @@
 //! Recording a network on a tape.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+use super::blocks::{
+    ClassifierBlock, ConvolutionBlock, NormBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
+};
 use super::drop_path::DropPath;
-use super::graph::{Branch, Graph, Incoming};
+use super::graph::{Branch, Graph, Incoming, Passing};
 use super::parameters::{NormParts, Spans};
+use super::skip_dropout::SkipDropout;
 use crate::Result;
 use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
 use crate::backend::{Backend, PoolKind, Span};
@@ -16,6 +19,8 @@ pub struct Recording<'a, B: Backend> {
     pub spans: &'a Spans,
     /// How nodes add up their branches.
     pub sums: NodeSums,
+    /// The masks of skip connections, where elements of these are dropped.
+    pub skip_dropout: Option<SkipDropout>,
 }
 
 /// How nodes add up their branches.
@@ -75,9 +80,23 @@ impl<B: Backend> Graph for Recording<'_, B> {
         Ok(self.recorder.normalised_pools(*input, stride, norms))
     }
 
+    fn skip(&mut self, value: &Value) -> Result<Value> {
+        let Some(skip_dropout) = &mut self.skip_dropout else { return Ok(*value) };
+        let mask = skip_dropout.next(self.recorder, self.recorder.shape(*value));
+        self.recorder.dropout(*value, mask)
+    }
+
+    fn channel_slice(&mut self, input: &Value, channels: usize) -> Result<Value> {
+        self.recorder.channel_slice(*input, channels)
+    }
+
     fn node(&mut self, _: &str, edges: &[Incoming<Value>]) -> Result<Value> {
         match &mut self.sums {
-            NodeSums::Mixed(weights, None) => self.recorder.mixed(&weighted(edges), *weights),
+            NodeSums::Mixed(weights, None) => {
+                let mixed = self.recorder.mixed(&weighted(edges), *weights)?;
+                let passing: Vec<_> = edges.iter().filter_map(|edge| passing(edge, *weights)).collect();
+                if passing.is_empty() { Ok(mixed) } else { self.recorder.bypass(mixed, &passing) }
+            }
             NodeSums::Mixed(weights, Some(drop_path)) => {
                 let mut sums = Vec::with_capacity(edges.len());
                 for edge in edges {
@@ -98,6 +117,22 @@ impl<B: Backend> Graph for Recording<'_, B> {
         }
     }
 
+    fn sum(&mut self, _: &str, values: &[Value]) -> Result<Value> {
+        self.recorder.node_sum(&values.iter().map(|&value| (value, None)).collect::<Vec<_>>())
+    }
+
+    fn zeros(&mut self, _: &str, alike: &Value) -> Result<Value> {
+        // State that nobody writes is zero.
+        let factors = self.recorder.span(self.recorder.shape(*alike).n as usize);
+        self.recorder.node_sum(&[(*alike, Some(factors))])
+    }
+
+    fn normalise(&mut self, input: &Value, block: &NormBlock) -> Result<Value> {
+        let normalised = self.recorder.normalise(*input, self.spans.norm(block.norm))?;
+        let pixel = Window { kernel: 1, stride: 1, padding: 0 };
+        self.recorder.pool(normalised, PoolKind::Average, pixel, true)
+    }
+
     fn classifier(&mut self, features: &[Value], block: &ClassifierBlock) -> Result<Value> {
         let pooled = self.recorder.global_pool(features)?;
         self.recorder.linear(pooled, self.spans.weight(block.weights), self.spans.weight(block.bias))
@@ -108,4 +143,11 @@ impl<B: Backend> Graph for Recording<'_, B> {
 fn weighted(edges: &[Incoming<Value>]) -> Vec<(Value, usize)> {
     let branches = edges.iter().flat_map(|edge| &edge.branches);
     branches.map(|branch| (branch.value, branch.mixing)).collect()
+}
+
+/// What passes the branches of an edge by, with the weight of the edge.
+fn passing(edge: &Incoming<Value>, weights: MixingWeights) -> Option<(Value, Weight)> {
+    let Passing { value, weight } = *edge.passing.as_ref()?;
+    let [own, gradient] = [weights.value, weights.gradient].map(|span| span.part(weight, 1));
+    Some((value, Weight { value: own, gradient }))
 }

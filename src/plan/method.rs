@@ -3,7 +3,8 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
-use super::skips::auxiliary_skip;
+use super::skips::{auxiliary_skip, skip_dropout};
+use crate::method::edge_weights::EdgeWeights;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
@@ -14,7 +15,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 12] {
+pub(super) fn method() -> [Key; 15] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -63,7 +64,25 @@ pub(super) fn method() -> [Key; 12] {
              too: \"0 through 0.2\" rises to 0.2 in the last epoch",
         )
         .at("method.edge_drop_path"),
+        count(
+            "partial_channels",
+            1..=64,
+            [1; 2],
+            "One of so many channels of a state goes through the candidates of an edge, and the others pass them by, as in \
+             PC-DARTS; 1 for all",
+        )
+        .at("method.partial_channels"),
+        word(
+            "edge_weights",
+            "NAME",
+            &EdgeWeights::ALL,
+            [EdgeWeights::None; 2],
+            "How the edges of a node are weighed: none, all alike; or softmax, by that of numbers which are learned as the \
+             alphas are",
+        )
+        .at("method.edge_weights"),
         auxiliary_skip(),
+        skip_dropout(),
         text(
             "selection",
             "NAME",
@@ -110,6 +129,14 @@ pub(super) fn method() -> [Key; 12] {
 pub(super) fn complete_method(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) {
     let Some(method) = values.get("method").and_then(Value::as_str).and_then(find) else { return };
     let paper = (preset == Preset::Paper).then_some(&method.paper);
+    if let (Some([frozen, of]), false) = (method.frozen, wrote("frozen_epochs")) {
+        let stages = values.get("stages").and_then(Value::as_str).and_then(|text| transitions(text).ok());
+        let count = 1 + stages.map_or(0, |transitions| transitions.len() as i64);
+        let epochs = values.get("epochs").and_then(Value::as_integer).unwrap_or_default();
+        // A number of epochs that cannot be is refused later.
+        let frozen = (epochs / count).saturating_mul(frozen) / of;
+        values.insert("frozen_epochs".to_owned(), Value::Integer(frozen));
+    }
     for (key, value) in std::iter::once(&method.plan).chain(paper).flatten() {
         if !wrote(key) {
             values.insert(key.clone(), value.clone());
@@ -143,7 +170,9 @@ mod tests {
             for preset in Preset::ALL {
                 let plan = plan_of(preset, &format!("method = {name:?}")).unwrap();
                 let values = plan.to_table().unwrap();
-                let keys = own.iter().chain(paper.iter().filter(|_| preset == Preset::Paper));
+                let paper = (preset == Preset::Paper).then_some(paper);
+                let own = own.iter().filter(|(key, _)| paper.is_none_or(|paper| !paper.contains_key(*key)));
+                let keys = own.chain(paper.into_iter().flatten());
                 keys.for_each(|(key, value)| assert_eq!(values.get(key), Some(value), "{name}: {key}"));
                 let named = format!("data = \"digits\"\n[method]\nname = {name:?}");
                 let read = Plan::from_toml(&named, Path::new("plan.toml")).unwrap();
@@ -169,6 +198,12 @@ mod tests {
         let flags = "method = \"gdas\"\nfrozen_epochs = 3";
         let plan = plan_of(Preset::Small, flags).unwrap();
         assert_eq!((&*plan.relaxation, plan.frozen_epochs), ("gumbel-hard 10 through 0.1", 3));
+        let frozen = |preset, flags: &str| {
+            plan_of(preset, &format!("method = \"pc-darts\"\n{flags}")).unwrap().frozen_epochs
+        };
+        assert_eq!((frozen(Preset::Paper, ""), frozen(Preset::Small, "")), (15, 3));
+        assert_eq!(frozen(Preset::Small, "epochs = 40\nstages = \"keep 5 +1\""), 6);
+        assert_eq!((frozen(Preset::Small, "epochs = 1"), frozen(Preset::Paper, "frozen_epochs = 2")), (0, 2));
     }
 
     #[test]

@@ -9,14 +9,18 @@ use toml::{Table, Value};
 use super::guards::{guard_conflict, guards};
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, text, word};
 use super::method::{complete_method, method};
+use super::partial::{partial_conflict, partial_violation};
 use super::shared::{
-    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, sides_violation,
+    space,
 };
-use super::skips::skips_conflict;
+use super::skips::{auxiliary_skip_conflict, skip_dropout_conflict};
+use super::spaces::complete_for_space;
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
 use crate::data::{Augmentation, Colour, Dataset, Fit, Reading};
+use crate::method::edge_weights::EdgeWeights;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::{Perturbation, perturbation};
 use crate::method::projection::Projections;
@@ -26,6 +30,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 use crate::space::Space;
 use crate::space::stored::Choice;
+use crate::space::supernet::halvings;
 
 /// The order of the approximation of the alpha gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +100,10 @@ pub struct Plan {
     pub penalty: String,
     pub perturbation: String,
     pub edge_drop_path: String,
+    pub partial_channels: usize,
+    pub edge_weights: EdgeWeights,
     pub auxiliary_skip: String,
+    pub skip_dropout: String,
     pub selection: String,
     pub selection_interval: usize,
     pub stages: String,
@@ -166,7 +174,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         count("init_channels", 1..=1024, [8, 16],
             "Channels of a node in the first cells; each reduction doubles them"),
         count("cells", 1..=100, [3, 8],
-            "Cells of the supernet; those at 1/3 and 2/3 of the depth reduce"),
+            "Cells of the supernet; those at 1/3 and 2/3 of the depth reduce, or residual blocks there do, as in \
+             nas-bench-201"),
         count("nodes", 1..=16, [4, 4],
             "Nodes of a cell"),
         seed(),
@@ -248,6 +257,11 @@ impl Plan {
             });
         }
         let transitions = transitions(&self.stages).ok()?;
+        let stage = |cells: usize| space.cells_refusal(cells).map(|expected| (cells, expected));
+        if let Some((cells, expected)) = transitions.iter().find_map(|next| stage(cells + next.cells)) {
+            let expected = format!("other cells; a stage has {cells}, and expected is {expected}");
+            return Some(Violation::new("stages", &self.stages, expected));
+        }
         let most = space.wirings(nodes).iter().map(|wiring| wiring.edges.len()).max().unwrap_or(1);
         if let Some(grown) = transitions.iter().find(|next| (cells + next.cells) * most > MOST_EDGES) {
             let expected = format!(
@@ -280,7 +294,7 @@ impl Plan {
         let selecting = match selection(&self.selection) {
             Ok(Selection::Perturbation(_)) => {
                 let space = self.space()?;
-                let choices = Projections::new(space.wirings(self.nodes), space.keep(), self.seed).count();
+                let choices = Projections::new(&space, self.nodes, self.seed).count();
                 choices.saturating_sub(1).saturating_mul(self.selection_interval)
             }
             _ => 0,
@@ -322,6 +336,13 @@ impl Plan {
         guard_conflict(&self.guard_eigenvalue, self.eigenvalue_every, &self.relaxation, epochs)
     }
 
+    /// By how much the cells of the largest stage make the sides of images smaller.
+    fn halvings(&self) -> Option<usize> {
+        let (space, transitions) = (self.space().ok()?, transitions(&self.stages).ok()?);
+        let cells = [0].into_iter().chain(transitions.iter().map(|next| next.cells));
+        cells.map(|more| halvings(&space, self.cells + more)).max()
+    }
+
     /// The first value that does not fit the data set.
     pub fn violation_by_data(&self, dataset: &Dataset) -> Option<Violation> {
         let Plan { ref data, train_images, batch_size, .. } = *self;
@@ -330,7 +351,10 @@ impl Plan {
             let expected = format!("less than {side}, the side of an image of {data}");
             return Some(Violation::new("crop_padding", &self.crop_padding, expected));
         }
-        Demand { data, train_images, batch_size, parts: 2 }.violation(dataset)
+        let sides = [dataset.train.height, dataset.train.width];
+        sides_violation(&self.space, dataset)
+            .or_else(|| partial_violation(self.partial_channels, sides, self.halvings().unwrap_or(1)))
+            .or_else(|| Demand { data, train_images, batch_size, parts: 2 }.violation(dataset))
     }
 }
 
@@ -343,6 +367,7 @@ impl PlanTable for Plan {
 
     fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
         complete_method(values, preset, wrote);
+        complete_for_space(values, Self::COMMAND, preset, wrote);
         if let (Some(Value::String(text)), false) = (values.get("space"), wrote("nodes")) {
             let space = text.parse().and_then(|choice: Choice| choice.space())?;
             values.insert("nodes".to_owned(), Value::Integer(space.nodes() as i64));
@@ -354,7 +379,9 @@ impl PlanTable for Plan {
         cells_conflict(&self.space, self.cells)
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
-            .or_else(|| skips_conflict(&self.auxiliary_skip, &self.relaxation))
+            .or_else(|| partial_conflict(self.partial_channels, self.init_channels, &self.edge_drop_path))
+            .or_else(|| auxiliary_skip_conflict(&self.auxiliary_skip, &self.relaxation))
+            .or_else(|| skip_dropout_conflict(&self.skip_dropout, &self.stages))
             .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())
             .or_else(|| selection_conflict(self))

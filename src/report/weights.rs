@@ -41,19 +41,23 @@ pub fn heat_maps(alphas: &Alphas, genotype: &Genotype, after: &str) -> Markup {
             p.quiet {
                 "In percent, edge by edge of the supernet's cells"
                 @if shared && alphas.weighing == Weighing::Softmax { "; equal weights would be " (format!("{:.1}", 100.0 / candidates.len() as f64)) }
-                ". Framed: what the derived cells keep."
+                ". Framed: what the derived cells keep"
+                @if !alphas.betas.is_empty() { ", by the product of its weight and that of its edge" }
+                "."
             }
-            @for ((name, wiring, cell), table) in cells.into_iter().zip(&alphas.tables) {
+            @for (index, (name, wiring, cell)) in cells.into_iter().enumerate() {
                 h3 { (name) }
-                div.wide tabindex="0" { (heat_map(alphas, &wiring, cell, table)) }
+                div.wide tabindex="0" { (heat_map(alphas, index, &wiring, cell)) }
             }
         }
     }
 }
 
-fn heat_map(alphas: &Alphas, wiring: &Wiring, cell: &CellGenotype, table: &[f64]) -> Markup {
+fn heat_map(alphas: &Alphas, index: usize, wiring: &Wiring, cell: &CellGenotype) -> Markup {
+    let table = &alphas.tables[index];
     let (space, candidates) = (&alphas.space, alphas.space.candidates());
     let row = |edge: &Edge| alphas.weighing.weights(&table[edge.row.clone()]);
+    let edge_weights = alphas.edge_weights(index);
     let all = wiring.edges.iter().flat_map(row);
     let (low, high) = all.fold((1f64, 0f64), |(low, high), weight| (low.min(weight), high.max(weight)));
     let heat = |weight: f64| 4.0 + 64.0 * (weight - low) / (high - low).max(f64::MIN_POSITIVE);
@@ -63,11 +67,18 @@ fn heat_map(alphas: &Alphas, wiring: &Wiring, cell: &CellGenotype, table: &[f64]
     };
     html! {
         table.heat {
-            thead { tr { th { "edge" } @for operation in &candidates { th { (operation) } } } }
+            thead {
+                tr {
+                    th { "edge" }
+                    @if edge_weights.is_some() { th { "weight of the edge" } }
+                    @for operation in &candidates { th { (operation) } }
+                }
+            }
             tbody {
-                @for edge in &wiring.edges {
+                @for (place, edge) in wiring.edges.iter().enumerate() {
                     tr.first[edge.from == 0] {
                         th { (edge_name(space, edge)) }
+                        @if let Some(weights) = &edge_weights { td { (format!("{:.1}", 100.0 * weights[place])) } }
                         @for operation in &candidates {
                             @if let Some(weight) = weight(edge, operation) {
                                 td.kept[kept(cell, edge) == Some(operation)]

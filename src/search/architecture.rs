@@ -9,16 +9,21 @@ use crate::random::Stream;
 use crate::space::alphas::Decision;
 
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
+///
+/// Where edges have weights, the betas that these come from stand behind the alphas, one for each edge: they are initialised
+/// and optimised as the alphas are. Penalties, perturbations and the curvature know the alphas alone.
 #[derive(Clone, Debug)]
 pub struct Architecture {
-    /// The table of each type of cell, one after another.
+    /// The table of each type of cell, one after another; then the betas.
     pub alphas: Vec<f64>,
     /// The gradient of a loss by them.
     pub gradient: Vec<f64>,
     /// What is done with them.
     pub method: Method,
-    /// What the supernet computes with.
+    /// The mixing weights of the candidates.
     pub sample: Sample,
+    /// The weight of each edge.
+    pub edge_weights: Vec<f64>,
     /// The noise that disturbs the mixing weights of a sample.
     pub disturbance: Vec<f64>,
     /// The mixing weights before they were disturbed.
@@ -26,15 +31,32 @@ pub struct Architecture {
     /// What was decided of each edge without the alphas.
     pub decided: Vec<Decision>,
     rows: Vec<Range<usize>>,
+    /// The edges of each node.
+    nodes: Vec<Range<usize>>,
 }
 
 impl Architecture {
-    /// Alphas of zero for these rows.
-    pub fn new(method: Method, rows: Vec<Range<usize>>) -> Self {
-        let count = rows.last().map_or(0, |row| row.end);
-        let [alphas, gradient, disturbance, undisturbed] = [(); 4].map(|()| vec![0.0; count]);
-        let (sample, decided) = (Sample::new(count), vec![Decision::Open; rows.len()]);
-        Architecture { alphas, gradient, method, sample, disturbance, undisturbed, decided, rows }
+    /// Alphas of zero for these rows, of which those of a node are a range.
+    pub fn new(method: Method, rows: Vec<Range<usize>>, nodes: Vec<Range<usize>>) -> Self {
+        let (count, edges) = (rows.last().map_or(0, |row| row.end), rows.len());
+        let [alphas, gradient] = [(); 2].map(|()| vec![0.0; count + method.edge_weights.betas(edges)]);
+        Architecture {
+            alphas,
+            gradient,
+            method,
+            sample: Sample::new(count),
+            edge_weights: vec![1.0; edges],
+            disturbance: vec![0.0; count],
+            undisturbed: vec![0.0; count],
+            decided: vec![Decision::Open; edges],
+            rows,
+            nodes,
+        }
+    }
+
+    /// Number of alphas; the rest of the vectors are betas.
+    pub fn alpha_count(&self) -> usize {
+        self.sample.weights.len()
     }
 
     /// Sets the alphas to their start for `seed`.
@@ -46,23 +68,43 @@ impl Architecture {
     /// Draws a new sample, whose random numbers are those of the stream.
     pub fn draw(&mut self, progress: Progress, stream: Stream) {
         self.sample.draw(&*self.method.relaxation, &self.rows, &self.alphas, progress, stream);
-        self.decide();
+        self.weigh_edges();
     }
 
     /// Makes the sample anew, with the random numbers that it has.
     pub fn mix(&mut self, progress: Progress) {
         self.sample.mix(&*self.method.relaxation, &self.rows, &self.alphas, progress);
+        self.weigh_edges();
+    }
+
+    /// Makes the weights of the edges from the betas.
+    fn weigh_edges(&mut self) {
+        let betas = &self.alphas[self.alpha_count()..];
+        self.method.edge_weights.mix(&self.nodes, betas, &mut self.edge_weights);
         self.decide();
+    }
+
+    /// Takes a run of candidates out of the sample, and with all of those of an edge what passes them by.
+    pub fn remove(&mut self, removed: Range<usize>) {
+        for (row, weight) in self.rows.iter().zip(&mut self.edge_weights) {
+            if removed.start <= row.start && row.end <= removed.end {
+                *weight = 0.0;
+            }
+        }
+        self.sample.weights[removed].fill(0.0);
     }
 
     /// Gives the edges that were decided without the alphas one candidate or none.
     fn decide(&mut self) {
         let Sample { weights, active, .. } = &mut self.sample;
-        for (row, decision) in self.rows.iter().zip(&self.decided) {
+        for ((row, decision), edge) in self.rows.iter().zip(&self.decided).zip(&mut self.edge_weights) {
             let chosen = match *decision {
                 Decision::Open => continue,
                 Decision::Chosen(place) => Some(row.start + place),
-                Decision::Dropped => None,
+                Decision::Dropped => {
+                    *edge = 0.0;
+                    None
+                }
             };
             weights[row.clone()].fill(0.0);
             active[row.clone()].fill(false);
@@ -111,19 +153,24 @@ impl Architecture {
         }
     }
 
-    /// Leaves the gradient by the alphas at the last sample, of a loss whose gradient by the mixing weights is `slopes`.
-    pub fn pull_back(&mut self, slopes: &[f64]) {
-        let alphas_and_slopes = [&self.alphas[..], slopes];
-        self.sample.pull_back(&*self.method.relaxation, &self.rows, alphas_and_slopes, &mut self.gradient);
+    /// Leaves the gradient by the alphas and betas at the last sample, of a loss whose gradients by the mixing weights of the
+    /// sample and by the weights of the edges are these.
+    pub fn pull_back(&mut self, by_weights: &[f64], by_edges: &[f64]) {
+        let (alphas, betas) = self.gradient.split_at_mut(self.sample.weights.len());
+        let Method { relaxation, edge_weights, .. } = &self.method;
+        self.sample.pull_back(&**relaxation, &self.rows, [&self.alphas, by_weights], alphas);
+        edge_weights.pull_back(&self.nodes, &self.edge_weights, by_edges, betas);
         let decided =
             self.rows.iter().zip(&self.decided).filter(|(_, decision)| **decision != Decision::Open);
-        decided.for_each(|(row, _)| self.gradient[row.clone()].fill(0.0));
+        decided.for_each(|(row, _)| alphas[row.clone()].fill(0.0));
     }
 
     /// Adds the gradients of the penalties.
     pub fn penalise(&mut self, progress: Progress) {
+        let count = self.alpha_count();
+        let (alphas, gradient) = (&self.alphas[..count], &mut self.gradient[..count]);
         for penalty in &self.method.penalties {
-            penalty.add_gradient(&self.rows, &self.alphas, progress, &mut self.gradient);
+            penalty.add_gradient(&self.rows, alphas, progress, gradient);
         }
     }
 }
@@ -133,19 +180,26 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::method::edge_weights::EdgeWeights;
     use crate::method::penalty::Penalty;
     use crate::method::penalty::tests::Cubes;
     use crate::search::hypergradient::AlphaGradient;
 
+    /// All edges enter one node.
+    fn of(method: Method, rows: Vec<Range<usize>>) -> Architecture {
+        let node = 0..rows.len();
+        Architecture::new(method, rows, vec![node])
+    }
+
     #[test]
     fn what_was_decided_of_an_edge_does_not_depend_on_its_alphas() {
-        let mut architecture = Architecture::new(Method::darts(AlphaGradient::First), vec![0..3, 3..5, 5..7]);
+        let mut architecture = of(Method::darts(AlphaGradient::First), vec![0..3, 3..5, 5..7]);
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0, 0.0, 0.0];
         architecture.decided = vec![Decision::Chosen(1), Decision::Dropped, Decision::Open];
         architecture.draw(Progress::default(), Stream::AlphaSample);
         assert_eq!(architecture.sample.weights, [0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.5]);
         assert_eq!(architecture.sample.active, [false, true, false, false, false, true, true]);
-        architecture.pull_back(&[1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 0.0]);
+        architecture.pull_back(&[1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 0.0], &[0.0; 3]);
         assert_eq!(architecture.gradient, [0.0, 0.0, 0.0, 0.0, 0.0, 0.25, -0.25]);
         architecture.restart(0);
         architecture.draw(Progress::default(), Stream::AlphaSample);
@@ -156,15 +210,80 @@ mod tests {
     fn penalties_are_added_to_the_gradient_of_the_loss() {
         let penalties: Vec<Arc<dyn Penalty>> = vec![Arc::new(Cubes(0.5)), Arc::new(Cubes(2.0))];
         let method = Method { penalties, ..Method::darts(AlphaGradient::First) };
-        let mut architecture = Architecture::new(method, vec![0..2, 2..5]);
+        let mut architecture = of(method, vec![0..2, 2..5]);
         architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0];
         let progress = Progress { epoch: 1, ..Progress::default() };
         architecture.draw(progress, Stream::AlphaSample);
-        architecture.pull_back(&[0.3, -0.2, 1.0, 0.0, -1.0]);
+        architecture.pull_back(&[0.3, -0.2, 1.0, 0.0, -1.0], &[0.0; 2]);
         let alone = architecture.gradient.clone();
         architecture.penalise(progress);
         let added: Vec<f64> = architecture.gradient.iter().zip(alone).map(|(all, own)| all - own).collect();
         let expected = [3.0 * 5.0 * 0.25, 0.0, 3.0 * 5.0 * 4.0, 0.0, 0.0];
         assert!(added.iter().zip(expected).all(|(ours, other)| (ours - other).abs() < 1e-12), "{added:?}");
+    }
+
+    /// Two nodes of two edges and of one, which have weights.
+    fn weighed() -> Architecture {
+        let method = Method { edge_weights: EdgeWeights::Softmax, ..Method::darts(AlphaGradient::First) };
+        let mut architecture = Architecture::new(method, vec![0..2, 2..5, 5..7], vec![0..2, 2..3]);
+        architecture.alphas = vec![0.5, -1.0, 2.0, 0.0, 1.0, 0.25, -0.5, 0.75, -0.25, 3.0];
+        architecture
+    }
+
+    #[test]
+    fn gradients_by_alphas_and_betas_are_those_of_differences() {
+        let mut architecture = weighed();
+        let slopes = |values: &[f64]| -> Vec<f64> {
+            values.iter().enumerate().map(|(place, value)| (1.0 + place as f64) * value).collect()
+        };
+        architecture.mix(Progress::default());
+        let [by_weights, by_edges] =
+            [&architecture.sample.weights, &architecture.edge_weights].map(|values| slopes(values));
+        architecture.pull_back(&by_weights, &by_edges);
+        // Half the sum of weighed squares has these slopes.
+        let loss = |architecture: &Architecture| -> f64 {
+            let half = |values: &[f64]| -> f64 {
+                values.iter().zip(slopes(values)).map(|(value, slope)| 0.5 * value * slope).sum()
+            };
+            half(&architecture.sample.weights) + half(&architecture.edge_weights)
+        };
+        for (place, ours) in architecture.gradient.iter().enumerate() {
+            let moved = |step: f64| {
+                let mut other = architecture.clone();
+                other.alphas[place] += step;
+                other.mix(Progress::default());
+                loss(&other)
+            };
+            let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+            assert!((ours - difference).abs() < 1e-8, "{place}: {ours}, not {difference}");
+        }
+    }
+
+    #[test]
+    fn an_edge_that_is_no_part_of_the_cell_weighs_nothing() {
+        let mut architecture = weighed();
+        architecture.decided = vec![Decision::Dropped, Decision::Chosen(1), Decision::Open];
+        architecture.mix(Progress::default());
+        assert_eq!((architecture.edge_weights[0], architecture.edge_weights[2]), (0.0, 1.0));
+        assert!(architecture.edge_weights[1] > 0.0);
+        architecture.pull_back(&[1.0; 7], &[1.0; 3]);
+        assert_eq!(architecture.gradient[7], 0.0, "the beta of what is dropped stays");
+        architecture.decided.fill(Decision::Open);
+        architecture.mix(Progress::default());
+        architecture.remove(2..4);
+        assert!(architecture.edge_weights.iter().all(|&weight| weight > 0.0));
+        architecture.remove(2..5);
+        assert_eq!((&architecture.sample.weights[2..5], architecture.edge_weights[1]), (&[0.0; 3][..], 0.0));
+        assert!(architecture.edge_weights[0] > 0.0 && architecture.sample.weights[0] > 0.0);
+    }
+
+    #[test]
+    fn penalties_know_nothing_of_betas() {
+        let penalties: Vec<Arc<dyn Penalty>> = vec![Arc::new(Cubes(1.0))];
+        let mut architecture = weighed();
+        architecture.method.penalties = penalties;
+        architecture.penalise(Progress { epoch: 1, ..Progress::default() });
+        assert_eq!(architecture.gradient[7..], [0.0; 3]);
+        assert!(architecture.gradient[0] != 0.0);
     }
 }

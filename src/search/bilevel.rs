@@ -21,7 +21,7 @@ use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::method::perturbation::{ASCENT_STEPS, Perturbation};
 use crate::method::progress::Progress;
 use crate::method::step_order::StepOrder;
-use crate::nn::DropFactors;
+use crate::nn::{DropFactors, SkipDropoutKey};
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
@@ -94,11 +94,13 @@ pub struct Bilevel<B: Backend> {
     /// For each edge the mixing weights that share its sum.
     nodes: Vec<Range<usize>>,
     /// What the supernet computes with.
-    mixture: Mixture,
+    pub mixture: Mixture,
     /// Which branches the tape takes for active.
     active: Vec<bool>,
     /// The factors of drop path.
     factors: DropFactors<B>,
+    /// The key of the masks of skip connections.
+    skip_key: SkipDropoutKey,
     /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
     transfer: (Vec<B::Scalar>, Vec<f64>),
 }
@@ -177,18 +179,20 @@ impl<B: Backend> Bilevel<B> {
         };
         let spans =
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
-        let architecture = Architecture::new(settings.method.clone(), supernet.rows());
+        let architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
+        let mixture = Mixture::new(mixing, &supernet.rows(), supernet.auxiliary_skips.clone());
         Ok(Bilevel {
             tape: recorder.lay_out(backend),
             spans,
             adam: Adam::new(architecture.alphas.len(), settings.adam),
             architecture,
-            mixture: Mixture::new(mixing, supernet.auxiliary_skips.clone()),
             nodes: supernet.rows_of_sums(),
             factors: DropFactors::new(supernet.drop_path),
+            skip_key: SkipDropoutKey(supernet.skip_dropout.as_ref().map(|masks| masks.key)),
             supernet,
             progress: Progress::default(),
-            active: vec![true; mixing],
+            active: mixture.active.clone(),
+            mixture,
             settings,
             transfer: (vec![B::Scalar::default(); mixing], vec![0.0; mixing]),
         })
@@ -217,7 +221,8 @@ impl<B: Backend> Bilevel<B> {
         ]
     }
 
-    /// What the next step depends on and lies on the host, by name: alphas, their moments and the count of their steps.
+    /// What the next step depends on and lies on the host, by name: alphas and betas, their moments and the count of their
+    /// steps.
     pub fn host_state(&mut self) -> Vec<(&'static str, &mut [f64])> {
         vec![
             (ALPHAS, &mut self.architecture.alphas),
@@ -279,29 +284,34 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Hands the supernet a new sample, and what drop path drops with it.
+    /// Hands the supernet a new sample, and what is dropped with it.
     pub fn draw(&mut self, stream: Stream) {
         self.architecture.draw(self.progress, stream);
         self.load_sample();
-        self.drop_edges(stream);
+        self.load_drops(stream);
     }
 
-    /// Hands the supernet what drop path drops in passes with a sample of this stream: nothing in an evaluation.
-    fn drop_edges(&mut self, stream: Stream) {
-        let stream = match stream {
-            Stream::AlphaSample => Stream::AlphaDropPath,
-            Stream::WeightSample => Stream::WeightDropPath,
-            _ => return self.factors.keep_all(self.tape.backend()),
+    /// Hands the supernet what it drops in passes with a sample of this stream, of edges and of skip connections: nothing in
+    /// an evaluation.
+    fn load_drops(&mut self, stream: Stream) {
+        let backend = self.tape.backend();
+        let [edges, skips] = match stream {
+            Stream::AlphaSample => [Stream::AlphaDropPath, Stream::AlphaSkipDropout],
+            Stream::WeightSample => [Stream::WeightDropPath, Stream::WeightSkipDropout],
+            _ => {
+                self.skip_key.keep_all(backend);
+                return self.factors.keep_all(backend);
+            }
         };
-        let Progress { seed, step, .. } = self.progress;
-        let dropped = self.architecture.method.edge_drop_path.at(self.progress);
-        self.factors.draw(self.tape.backend(), dropped, (seed, stream, step));
+        let (method, Progress { seed, step, .. }) = (&self.architecture.method, self.progress);
+        self.factors.draw(backend, method.edge_drop_path.at(self.progress), (seed, edges, step));
+        self.skip_key.draw(backend, method.dropped_of_skips(self.progress), (seed, skips, step));
     }
 
     /// Hands the supernet the sample of the architecture, and what else its mixing weights are made of.
     pub fn load_sample(&mut self) {
-        let Architecture { sample, method, .. } = &self.architecture;
-        self.mixture.take(sample, method.auxiliary_skip.at(self.progress));
+        let Architecture { sample, edge_weights, method, .. } = &self.architecture;
+        self.mixture.take(sample, edge_weights, method.auxiliary_skip.at(self.progress));
         let Mixture { weights, active, .. } = &self.mixture;
         let (values, _) = &mut self.transfer;
         values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = B::Scalar::of(weight));
@@ -312,14 +322,14 @@ impl<B: Backend> Bilevel<B> {
         }
     }
 
-    /// Reads a gradient by the mixing weights, and leaves that by the alphas in the architecture.
+    /// Reads a gradient by the mixing weights, and leaves that by the alphas and betas in the architecture.
     pub fn pull_back(&mut self, gradient: Span) {
         self.read_slopes(gradient);
-        let alphas = self.architecture.alphas.len();
-        self.architecture.pull_back(&self.transfer.1[..alphas]);
+        let [by_weights, by_edges] = &self.mixture.slopes;
+        self.architecture.pull_back(by_weights, by_edges);
     }
 
-    /// Reads a gradient by the mixing weights of candidates. Where the relaxation takes branches that are not active for ones,
+    /// Reads a gradient by the mixing weights, and gives that by the weights of the candidates. Where the relaxation takes branches that are not active for ones,
     /// it must be that of the last pass.
     pub fn read_slopes(&mut self, gradient: Span) -> &[f64] {
         let (values, slopes) = &mut self.transfer;
@@ -330,7 +340,8 @@ impl<B: Backend> Bilevel<B> {
             let sum = |edge: usize| values[self.nodes[edge].clone()].iter().map(|sum| sum.wide()).sum();
             self.architecture.complete(slopes, sum);
         }
-        &slopes[..self.architecture.alphas.len()]
+        self.mixture.pull_back(slopes);
+        &self.mixture.slopes[0]
     }
 
     /// Adam's step along the alpha gradient of the passes before and of the penalties.
@@ -354,7 +365,7 @@ impl<B: Backend> Bilevel<B> {
             _ => self.architecture.disturb(),
         }
         self.load_sample();
-        self.drop_edges(Stream::WeightSample);
+        self.load_drops(Stream::WeightSample);
         self.weight_step_at_sample(train, weight_lr)
     }
 
@@ -364,7 +375,7 @@ impl<B: Backend> Bilevel<B> {
     pub fn attack<'a>(&mut self, train: impl Into<Input<'a, B::Scalar>>) -> Result<[f64; ASCENT_STEPS + 2]> {
         let mut losses = [0.0; ASCENT_STEPS + 2];
         train.into().load(&mut self.tape, self.supernet.images)?;
-        self.drop_edges(Stream::EvaluationSample);
+        self.load_drops(Stream::EvaluationSample);
         let [before, steps @ .., after] = &mut losses;
         *before = self.loss_in_inference();
         self.architecture.disturb();
@@ -373,7 +384,7 @@ impl<B: Backend> Bilevel<B> {
             self.tape.differentiate(Mode::Inference, Gradients::InputsInInference);
             *loss = self.result().loss;
             self.read_slopes(self.supernet.mixing.gradient);
-            self.architecture.ascend(&self.transfer.1);
+            self.architecture.ascend(&self.mixture.slopes[0]);
         }
         *after = self.loss_in_inference();
         if *before > *after {
@@ -444,7 +455,7 @@ impl<B: Backend> Bilevel<B> {
         removed: Range<usize>,
     ) -> Result<BatchResult> {
         self.draw(Stream::EvaluationSample);
-        self.architecture.sample.weights[removed].fill(0.0);
+        self.architecture.remove(removed);
         self.load_sample();
         batch.into().load(&mut self.tape, self.supernet.images)?;
         self.tape.forward(Mode::TrainKeepRunning);

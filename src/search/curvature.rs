@@ -31,7 +31,7 @@ impl<B: Backend> Bilevel<B> {
     ) -> Result<Eigenvalue> {
         let batch = batch.into();
         let mut random = generator(self.progress.seed, Stream::Curvature, self.progress.step);
-        let here = self.architecture.alphas.clone();
+        let here = self.architecture.alphas[..self.architecture.alpha_count()].to_vec();
         let start: Vec<f64> = here.iter().map(|_| random.random_range(-1.0..1.0)).collect();
         self.draw(Stream::EvaluationSample);
         let eigenvalue = largest_eigenvalue(&start, accuracy, |direction, product| {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::hypergradient::{AlphaGradient, Product};
+use crate::method::edge_weights::EdgeWeights;
 use crate::method::guard::{self, Bound, Guard};
 use crate::method::penalty::{Penalty, penalties};
 use crate::method::perturbation::{Perturbation, perturbation};
@@ -15,7 +16,9 @@ use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability, weight};
 use crate::method::selection::{Selection, selection};
+use crate::method::skip_dropout::{dropped, rates};
 use crate::method::step_order::StepOrder;
+use crate::nn::Masks;
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
 use crate::space::alphas::Alphas;
@@ -35,8 +38,14 @@ pub struct Method {
     pub guards: Vec<Guard>,
     /// The probability that drop path drops an image of an edge (Zela et al., ICLR 2020, section 4.2).
     pub edge_drop_path: Schedule,
+    /// One of so many channels goes through the candidates of an edge.
+    pub partial_channels: usize,
+    /// How the edges of a node are weighed.
+    pub edge_weights: EdgeWeights,
     /// The weight of an edge's auxiliary skip.
     pub auxiliary_skip: Schedule,
+    /// The rate at which elements of skip connections are dropped: see [`skip_dropout`](crate::method::skip_dropout).
+    pub skip_dropout: f64,
     /// How the genotype is found.
     pub selection: Selection,
     /// Whether a step of the alphas comes before that of the weights.
@@ -57,17 +66,28 @@ impl Method {
     pub fn edges(&self) -> EdgeShape {
         EdgeShape {
             drop_path: !self.edge_drop_path.is_zero(),
+            partial: self.partial_channels,
             auxiliary_skip: !self.auxiliary_skip.is_zero(),
+            skip_dropout: (self.skip_dropout > 0.0).then_some(Masks::Drawn),
         }
     }
 
-    /// Alphas with what the method says of them.
-    pub fn describe(&self, alphas: Alphas) -> Alphas {
+    /// Alphas with what the method says of them, and with betas where it has some.
+    pub fn describe(&self, mut alphas: Alphas) -> Alphas {
         let most_skips = match self.selection {
             Selection::Restricted(most) => Some(most),
             Selection::Strongest | Selection::Perturbation(_) => None,
         };
+        if self.edge_weights == EdgeWeights::Softmax && alphas.betas.is_empty() {
+            let wirings = alphas.space.wirings(alphas.nodes);
+            alphas.betas = wirings.iter().map(|wiring| vec![0.0; wiring.edges.len()]).collect();
+        }
         Alphas { weighing: self.relaxation.weighing(), most_skips, ..alphas }
+    }
+
+    /// The probability that an element of a skip connection is dropped.
+    pub fn dropped_of_skips(&self, progress: Progress) -> f64 {
+        dropped(self.skip_dropout, self.frozen_epochs, progress)
     }
 
     /// Whether there is a step of the alphas.
@@ -94,7 +114,12 @@ impl From<&Plan> for Method {
             guards: guards(plan).unwrap_or_else(|expected| refused(expected)),
             edge_drop_path: probability(&plan.edge_drop_path)
                 .unwrap_or_else(|| refused("a probability".to_owned())),
+            partial_channels: plan.partial_channels,
+            edge_weights: plan.edge_weights,
             auxiliary_skip: weight(&plan.auxiliary_skip).unwrap_or_else(|| refused("a weight".to_owned())),
+            skip_dropout: rates(&plan.skip_dropout)
+                .and_then(|rates| rates.first().copied())
+                .unwrap_or_else(|| refused("a rate".to_owned())),
             selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
             step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,

@@ -15,6 +15,8 @@ pub struct Summary {
     pub weights: usize,
     /// Alphas of all types of cells.
     pub alphas: usize,
+    /// Betas of all types of cells; 0 where edges have no weights.
+    pub betas: usize,
     /// All memory that the search takes of the device, in bytes: known before the first step, and constant. On a GPU that is
     /// tensors, scratch, labels and the data set; on the processor the tensors.
     pub peak_bytes: usize,
@@ -49,6 +51,8 @@ pub struct EpochRecord {
     pub valid_accuracy: f64,
     /// For each type of cell, the mean entropy of its softmax rows, in nats.
     pub entropy: Vec<f64>,
+    /// For each type of cell the weights of its edges; empty where they have none.
+    pub edge_weights: Vec<Vec<f64>>,
     /// For each type of cell, the edges of the derived cell that hold the identity.
     pub skip_connections: Vec<usize>,
     /// The learning rate of the weights in this epoch.
@@ -98,6 +102,7 @@ pub(crate) mod example {
             valid_loss: 1.25,
             valid_accuracy: 0.625,
             entropy: vec![2.0; 2],
+            edge_weights: Vec::new(),
             skip_connections: vec![1, 0],
             weight_lr: 0.025,
             genotype,

@@ -1,6 +1,7 @@
 //! The line of `metrics.jsonl` that an epoch of a search leaves. What there is of each type of cell has a key of its own:
-//! `entropy_normal`, `entropy_reduce`, `skip_connections`, `skip_connections_reduce`. `eigenvalue` with `eigenvalue_passes`,
-//! what it cost, `selected` and `guards` stand only where there is something to say.
+//! `entropy_normal`, `entropy_reduce`, `skip_connections`, `skip_connections_reduce`. `edge_weights_normal` and
+//! `edge_weights_reduce`, an edge an entry, `eigenvalue` with `eigenvalue_passes`, what it cost, `selected` and `guards` stand
+//! only where there is something to say.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::{Error as _, SerializeMap};
@@ -22,6 +23,11 @@ const PASSES_PER_PRODUCT: usize = 2;
 /// The key of the mean entropy of a type of cell.
 fn entropy_key(space: &Space, cell: usize) -> String {
     format!("entropy_{}", space.cells()[cell].name)
+}
+
+/// The key of the weights of a type of cell's edges.
+fn edge_weights_key(space: &Space, cell: usize) -> String {
+    format!("edge_weights_{}", space.cells()[cell].name)
 }
 
 /// The key of the skip connections of a type of cell; the first type's has no name in it.
@@ -50,6 +56,9 @@ impl Serialize for EpochRecord {
         }
         for (cell, skips) in self.skip_connections.iter().enumerate() {
             map.serialize_entry(&skip_key(space, cell), skips)?;
+        }
+        for (cell, weights) in self.edge_weights.iter().enumerate() {
+            map.serialize_entry(&edge_weights_key(space, cell), weights)?;
         }
         map.serialize_entry("weight_lr", &self.weight_lr)?;
         map.serialize_entry("genotype", &self.genotype)?;
@@ -88,6 +97,14 @@ impl<'de> Deserialize<'de> for EpochRecord {
                 skip_connections: cells
                     .clone()
                     .map(|cell| take(&mut map, &skip_key(space, cell)))
+                    .collect::<Result<_, _>>()?,
+                edge_weights: cells
+                    .clone()
+                    .map(|cell| edge_weights_key(space, cell))
+                    .filter(|key| map.contains_key(key))
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .map(|key| take(&mut map, key))
                     .collect::<Result<_, _>>()?,
                 weight_lr: take(&mut map, "weight_lr")?,
                 genotype: genotype.clone(),

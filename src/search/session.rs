@@ -67,7 +67,7 @@ fn run_on<B: Backend<Scalar = f32>>(
     observer: &mut (dyn Observer<SearchPhase> + Send),
 ) -> Result<Ended<Alphas>> {
     let data = Data::new(plan, dataset);
-    let mut whole = Alphas::zeros(plan.space()?, plan.nodes);
+    let mut whole = Method::from(plan).describe(Alphas::zeros(plan.space()?, plan.nodes));
     let (mut from, mut started) = (control.from, false);
     let stages = stages(plan)?;
     for (index, stage) in stages.iter().enumerate() {
@@ -119,7 +119,7 @@ fn estimate_on<B: Backend<Scalar = f32>>(
     dataset: Dataset,
 ) -> Result<Estimate> {
     let (data, stages) = (Data::new(plan, dataset), stages(plan)?);
-    let whole = Alphas::zeros(plan.space()?, plan.nodes);
+    let whole = Method::from(plan).describe(Alphas::zeros(plan.space()?, plan.nodes));
     let mut search = SearchSession::new(&stages[0], 0, whole, &data, device.backend)?;
     let pace = measure(&mut search, stages[0].plan.epochs)?;
     let (epochs, steps) = (plan.epochs_in_all()?, search.steps_per_epoch());
@@ -212,7 +212,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
             plan.batch_size,
         )?;
         let architecture = &bilevel.architecture;
-        let watch = Watch::new(architecture.method.guards.clone(), whole.len());
+        let watch = Watch::new(architecture.method.guards.clone(), &whole);
         let selecting = match architecture.method.selection {
             Selection::Strongest | Selection::Restricted(_) => None,
             Selection::Perturbation(criterion) => {
@@ -243,7 +243,8 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn summary(&self, device: String, threads: usize) -> Summary {
         Summary {
             weights: self.bilevel.supernet.parameters.len(),
-            alphas: self.bilevel.architecture.alphas.len(),
+            alphas: self.bilevel.architecture.alpha_count(),
+            betas: self.bilevel.architecture.alphas.len() - self.bilevel.architecture.alpha_count(),
             peak_bytes: self.peak_bytes,
             device,
             threads,
@@ -281,7 +282,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn result(&self) -> Alphas {
         let mut alphas = self.alphas();
         if let Some(values) = self.watch.result() {
-            alphas.tables.iter_mut().flatten().zip(values).for_each(|(place, &value)| *place = value);
+            alphas.values_mut().zip(values).for_each(|(place, &value)| *place = value);
         }
         alphas
     }
@@ -290,7 +291,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn alphas(&self) -> Alphas {
         let Architecture { alphas: values, method, .. } = &self.bilevel.architecture;
         let mut alphas = method.describe(self.whole.clone());
-        let kept = alphas.tables.iter_mut().flatten().filter(|alpha| **alpha != GONE);
+        let kept = alphas.values_mut().filter(|alpha| **alpha != GONE);
         kept.zip(values).for_each(|(place, &value)| *place = value);
         if let Some(selecting) = &self.selecting {
             let mut decided = selecting.decided.iter().map(|&number| Decision::from_number(number));
@@ -317,7 +318,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     fn completed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
         let Position { epochs, steps } = checkpoint.progress.position;
         let steps = epochs.saturating_mul(self.steps_per_epoch()).saturating_add(steps);
-        let guards = Watch::new(self.bilevel.architecture.method.guards.clone(), self.whole.len());
+        let guards = Watch::new(self.bilevel.architecture.method.guards.clone(), &self.whole);
         for (name, values) in [(ALPHA_STEPS, vec![steps as f64]), (GUARDS, guards.state)] {
             if checkpoint.tensor(name).is_none() {
                 checkpoint.tensors.push((name.to_owned(), Numbers::F64(values)));
@@ -327,10 +328,10 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
     }
 }
 
-/// Alphas of which these are the values, one table after another.
+/// Alphas of which these are the values, one table after another, and then the betas.
 fn filled(space: Arc<Space>, nodes: usize, method: &Method, values: &[f64]) -> Alphas {
     let mut alphas = method.describe(Alphas::zeros(space, nodes));
-    let places = alphas.tables.iter_mut().flatten();
+    let places = alphas.values_mut();
     places.zip(values).for_each(|(place, value)| *place = *value);
     alphas
 }
@@ -348,8 +349,8 @@ pub fn alphas_of(checkpoint: &Checkpoint) -> Result<Alphas> {
         None => Vec::new(),
     };
     let alphas = filled(plan.space()?, plan.nodes, &Method::from(&plan), &values);
-    if alphas.len() != values.len() {
-        let (found, expected) = (values.len(), alphas.len());
+    if alphas.values().count() != values.len() {
+        let (found, expected) = (values.len(), alphas.values().count());
         return Err(Error::Plan(format!("the checkpoint holds {found} alphas, and its plan has {expected}")));
     }
     Ok(alphas)
@@ -479,6 +480,7 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             valid_loss: valid.loss(),
             valid_accuracy: valid.accuracy(),
             entropy: mean_entropies(&alphas),
+            edge_weights: (0..alphas.betas.len()).filter_map(|cell| alphas.edge_weights(cell)).collect(),
             skip_connections: skip_connections(&genotype),
             weight_lr: self.weight_lr,
             genotype,

@@ -7,8 +7,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::pruning::prune;
-use super::weighing::Weighing;
-use super::{Edge, MAX_NODES, Space, Wiring};
+use super::weighing::{Weighing, softmax};
+use super::{CellType, Edge, MAX_NODES, Space, Wiring};
 use crate::files::{read_bounded, write_whole};
 use crate::tensor_file::{self, Format, Tensor};
 use crate::{Error, Result};
@@ -28,6 +28,9 @@ pub struct Alphas {
     pub nodes: usize,
     /// For each type of cell the rows of its edges, one after another, in the order of its [`Wiring`].
     pub tables: Vec<Vec<f64>>,
+    /// For each type of cell a number for each edge, whose softmax over the edges of a node weighs these (Xu et al., PC-DARTS,
+    /// ICLR 2020); empty where edges have no weights.
+    pub betas: Vec<Vec<f64>>,
     /// What they weigh.
     pub weighing: Weighing,
     /// For each type of cell what was decided of its edges without the alphas; empty where nothing was.
@@ -83,14 +86,37 @@ struct Description {
     decided: Vec<Vec<Decision>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     most_skips: Option<usize>,
+    /// Whether there are betas.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    betas: bool,
 }
 
 impl Alphas {
     /// Alphas of which all are zero.
     pub fn zeros(space: Arc<Space>, nodes: usize) -> Self {
         let tables = space.wirings(nodes).iter().map(|wiring| vec![0.0; wiring.len()]).collect();
-        let (weighing, decided) = (Weighing::default(), Vec::new());
-        Alphas { space, nodes, tables, weighing, decided, most_skips: None }
+        let (weighing, betas, decided) = (Weighing::default(), Vec::new(), Vec::new());
+        Alphas { space, nodes, tables, betas, weighing, decided, most_skips: None }
+    }
+
+    /// The weights of the edges of a type of cell, where they have some: shares of 1 among those of a node.
+    pub fn edge_weights(&self, cell: usize) -> Option<Vec<f64>> {
+        let (betas, wiring) = (self.betas.get(cell)?, self.wiring(cell));
+        let of_node = |node| {
+            let entering = betas.iter().zip(&wiring.edges).filter(move |(_, edge)| edge.node == node);
+            softmax(entering.map(|(beta, _)| *beta))
+        };
+        Some((0..wiring.nodes).flat_map(of_node).collect())
+    }
+
+    /// All alphas, and behind them all betas.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        self.tables.iter().chain(&self.betas).flatten().copied()
+    }
+
+    /// The same to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        self.tables.iter_mut().chain(&mut self.betas).flatten()
     }
 
     /// What was decided of an edge of a type of cell.
@@ -122,16 +148,23 @@ impl Alphas {
     }
 
     /// Writes a file with one tensor for each type of cell, `[edges][candidates]`, or `[alphas]` where edges have
-    /// different numbers of candidates; and the epoch in its metadata.
+    /// different numbers of candidates; where there are betas, another such as `normal.betas`, `[edges]`; and the epoch in its
+    /// metadata.
     pub fn save(&self, path: &Path, epoch: usize) -> Result<()> {
-        let Alphas { nodes, space, weighing, decided, most_skips, .. } = self.clone();
-        let description = Description { epoch, nodes, space, weighing, decided, most_skips };
-        let tensors: Vec<Tensor> = (self.space.cells().iter().enumerate().zip(&self.tables))
-            .map(|((cell, kind), values)| {
-                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                Tensor::new(kind.name, Dtype::F64, shape(&self.wiring(cell)), bytes)
-            })
-            .collect();
+        let Alphas { nodes, space, betas, weighing, decided, most_skips, .. } = self.clone();
+        let betas = !betas.is_empty();
+        let description = Description { epoch, nodes, space, weighing, decided, most_skips, betas };
+        let tensor = |name: &str, shape, values: &[f64]| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Tensor::new(name, Dtype::F64, shape, bytes)
+        };
+        let cells = || self.space.cells().iter().enumerate();
+        let alphas = cells().zip(&self.tables);
+        let alphas =
+            alphas.map(|((cell, kind), values)| tensor(kind.name, shape(&self.wiring(cell)), values));
+        let betas = cells().zip(&self.betas);
+        let betas = betas.map(|((_, kind), values)| tensor(&betas_name(kind), vec![values.len()], values));
+        let tensors: Vec<Tensor> = alphas.chain(betas).collect();
         let file = FORMAT.to_bytes(&description, &tensors);
         write_whole(path, &file.map_err(|reason| Error::Format { path: path.into(), reason })?)
     }
@@ -147,20 +180,30 @@ impl Alphas {
         if let Some(epoch) = plain_epoch(bytes)? {
             return Ok((Self::from_plain(bytes)?, epoch));
         }
-        let (file, Description { epoch, nodes, space, weighing, decided, most_skips }) =
+        let (file, Description { epoch, nodes, space, weighing, decided, most_skips, betas }) =
             FORMAT.read::<Description>(bytes)?;
         if !(1..=MAX_NODES).contains(&nodes) {
             return Err(format!("its cells have {nodes} nodes; expected 1 to {MAX_NODES}"));
         }
         space.check_nodes(nodes).map_err(|error| error.to_string())?;
         let wirings = space.wirings(nodes);
-        check_decided(&decided, &wirings)?;
+        check_decided(&space, &decided, &wirings)?;
         let tables = space.cells().iter().zip(&wirings).map(|(kind, wiring)| {
             let values = tensor_file::wide_values(&file, kind.name, &shape(wiring))?;
             finite(kind.name, wiring, values)
         });
         let tables = tables.collect::<std::result::Result<_, String>>()?;
-        Ok((Alphas { space, nodes, tables, weighing, decided, most_skips }, epoch))
+        let cells = space.cells().iter().zip(&wirings).filter(|_| betas);
+        let betas = cells.map(|(kind, wiring)| {
+            let name = betas_name(kind);
+            let values = tensor_file::wide_values(&file, &name, &[wiring.edges.len()])?;
+            match values.iter().position(|value| !value.is_finite()) {
+                None => Ok(values),
+                Some(edge) => Err(format!("tensor {name} holds {} at edge {edge}", values[edge])),
+            }
+        });
+        let betas = betas.collect::<std::result::Result<_, String>>()?;
+        Ok((Alphas { space, nodes, tables, betas, weighing, decided, most_skips }, epoch))
     }
 
     /// The alphas of a file without a description: two matrices of f32 of eight columns.
@@ -205,19 +248,30 @@ impl Alphas {
 }
 
 /// Refuses decisions that are not of these edges and their candidates.
-fn check_decided(decided: &[Vec<Decision>], wirings: &[Wiring]) -> std::result::Result<(), String> {
+fn check_decided(
+    space: &Space,
+    decided: &[Vec<Decision>],
+    wirings: &[Wiring],
+) -> std::result::Result<(), String> {
     if decided.is_empty() {
         return Ok(());
     }
     let fits = |(edges, wiring): (&Vec<Decision>, &Wiring)| {
         let has = |(decision, edge): (&Decision, &Edge)| match *decision {
-            Decision::Chosen(place) => place < edge.candidates.len() && !edge.candidates[place].is_zero(),
+            Decision::Chosen(place) => {
+                place < edge.candidates.len() && space.may_choose(edge.candidates[place])
+            }
             Decision::Open | Decision::Dropped => true,
         };
         edges.len() == wiring.edges.len() && edges.iter().zip(&wiring.edges).all(has)
     };
     let all = decided.len() == wirings.len() && decided.iter().zip(wirings).all(fits);
     if all { Ok(()) } else { Err("its decisions are not those of its edges and their candidates".to_owned()) }
+}
+
+/// The name of the tensor of a type of cell's betas.
+fn betas_name(kind: &CellType) -> String {
+    format!("{}.betas", kind.name)
 }
 
 /// The shape of the tensor of a type of cell.
@@ -284,7 +338,8 @@ mod tests {
         let mut decided = Alphas { most_skips: Some(2), ..ramp(1) };
         decided.decided =
             vec![vec![Decision::Open, Decision::Chosen(7)], vec![Decision::Dropped, Decision::Open]];
-        for alphas in [ramp(4), own, decided] {
+        let weighed = Alphas { betas: vec![vec![0.1 + 0.2, -1.5], vec![0.0, 7.0]], ..ramp(1) };
+        for alphas in [ramp(4), own, decided, weighed] {
             alphas.save(&path, 7).unwrap();
             assert_eq!(Alphas::load(&path).unwrap(), (alphas, 7));
         }
@@ -315,6 +370,9 @@ mod tests {
             Alphas { decided, ..ramp(1) }.save(&path, 1).unwrap();
             assert!(refusal().ends_with("its decisions are not those of its edges and their candidates"));
         }
+        let betas = vec![vec![0.0; 2], vec![0.0, f64::INFINITY]];
+        Alphas { betas, ..ramp(1) }.save(&path, 1).unwrap();
+        assert!(refusal().ends_with("alphas: tensor reduce.betas holds inf at edge 1"), "{}", refusal());
         alphas.tables[1][9] = f64::NAN;
         alphas.save(&path, 1).unwrap();
         assert!(refusal().ends_with("alphas: tensor reduce holds NaN at row 1, column 1"));

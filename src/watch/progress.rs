@@ -176,11 +176,13 @@ impl Observer<SearchPhase> for Progress {
             return Ok(());
         }
         let (weights, alphas) = (grouped(summary.weights), grouped(summary.alphas));
+        let betas =
+            if summary.betas == 0 { String::new() } else { format!(", {} betas", grouped(summary.betas)) };
         let (train, valid) = (grouped(summary.train_images), grouped(summary.valid_images));
         let steps = grouped(summary.steps_per_epoch);
         let memory = bytes(summary.peak_bytes);
         let threads = counted(summary.threads, "thread");
-        self.print(&format!("supernet  {weights} weights, {alphas} alphas"));
+        self.print(&format!("supernet  {weights} weights, {alphas} alphas{betas}"));
         self.print(&format!(
             "images    {train} for the weights, {valid} for the alphas, {steps} steps an epoch"
         ));
@@ -298,6 +300,7 @@ mod tests {
         let started = Summary {
             weights: 1_930_618,
             alphas: 224,
+            betas: 0,
             peak_bytes: 3 << 20,
             device: "cpu".into(),
             threads: 1,
@@ -331,6 +334,7 @@ mod tests {
             valid_loss: 1.612,
             valid_accuracy: 0.44,
             entropy: vec![2.0794, 2.0793],
+            edge_weights: Vec::new(),
             skip_connections: vec![3, 0],
             weight_lr: 0.025,
             genotype: derive(&alphas),

@@ -149,6 +149,12 @@ impl Observer<SearchPhase> for EventFile {
                     value(&format!("mixing_{}/{from}-{to}/{operation}", kind.name), weight)
                 }));
             }
+            let edges =
+                alphas.wiring(cell).edges.into_iter().zip(alphas.edge_weights(cell).into_iter().flatten());
+            values.extend(edges.map(|(edge, weight)| {
+                let (from, to) = (edge.from, edge.node + alphas.space.inputs());
+                value(&format!("edges_{}/{from}-{to}", kind.name), weight)
+            }));
         }
         self.append(record.epoch, values)
     }
@@ -200,7 +206,8 @@ mod tests {
     fn epochs_become_events() {
         let directory = tempfile::tempdir().unwrap();
         let mut file = EventFile::new(directory.path());
-        let alphas = ramp(2);
+        let betas = vec![vec![0.5; 5], vec![1.0, 1.0, -1.0, 0.0, 2.0]];
+        let alphas = Alphas { betas, ..ramp(2) };
         let mut record = crate::search::observer::example::record(1, derive(&alphas));
         let timing = crate::search::observer::example::timing(1);
         Observer::<SearchPhase>::epoch(&mut file, &record, &timing, &alphas).unwrap();
@@ -217,14 +224,16 @@ mod tests {
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
         assert_eq!([events[1].step, events[2].step], [1, 2]);
         let values = &events[2].summary.as_ref().unwrap().value;
-        // Ten numbers and eight for each of the five edges of both cells.
-        assert_eq!(values.len(), 10 + 2 * 5 * 8);
+        // Ten numbers, and eight and a weight for each of the five edges of both cells.
+        assert_eq!(values.len(), 10 + 2 * 5 * 9);
         let value = |tag: &str| values.iter().find(|value| value.tag == tag).unwrap().simple_value;
         assert_eq!(value("accuracy/valid"), 0.625);
         assert_eq!(
             value("mixing_normal/2-3/skip_connect"),
             alphas.weighing.weights(&alphas.tables[0][4 * 8..5 * 8])[3] as f32
         );
+        assert_eq!(value("edges_normal/1-3"), (1.0f64 / 3.0) as f32);
+        assert_eq!(value("edges_reduce/1-2"), 0.5);
     }
 
     /// The checksum of the letters of RFC 3720, appendix B.4: 32 zeros.

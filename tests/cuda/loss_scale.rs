@@ -52,7 +52,7 @@ fn gradients(
     let mut gradients: Vec<Vec<f32>> = net.gradients.iter().map(|&span| tape.read(span)).collect();
     if let Some((mixing, mut architecture)) = architecture {
         let slopes: Vec<f64> = tape.read(mixing.gradient).into_iter().map(f64::from).collect();
-        architecture.pull_back(&slopes);
+        architecture.pull_back(&slopes, &[]);
         gradients.push(architecture.gradient.iter().map(|&slope| slope as f32).collect());
     }
     Some(gradients)
@@ -114,9 +114,10 @@ fn supernet(recorder: &mut Recorder<Cuda>, images: Shape) -> Recorded {
         edges: EdgeShape::default(),
     };
     let net = Supernet::record(recorder, shape).unwrap();
+    let method = Method::darts(AlphaGradient::First);
     Recorded {
         gradients: vec![net.spans.gradients],
-        architecture: Some((net.mixing, Architecture::new(Method::darts(AlphaGradient::First), net.rows()))),
+        architecture: Some((net.mixing, Architecture::new(method, net.rows(), net.nodes()))),
         parameters: net.parameters,
         spans: net.spans,
         images: net.images,

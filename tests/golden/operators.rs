@@ -6,8 +6,9 @@ use super::comparison::Comparisons;
 use super::set::Set;
 use darts::autograd::{
     ConvolutionParameters, MixingWeights, NormParameters, Recorder, SeparableParameters, Tape, Value, Weight,
+    Window,
 };
-use darts::backend::{Backend, ConvolutionWindow, Gradients, Mode, Scalar, Shape, Span};
+use darts::backend::{Backend, ConvolutionWindow, Gradients, Mode, PoolKind, Scalar, Shape, Span};
 use darts::nn::Layout;
 
 pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
@@ -16,6 +17,7 @@ pub fn check<B: Backend>(set: &Set, backend: impl Fn() -> B) -> Comparisons {
     for name in cases {
         let operation = name.split('.').next().unwrap();
         match operation {
+            "shuffle" => check_shuffle(&mut rows, set, name, backend()),
             "none" => assert!(set.get(&format!("{name}.y")).values.iter().all(|&y| y == 0.0), "{name}"),
             "skip_connect" if name.contains(".s1") => {
                 assert_eq!(set.get(&format!("{name}.y")).values, set.get(&format!("{name}.x")).values);
@@ -53,6 +55,24 @@ fn check_normalised_pools<B: Backend>(rows: &mut Comparisons, set: &Set, name: &
     rows.add(&format!("{name}.y"), name, &wide(tape.read_value(output)), &expected).in_f64_only();
 }
 
+/// The order of channels behind a mixed operation that computes the first ones.
+fn check_shuffle<B: Backend>(rows: &mut Comparisons, set: &Set, name: &str, backend: B) {
+    let x = set.get(&format!("{name}.x"));
+    let [n, channels, h, w] = x.shape[..] else { panic!("{name}: {:?}", x.shape) };
+    let mut recorder = Recorder::new();
+    let input = recorder.input(Shape::new(n, h, w, channels));
+    let part = recorder.channel_slice(input, channels / set.number("k") as usize).unwrap();
+    let weight = Weight { value: recorder.span(1), gradient: recorder.span(1) };
+    let output = recorder.bypass(part, &[(input, weight)]).unwrap();
+    recorder.output(output);
+    let mut tape = recorder.finish(backend).unwrap();
+    tape.backend().fill(weight.value, 1.0);
+    tape.write_value(input, &cast(&x.to_nhwc())).unwrap();
+    tape.forward(Mode::Train);
+    let (y, name) = (wide(tape.read_value(output)), format!("{name}.y"));
+    rows.add_images(&name, &name, &y, set.get(&name));
+}
+
 /// One primitive of the set while it is recorded.
 struct Case<'a, B: Backend> {
     set: &'a Set,
@@ -61,11 +81,21 @@ struct Case<'a, B: Backend> {
     weights: Vec<(String, Layout, Weight)>,
     running: Vec<(Vec<String>, Span)>,
     mixing: Option<MixingWeights>,
+    /// The weight of the edge, past whose candidates channels go.
+    edge: Option<Weight>,
 }
 
 impl<'a, B: Backend> Case<'a, B> {
     fn new(set: &'a Set, name: &'a str) -> Self {
-        Case { set, name, recorder: Recorder::new(), weights: Vec::new(), running: Vec::new(), mixing: None }
+        Case {
+            set,
+            name,
+            recorder: Recorder::new(),
+            weights: Vec::new(),
+            running: Vec::new(),
+            mixing: None,
+            edge: None,
+        }
     }
 
     fn check(mut self, rows: &mut Comparisons, backend: B) {
@@ -75,7 +105,7 @@ impl<'a, B: Backend> Case<'a, B> {
         let input = self.recorder.input(Shape::new(n, h, w, c));
         let output = self.record(input);
         self.recorder.output(output);
-        let Case { set, name, recorder, weights, running, mixing } = self;
+        let Case { set, name, recorder, weights, running, mixing, edge } = self;
         let mut tape = recorder.finish(backend).unwrap();
         for (weight_name, layout, weight) in &weights {
             let values = &set.get(&format!("{name}.param.{weight_name}")).values;
@@ -88,6 +118,9 @@ impl<'a, B: Backend> Case<'a, B> {
         }
         if let Some(mixing) = mixing {
             tape.backend().write(mixing.value, &cast(&set.get(&format!("{name}.w")).values));
+        }
+        if let Some(edge) = edge {
+            tape.backend().fill(edge.value, 1.0);
         }
         tape.write_value(input, &cast(&set.get(&format!("{name}.x")).to_nhwc())).unwrap();
         tape.forward(Mode::Train);
@@ -130,7 +163,25 @@ impl<'a, B: Backend> Case<'a, B> {
         }
     }
 
+    /// The candidates of an edge, with all channels or with the first ones.
     fn mixed(&mut self, input: Value, stride: usize) -> Value {
+        if !self.set.has_number("k") {
+            return self.candidates(input, stride);
+        }
+        let channels = self.recorder.shape(input).c as usize / self.set.number("k") as usize;
+        let part = self.recorder.channel_slice(input, channels).unwrap();
+        let mixed = self.candidates(part, stride);
+        let square = Window { kernel: 2, stride: 2, padding: 0 };
+        let passing = match stride {
+            2 => self.recorder.pool(input, PoolKind::Maximum, square, false).unwrap(),
+            _ => input,
+        };
+        let weight = Weight { value: self.recorder.span(1), gradient: self.recorder.span(1) };
+        self.edge = Some(weight);
+        self.recorder.bypass(mixed, &[(passing, weight)]).unwrap()
+    }
+
+    fn candidates(&mut self, input: Value, stride: usize) -> Value {
         let channels = self.recorder.shape(input).c as usize;
         let mixing = self.recorder.ungated_mixing(8);
         let names = [vec!["_ops.1.1".to_string()], vec!["_ops.2.1".to_string()]];
@@ -268,7 +319,8 @@ fn compare_parameters<B: Backend>(
     }
     let given = set.names().filter(|key| key.starts_with(&format!("{name}.dparam."))).count();
     assert_eq!(weights.len(), given, "{name}: number of weight tensors");
-    for (names, span) in running {
+    // The trace of partial channels has no statistics.
+    for (names, span) in running.iter().filter(|_| !set.has_number("k")) {
         let ours = wide(tape.read(*span));
         let (mean, variance) = ours.split_at(ours.len() / 2);
         for norm in names {

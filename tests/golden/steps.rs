@@ -13,9 +13,6 @@ use darts::search::Bilevel;
 /// Why a set is not checked here; nothing where it is.
 pub fn left_out(set: &Set) -> Option<&'static str> {
     match set.name.as_str() {
-        name if name.contains("nb201") => {
-            Some("its cells are those of NAS-Bench-201, a space that is not among the program's")
-        }
         name if name.contains("widen") => {
             Some("it is of supernets that grow wider, which is not among the program's")
         }
@@ -148,7 +145,7 @@ pub fn shared_weights<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comp
 }
 
 /// Hands the network a sample that was drawn before.
-fn load_recorded<B: Backend>(network: &mut Network<B>, sample: Vec<f64>) {
+pub fn load_recorded<B: Backend>(network: &mut Network<B>, sample: Vec<f64>) {
     network.bilevel.architecture.sample.noise = sample;
     network.bilevel.architecture.mix(Progress::default());
     network.bilevel.load_sample();
@@ -159,7 +156,7 @@ pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> C
     let mut rows = Comparisons::default();
     for temperature in [10, 1] {
         let prefix = format!("tau{temperature}.");
-        let flags = format!("relaxation = \"gumbel-hard {temperature}\"");
+        let flags = format!("relaxation = \"gumbel-hard {temperature}\"\n{}", space(set));
         let mut network = start(set, backend(), "gdas", &flags, neighbour);
         load_recorded(&mut network, tables(set, &format!("{prefix}gumbel")));
         let loss = passes(&mut rows, &mut network, set, &prefix);
@@ -171,6 +168,11 @@ pub fn gdas<B: Backend>(set: &Set, backend: impl Fn() -> B, neighbour: u64) -> C
         compare_alphas(&mut rows, set, gradient, &format!("{prefix}grad.alpha"), false);
     }
     rows
+}
+
+/// The flag of the space of a set.
+pub fn space(set: &Set) -> &'static str {
+    if set.name.contains("nb201") { "space = \"nas-bench-201\"" } else { "" }
 }
 
 pub fn start<B: Backend>(set: &Set, backend: B, method: &str, flags: &str, neighbour: u64) -> Network<B> {
@@ -190,12 +192,15 @@ pub fn passes<B: Backend>(rows: &mut Comparisons, network: &mut Network<B>, set:
     let name = format!("{prefix}fwd.logits");
     rows.add(&name, &name, &network.value(logits), &set.get(&name).values);
     let gradients = network.bilevel.supernet.spans.gradients;
-    network.compare_weights(rows, set, gradients, &format!("{prefix}grad.param"), false);
+    let name = format!("{prefix}grad.param");
+    if set.names().any(|tensor| tensor.starts_with(&name)) {
+        network.compare_weights(rows, set, gradients, &name, false);
+    }
     network.bilevel.pull_back(mixing);
     network.bilevel.result().loss
 }
 
-/// The alphas behind a step, the gradient that moved them, and Adam's moments.
+/// The alphas behind a step, the gradient that moved them, and Adam's moments; and the same of betas.
 pub fn compare_alpha_step<B: Backend>(
     rows: &mut Comparisons,
     network: &Network<B>,
@@ -203,13 +208,18 @@ pub fn compare_alpha_step<B: Backend>(
     iteration: &str,
 ) {
     let Bilevel { architecture, adam, .. } = &network.bilevel;
-    for (ours, part) in [
-        (&architecture.gradient, "grad.alpha"),
-        (&architecture.alphas, "alpha"),
-        (&adam.first, "adam_m.alpha"),
-        (&adam.second, "adam_v.alpha"),
-    ] {
-        compare_alphas(rows, set, ours, &format!("{iteration}.{part}"), false);
+    let vectors = [
+        (&architecture.gradient, "grad."),
+        (&architecture.alphas, ""),
+        (&adam.first, "adam_m."),
+        (&adam.second, "adam_v."),
+    ];
+    for (ours, part) in vectors {
+        let (alphas, betas) = ours.split_at(architecture.alpha_count());
+        compare_alphas(rows, set, alphas, &format!("{iteration}.{part}alpha"), false);
+        if !betas.is_empty() {
+            compare_alphas(rows, set, betas, &format!("{iteration}.{part}beta"), false);
+        }
     }
 }
 

@@ -36,7 +36,7 @@ fn stop(growth: f64, every: usize, epochs: usize, measured: &BTreeMap<usize, f64
     let alphas = Alphas::zeros(Space::darts(), 1);
     let genotype = derive(&alphas);
     let guard = Guard { bound: Bound::Eigenvalue { growth, every }, answer: Answer::Stop };
-    let mut watch = Watch::new(vec![guard], alphas.len());
+    let mut watch = Watch::new(vec![guard], &alphas);
     (0..epochs - 1).find_map(|epoch| {
         let eigenvalue = watch.measures(epoch + 1, epochs).then(|| measured[&epoch]);
         let outcome = Outcome { epoch: epoch + 1, epochs, genotype: &genotype, alphas: &alphas, eigenvalue };

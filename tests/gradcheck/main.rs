@@ -7,7 +7,9 @@ mod check;
 
 use check::{Check, Device, check};
 use darts::autograd::{ConvolutionParameters, NormParameters, Recorder, SeparableParameters, Value, Window};
-use darts::backend::{ConvolutionWindow, Device as _, Gradients, Mode, PoolKind, Shape};
+use darts::backend::{
+    ConvolutionWindow, Device as _, DropoutMask, Gradients, Mode, PoolKind, Shape, dropout_key,
+};
 
 /// Of images, which get no gradient.
 #[test]
@@ -170,7 +172,7 @@ fn mixed_operations_under_a_mask() {
 
 fn mixed_under(c: &mut Check, mask: [bool; 12]) {
     let [first, second] = [c.input(2, 5, 3, 2), c.input(2, 5, 3, 2)];
-    let mixing = c.recorder.mixing(12);
+    let mixing = c.recorder.mixing(12, 0);
     c.variables.push((mixing.value, mixing.gradient));
     let gates: Vec<_> = (0..12).map(|branch| c.recorder.gate(mixing, &[branch])).collect();
     let pooled = [[0, 6], [1, 7]].map(|users| c.recorder.gate(mixing, &users));
@@ -284,7 +286,7 @@ fn convolutions_under_a_mask() {
     for mask in (0..8).map(|mask: usize| [mask & 1 != 0, mask & 2 != 0, mask & 4 != 0]) {
         check("convolutions under a mask", |c| {
             let input = c.input(2, 4, 3, 2);
-            let mixing = c.recorder.mixing(3);
+            let mixing = c.recorder.mixing(3, 0);
             c.variables.push((mixing.value, mixing.gradient));
             let convolve = |c: &mut Check, value, branch, kernel: [usize; 2], [relu, norm]: [bool; 2]| {
                 let padding = kernel.map(|side| side / 2);
@@ -351,6 +353,23 @@ fn channel_slices() {
             }
         });
     }
+}
+
+/// Of a normalised state and a plain one: two masks of one key, and a given one.
+#[test]
+fn dropouts() {
+    check("dropout", |c| {
+        let plain = c.input(2, 3, 5, 3);
+        let (weights, norm) = (c.weight(9), c.norm(3, true));
+        let state = c.recorder.pointwise(&[plain], &[weights], 3, norm).unwrap();
+        let key = c.constant(&dropout_key(0.6, [0x1234_5678, 0x9abc_def0]));
+        let every_third: Vec<f64> = (0..90).map(|index| f64::from(u8::from(index % 3 == 0))).collect();
+        let given = c.constant(&every_third);
+        for (value, number, given) in [(plain, 0, None), (state, 1, None), (state, 2, Some(given))] {
+            let output = c.recorder.dropout(value, DropoutMask { key, number, given }).unwrap();
+            c.output(output);
+        }
+    });
 }
 
 /// Two nodes past which a normalised state and a plain one go, at every number of groups.

@@ -19,6 +19,7 @@ mod convolution;
 mod convolution_backward;
 mod cross_entropy;
 mod depthwise;
+mod dropout;
 mod gemm;
 mod global_pool;
 mod gradient_descent;

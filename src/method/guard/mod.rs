@@ -196,17 +196,20 @@ impl Bound {
 pub struct Watch {
     guards: Vec<Guard>,
     alphas: usize,
+    /// Alphas and betas.
+    values: usize,
     /// The epoch whose genotype is the result, or 0 while no guard has ended the search; of each guard, whether its bound is
-    /// reached, and its memory; the alphas of the epochs that can become the result, as a ring.
+    /// reached, and its memory; the alphas and betas of the epochs that can become the result, as a ring.
     pub state: Vec<f64>,
 }
 
 impl Watch {
-    /// At the start of a search of so many alphas.
-    pub fn new(guards: Vec<Guard>, alphas: usize) -> Self {
+    /// At the start of a search of such alphas.
+    pub fn new(guards: Vec<Guard>, alphas: &Alphas) -> Self {
+        let (values, alphas) = (alphas.values().count(), alphas.len());
         let memory: usize = guards.iter().map(|guard| 1 + guard.bound.memory(alphas)).sum();
-        let state = vec![0.0; 1 + memory + ring(&guards) * alphas];
-        Watch { guards, alphas, state }
+        let state = vec![0.0; 1 + memory + ring(&guards) * values];
+        Watch { guards, alphas, values, state }
     }
 
     /// Whether the largest eigenvalue is wanted after an epoch, counted from 1.
@@ -223,28 +226,29 @@ impl Watch {
         self.state[0] != 0.0
     }
 
-    /// The alphas of the result, row after row, where a guard has ended the search.
+    /// The alphas of the result, row after row, and behind them its betas, where a guard has ended the search.
     pub fn result(&self) -> Option<&[f64]> {
         let epoch = self.state[0] as usize;
         let ring = ring(&self.guards);
-        let first = self.state.len() - ring * self.alphas;
+        let first = self.state.len() - ring * self.values;
         (epoch != 0 && ring != 0).then(|| {
-            let place = first + epoch % ring * self.alphas;
-            &self.state[place..place + self.alphas]
+            let place = first + epoch % ring * self.values;
+            &self.state[place..place + self.values]
         })
     }
 
     /// Shows the guards what an epoch leaves. A guard speaks in the epoch in which its bound is reached, and again if it was
     /// not reached between.
     pub fn show(&mut self, outcome: &Outcome) -> Vec<Remark> {
-        let (ring, alphas) = (ring(&self.guards), self.alphas);
+        let (ring, alphas, values) = (ring(&self.guards), self.alphas, self.values);
         let (mut rest, past) = {
-            let first = self.state.len() - ring * alphas;
+            let first = self.state.len() - ring * values;
             self.state.split_at_mut(first)
         };
         if ring != 0 {
-            let place = outcome.epoch % ring * alphas;
-            past[place..place + alphas].copy_from_slice(&outcome.alphas.tables.concat());
+            let place = outcome.epoch % ring * values;
+            let past = past[place..place + values].iter_mut();
+            past.zip(outcome.alphas.values()).for_each(|(past, value)| *past = value);
         }
         let mut remarks = Vec::new();
         let ended = rest.split_off_first_mut().expect("a watch has a state");

@@ -10,7 +10,7 @@ fn alphas(skips: usize) -> Alphas {
 }
 
 fn watch(bound: Bound, answer: Answer) -> Watch {
-    Watch::new(vec![Guard { bound, answer }], 80)
+    Watch::new(vec![Guard { bound, answer }], &Alphas::zeros(Space::darts(), 2))
 }
 
 /// Shows epochs, each with its eigenvalue; says after which of them the guard spoke.
