@@ -6,7 +6,7 @@ mod command;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use command::{darts, printed, refused};
@@ -44,23 +44,22 @@ queries = 20
 
 /// The files of a study that are the same each time, and what is in them.
 fn results(study: &Path) -> BTreeMap<String, String> {
-    let mut files = vec![study.join("results.json"), study.join("results.csv"), study.join("results.md")];
+    let names = ["results.json", "results.csv", "results.md", "report.html"];
+    let mut files: Vec<_> = names.iter().map(|name| study.join(name)).collect();
     for contender in ["darts", "gdas", "random", "asked"] {
         let entries = fs::read_dir(study.join(contender)).unwrap().map(|entry| entry.unwrap().path());
         files.extend(entries.filter(|path| path.is_file()));
     }
     files.push(study.join("darts/seed-1/metrics.jsonl"));
     files.push(study.join("random/seed-0-train-gentle/metrics.jsonl"));
-    let name = |path: &Path| path.strip_prefix(study).unwrap().display().to_string();
-    files
-        .iter()
-        .map(|path| {
-            (
-                name(path),
-                fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
-            )
-        })
-        .collect()
+    let own = study.file_name().unwrap().to_str().unwrap();
+    let entry = |path: &PathBuf| {
+        let name = path.strip_prefix(study).unwrap().display().to_string();
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // The page has the name of its directory.
+        (name, text.replace(own, "the study"))
+    };
+    files.iter().map(entry).collect()
 }
 
 #[test]
@@ -72,7 +71,7 @@ fn a_study_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     assert!(whole.contains("20 of 20: "), "{whole}");
     assert!(whole.contains("beats random: ") && whole.contains("2 seeds."), "{whole}");
     let expected = results(&here.path().join("whole"));
-    assert_eq!(expected.len(), 25);
+    assert_eq!(expected.len(), 26);
 
     // Each time it is killed after as many lines as it was started before.
     let mut starts = 0;

@@ -13,7 +13,7 @@ use crate::compare::task::{Part, Task};
 use crate::compare::work::{Watch, Work, open};
 use crate::files::{read_text, write_whole};
 use crate::readable::{duration, shell_word};
-use crate::report::page;
+use crate::report::{comparison, page};
 use crate::store::run_directory::RUNS;
 use crate::{Error, Result};
 
@@ -63,7 +63,7 @@ A study is a TOML file:
   queries = 100
 
 Each run has a directory of its own below that of the study, and a contender that fails does not end the study. The outcome is \
-results.json, .csv and .md. An interval is Welch's at 95 %; p is that of an exact permutation test.
+results.json, .csv and .md, and a page, report.html. An interval is Welch's at 95 %; p is that of an exact permutation test.
 
 Examples:
   darts compare study.toml
@@ -99,17 +99,18 @@ impl Arguments {
             });
         };
         let standings = Standings::of(&study, &directory, &failures)?;
-        self.finish(&standings, &directory)
+        self.finish(&standings, &directory, &text)
     }
 
     /// Stores what came out, and prints it.
-    fn finish(&self, standings: &Standings, directory: &Path) -> Result<()> {
+    fn finish(&self, standings: &Standings, directory: &Path, text: &str) -> Result<()> {
         let json = serde_json::to_string_pretty(standings)
             .map_err(|error| Error::io(directory, std::io::Error::from(error)))?;
         let files = [
             ("results.json", format!("{json}\n")),
             ("results.csv", csv(standings)),
             ("results.md", format!("{}\n{}\n", markdown(standings), standings.verdict)),
+            ("report.html", comparison::page(standings, directory, text)),
         ];
         for (name, text) in files {
             write_whole(&directory.join(name), text.as_bytes())?;
@@ -122,9 +123,9 @@ impl Arguments {
         print(&format!("{}{}\n", if self.quiet { "" } else { "\n" }, aligned(standings)))?;
         tell(&format!("{failures}{}\n", standings.verdict))?;
         if !self.quiet {
+            let place = directory.display();
             tell(&format!(
-                "The study is stored in {}: results.json, results.csv and results.md.\n",
-                directory.display()
+                "The study is stored in {place}: results.json, results.csv and results.md; look at {place}/report.html.\n"
             ))?;
         }
         Ok(())

@@ -13,6 +13,7 @@ use super::task::{Part, Task};
 use super::work::Failure;
 use crate::Result;
 use crate::space::derivation::derive;
+use crate::space::genotype::Genotype;
 use crate::store::alphas::load_alphas;
 use crate::store::history::History;
 
@@ -26,6 +27,8 @@ pub struct Standings {
     pub lines: Vec<Line>,
     /// What the first way of training says, in a sentence.
     pub verdict: String,
+    /// Whether it claims that a contender beats genotypes drawn at random.
+    pub beats_random: bool,
     /// What failed, and why.
     pub failures: Vec<String>,
 }
@@ -52,6 +55,12 @@ pub struct Line {
     pub over_random: Option<OverRandom>,
     /// How alike the seeds' searches are, where they have alphas.
     pub agreement: Option<Agreement>,
+    /// Of each seed, the test accuracy of what was the best after each query or epoch, where a table knows.
+    #[serde(skip)]
+    pub courses: Vec<Vec<f64>>,
+    /// The genotype of the seed with the best test accuracy, the first one among equals.
+    #[serde(skip)]
+    pub best: Option<Genotype>,
 }
 
 /// How a contender differs from genotypes drawn at random.
@@ -84,7 +93,8 @@ impl Standings {
         }
         let failures =
             failures.iter().map(|failure| format!("{}: {}", study.title(failure.task), failure.reason));
-        Ok(Standings { verdict: verdict(&lines), lines, failures: failures.collect() })
+        let (beats_random, verdict) = verdict(&lines);
+        Ok(Standings { lines, verdict, beats_random, failures: failures.collect() })
     }
 }
 
@@ -99,7 +109,8 @@ fn settings(study: &Study) -> Vec<Option<usize>> {
 /// A contender in one setting; nothing, where no seed has an accuracy there.
 fn line(study: &Study, directory: &Path, contender: usize, setting: Option<usize>) -> Result<Option<Line>> {
     let (mut accuracies, mut weights, mut networks) = (Vec::new(), Vec::new(), 0);
-    let (mut searched, mut seconds) = (Vec::new(), Vec::new());
+    let (mut searched, mut seconds, mut courses) = (Vec::new(), Vec::new(), Vec::new());
+    let mut best: Option<(f64, Genotype)> = None;
     for &seed in &study.seeds {
         let find = Task { contender, seed, part: Part::Find };
         let Some(found) = load::<Found>(&study.outcome_file(directory, find))? else { continue };
@@ -114,6 +125,14 @@ fn line(study: &Study, directory: &Path, contender: usize, setting: Option<usize
         accuracies.push(100.0 * accuracy);
         weights.push(found.weights as f64);
         networks = found.networks;
+        if !found.course.is_empty() {
+            courses.push(found.course.iter().map(|accuracy| 100.0 * accuracy).collect());
+        }
+        if let Some(genotype) =
+            found.genotype.filter(|_| best.as_ref().is_none_or(|(most, _)| accuracy > *most))
+        {
+            best = Some((accuracy, genotype));
+        }
         if let Kind::Gradient(_) = study.contenders[contender].kind {
             let run = study.run_directory(directory, find);
             let alphas = load_alphas(&run, None)?.0;
@@ -135,6 +154,8 @@ fn line(study: &Study, directory: &Path, contender: usize, setting: Option<usize
         seconds: Summary::of(&seconds).map(|seconds| seconds.mean),
         over_random: None,
         agreement,
+        courses,
+        best: best.map(|(_, genotype)| genotype),
     }))
 }
 
@@ -165,15 +186,16 @@ fn compare(study: &Study, lines: &mut [Line]) {
     }
 }
 
-/// What the first setting says of its best contender.
-fn verdict(lines: &[Line]) -> String {
-    let Some(first) = lines.first() else { return "No contender has an accuracy yet.".to_owned() };
+/// What the first setting says of its best contender, and whether that is a claim.
+fn verdict(lines: &[Line]) -> (bool, String) {
+    let Some(first) = lines.first() else { return (false, "No contender has an accuracy yet.".to_owned()) };
     let of_setting: Vec<&Line> = lines.iter().filter(|line| line.setting == first.setting).collect();
     let compared = of_setting.iter().filter(|line| line.over_random.is_some()).count();
     let Some((line, over)) = of_setting.iter().find_map(|line| Some((line, line.over_random.as_ref()?)))
     else {
-        return "No contender is compared with genotypes drawn at random: the study has none of the kind random."
-            .to_owned();
+        let reason =
+            "No contender is compared with genotypes drawn at random: the study has none of the kind random.";
+        return (false, reason.to_owned());
     };
     let OverRandom { than, points } = over;
     // The best of several is chosen by these figures: each could have been it.
@@ -189,14 +211,20 @@ fn verdict(lines: &[Line]) -> String {
     );
     let name = &line.contender;
     match p_value <= SIGNIFICANT && points.difference > 0.0 {
-        true => format!("{name} beats {than}: {figures}."),
-        false => format!("It cannot be shown that {name} beats {than}: {figures}."),
+        true => (true, format!("{name} beats {than}: {figures}.")),
+        false => (false, format!("It cannot be shown that {name} beats {than}: {figures}.")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sentence(lines: &[Line]) -> String {
+        let (claims, sentence) = verdict(lines);
+        assert_eq!(claims, sentence.contains(" beats ") && !sentence.starts_with("It cannot"));
+        sentence
+    }
 
     fn contender(name: &str, accuracies: &[f64], over: Option<&[f64]>) -> Line {
         Line {
@@ -212,6 +240,8 @@ mod tests {
                 points: Difference::of(accuracies, over).unwrap(),
             }),
             agreement: None,
+            courses: Vec::new(),
+            best: None,
         }
     }
 
@@ -219,14 +249,14 @@ mod tests {
     fn a_difference_is_claimed_only_where_chance_does_not_explain_it() {
         let (good, poor) = ([94.0, 94.2, 94.1, 94.3, 94.2], [93.0, 93.1, 92.9, 93.2, 93.0]);
         let random = contender("random", &poor, None);
-        let better = verdict(&[contender("darts", &good, Some(&poor)), random.clone()]);
+        let better = sentence(&[contender("darts", &good, Some(&poor)), random.clone()]);
         assert!(better.starts_with("darts beats random: +1.12 points (95 % interval +"), "{better}");
         assert!(better.ends_with("p = 0.01, 5 seeds."), "{better}");
         // Three seeds against three can be dealt in 20 ways only.
-        let few = verdict(&[contender("darts", &good[..3], Some(&poor[..3])), random.clone()]);
+        let few = sentence(&[contender("darts", &good[..3], Some(&poor[..3])), random.clone()]);
         assert!(few.starts_with("It cannot be shown that darts beats random: +1.10"), "{few}");
         assert!(few.ends_with("p = 0.10, 3 seeds."), "{few}");
-        let worse = verdict(&[random.clone(), contender("darts", &poor, Some(&good))]);
+        let worse = sentence(&[random.clone(), contender("darts", &poor, Some(&good))]);
         assert!(worse.starts_with("It cannot be shown that darts beats random: -1.12"), "{worse}");
     }
 
@@ -235,17 +265,17 @@ mod tests {
         let (good, poor) = ([2.0, 3.0, 4.0, 5.0], [1.0, 0.5, 0.2, 0.1]);
         let line = |name| contender(name, &good, Some(&poor));
         // One of 70 ways and its opposite: 0.029 each.
-        let alone = verdict(&[line("a")]);
+        let alone = sentence(&[line("a")]);
         assert!(alone.starts_with("a beats random") && alone.contains("p = 0.03, 4"), "{alone}");
-        let both = verdict(&[line("a"), line("b")]);
+        let both = sentence(&[line("a"), line("b")]);
         assert!(both.contains("p = 0.06 after a correction for 2 contenders"), "{both}");
         assert!(both.starts_with("It cannot be shown"), "{both}");
     }
 
     #[test]
     fn without_anything_to_compare_there_is_no_claim() {
-        assert_eq!(verdict(&[]), "No contender has an accuracy yet.");
-        let alone = verdict(&[contender("darts", &[1.0], None)]);
+        assert_eq!(sentence(&[]), "No contender has an accuracy yet.");
+        let alone = sentence(&[contender("darts", &[1.0], None)]);
         assert!(alone.starts_with("No contender is compared"), "{alone}");
     }
 }

@@ -4,7 +4,7 @@ use super::standings::{Line, OverRandom, Standings};
 use crate::readable::{duration, grouped};
 
 /// What the columns are called, for a reader.
-const HEADS: [&str; 9] = [
+pub const HEADS: [&str; 9] = [
     "contender",
     "training",
     "seeds",
@@ -17,6 +17,13 @@ const HEADS: [&str; 9] = [
 ];
 /// The place of what differs from run to run, which only a terminal shows.
 const DURATION: usize = 7;
+
+/// The cells of the table as text, and which columns have any, but for what differs from run to run.
+pub fn cells(standings: &Standings) -> (Vec<usize>, Vec<[String; HEADS.len()]>) {
+    let rows = rows(standings);
+    let shown = |&column: &usize| column != DURATION && !is_empty(&rows, column);
+    ((0..HEADS.len()).filter(shown).collect(), rows)
+}
 
 /// The table with its columns aligned, the names to the left and the figures to the right.
 pub fn aligned(standings: &Standings) -> String {
@@ -39,9 +46,7 @@ pub fn aligned(standings: &Standings) -> String {
 
 /// The table in Markdown.
 pub fn markdown(standings: &Standings) -> String {
-    let rows = rows(standings);
-    let shown = |&column: &usize| column != DURATION && !is_empty(&rows, column);
-    let shown: Vec<usize> = (0..HEADS.len()).filter(shown).collect();
+    let (shown, rows) = cells(standings);
     let line = |cells: &[String]| {
         format!("| {} |\n", shown.iter().map(|&column| &cells[column][..]).collect::<Vec<_>>().join(" | "))
     };
@@ -131,10 +136,12 @@ mod tests {
                 points: Difference::of(accuracies, over).unwrap(),
             }),
             agreement: None,
+            courses: Vec::new(),
+            best: None,
         };
         let lines =
             vec![line("darts", &[93.0, 94.0], Some(&[92.0, 91.0])), line("random", &[92.0, 91.0], None)];
-        Standings { lines, verdict: String::new(), failures: Vec::new() }
+        Standings { lines, verdict: String::new(), beats_random: false, failures: Vec::new() }
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl<R> Chart<R> {
 }
 
 /// The variables of the style sheet that hold the colours of curves.
-const CURVES: [&str; 5] = ["--curve-0", "--curve-1", "--curve-2", "--curve-3", "--curve-4"];
+pub const CURVES: [&str; 5] = ["--curve-0", "--curve-1", "--curve-2", "--curve-3", "--curve-4"];
 
 /// Charts over the epochs, and that of the throughput where it is known.
 pub fn course<R>(records: &[R], epoch: fn(&R) -> usize, charts: &[Chart<R>], timings: &[Timing]) -> Markup {
@@ -192,6 +192,18 @@ fn drawn<R>(Chart { title, metrics, values }: &Chart<R>, records: &[R], epoch: f
             figcaption { (title) }
             (PreEscaped(frame.draw(&curves)))
             ul.legend { @for metric in metrics { (legend_entry(&metric.name, metric.colour)) } }
+        }
+    }
+}
+
+/// A drawing of curves with what each is, by its colour.
+pub fn curves(title: &str, curves: &[Curve], legend: &[(String, &str)]) -> Markup {
+    let frame = Frame { label: title, size: (360, 210), values: range(curves) };
+    html! {
+        figure {
+            figcaption { (title) }
+            (PreEscaped(frame.draw(curves)))
+            ul.legend { @for (name, colour) in legend { (legend_entry(name, colour)) } }
         }
     }
 }
