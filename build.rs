@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A module for each storage type; `src/backend/cuda/context.rs` lists what they hold.
-const KERNELS: [&str; 15] = [
+const KERNELS: [&str; 16] = [
     "augment",
     "bypass",
     "channel_slice",
@@ -23,6 +23,7 @@ const KERNELS: [&str; 15] = [
     "convolution",
     "cross_entropy",
     "depthwise",
+    "dropout",
     "global_pool",
     "linear",
     "mixed",

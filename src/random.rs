@@ -38,6 +38,10 @@ pub enum Stream {
     AlphaDropPath = 15,
     /// Edges that drop path drops in steps of the weights of a search.
     WeightDropPath = 16,
+    /// Masks of skip connections in steps of the alphas of a search.
+    AlphaSkipDropout = 25,
+    /// Masks of skip connections in steps of the weights of a search.
+    WeightSkipDropout = 26,
     /// How the images of a contact sheet are varied.
     Sheet = 17,
     /// The order of the choices of a selection by perturbation.

@@ -70,7 +70,11 @@ fn a_step_allocates_nothing() {
         let text = format!("[method]\nname = {:?}", method.name);
         (Plan::from_toml(&text, Path::new("plan.toml")).unwrap(), 2)
     });
-    for (plan, threads) in darts.into_iter().chain(published) {
+    let skips = [("0", "0.4"), ("1 to 0", "0"), ("1 to 0", "0.4")].map(|(auxiliary, dropout)| {
+        let (auxiliary_skip, skip_dropout) = (auxiliary.into(), dropout.into());
+        (Plan { auxiliary_skip, skip_dropout, ..Plan::paper() }, 2)
+    });
+    for (plan, threads) in darts.into_iter().chain(published).chain(skips) {
         // In a search of 50 epochs the alphas may be frozen at first.
         let plan = Plan { frozen_epochs: 0, ..plan };
         let settings = BilevelSettings::from(&plan);

@@ -120,6 +120,8 @@ fn a_search_whose_edges_have_more_than_candidates_uses_no_slot_beyond_its_life()
     check("drop path on edges", |poisoned| search(&plan, poisoned, |_| true));
     let plan = Plan { auxiliary_skip: "0.5".to_owned(), ..Plan::paper() };
     check("auxiliary skips", |poisoned| search(&plan, poisoned, |_| true));
+    let plan = Plan { skip_dropout: "0.4".to_owned(), ..plan };
+    check("skips that are dropped, and auxiliary ones", |poisoned| search(&plan, poisoned, |_| true));
 }
 
 #[test]

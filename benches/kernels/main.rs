@@ -49,6 +49,7 @@ fn all<B: Device>(mut timer: Timer<B>) {
     nodes::mixes(device);
     nodes::node_sums(device);
     nodes::partial(device);
+    nodes::dropouts(device);
     norms::reductions(device);
     norms::coefficients(device);
     loss::linears(device);

@@ -108,3 +108,18 @@ pub fn partial<B: Device>(device: &mut Timer<B>) {
         });
     }
 }
+
+/// Dropout of a normalised state.
+pub fn dropouts<B: Device>(device: &mut Timer<B>) {
+    for shape in device.shapes() {
+        let mut layout = Layout::default();
+        let mask = DropoutMask { key: layout.span(DROPOUT_KEY), number: 1, given: None };
+        let op = Dropout { input: layout.operand(shape), output: layout.slot(shape.len()), mask };
+        let gradient = DropoutGradient { output: op.output, input: layout.target(shape) };
+        let bytes = device.activations(2 * shape.len());
+        device.time("dropout_forward", shape, bytes, &layout, |backend| backend.dropout_forward(&op));
+        device.time("dropout_backward", shape, bytes, &layout, |backend| {
+            backend.dropout_backward(&op, &gradient);
+        });
+    }
+}

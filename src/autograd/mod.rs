@@ -10,6 +10,7 @@ pub mod bypass;
 pub mod channel_slice;
 pub mod convolution;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod gates;
 pub mod global_pool;
 pub mod linear;

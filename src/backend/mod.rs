@@ -26,6 +26,7 @@ mod channel_slice;
 mod convolution;
 mod cross_entropy;
 mod device;
+mod dropout;
 mod global_pool;
 mod gradient_descent;
 mod linear;
@@ -44,6 +45,7 @@ pub use channel_slice::*;
 pub use convolution::*;
 pub use cross_entropy::*;
 pub use device::*;
+pub use dropout::*;
 pub use global_pool::*;
 pub use gradient_descent::*;
 pub use linear::*;
@@ -114,6 +116,7 @@ pub trait Backend:
     + NodeSumKernels
     + ChannelSliceKernels
     + BypassKernels
+    + DropoutKernels
     + GlobalPoolKernels
     + LinearKernels
     + CrossEntropyKernels

@@ -9,7 +9,7 @@
 //!
 //! 1. [`progress`] and [`schedule`]: numbers that change from epoch to epoch.
 //! 2. [`relaxation`]: from alphas to mixing weights, and back; [`special`]: the functions that a Dirichlet distribution takes.
-//! 3. [`edge_weights`]: what multiplies all that an edge brings.
+//! 3. [`edge_weights`]: what multiplies all that an edge brings; [`skip_dropout`]: how much of skip connections is dropped.
 //! 4. [`penalty`]: terms that are added to the loss of the alphas.
 //! 5. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
 //! 6. [`step_order`]: which of the two steps of an iteration comes first.
@@ -28,6 +28,7 @@ pub mod published;
 pub mod relaxation;
 pub mod schedule;
 pub mod selection;
+pub mod skip_dropout;
 pub mod special;
 pub mod stages;
 pub mod step_order;

@@ -71,6 +71,11 @@ pub trait Graph {
         stride: usize,
     ) -> Result<[Self::Value; 2]>;
 
+    /// A skip connection at stride 1: the value itself, of which a search may drop elements.
+    fn skip(&mut self, value: &Self::Value) -> Result<Self::Value> {
+        Ok(value.clone())
+    }
+
     /// The first channels of a state, with which partial channel connections compute.
     fn channel_slice(&mut self, input: &Self::Value, channels: usize) -> Result<Self::Value>;
 

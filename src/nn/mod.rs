@@ -8,6 +8,7 @@ pub mod drop_path;
 pub mod graph;
 pub mod parameters;
 pub mod recording;
+pub mod skip_dropout;
 
 pub use blocks::{
     ClassifierBlock, ConvolutionBlock, ConvolutionNames, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
@@ -16,3 +17,4 @@ pub use drop_path::{DropFactors, DropPath};
 pub use graph::{Branch, Graph, Incoming, Passing};
 pub use parameters::{Layout, Parameter, Parameters, Part, Running, Spans};
 pub use recording::{NodeSums, Recording};
+pub use skip_dropout::{Masks, SkipDropout, SkipDropoutKey};

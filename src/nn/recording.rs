@@ -4,6 +4,7 @@ use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBloc
 use super::drop_path::DropPath;
 use super::graph::{Branch, Graph, Incoming, Passing};
 use super::parameters::{NormParts, Spans};
+use super::skip_dropout::SkipDropout;
 use crate::Result;
 use crate::autograd::{MixingWeights, NormParameters, Recorder, Value, Weight, Window};
 use crate::backend::{Backend, PoolKind, Span};
@@ -16,6 +17,8 @@ pub struct Recording<'a, B: Backend> {
     pub spans: &'a Spans,
     /// How nodes add up their branches.
     pub sums: NodeSums,
+    /// The masks of skip connections, where elements of these are dropped.
+    pub skip_dropout: Option<SkipDropout>,
 }
 
 /// How nodes add up their branches.
@@ -73,6 +76,12 @@ impl<B: Backend> Graph for Recording<'_, B> {
     fn normalised_pools(&mut self, input: &Value, block: &PoolsBlock, stride: usize) -> Result<[Value; 2]> {
         let norms = [0, 1].map(|pool| self.gated(block.norms[pool], Some(&block.users[pool])));
         Ok(self.recorder.normalised_pools(*input, stride, norms))
+    }
+
+    fn skip(&mut self, value: &Value) -> Result<Value> {
+        let Some(skip_dropout) = &mut self.skip_dropout else { return Ok(*value) };
+        let mask = skip_dropout.next(self.recorder, self.recorder.shape(*value));
+        self.recorder.dropout(*value, mask)
     }
 
     fn channel_slice(&mut self, input: &Value, channels: usize) -> Result<Value> {

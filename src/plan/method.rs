@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Preset, RATE, count, number, text, word};
-use super::skips::auxiliary_skip;
+use super::skips::{auxiliary_skip, skip_dropout};
 use crate::method::edge_weights::EdgeWeights;
 use crate::method::penalty::penalties;
 use crate::method::perturbation::perturbation;
@@ -15,7 +15,7 @@ use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 
 /// The keys that name a method and its parts.
-pub(super) fn method() -> [Key; 14] {
+pub(super) fn method() -> [Key; 15] {
     let names: Vec<_> = all().iter().map(|method| method.name.as_str()).collect();
     let meaning = format!(
         "Search method: {}. It decides the keys below that are not given, and with --preset paper others, too; `darts \
@@ -82,6 +82,7 @@ pub(super) fn method() -> [Key; 14] {
         )
         .at("method.edge_weights"),
         auxiliary_skip(),
+        skip_dropout(),
         text(
             "selection",
             "NAME",
@@ -169,7 +170,9 @@ mod tests {
             for preset in Preset::ALL {
                 let plan = plan_of(preset, &format!("method = {name:?}")).unwrap();
                 let values = plan.to_table().unwrap();
-                let keys = own.iter().chain(paper.iter().filter(|_| preset == Preset::Paper));
+                let paper = (preset == Preset::Paper).then_some(paper);
+                let own = own.iter().filter(|(key, _)| paper.is_none_or(|paper| !paper.contains_key(*key)));
+                let keys = own.chain(paper.into_iter().flatten());
                 keys.for_each(|(key, value)| assert_eq!(values.get(key), Some(value), "{name}: {key}"));
                 let named = format!("data = \"digits\"\n[method]\nname = {name:?}");
                 let read = Plan::from_toml(&named, Path::new("plan.toml")).unwrap();

@@ -13,7 +13,7 @@ use super::partial::{partial_conflict, partial_violation};
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
 };
-use super::skips::skips_conflict;
+use super::skips::{auxiliary_skip_conflict, skip_dropout_conflict};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
@@ -101,6 +101,7 @@ pub struct Plan {
     pub partial_channels: usize,
     pub edge_weights: EdgeWeights,
     pub auxiliary_skip: String,
+    pub skip_dropout: String,
     pub selection: String,
     pub selection_interval: usize,
     pub stages: String,
@@ -369,7 +370,8 @@ impl PlanTable for Plan {
             .or_else(|| self.edge_conflict())
             .or_else(|| method_conflict(self))
             .or_else(|| partial_conflict(self.partial_channels, self.init_channels, &self.edge_drop_path))
-            .or_else(|| skips_conflict(&self.auxiliary_skip, &self.relaxation))
+            .or_else(|| auxiliary_skip_conflict(&self.auxiliary_skip, &self.relaxation))
+            .or_else(|| skip_dropout_conflict(&self.skip_dropout, &self.stages))
             .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())
             .or_else(|| selection_conflict(self))

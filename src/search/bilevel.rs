@@ -21,7 +21,7 @@ use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::method::perturbation::{ASCENT_STEPS, Perturbation};
 use crate::method::progress::Progress;
 use crate::method::step_order::StepOrder;
-use crate::nn::DropFactors;
+use crate::nn::{DropFactors, SkipDropoutKey};
 use crate::plan::search::Plan;
 use crate::random::Stream;
 use crate::space::{Supernet, SupernetShape};
@@ -99,6 +99,8 @@ pub struct Bilevel<B: Backend> {
     active: Vec<bool>,
     /// The factors of drop path.
     factors: DropFactors<B>,
+    /// The key of the masks of skip connections.
+    skip_key: SkipDropoutKey,
     /// Room for mixing weights or slopes on their way to and from the device, in its numbers and in the host's.
     transfer: (Vec<B::Scalar>, Vec<f64>),
 }
@@ -186,6 +188,7 @@ impl<B: Backend> Bilevel<B> {
             architecture,
             nodes: supernet.rows_of_sums(),
             factors: DropFactors::new(supernet.drop_path),
+            skip_key: SkipDropoutKey(supernet.skip_dropout.as_ref().map(|masks| masks.key)),
             supernet,
             progress: Progress::default(),
             active: mixture.active.clone(),
@@ -281,23 +284,28 @@ impl<B: Backend> Bilevel<B> {
         Ok(())
     }
 
-    /// Hands the supernet a new sample, and what drop path drops with it.
+    /// Hands the supernet a new sample, and what is dropped with it.
     pub fn draw(&mut self, stream: Stream) {
         self.architecture.draw(self.progress, stream);
         self.load_sample();
-        self.drop_edges(stream);
+        self.load_drops(stream);
     }
 
-    /// Hands the supernet what drop path drops in passes with a sample of this stream: nothing in an evaluation.
-    fn drop_edges(&mut self, stream: Stream) {
-        let stream = match stream {
-            Stream::AlphaSample => Stream::AlphaDropPath,
-            Stream::WeightSample => Stream::WeightDropPath,
-            _ => return self.factors.keep_all(self.tape.backend()),
+    /// Hands the supernet what it drops in passes with a sample of this stream, of edges and of skip connections: nothing in
+    /// an evaluation.
+    fn load_drops(&mut self, stream: Stream) {
+        let backend = self.tape.backend();
+        let [edges, skips] = match stream {
+            Stream::AlphaSample => [Stream::AlphaDropPath, Stream::AlphaSkipDropout],
+            Stream::WeightSample => [Stream::WeightDropPath, Stream::WeightSkipDropout],
+            _ => {
+                self.skip_key.keep_all(backend);
+                return self.factors.keep_all(backend);
+            }
         };
-        let Progress { seed, step, .. } = self.progress;
-        let dropped = self.architecture.method.edge_drop_path.at(self.progress);
-        self.factors.draw(self.tape.backend(), dropped, (seed, stream, step));
+        let (method, Progress { seed, step, .. }) = (&self.architecture.method, self.progress);
+        self.factors.draw(backend, method.edge_drop_path.at(self.progress), (seed, edges, step));
+        self.skip_key.draw(backend, method.dropped_of_skips(self.progress), (seed, skips, step));
     }
 
     /// Hands the supernet the sample of the architecture, and what else its mixing weights are made of.
@@ -357,7 +365,7 @@ impl<B: Backend> Bilevel<B> {
             _ => self.architecture.disturb(),
         }
         self.load_sample();
-        self.drop_edges(Stream::WeightSample);
+        self.load_drops(Stream::WeightSample);
         self.weight_step_at_sample(train, weight_lr)
     }
 
@@ -367,7 +375,7 @@ impl<B: Backend> Bilevel<B> {
     pub fn attack<'a>(&mut self, train: impl Into<Input<'a, B::Scalar>>) -> Result<[f64; ASCENT_STEPS + 2]> {
         let mut losses = [0.0; ASCENT_STEPS + 2];
         train.into().load(&mut self.tape, self.supernet.images)?;
-        self.drop_edges(Stream::EvaluationSample);
+        self.load_drops(Stream::EvaluationSample);
         let [before, steps @ .., after] = &mut losses;
         *before = self.loss_in_inference();
         self.architecture.disturb();

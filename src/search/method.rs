@@ -16,7 +16,9 @@ use crate::method::progress::Progress;
 use crate::method::relaxation::{Relaxation, relaxation};
 use crate::method::schedule::{Schedule, probability, weight};
 use crate::method::selection::{Selection, selection};
+use crate::method::skip_dropout::{dropped, rates};
 use crate::method::step_order::StepOrder;
+use crate::nn::Masks;
 use crate::plan::search::{Order, Plan};
 use crate::space::EdgeShape;
 use crate::space::alphas::Alphas;
@@ -42,6 +44,8 @@ pub struct Method {
     pub edge_weights: EdgeWeights,
     /// The weight of an edge's auxiliary skip.
     pub auxiliary_skip: Schedule,
+    /// The rate at which elements of skip connections are dropped: see [`skip_dropout`](crate::method::skip_dropout).
+    pub skip_dropout: f64,
     /// How the genotype is found.
     pub selection: Selection,
     /// Whether a step of the alphas comes before that of the weights.
@@ -64,6 +68,7 @@ impl Method {
             drop_path: !self.edge_drop_path.is_zero(),
             partial: self.partial_channels,
             auxiliary_skip: !self.auxiliary_skip.is_zero(),
+            skip_dropout: (self.skip_dropout > 0.0).then_some(Masks::Drawn),
         }
     }
 
@@ -78,6 +83,11 @@ impl Method {
             alphas.betas = wirings.iter().map(|wiring| vec![0.0; wiring.edges.len()]).collect();
         }
         Alphas { weighing: self.relaxation.weighing(), most_skips, ..alphas }
+    }
+
+    /// The probability that an element of a skip connection is dropped.
+    pub fn dropped_of_skips(&self, progress: Progress) -> f64 {
+        dropped(self.skip_dropout, self.frozen_epochs, progress)
     }
 
     /// Whether there is a step of the alphas.
@@ -107,6 +117,9 @@ impl From<&Plan> for Method {
             partial_channels: plan.partial_channels,
             edge_weights: plan.edge_weights,
             auxiliary_skip: weight(&plan.auxiliary_skip).unwrap_or_else(|| refused("a weight".to_owned())),
+            skip_dropout: rates(&plan.skip_dropout)
+                .and_then(|rates| rates.first().copied())
+                .unwrap_or_else(|| refused("a rate".to_owned())),
             selection: selection(&plan.selection).unwrap_or_else(|expected| refused(expected)),
             step_order: plan.step_order,
             frozen_epochs: plan.frozen_epochs,

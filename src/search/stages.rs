@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Result;
+use crate::method::skip_dropout::rates;
 use crate::method::stages::transitions;
 use crate::plan::search::Plan;
 use crate::space::Space;
@@ -38,7 +39,8 @@ pub fn stages(plan: &Plan) -> Result<Vec<Stage>> {
     let stage = |index: usize| {
         let keep = transitions.get(index).map(|transition| transition.keep);
         let cells = plan.cells + index.checked_sub(1).map_or(0, |before| transitions[before].cells);
-        let mut own = Plan { epochs: each, cells, ..plan.clone() };
+        let skip_dropout = rate_of(plan, index);
+        let mut own = Plan { epochs: each, cells, skip_dropout, ..plan.clone() };
         if keep.is_some() && own.selection.starts_with("perturbation") {
             // It begins behind the last stage.
             own.selection = "strongest".to_owned();
@@ -47,6 +49,12 @@ pub fn stages(plan: &Plan) -> Result<Vec<Stage>> {
         Ok(Stage { epochs: first..first + own.epochs_in_all()?, plan: own, keep })
     };
     (0..count).map(stage).collect()
+}
+
+/// The rate of skip dropout in a stage: its own, or the one of all stages.
+fn rate_of(plan: &Plan, stage: usize) -> String {
+    let rates = rates(&plan.skip_dropout).unwrap_or_default();
+    rates.get(stage).or(rates.first()).map_or_else(|| plan.skip_dropout.clone(), f64::to_string)
 }
 
 /// The space that is left of a search with these alphas: each edge has the candidates that are not gone.

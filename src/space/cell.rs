@@ -147,6 +147,9 @@ struct DeclaredEdge {
 
 /// An operation with its weights.
 enum Declared {
+    /// An edge's skip connection at stride 1.
+    Skip,
+    /// What is beside it.
     Identity,
     FactorizedReduce(PointwiseBlock),
     Pool(PoolKind),
@@ -213,7 +216,8 @@ impl Cell {
     /// Number of branches that drop path may drop: those that are computed and are no identity.
     pub fn droppable(&self) -> usize {
         let live = self.edges.iter().filter(|edge| self.live[INPUTS + edge.node]);
-        let dropped = |(_, operation): &&(usize, Declared)| !matches!(operation, Declared::Identity);
+        let dropped =
+            |(_, operation): &&(usize, Declared)| !matches!(operation, Declared::Skip | Declared::Identity);
         live.flat_map(|edge| &edge.operations).filter(dropped).count()
     }
 
@@ -244,7 +248,7 @@ impl Cell {
         let edges = self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node);
         let incoming = edges.map(|(edge, results)| {
             let branch = |((mixing, operation), result): (&(usize, Declared), &Option<G::Value>)| {
-                let identity = matches!(operation, Declared::Identity);
+                let identity = matches!(operation, Declared::Skip | Declared::Identity);
                 let value = result.clone().expect("the states before a node are expanded before it");
                 Branch { value, mixing: *mixing, identity }
             };
@@ -291,6 +295,7 @@ impl Cell {
             let DeclaredEdge { name, operations, .. } = &self.edges[index];
             for ((_, operation), result) in operations.iter().zip(&mut results[index]) {
                 *result = match operation {
+                    Declared::Skip => Some(graph.skip(value)?),
                     Declared::Identity => Some(value.clone()),
                     Declared::FactorizedReduce(block) => {
                         Some(graph.pointwise(std::slice::from_ref(value), block)?)
@@ -388,8 +393,9 @@ impl DeclaredEdge {
             let users = Users(vec![held.mixing + place]);
             let declared = match operation.block {
                 Block::Zero => continue,
+                Block::Identity if stride == 1 => Declared::Skip,
                 Block::Identity => {
-                    Declared::identity(parameters, &name, stride, widths, form.affine(), users)
+                    Declared::factorized_reduce(parameters, &name, widths, form.affine(), users)
                 }
                 Block::Pool(kind) => Declared::Pool(kind),
                 Block::Separable { kernel, dilation, times } => {
@@ -415,7 +421,10 @@ impl DeclaredEdge {
         if let Some(place) = held.auxiliary_skip.filter(|place| !candidates.contains(place)) {
             let (name, widths) = (format!("{name}.auxiliary_op"), [shape.computed(); 2]);
             let users = Users(vec![place]);
-            let skip = Declared::identity(parameters, &name, stride, widths, form.affine(), users);
+            let skip = match stride {
+                1 => Declared::Identity,
+                _ => Declared::factorized_reduce(parameters, &name, widths, form.affine(), users),
+            };
             operations.push((place, skip));
         }
         let Held { node, from, mixing: first_mixing, weight, .. } = *held;
@@ -424,18 +433,14 @@ impl DeclaredEdge {
 }
 
 impl Declared {
-    /// The identity; where the stride is 2, a factorized reduction.
-    fn identity(
+    /// A skip connection at stride 2.
+    fn factorized_reduce(
         parameters: &mut Parameters,
         name: &str,
-        stride: usize,
         widths: [usize; 2],
         affine: bool,
         users: Users,
     ) -> Self {
-        if stride == 1 {
-            return Declared::Identity;
-        }
         let block = PointwiseBlock::halve_resolution(parameters, name, widths, affine);
         Declared::FactorizedReduce(PointwiseBlock { users: Some(users), ..block })
     }

@@ -124,7 +124,7 @@ impl Network {
         let drop_path = shape.drop_path.then(|| recorder.span(stack.droppable() * batch));
         let class_weights = shape.class_weights.then(|| recorder.span(shape.classes));
         let sums = NodeSums::Plain(drop_path.map(|factors| DropPath::new(factors, batch)));
-        let mut recording = Recording { recorder, spans: &spans, sums };
+        let mut recording = Recording { recorder, spans: &spans, sums, skip_dropout: None };
         let Features { cells, .. } = stack.emit(&mut recording, &images)?;
         let auxiliary = match (&stack.auxiliary, shape.auxiliary) {
             (Some((head, read)), Some(weight)) => {

@@ -9,7 +9,7 @@ use super::stack::{Features, Stack, StackShape};
 use super::{Operation, Space, Wiring};
 use crate::autograd::{Loss, MixingWeights, Recorder, Value};
 use crate::backend::{Backend, Shape, Span};
-use crate::nn::{DropPath, NodeSums, Parameters, Recording, Spans};
+use crate::nn::{DropPath, NodeSums, Parameters, Recording, SkipDropout, Spans};
 use crate::{Error, Result};
 
 /// The size of a supernet.
@@ -78,7 +78,8 @@ pub struct Supernet {
     /// numbers, and are written before a forward replay.
     pub mixing: MixingWeights,
     /// The places of the mixing weights to which the weight of an auxiliary skip is added, one for each edge: that of the skip
-    /// connection among the edge's candidates where both are the identity, else one of its own. Empty where edges have none.
+    /// connection among the edge's candidates where both are the same identity, else one of its own. Empty where edges have
+    /// none.
     pub auxiliary_skips: Vec<usize>,
     /// The batch's images.
     pub images: Value,
@@ -92,6 +93,8 @@ pub struct Supernet {
     pub loss: Loss,
     /// The factors of drop path, `[edge][n]`: cell after cell, node after node.
     pub drop_path: Option<Span>,
+    /// The masks of skip connections, where elements of these are dropped.
+    pub skip_dropout: Option<SkipDropout>,
     /// Its size.
     pub shape: SupernetShape,
 }
@@ -103,7 +106,7 @@ impl Supernet {
         let wirings = shape.space.wirings(shape.nodes);
         let candidates: usize = wirings.iter().map(Wiring::len).sum();
         let auxiliary_skips = if shape.edges.auxiliary_skip {
-            auxiliary_skips(&shape.space, &wirings, candidates)
+            auxiliary_skips(&shape, &wirings, candidates)
         } else {
             Vec::new()
         };
@@ -121,11 +124,13 @@ impl Supernet {
         let images = recorder.input(shape.images);
         let drop_path = shape.edges.drop_path.then(|| recorder.span(shape.edges(&wirings) * batch));
         let sums = NodeSums::Mixed(mixing, drop_path.map(|factors| DropPath::new(factors, batch)));
-        let mut recording = Recording { recorder, spans: &spans, sums };
+        let skip_dropout = shape.edges.skip_dropout.map(|masks| SkipDropout::new(recorder, masks));
+        let mut recording = Recording { recorder, spans: &spans, sums, skip_dropout };
         let Features { stem, cells } = stack.emit(&mut recording, &images)?;
         let features = cells.last().map_or(&[][..], Vec::as_slice);
         features.iter().for_each(|&node| recording.recorder.keep(node));
         let logits = stack.classify(&mut recording, features)?;
+        let skip_dropout = recording.skip_dropout;
         recorder.keep(logits);
         let loss = recorder.cross_entropy(logits, 1.0, None);
         Ok(Supernet {
@@ -140,6 +145,7 @@ impl Supernet {
             logits,
             loss,
             drop_path,
+            skip_dropout,
             shape,
         })
     }
@@ -201,12 +207,15 @@ fn rows(wirings: &[Wiring]) -> Vec<Range<usize>> {
 }
 
 /// See [`Supernet::auxiliary_skips`]. Places of their own begin at `own`.
-fn auxiliary_skips(space: &Space, wirings: &[Wiring], mut own: usize) -> Vec<usize> {
-    let edges = wirings.iter().zip(space.cells()).flat_map(|(wiring, kind)| {
+fn auxiliary_skips(shape: &SupernetShape, wirings: &[Wiring], mut own: usize) -> Vec<usize> {
+    // A skip connection that loses elements is another.
+    let whole = shape.edges.skip_dropout.is_none();
+    let edges = wirings.iter().zip(shape.space.cells()).flat_map(|(wiring, kind)| {
         wiring.edges.iter().map(move |edge| (stride(kind.reduces, edge.from), &edge.candidates))
     });
     let place = |(row, (stride, candidates)): (Range<usize>, (usize, &Vec<&'static Operation>))| {
-        let same = candidates.iter().position(|candidate| candidate.is_skip()).filter(|_| stride == 1);
+        let same =
+            candidates.iter().position(|candidate| candidate.is_skip()).filter(|_| stride == 1 && whole);
         same.map_or_else(
             || {
                 own += 1;

@@ -12,6 +12,8 @@ mod common;
 mod convolutions;
 #[path = "../common/driver.rs"]
 mod driver;
+#[path = "../parity/dropout.rs"]
+mod dropout;
 #[path = "../common/emulated.rs"]
 mod emulated;
 mod emulator;

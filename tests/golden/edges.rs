@@ -1,14 +1,21 @@
 //! Supernets whose edges have more than their candidates, against traces of their authors' code.
 
 use super::comparison::Comparisons;
-use super::network::compare_alphas;
+use super::network::{Network, compare_alphas, plan};
 use super::set::OWN_DIRECTORY;
 use super::set::Set;
 use super::steps::{compare_alpha_step, passes, start, weight_step};
-use darts::backend::{Backend, Scalar};
+use darts::backend::{Backend, Scalar, dropout_key};
 use darts::method::progress::Progress;
 use darts::method::schedule::Schedule;
+use darts::method::skip_dropout::dropped;
+use darts::nn::Masks;
 use darts::random::Stream;
+use darts::search::BilevelSettings;
+use darts::search::stages::left;
+use darts::space::alphas::Alphas;
+use darts::space::pruning::GONE;
+use darts::space::{EdgeShape, Space};
 use std::collections::BTreeMap;
 
 /// R-DARTS: both passes under the recorded masks of drop path.
@@ -84,6 +91,58 @@ pub fn auxiliary_weights() {
         for (epoch, recorded) in recorded.iter().enumerate() {
             let weight = schedule.at(Progress { epoch, epochs: 50, ..Progress::default() });
             assert!((weight - recorded).abs() < 1e-12, "{name}, epoch {epoch}: {weight} for {recorded}");
+        }
+    }
+}
+
+/// P-DARTS in its second stage: both passes of a supernet of which each edge has other candidates, under the recorded masks of
+/// its skip connections.
+pub fn skip_dropout<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
+    let mut rows = Comparisons::default();
+    let mut whole = Alphas::zeros(Space::darts(), 2);
+    for (table, kind) in whole.tables.iter_mut().zip(["normal", "reduce"]) {
+        let switches = &set.get(&format!("switches.{kind}")).values;
+        let gone = table.iter_mut().zip(switches).filter(|(_, switch)| **switch == 0.0);
+        gone.for_each(|(alpha, _)| *alpha = GONE);
+    }
+    let settings = BilevelSettings::from(&plan("darts", "alpha_lr = 6e-4"));
+    let edges = EdgeShape { skip_dropout: Some(Masks::Given), ..EdgeShape::default() };
+    let mut network = Network::of(set, backend, left(&whole).unwrap(), settings, edges);
+    network.neighbour = neighbour;
+    network.restart(set, "");
+    let masks = network.bilevel.supernet.skip_dropout.clone().unwrap();
+    // The trace goes by nodes, the supernet by states: in the first cell, edge 2 leaves state 0 and edge 1 state 1.
+    let order = [0, 2, 1, 3, 4, 5, 6];
+    assert_eq!(masks.given.len(), order.len());
+    let device = network.bilevel.tape.backend();
+    for (span, recorded) in masks.given.iter().zip(order) {
+        let mask = set.get(&format!("dropout_mask.{recorded:02}")).to_nhwc();
+        device.write(*span, &mask.into_iter().map(B::Scalar::of).collect::<Vec<_>>());
+    }
+    device.write(masks.key, &dropout_key(1.0 - set.get("p").values[0], [0; 2]).map(B::Scalar::of));
+    let loss = passes(&mut rows, &mut network, set, "");
+    rows.add("fwd.loss", "fwd.loss", &[loss], &set.get("fwd.loss").values);
+    let slopes = network.read(network.bilevel.supernet.mixing.gradient);
+    compare_alphas(&mut rows, set, &slopes, "grad.weight", false);
+    compare_alphas(&mut rows, set, &network.bilevel.architecture.gradient, "grad.alpha", false);
+    rows
+}
+
+/// The schedule of P-DARTS for the dropout of skip connections.
+pub fn rates_of_skip_dropout() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        skip_dropout_by_epoch: BTreeMap<String, Vec<f64>>,
+    }
+    let text = std::fs::read_to_string(format!("{OWN_DIRECTORY}/pdarts_derivation.json")).unwrap();
+    let recorded = serde_json::from_str::<File>(&text).unwrap().skip_dropout_by_epoch;
+    assert_eq!(recorded.len(), 3);
+    for (rate, recorded) in recorded {
+        assert_eq!(recorded.len(), 25);
+        for (epoch, recorded) in recorded.into_iter().enumerate() {
+            let ours =
+                dropped(rate.parse().unwrap(), 10, Progress { epoch, epochs: 25, ..Progress::default() });
+            assert!((ours - recorded).abs() < 1e-12, "{rate}, epoch {epoch}: {ours} for {recorded}");
         }
     }
 }

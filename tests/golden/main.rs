@@ -193,6 +193,7 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("randomnas", bar, |set, neighbour| steps::shared_weights(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("dartsminus", bar, |set, neighbour| edges::auxiliary_skip(set, backend, neighbour));
+    run_steps("pdarts", bar, |set, neighbour| edges::skip_dropout(set, backend(), neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
     run_steps("pcdarts_n4", bar, |set, neighbour| edges::pc_darts(set, backend, neighbour));
 }
@@ -230,6 +231,11 @@ fn stages_of_p_darts() {
 #[test]
 fn weights_of_auxiliary_skips() {
     edges::auxiliary_weights();
+}
+
+#[test]
+fn rates_of_skip_dropout() {
+    edges::rates_of_skip_dropout();
 }
 
 #[test]

@@ -14,7 +14,7 @@ use darts::search::adam::AdamSettings;
 use darts::search::hypergradient::{AlphaGradient, Product};
 use darts::search::method::Method;
 use darts::search::{Bilevel, BilevelSettings};
-use darts::space::{Space, SupernetShape};
+use darts::space::{EdgeShape, Space, SupernetShape};
 use rand::RngExt;
 use std::sync::Arc;
 use toml::Table;
@@ -69,18 +69,26 @@ impl<B: Backend> Network<B> {
             gradient_clip,
             adam: ADAM,
         };
-        Network::of(set, backend, Space::darts(), settings)
+        let edges = settings.method.edges();
+        Network::of(set, backend, Space::darts(), settings, edges)
     }
 
     /// The network of a published method at the start of a set, as its authors set it. `flags` are further keys of the plan.
     pub fn of_method(set: &Set, backend: B, method: &str, flags: &str) -> Self {
-        let flags = format!("data = \"digits\"\nmethod = \"{method}\"\n{flags}").parse().unwrap();
-        let written = Written { preset: Preset::Paper, file: None, flags };
-        let plan = written.plan::<Plan>(Table::new()).unwrap().plan;
-        Network::of(set, backend, plan.space().unwrap(), (&plan).into())
+        let plan = plan(method, flags);
+        let settings = BilevelSettings::from(&plan);
+        let edges = settings.method.edges();
+        Network::of(set, backend, plan.space().unwrap(), settings, edges)
     }
 
-    fn of(set: &Set, backend: B, space: Arc<Space>, settings: BilevelSettings) -> Self {
+    /// A network over this space, whose edges have this beside their candidates, at the start of a set.
+    pub fn of(
+        set: &Set,
+        backend: B,
+        space: Arc<Space>,
+        settings: BilevelSettings,
+        edges_beside: EdgeShape,
+    ) -> Self {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
         let edges =
@@ -96,7 +104,7 @@ impl<B: Backend> Network<B> {
             init_channels: set.number("C") as usize,
             cells: set.number("L") as usize,
             nodes,
-            edges: settings.method.edges(),
+            edges: edges_beside,
         };
         assert_eq!(set.number("lr"), set.number("eta"));
         let bilevel = Bilevel::new(backend, shape, settings, 0).unwrap();
@@ -223,6 +231,13 @@ impl<B: Backend> Network<B> {
         let ours = self.read(self.bilevel.supernet.spans.running);
         compare_running(rows, set, &self.bilevel.supernet.parameters, &ours, prefix, behind);
     }
+}
+
+/// The plan of a published method as its authors set it, with further keys.
+pub fn plan(method: &str, flags: &str) -> Plan {
+    let flags = format!("data = \"digits\"\nmethod = \"{method}\"\n{flags}").parse().unwrap();
+    let written = Written { preset: Preset::Paper, file: None, flags };
+    written.plan::<Plan>(Table::new()).unwrap().plan
 }
 
 /// Compares a pair of alpha tensors.

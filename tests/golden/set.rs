@@ -65,6 +65,8 @@ impl Set {
                 };
                 // DrNAS has a pool and its batch norm in a sequence `op`.
                 let name = name.replace(".op.1.running_", ".1.running_");
+                // P-DARTS calls the edges of a cell and their operations otherwise.
+                let name = name.replace(".cell_ops.", "._ops.").replace(".m_ops.", "._ops.");
                 (name, Tensor { shape: view.shape().to_vec(), values })
             })
             .collect();

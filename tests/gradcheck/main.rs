@@ -7,7 +7,9 @@ mod check;
 
 use check::{Check, Device, check};
 use darts::autograd::{ConvolutionParameters, NormParameters, Recorder, SeparableParameters, Value, Window};
-use darts::backend::{ConvolutionWindow, Device as _, Gradients, Mode, PoolKind, Shape};
+use darts::backend::{
+    ConvolutionWindow, Device as _, DropoutMask, Gradients, Mode, PoolKind, Shape, dropout_key,
+};
 
 /// Of images, which get no gradient.
 #[test]
@@ -351,6 +353,23 @@ fn channel_slices() {
             }
         });
     }
+}
+
+/// Of a normalised state and a plain one: two masks of one key, and a given one.
+#[test]
+fn dropouts() {
+    check("dropout", |c| {
+        let plain = c.input(2, 3, 5, 3);
+        let (weights, norm) = (c.weight(9), c.norm(3, true));
+        let state = c.recorder.pointwise(&[plain], &[weights], 3, norm).unwrap();
+        let key = c.constant(&dropout_key(0.6, [0x1234_5678, 0x9abc_def0]));
+        let every_third: Vec<f64> = (0..90).map(|index| f64::from(u8::from(index % 3 == 0))).collect();
+        let given = c.constant(&every_third);
+        for (value, number, given) in [(plain, 0, None), (state, 1, None), (state, 2, Some(given))] {
+            let output = c.recorder.dropout(value, DropoutMask { key, number, given }).unwrap();
+            c.output(output);
+        }
+    });
 }
 
 /// Two nodes past which a normalised state and a plain one go, at every number of groups.

@@ -5,6 +5,7 @@
 mod common;
 mod comparison;
 mod convolutions;
+mod dropout;
 mod gates;
 mod norms;
 mod partial;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
 use darts::method::edge_weights::EdgeWeights;
+use darts::method::stages::transitions;
 use darts::plan::search::Order;
 use darts::plan::{Command, DeviceChoice, PlanTable};
 use darts::space::alphas::Decision;
@@ -228,8 +229,9 @@ fn each_published_method_goes_on_to_the_byte() {
     for method in darts::method::published::all() {
         let text = format!("[method]\nname = {:?}", method.name);
         let published = plan::search::Plan::from_toml(&text, std::path::Path::new("plan.toml")).unwrap();
+        let stages = 1 + transitions(&published.stages).unwrap().len();
         let plan = plan::search::Plan {
-            epochs: 2,
+            epochs: 2 * stages,
             init_channels: published.partial_channels,
             nodes: 1,
             batch_size: 200,
@@ -247,7 +249,10 @@ fn each_published_method_goes_on_to_the_byte() {
         let mut whole = Keep::default();
         assert_eq!(go(&Control::default(), &mut whole).unwrap(), None);
         let (keep, positions) = interrupts(&go, 3);
-        assert!(positions.iter().any(|position| position.steps > 0), "{}: {positions:?}", method.name);
+        for stage in 0..stages {
+            let within = |position: &Position| position.steps > 0 && position.epochs / 2 == stage;
+            assert!(positions.iter().any(within), "{}, stage {stage}: {positions:?}", method.name);
+        }
         assert_eq!(keep.records, whole.records, "{}", method.name);
         assert!(
             keep.checkpoint.unwrap().to_bytes().unwrap() == whole.checkpoint.unwrap().to_bytes().unwrap(),

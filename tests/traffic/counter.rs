@@ -349,6 +349,28 @@ impl ChannelSliceKernels for Counter {
     }
 }
 
+impl DropoutKernels for Counter {
+    fn dropout_forward(&mut self, op: &Dropout) {
+        self.add("dropout_forward", |call| {
+            call.read_value(&op.input, op.output.len);
+            call.read([op.mask.key]);
+            call.read(op.mask.given);
+            call.write([op.output]);
+            call.operations += op.output.len;
+        });
+    }
+
+    fn dropout_backward(&mut self, op: &Dropout, gradient: &DropoutGradient) {
+        self.add("dropout_backward", |call| {
+            call.read([gradient.output]);
+            call.read([op.mask.key]);
+            call.read(op.mask.given);
+            call.deliver(gradient.input, op.output.len);
+            call.operations += op.output.len;
+        });
+    }
+}
+
 impl BypassKernels for Counter {
     fn bypass_forward(&mut self, op: &Bypass) {
         let passing = op.output.len - op.mixed.len;

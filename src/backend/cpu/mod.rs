@@ -18,6 +18,7 @@ mod convolution;
 mod convolution_backward;
 mod cross_entropy;
 mod depthwise;
+mod dropout;
 mod gemm;
 mod global_pool;
 mod gradient_descent;

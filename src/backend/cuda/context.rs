@@ -87,6 +87,7 @@ kernels! {
         "channel_slice": channel_slice_forward channel_slice_backward;
         "channel_sums": channel_sums;
         "convolution": convolution_forward convolution_weights convolution_input;
+        "dropout": dropout_forward dropout_backward;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
         "node_sum": node_sum_forward node_sum_backward;
         "cross_entropy": cross_entropy;

@@ -18,6 +18,7 @@ mod context;
 mod convolution;
 mod cross_entropy;
 mod devices;
+mod dropout;
 mod geometry;
 mod global_pool;
 mod gradient_descent;

@@ -8,6 +8,7 @@ mod bypass;
 mod channel_slice;
 mod convolution;
 mod cross_entropy;
+mod dropout;
 mod global_pool;
 mod gradient_descent;
 mod linear;

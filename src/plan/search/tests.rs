@@ -39,7 +39,7 @@ fn the_keys_of_the_method_stand_in_a_table_of_their_own() {
     let plan = Plan { order: Order::Second, finite_difference: 0.5, ..Plan::default() };
     let text = plan.to_toml().unwrap();
     let method = "\n[method]\nname = \"darts\"\nrelaxation = \"softmax\"\npenalty = \"none\"\n\
-                  perturbation = \"none\"\nedge_drop_path = \"0\"\npartial_channels = 1\nedge_weights = \"none\"\nauxiliary_skip = \"0\"\nselection = \"strongest\"\nselection_interval = 1\nstages = \"none\"\nstep_order = \"alphas_first\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
+                  perturbation = \"none\"\nedge_drop_path = \"0\"\npartial_channels = 1\nedge_weights = \"none\"\nauxiliary_skip = \"0\"\nskip_dropout = \"0\"\nselection = \"strongest\"\nselection_interval = 1\nstages = \"none\"\nstep_order = \"alphas_first\"\nfrozen_epochs = 0\nalpha_deviation = 0.001\n\
                   order = \"second\"\nfinite_difference = 0.5\n";
     assert!(text.contains(method), "{text}");
     assert_eq!(read("method.order = 'second'\nmethod.finite_difference = 0.5").unwrap(), plan);
