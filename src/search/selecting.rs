@@ -34,7 +34,7 @@ pub(super) struct Selecting {
 impl Selecting {
     /// Nothing is decided yet.
     pub fn new(plan: &Plan, space: &Space, criterion: Criterion) -> Self {
-        let projections = Projections::new(space.wirings(plan.nodes), space.keep(), plan.seed);
+        let projections = Projections::new(space, plan.nodes, plan.seed);
         let decided = vec![0.0; projections.edges()];
         let Plan { epochs, selection_interval: interval, .. } = *plan;
         Selecting { projections, criterion, epochs, interval, decided, trial: None, sentences: Vec::new() }
