@@ -84,7 +84,9 @@ mod tests {
             for cell in 0..2 {
                 let two = |node: usize| {
                     let edges = wirings[cell].edges.iter().zip(of_cell(cell));
-                    edges.filter(|(edge, decision)| edge.node == node && **decision != Decision::Dropped).count()
+                    edges
+                        .filter(|(edge, decision)| edge.node == node && **decision != Decision::Dropped)
+                        .count()
                 };
                 assert_eq!([0, 1, 2, 3].map(two), [2; 4]);
             }

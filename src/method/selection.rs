@@ -79,7 +79,9 @@ mod tests {
         assert_eq!(selection("sampled 100"), Ok(Selection::Sampled(100)));
         assert_eq!(selection("perturbation"), Ok(Selection::Perturbation(Criterion::Accuracy)));
         assert_eq!(selection("perturbation loss"), Ok(Selection::Perturbation(Criterion::Loss)));
-        for text in ["", "perturbation accuracy", "loss", "strongest 2", "restricted", "restricted -1", "sampled 0"] {
+        for text in
+            ["", "perturbation accuracy", "loss", "strongest 2", "restricted", "restricted -1", "sampled 0"]
+        {
             assert_eq!(
                 selection(text).unwrap_err(),
                 "strongest, restricted SKIPS, sampled COUNT, perturbation or perturbation loss"

@@ -10,10 +10,10 @@ use super::guards::{guard_conflict, guards};
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, text, word};
 use super::method::{complete_method, method};
 use super::partial::{partial_conflict, partial_violation};
+use super::sampled::sampled_conflict;
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
 };
-use super::sampled::sampled_conflict;
 use super::skips::{auxiliary_skip_conflict, skip_dropout_conflict};
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;

@@ -265,7 +265,8 @@ fn lost_accuracy(history: &History) -> Sign {
 /// The cells, sentence by sentence.
 fn decided(history: &History) -> Vec<String> {
     let genotype = &history.genotype;
-    let selection = history.planned("method.selection").and_then(|selection| selection.strip_prefix("sampled "));
+    let selection =
+        history.planned("method.selection").and_then(|selection| selection.strip_prefix("sampled "));
     if let Some(count) = selection {
         let cells = (0..genotype.cells.len()).map(|cell| operations(genotype, cell));
         let sampled = format!(
