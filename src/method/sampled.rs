@@ -80,15 +80,12 @@ mod tests {
                     held[place] += 1;
                 }
             }
-            let of_cell = |cell: usize| &decided[14 * cell..14 * (cell + 1)];
-            for cell in 0..2 {
-                let two = |node: usize| {
-                    let edges = wirings[cell].edges.iter().zip(of_cell(cell));
-                    edges
-                        .filter(|(edge, decision)| edge.node == node && **decision != Decision::Dropped)
-                        .count()
+            for (wiring, decided) in wirings.iter().zip(decided.chunks(14)) {
+                let kept = |node: usize| {
+                    let edges = wiring.edges.iter().zip(decided).filter(|(edge, _)| edge.node == node);
+                    edges.filter(|(_, decision)| **decision != Decision::Dropped).count()
                 };
-                assert_eq!([0, 1, 2, 3].map(two), [2; 4]);
+                assert_eq!([0, 1, 2, 3].map(kept), [2; 4]);
             }
         }
         let within = |count: u64, draws: u64, share: f64| {
