@@ -215,7 +215,7 @@ fn what_a_space_does_not_have_is_refused_with_the_flag() {
         (
             &["search", "--space=s9"],
             2,
-            &["space: \"s9\" is unknown; expected darts, s1, s2, s3, s5 or a file FILE.toml"],
+            &["space: \"s9\" is unknown; expected darts, s1, s2, s3, s5, nas-bench-201 or a file FILE.toml"],
         ),
         (&["search", "--space=absent.toml"], 1, &["absent.toml: "]),
         (

@@ -164,6 +164,17 @@ fn onnxruntime_gives_the_same_probabilities() {
     compare(&runtime, &random_model(coloured("darts-v1"), 4), "colour, darts-v1");
 }
 
+#[test]
+fn onnxruntime_gives_the_same_probabilities_for_cells_of_nas_bench_201() {
+    let Some(runtime) = OnnxRuntime::find() else { return };
+    let best =
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
+    compare(&runtime, &random_model(description(best, 4, 6), 5), "grey, the best cell");
+    // Nothing enters node 2, and a convolution reads it.
+    let cut = "|nor_conv_1x1~0|+|none~0|none~1|+|avg_pool_3x3~0|skip_connect~1|nor_conv_3x3~2|";
+    compare(&runtime, &random_model(description(cut, 4, 3), 6), "grey, a node of zeros");
+}
+
 /// A genotype that holds every operation at both strides. Each node keeps `kept` edges from the inputs of its cell or,
 /// where it keeps all, an edge from every state.
 fn every_operation(kept: &str) -> Genotype {

@@ -3,10 +3,10 @@
 use darts::autograd::Recorder;
 use darts::backend::cpu::Cpu;
 use darts::backend::reference::Reference;
-use darts::backend::{Backend, Gradients, Mode, Shape};
+use darts::backend::{Backend, Device as _, Gradients, Mode, Shape, VectorKernels as _};
 use darts::space::cost::Cost;
 use darts::space::genotype::Genotype;
-use darts::space::{Network, NetworkShape, published};
+use darts::space::{Network, NetworkShape, Space, published, sampled};
 
 /// The evaluation on CIFAR-10: 36 channels, 20 cells.
 fn paper() -> NetworkShape {
@@ -32,6 +32,54 @@ fn small(images: usize) -> NetworkShape {
         drop_path: false,
         official_inplace_relu: false,
         class_weights: false,
+    }
+}
+
+/// Of NAS-Bench-201's cells, each operation has as many weights wherever it stands.
+#[test]
+fn networks_of_nas_bench_201_have_the_numbers_of_weights_of_the_benchmark() {
+    let shape = NetworkShape { init_channels: 16, cells: 15, auxiliary: None, drop_path: false, ..paper() };
+    for seed in 0..50 {
+        let genotype = sampled::draw(seed, &Space::nas_bench_201());
+        let count =
+            |name: &str| genotype.cells[0].edges().filter(|(_, edge)| edge.operation.name == name).count();
+        let [small, large] = ["nor_conv_1x1", "nor_conv_3x3"].map(count);
+        let weights = Cost::of(&genotype, &shape).unwrap().weights;
+        assert_eq!(weights, 73_306 + 28_000 * small + 243_040 * large, "{genotype}");
+        let wide = NetworkShape { classes: 100, ..shape };
+        assert_eq!(Cost::of(&genotype, &wide).unwrap().weights, weights + 90 * 65, "{genotype}");
+    }
+}
+
+/// Cells in which none cuts off the output, or a node: what is cut off is zero, and all gradients are numbers.
+#[test]
+fn a_cell_that_nothing_reaches_is_computed() {
+    for text in [
+        "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|none~2|",
+        "|none~0|+|none~0|nor_conv_3x3~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|",
+    ] {
+        let genotype: Genotype = text.parse().unwrap();
+        let shape = NetworkShape { cells: 3, drop_path: true, ..small(4) };
+        let mut recorder = Recorder::new();
+        let network = Network::record(&mut recorder, &genotype, shape).unwrap();
+        let mut tape = recorder.finish(Reference::<f64>::new()).unwrap();
+        let weights: Vec<f64> = network.parameters.initial(3).into_iter().map(f64::from).collect();
+        let running: Vec<f64> = network.parameters.initial_running().into_iter().map(f64::from).collect();
+        tape.backend().write(network.spans.weights, &weights);
+        tape.backend().write(network.spans.running, &running);
+        tape.backend().fill(network.drop_path.unwrap(), 1.0);
+        tape.backend().write_labels(&[0, 1, 2, 3]);
+        let images: Vec<f64> = (0..shape.images.len()).map(|i| f64::from(i as u32 % 17) / 17.0).collect();
+        tape.write_value(network.images, &images).unwrap();
+        tape.forward(Mode::Train);
+        tape.backward(Gradients::All);
+        let logits = tape.read_value(network.logits);
+        let alike =
+            logits.chunks(5).all(|row| row.iter().zip(&logits[..5]).all(|(a, b)| (a - b).abs() < 1e-12));
+        let dead = !genotype.dead_cells().is_empty();
+        assert_eq!(alike, dead, "{text}: {logits:?}");
+        assert!(tape.read(network.spans.gradients).iter().all(|slope| slope.is_finite()), "{text}");
     }
 }
 

@@ -87,7 +87,7 @@ fn training(poisoned: bool) -> Outcome {
         official_inplace_relu: false,
         class_weights: true,
     };
-    let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
+    let settings = TrainerSettings { momentum: 0.9, nesterov: false, decay: 3e-4, gradient_clip: 5.0 };
     let genotype = GENOTYPE.parse().unwrap();
     let mut trainer = Trainer::record(Reference::<f64>::new(), &genotype, shape, settings).unwrap();
     if poisoned {

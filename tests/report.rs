@@ -275,7 +275,8 @@ fn check_drawings(run: &Path, count: usize) {
         // No colour is left that a page by night could not change.
         assert!(!drawing.contains("=\"#"), "{drawing}");
     }
-    for name in ["cell_normal.svg", "cell_reduce.svg"] {
+    for kind in load_genotype(run).unwrap().space.cells() {
+        let name = format!("cell_{}.svg", kind.name);
         roxmltree::Document::parse(&fs::read_to_string(run.join(name)).unwrap()).unwrap();
     }
 }
@@ -286,7 +287,10 @@ fn check_space(given: &str, space: &Space, arguments: &[&str], scratch: &Path) {
     printed(scratch, &[&["search", "--space", given, "--out", space.name()], &size[..], arguments].concat());
     let run = scratch.join(space.name());
     let wirings = space.wirings(space.nodes());
-    check_drawings(&run, 2 + 5 + wirings.iter().map(|wiring| wiring.edges.len()).sum::<usize>());
+    check_drawings(
+        &run,
+        space.cells().len() + 5 + wirings.iter().map(|wiring| wiring.edges.len()).sum::<usize>(),
+    );
     needs_nothing(&run);
     let text = page_of(&run);
     let page = Html::parse_document(&text);

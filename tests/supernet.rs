@@ -30,6 +30,25 @@ fn the_supernet_of_the_paper_has_1_930_618_weights() {
     assert_eq!((rows.len(), &rows[0], &rows[27]), (2 * 14, &(0..8), &(216..224)));
 }
 
+/// That of DrNAS and of others; AutoDL's has 6,720 biases in front of batch norms, and no factors and offsets in the last one,
+/// which are 128: 1,692,698.
+#[test]
+fn the_supernet_of_nas_bench_201_has_1_686_106_weights() {
+    let shape = SupernetShape {
+        space: Space::nas_bench_201(),
+        images: Shape::new(2, 32, 32, 3),
+        classes: 10,
+        init_channels: 16,
+        cells: 15,
+        nodes: 3,
+        edges: EdgeShape::default(),
+    };
+    let supernet = Supernet::record(&mut Recorder::<Reference<f32>>::new(), shape).unwrap();
+    assert_eq!(supernet.parameters.len(), 1_686_106);
+    assert_eq!(supernet.parameters.len() + 6_720 - 128, 1_692_698);
+    assert_eq!((supernet.mixing.value.len, supernet.layers.len()), (6 * 5, 17));
+}
+
 #[test]
 fn weights_have_the_official_names_and_order() {
     let names: serde_json::Value = serde_json::from_str(include_str!("golden/data/names.json")).unwrap();

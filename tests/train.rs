@@ -116,7 +116,7 @@ fn nothing_is_dropped_in_inference() {
         official_inplace_relu: false,
         class_weights: false,
     };
-    let settings = TrainerSettings { momentum: 0.9, decay: 3e-4, gradient_clip: 5.0 };
+    let settings = TrainerSettings { momentum: 0.9, nesterov: false, decay: 3e-4, gradient_clip: 5.0 };
     let pixels: Vec<f32> = (0..images.len()).map(|i| (i * 31 % 17) as f32 / 8.0 - 1.0).collect();
     let batch = BatchView { images: &pixels, labels: &[1, 2, 3, 4] };
     let trained = |drop_path, rate, dropped| {

@@ -18,6 +18,7 @@ pub mod loss_scale;
 pub mod memory;
 pub mod mixed;
 pub mod node_sum;
+pub mod normalise;
 pub mod normalised_pools;
 pub mod pointwise;
 mod poison;

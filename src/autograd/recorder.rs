@@ -106,6 +106,7 @@ pub struct Recorder<B: Backend> {
     slots: usize,
     state: usize,
     accumulators: Vec<Span>,
+    constants: Vec<(Span, Vec<f64>)>,
     pub(super) gates: GateTable,
     kept: Vec<Value>,
     inputs: Vec<Value>,
@@ -127,6 +128,7 @@ impl<B: Backend> Recorder<B> {
             slots: 0,
             state: 0,
             accumulators: Vec::new(),
+            constants: Vec::new(),
             gates: GateTable::default(),
             kept: Vec::new(),
             inputs: Vec::new(),
@@ -139,6 +141,13 @@ impl<B: Backend> Recorder<B> {
         let span = Span { offset: self.state, len };
         // Vectors start on a cache line.
         self.state += len.next_multiple_of(16);
+        span
+    }
+
+    /// State memory that holds these values from the start.
+    pub(super) fn constant(&mut self, values: Vec<f64>) -> Span {
+        let span = self.span(values.len());
+        self.constants.push((span, values));
         span
     }
 
@@ -283,6 +292,7 @@ impl<B: Backend> Recorder<B> {
             operators: self.operators,
             values: self.values,
             accumulators: self.accumulators,
+            constants: self.constants,
             gate_values: vec![B::Scalar::default(); self.gates.len()],
             gates: self.gates,
             purpose,

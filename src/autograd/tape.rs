@@ -6,7 +6,7 @@ use super::gates::GateTable;
 use super::memory::Moments;
 use super::poison::Poison;
 use super::recorder::{Operator, Value, Values};
-use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Span, Work};
+use crate::backend::{Backend, Gradients, Mode, PlacedImage, Replay, Scalar, Span, Work};
 use crate::{Error, Result};
 
 /// What a tape is replayed for.
@@ -51,6 +51,7 @@ pub struct Tape<B: Backend> {
     pub(super) operators: Vec<Box<dyn Operator<B>>>,
     pub(super) values: Values,
     pub(super) accumulators: Vec<Span>,
+    pub(super) constants: Vec<(Span, Vec<f64>)>,
     pub(super) gates: GateTable,
     /// Their values, on their way to the device.
     pub(super) gate_values: Vec<B::Scalar>,
@@ -73,10 +74,14 @@ impl<B: Backend> Tape<B> {
         self.backend.demand(self.activations, self.state)
     }
 
-    /// Takes the memory, zeroed, and opens all gates.
+    /// Takes the memory, zeroed but for constants, and opens all gates.
     pub fn reserve(&mut self) -> Result<()> {
         self.peak_bytes = self.demand()?;
         self.backend.reserve(self.activations, self.state)?;
+        for (span, values) in &self.constants {
+            let values: Vec<_> = values.iter().map(|&value| B::Scalar::of(value)).collect();
+            self.backend.write(*span, &values);
+        }
         self.write_gates(|_| true);
         Ok(())
     }

@@ -14,8 +14,8 @@ use crate::terminal::{fitted, output_width};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A published name, random:SEED for one drawn at random, a run directory, a file with a genotype as JSON
-    /// or as a Python literal, or such a text itself.
+    /// A published name, random:SEED for one drawn at random, a run directory, a file with a genotype as JSON,
+    /// as a Python literal or as the edges of NAS-Bench-201, or such a text itself.
     #[arg(required_unless_present = "list", allow_hyphen_values = false)]
     genotype: Option<String>,
     #[arg(long, value_name = "SPACE", conflicts_with = "list", help = space_help())]
@@ -44,6 +44,7 @@ Examples:
   darts show random:7 --space s2
   darts show runs/2026-01-31-142500-digits-first
   darts show genotype.json
+  darts show '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|'
   darts show \"Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)\"";
 
 impl Arguments {

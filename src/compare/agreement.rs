@@ -92,8 +92,9 @@ fn equal_edges_by_chance(space: &Space, wirings: &[Wiring]) -> f64 {
                 Keep::Strongest(kept) => kept as f64,
                 Keep::All => entering,
             };
-            let operations =
-                |edge: &Edge| edge.candidates.iter().filter(|candidate| !candidate.is_zero()).count() as f64;
+            let operations = |edge: &Edge| {
+                edge.candidates.iter().filter(|candidate| space.may_choose(candidate)).count() as f64
+            };
             let both = (kept / entering).powi(2);
             equal += wiring.entering(node).map(|edge| both / operations(edge)).sum::<f64>();
             edges += kept;

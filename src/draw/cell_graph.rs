@@ -4,6 +4,7 @@
 //! gives runs along a channel below the state, down a lane beside the boxes, and from there into the boxes that take it;
 //! the boxes right below take it from the channel. No wire crosses a box.
 
+use super::drawing::output_names;
 use crate::space::genotype::{CellGenotype, ChosenEdge};
 use crate::space::{Operation, Space};
 
@@ -315,7 +316,7 @@ impl Sketch<'_> {
 }
 
 fn concatenated(space: &Space, cell: &CellGenotype) -> String {
-    let names: Vec<_> = cell.concat.iter().map(|state| (state - space.inputs()).to_string()).collect();
+    let names = output_names(space, cell);
     match names.as_slice() {
         [only] => format!("node {only}"),
         many if many.len() <= 8 => format!("nodes {} concatenated", many.join(" ")),

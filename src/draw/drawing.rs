@@ -3,8 +3,9 @@
 //! Each node has a row for each of its edges: the input, the operation, and the node that sums
 //! them. A bus at the right collects the nodes that are concatenated.
 
-use crate::space::Space;
 use crate::space::genotype::{CellGenotype, ChosenEdge, Genotype};
+use crate::space::layout::Notation;
+use crate::space::{CellType, Space};
 
 /// All cells with a legend.
 pub fn draw(genotype: &Genotype) -> String {
@@ -21,6 +22,15 @@ pub fn draw(genotype: &Genotype) -> String {
         text.push('\n');
         draw_cell(space, cell, &mut text);
     }
+    for CellType { title, .. } in genotype.dead_cells() {
+        text.push_str(&format!(
+            "\nNothing reaches the output of the {title}: no path of operations other than none leads there.\n"
+        ));
+    }
+    if space.notation() == Notation::Edges {
+        text.push_str(&format!("\n{}, node 0 of a text of edges.\n", inputs_explained(space)));
+        return text;
+    }
     let inputs = space.inputs();
     let numbers = (0..inputs).map(|state| state.to_string()).collect::<Vec<_>>().join(" and ");
     let (one, many) = (format!("input {numbers}"), format!("inputs {numbers}"));
@@ -36,6 +46,12 @@ pub fn draw(genotype: &Genotype) -> String {
 pub fn heading(title: &str) -> String {
     let mut letters = title.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The numbers of the nodes that the output of a cell concatenates.
+pub fn output_names(space: &Space, cell: &CellGenotype) -> Vec<String> {
+    let number = |state: &usize| space.state_name(*state).trim_start_matches("node ").to_owned();
+    cell.concat.iter().map(number).collect()
 }
 
 /// The inputs of a cell as a list in a sentence.
@@ -109,11 +125,11 @@ struct Bus {
 
 impl Bus {
     fn of(space: &Space, cell: &CellGenotype, starts: &[usize]) -> Option<Self> {
-        let concatenated: Vec<usize> = cell.concat.iter().map(|state| state - space.inputs()).collect();
-        let mut nodes: Vec<usize> = concatenated.iter().map(|&node| starts[node]).collect();
+        let nodes = cell.concat.iter().map(|state| starts[state - space.inputs()]);
+        let mut nodes: Vec<usize> = nodes.collect();
         nodes.sort_unstable();
         let (first, last) = (*nodes.first()?, *nodes.last()?);
-        let names: Vec<_> = concatenated.iter().map(usize::to_string).collect();
+        let names = output_names(space, cell);
         let label = match names.as_slice() {
             [only] => format!("output: node {only}"),
             many if many.len() <= 8 => format!("output: nodes {} concatenated", many.join(" ")),

@@ -14,7 +14,7 @@ use crate::backend::{BATCH_NORM_EPSILON, ConvolutionWindow, PoolKind};
 use crate::nn::graph as network;
 use crate::nn::parameters::NormParts;
 use crate::nn::{
-    ClassifierBlock, ConvolutionBlock, Incoming, Part, PointwiseBlock, PoolsBlock, SeparableBlock,
+    ClassifierBlock, ConvolutionBlock, Incoming, NormBlock, Part, PointwiseBlock, PoolsBlock, SeparableBlock,
 };
 use crate::space::Network;
 use crate::train::Model;
@@ -140,7 +140,7 @@ fn graph(model: &Model) -> Result<Graph, String> {
     let images = exporter.normalised();
     let emitted = stack
         .emit(&mut exporter, &images)
-        .and_then(|found| stack.classify(&mut exporter, found.cells.last().map_or(&[][..], Vec::as_slice)));
+        .and_then(|found| stack.classify(&mut exporter, found.layers.last().map_or(&[][..], Vec::as_slice)));
     emitted.map_err(|error| error.to_string())?;
     let classes = own.class_names.len();
     Ok(exporter.builder.finish(
@@ -201,21 +201,29 @@ impl Exporter<'_> {
         norm: NormParts,
         window: Window,
     ) -> String {
+        let coefficients = self.coefficients(norm);
+        let row = kernel.values.len() / coefficients.len();
+        for (weights, (factor, _)) in kernel.values.chunks_exact_mut(row).zip(&coefficients) {
+            weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * factor) as f32);
+        }
+        let bias: Vec<f32> = coefficients.iter().map(|(_, offset)| *offset as f32).collect();
+        self.convolution(input, name, (kernel, 1), Some(&bias), window)
+    }
+
+    /// What a batch norm in use does to each channel: a factor and an offset.
+    fn coefficients(&self, norm: NormParts) -> Vec<(f64, f64)> {
         let statistics = &self.model.running[norm.running.offset..][..norm.running.len];
         let channels = statistics.len() / 2;
         let (mean, variance) = statistics.split_at(channels);
         let (gamma, beta) = norm.affine.expect("the norms of a derived network have a factor and an offset");
         let [gamma, beta] = [gamma, beta].map(|part| self.values(part).1);
-        let mut bias = Vec::with_capacity(channels);
-        let row = kernel.values.len() / channels;
-        for (channel, weights) in kernel.values.chunks_exact_mut(row).enumerate() {
+        let of_channel = |channel: usize| {
             let [gamma, beta, mean, variance] =
                 [gamma[channel], beta[channel], mean[channel], variance[channel]].map(f64::from);
             let factor = gamma / (variance + BATCH_NORM_EPSILON).sqrt();
-            weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * factor) as f32);
-            bias.push((beta - mean * factor) as f32);
-        }
-        self.convolution(input, name, (kernel, 1), Some(&bias), window)
+            (factor, beta - mean * factor)
+        };
+        (0..channels).map(of_channel).collect()
     }
 
     /// A convolution of so many groups of channels.
@@ -341,6 +349,31 @@ impl network::Graph for Exporter<'_> {
             [_, _] => self.builder.node(name, "Add", &values, &[]),
             _ => self.builder.node(name, "Sum", &values, &[]),
         })
+    }
+
+    fn sum(&mut self, name: &str, values: &[String]) -> crate::Result<String> {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        Ok(self.builder.node(name, "Sum", &values, &[]))
+    }
+
+    fn zeros(&mut self, name: &str, alike: &String) -> crate::Result<String> {
+        let zero = self.builder.constant(&format!("{name}.zero"), &[], &[0.0]);
+        Ok(self.builder.node(name, "Mul", &[alike, &zero], &[]))
+    }
+
+    fn normalise(&mut self, input: &String, block: &NormBlock) -> crate::Result<String> {
+        let [norm, relu] = &block.names;
+        let (factors, offsets): (Vec<_>, Vec<_>) = self
+            .coefficients(block.norm)
+            .into_iter()
+            .map(|(factor, offset)| (factor as f32, offset as f32))
+            .unzip();
+        let shape = [block.channels, 1, 1];
+        let factors = self.builder.constant(&format!("{norm}.factor"), &shape, &factors);
+        let offsets = self.builder.constant(&format!("{norm}.offset"), &shape, &offsets);
+        let scaled = self.builder.node(&format!("{norm}.scaled"), "Mul", &[input, &factors], &[]);
+        let normalised = self.builder.node(norm, "Add", &[&scaled, &offsets], &[]);
+        Ok(self.builder.node(relu, "Relu", &[&normalised], &[]))
     }
 
     fn output(&mut self, name: &str, nodes: Vec<String>) -> Vec<String> {

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use super::selection::Criterion;
 use crate::random::{Stream, generator};
 use crate::space::alphas::Decision;
-use crate::space::{Edge, Keep, Wiring};
+use crate::space::{Edge, Keep, Space, Wiring};
 
 /// A choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Choice {
 pub struct Projections {
     wirings: Vec<Wiring>,
     kept: Option<usize>,
+    /// Whether none, the candidate, may be chosen.
+    none_chosen: bool,
     choices: Vec<Vec<Choice>>,
 }
 
@@ -41,9 +43,10 @@ pub struct Trial {
 
 impl Projections {
     /// First all edges in random order, then in random order all nodes with more edges than they keep.
-    pub fn new(wirings: Vec<Wiring>, keep: Keep, seed: u64) -> Self {
+    pub fn new(space: &Space, nodes: usize, seed: u64) -> Self {
+        let (wirings, none_chosen) = (space.wirings(nodes), space.definition().none_chosen);
         let mut random = generator(seed, Stream::Projection, 0);
-        let kept = match keep {
+        let kept = match space.keep() {
             Keep::Strongest(kept) => Some(kept),
             Keep::All => None,
         };
@@ -56,7 +59,7 @@ impl Projections {
             [edges, nodes].concat()
         });
         let choices = choices.collect();
-        Projections { wirings, kept, choices }
+        Projections { wirings, kept, none_chosen, choices }
     }
 
     /// So many choices the type of cell with the most of them has.
@@ -92,12 +95,13 @@ impl Projections {
         None
     }
 
-    /// What is left to choose from; nothing where the choice is made. None, the candidate, is never chosen.
+    /// What is left to choose from; nothing where the choice is made. None, the candidate, is chosen only where the space says
+    /// so.
     fn lacking(&self, wiring: &Wiring, choice: Choice, decided: &[Decision]) -> Vec<(usize, Option<usize>)> {
         match choice {
             Choice::Candidate(edge) if decided[edge] == Decision::Open => {
                 let candidates = wiring.edges[edge].candidates.iter().enumerate();
-                let learned = candidates.filter(|(_, candidate)| !candidate.is_zero());
+                let learned = candidates.filter(|(_, candidate)| self.none_chosen || !candidate.is_zero());
                 learned.map(|(place, _)| (edge, Some(place))).collect()
             }
             Choice::Candidate(_) => Vec::new(),
@@ -150,7 +154,7 @@ mod tests {
 
     /// Lets the supernet that lacks one place of each trial be the worst or the best; makes all choices.
     fn decided(space: &Space, nodes: usize, seed: u64, loss: impl Fn(&Range<usize>) -> f64) -> Vec<Decision> {
-        let projections = Projections::new(space.wirings(nodes), space.keep(), seed);
+        let projections = Projections::new(space, nodes, seed);
         let mut decided = vec![Decision::Open; projections.edges()];
         for index in 0..projections.count() {
             while let Some(trial) = projections.trial(index, &decided) {
@@ -201,7 +205,7 @@ mod tests {
     #[test]
     fn the_order_depends_on_the_seed_and_holds_every_edge_and_node_once() {
         let space = Space::darts();
-        let of = |seed| Projections::new(space.wirings(4), space.keep(), seed);
+        let of = |seed| Projections::new(&space, 4, seed);
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
         for choices in of(1).choices {

@@ -6,30 +6,31 @@ use std::ops::Range;
 use rand::{Rng, RngExt};
 
 use crate::space::alphas::Decision;
-use crate::space::{Keep, Wiring};
+use crate::space::{Keep, Space};
 
 /// What is drawn from: the genotypes of a space. Drawing allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Draws {
     /// Of each node its edges among those of all types of cells, and how many of them it keeps.
     nodes: Vec<(Range<usize>, usize)>,
-    /// Of each edge the places of its candidates other than none.
+    /// Of each edge the places of the candidates that a derivation may choose.
     candidates: Vec<Vec<usize>>,
 }
 
 impl Draws {
-    /// Over cells of these wirings.
-    pub fn new(wirings: &[Wiring], keep: Keep) -> Self {
+    /// Of supernets with cells of so many nodes.
+    pub fn new(space: &Space, nodes: usize) -> Self {
+        let (wirings, none_chosen) = (space.wirings(nodes), space.definition().none_chosen);
         let mut draws = Draws { nodes: Vec::new(), candidates: Vec::new() };
-        for wiring in wirings {
+        for wiring in &wirings {
             for node in 0..wiring.nodes {
                 let first = draws.candidates.len();
                 draws.candidates.extend(wiring.entering(node).map(|edge| {
                     let places = 0..edge.candidates.len();
-                    places.filter(|&place| !edge.candidates[place].is_zero()).collect()
+                    places.filter(|&place| none_chosen || !edge.candidates[place].is_zero()).collect()
                 }));
                 let edges = first..draws.candidates.len();
-                let kept = match keep {
+                let kept = match space.keep() {
                     Keep::Strongest(kept) => kept.min(edges.len()),
                     Keep::All => edges.len(),
                 };
@@ -39,7 +40,7 @@ impl Draws {
         draws
     }
 
-    /// Draws one: all have the same probability. As a derivation does, it holds none, the candidate, on no edge.
+    /// Draws one: all have the same probability. It holds none, the candidate, only where a derivation may choose that.
     pub fn draw(&self, random: &mut impl Rng, decided: &mut [Decision]) {
         for (edges, kept) in &self.nodes {
             let mut wanted = *kept;
@@ -60,7 +61,6 @@ impl Draws {
 mod tests {
     use super::*;
     use crate::random::{Stream, generator};
-    use crate::space::Space;
 
     const DRAWS: u64 = 4000;
 
@@ -69,7 +69,7 @@ mod tests {
     fn edges_and_candidates_are_drawn_uniformly() {
         let space = Space::darts();
         let wirings = space.wirings(4);
-        let draws = Draws::new(&wirings, space.keep());
+        let draws = Draws::new(&space, 4);
         let mut decided = vec![Decision::Open; 28];
         let (mut kept, mut held) = (vec![0u64; 28], [0u64; 8]);
         for step in 0..DRAWS {

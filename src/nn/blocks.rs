@@ -196,6 +196,26 @@ impl ConvolutionBlock {
     }
 }
 
+/// Batch norm and ReLU of a value that has no batch norm of its own.
+#[derive(Clone, Debug)]
+pub struct NormBlock {
+    /// The official names of the batch norm and of the ReLU.
+    pub names: [String; 2],
+    /// Channels.
+    pub channels: usize,
+    /// The batch norm.
+    pub norm: NormParts,
+}
+
+impl NormBlock {
+    /// Declares both as members of the sequence `sequence`.
+    pub fn declare(parameters: &mut Parameters, sequence: &str, channels: usize) -> Self {
+        let names = [0, 1].map(|member| format!("{sequence}.{member}"));
+        let norm = parameters.norm(vec![names[0].clone()], channels, true);
+        NormBlock { names, channels, norm }
+    }
+}
+
 /// The linear layer that ends a network.
 #[derive(Clone, Debug)]
 pub struct ClassifierBlock {

@@ -1,7 +1,9 @@
 //! The operators that networks of cells are made of. A network is described once, in these terms, and read by several: to
 //! record it on a tape, to export it, and to count what it costs.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock};
+use super::blocks::{
+    ClassifierBlock, ConvolutionBlock, NormBlock, PointwiseBlock, PoolsBlock, SeparableBlock,
+};
 use crate::Result;
 use crate::autograd::Window;
 use crate::backend::PoolKind;
@@ -81,6 +83,15 @@ pub trait Graph {
 
     /// The sum of what the edges bring to a node.
     fn node(&mut self, name: &str, edges: &[Incoming<Self::Value>]) -> Result<Self::Value>;
+
+    /// The sum of values, none of which has a weight or is dropped.
+    fn sum(&mut self, name: &str, values: &[Self::Value]) -> Result<Self::Value>;
+
+    /// Zeros of the shape of a value: a node that no operation enters.
+    fn zeros(&mut self, name: &str, alike: &Self::Value) -> Result<Self::Value>;
+
+    /// Batch norm and ReLU of a value that has no batch norm of its own.
+    fn normalise(&mut self, input: &Self::Value, block: &NormBlock) -> Result<Self::Value>;
 
     /// The output of a cell: its nodes. Readers take their channels as concatenated.
     fn output(&mut self, name: &str, nodes: Vec<Self::Value>) -> Vec<Self::Value> {

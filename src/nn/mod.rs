@@ -11,7 +11,8 @@ pub mod recording;
 pub mod skip_dropout;
 
 pub use blocks::{
-    ClassifierBlock, ConvolutionBlock, ConvolutionNames, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
+    ClassifierBlock, ConvolutionBlock, ConvolutionNames, NormBlock, PointwiseBlock, PoolsBlock,
+    SeparableBlock, Users,
 };
 pub use drop_path::{DropFactors, DropPath};
 pub use graph::{Branch, Graph, Incoming, Passing};

@@ -1,6 +1,8 @@
 //! Recording a network on a tape.
 
-use super::blocks::{ClassifierBlock, ConvolutionBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users};
+use super::blocks::{
+    ClassifierBlock, ConvolutionBlock, NormBlock, PointwiseBlock, PoolsBlock, SeparableBlock, Users,
+};
 use super::drop_path::DropPath;
 use super::graph::{Branch, Graph, Incoming, Passing};
 use super::parameters::{NormParts, Spans};
@@ -113,6 +115,22 @@ impl<B: Backend> Graph for Recording<'_, B> {
                 self.recorder.node_sum(&branches)
             }
         }
+    }
+
+    fn sum(&mut self, _: &str, values: &[Value]) -> Result<Value> {
+        self.recorder.node_sum(&values.iter().map(|&value| (value, None)).collect::<Vec<_>>())
+    }
+
+    fn zeros(&mut self, _: &str, alike: &Value) -> Result<Value> {
+        // State that nobody writes is zero.
+        let factors = self.recorder.span(self.recorder.shape(*alike).n as usize);
+        self.recorder.node_sum(&[(*alike, Some(factors))])
+    }
+
+    fn normalise(&mut self, input: &Value, block: &NormBlock) -> Result<Value> {
+        let normalised = self.recorder.normalise(*input, self.spans.norm(block.norm))?;
+        let pixel = Window { kernel: 1, stride: 1, padding: 0 };
+        self.recorder.pool(normalised, PoolKind::Average, pixel, true)
     }
 
     fn classifier(&mut self, features: &[Value], block: &ClassifierBlock) -> Result<Value> {

@@ -1,7 +1,7 @@
 //! The plans of a search and of a training: everything that determines a run, checked before any work starts.
 //!
 //! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan, `method` and `skips` for those
-//! of a search method and `shared` for those of both plans, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a
+//! of a search method `shared` for those of both plans and `spaces` for what a space decides, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a
 //! plan file and a preset become one plan.
 
 pub mod file;
@@ -14,6 +14,7 @@ mod sampled;
 pub mod search;
 mod shared;
 mod skips;
+mod spaces;
 pub mod train;
 mod violation;
 

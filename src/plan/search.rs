@@ -12,9 +12,11 @@ use super::method::{complete_method, method};
 use super::partial::{partial_conflict, partial_violation};
 use super::sampled::sampled_conflict;
 use super::shared::{
-    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, sides_violation,
+    space,
 };
 use super::skips::{auxiliary_skip_conflict, skip_dropout_conflict};
+use super::spaces::complete_for_space;
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
@@ -173,7 +175,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         count("init_channels", 1..=1024, [8, 16],
             "Channels of a node in the first cells; each reduction doubles them"),
         count("cells", 1..=100, [3, 8],
-            "Cells of the supernet; those at 1/3 and 2/3 of the depth reduce"),
+            "Cells of the supernet; those at 1/3 and 2/3 of the depth reduce, or residual blocks there do, as in \
+             nas-bench-201"),
         count("nodes", 1..=16, [4, 4],
             "Nodes of a cell"),
         seed(),
@@ -255,6 +258,11 @@ impl Plan {
             });
         }
         let transitions = transitions(&self.stages).ok()?;
+        let stage = |cells: usize| space.cells_refusal(cells).map(|expected| (cells, expected));
+        if let Some((cells, expected)) = transitions.iter().find_map(|next| stage(cells + next.cells)) {
+            let expected = format!("other cells; a stage has {cells}, and expected is {expected}");
+            return Some(Violation::new("stages", &self.stages, expected));
+        }
         let most = space.wirings(nodes).iter().map(|wiring| wiring.edges.len()).max().unwrap_or(1);
         if let Some(grown) = transitions.iter().find(|next| (cells + next.cells) * most > MOST_EDGES) {
             let expected = format!(
@@ -287,7 +295,7 @@ impl Plan {
         let selecting = match selection(&self.selection) {
             Ok(Selection::Perturbation(_)) => {
                 let space = self.space()?;
-                let choices = Projections::new(space.wirings(self.nodes), space.keep(), self.seed).count();
+                let choices = Projections::new(&space, self.nodes, self.seed).count();
                 choices.saturating_sub(1).saturating_mul(self.selection_interval)
             }
             _ => 0,
@@ -361,7 +369,8 @@ impl Plan {
             return Some(Violation::new("crop_padding", &self.crop_padding, expected));
         }
         let sides = [dataset.train.height, dataset.train.width];
-        partial_violation(self.partial_channels, sides, self.halvings().unwrap_or(1))
+        sides_violation(&self.space, dataset)
+            .or_else(|| partial_violation(self.partial_channels, sides, self.halvings().unwrap_or(1)))
             .or_else(|| Demand { data, train_images, batch_size, parts: 2 }.violation(dataset))
     }
 }
@@ -375,6 +384,7 @@ impl PlanTable for Plan {
 
     fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
         complete_method(values, preset, wrote);
+        complete_for_space(values, Self::COMMAND, preset, wrote);
         if let (Some(Value::String(text)), false) = (values.get("space"), wrote("nodes")) {
             let space = text.parse().and_then(|choice: Choice| choice.space())?;
             values.insert("nodes".to_owned(), Value::Integer(space.nodes() as i64));

@@ -179,12 +179,27 @@ pub(super) fn space() -> Key {
     keys::space("space", ["darts"; 2], &format!("Search space: {} with one of your own", Choice::expected()))
 }
 
-/// Fewer cells than the space allows.
+/// A number of cells that the space does not allow.
 pub(super) fn cells_conflict(choice: &str, cells: usize) -> Option<Violation> {
     let space = choice.parse().and_then(|choice: Choice| choice.space()).ok()?;
-    let fewest = space.fewest_cells();
-    (cells < fewest).then(|| {
-        Violation::new("cells", cells, format!("a whole number from {fewest} to 100 in the space {space}"))
+    space.cells_refusal(cells).map(|expected| Violation::new("cells", cells, expected))
+}
+
+/// Images whose sides the network of a space cannot halve as often as it does.
+pub(super) fn sides_violation(choice: &str, dataset: &Dataset) -> Option<Violation> {
+    let space = choice.parse().and_then(|choice: Choice| choice.space()).ok()?;
+    let (height, width, step) = (dataset.train.height, dataset.train.width, space.stacking().sides_step());
+    let fits = height.is_multiple_of(step) && width.is_multiple_of(step);
+    let name = space.name().to_owned();
+    (!fits).then(|| {
+        let expected = format!(
+            "another for images of {height}x{width}: its residual blocks halve sides that are multiples of {step}"
+        );
+        let other = format!("a multiple of {step} in the space {name}");
+        match dataset.pictures {
+            Some(_) => Violation::new("image_size", height, other),
+            None => Violation::new("space", name, expected),
+        }
     })
 }
 

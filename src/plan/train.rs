@@ -8,8 +8,10 @@ use toml::{Table, Value};
 
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, count, number, switch, word};
 use super::shared::{
-    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, space,
+    Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, sides_violation,
+    space,
 };
+use super::spaces::complete_for_space;
 use super::{Command, DeviceChoice, PlanTable, Violation};
 use crate::Result;
 use crate::backend::gpu::Precision;
@@ -60,6 +62,7 @@ pub struct Plan {
     pub weight_lr: f64,
     pub weight_lr_min: f64,
     pub weight_momentum: f64,
+    pub weight_nesterov: bool,
     pub weight_decay: f64,
     pub gradient_clip: f64,
     pub class_weights: ClassWeights,
@@ -86,7 +89,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         count("init_channels", 1..=1024, [16, 36],
             "Channels of a node in the first cells; each reduction doubles them"),
         count("cells", 1..=100, [5, 20],
-            "Cells of the network; those at 1/3 and 2/3 of the depth reduce"),
+            "Cells of the network; those at 1/3 and 2/3 of the depth reduce, or residual blocks there do, as in \
+             nas-bench-201"),
         seed(),
         number("weight_lr", "RATE", RATE, [0.025; 2],
             "Learning rate in the first epoch"),
@@ -94,6 +98,8 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
             "Learning rate that the cosine schedule ends at"),
         number("weight_momentum", "FACTOR", FRACTION, [0.9; 2],
             "Momentum of the weights, below 1"),
+        switch("weight_nesterov", [false; 2],
+            "Whether a step looks ahead along the momentum, as Nesterov's does"),
         number("weight_decay", "RATE", RATE, [3e-4; 2],
             "Weight decay"),
         number("gradient_clip", "NORM", POSITIVE, [5.0; 2],
@@ -152,6 +158,11 @@ impl Plan {
     /// An auxiliary head in a network that is too short for it.
     fn auxiliary_conflict(&self) -> Option<Violation> {
         let Plan { cells, auxiliary_weight, .. } = *self;
+        let space = self.space().ok()?;
+        if self.auxiliary().is_some() && !space.stacking().has_auxiliary() {
+            let expected = format!("0 in the space {space}, whose networks have no auxiliary head");
+            return Some(Violation::new("auxiliary_weight", auxiliary_weight, expected));
+        }
         (self.auxiliary().is_some() && cells < REDUCTIONS).then(|| {
             let before = format!("{REDUCTIONS} cells halve the resolution before an auxiliary head");
             let without = format!("0 with {cells} cell: {before}");
@@ -169,6 +180,9 @@ impl Plan {
         let Plan { data: ref name, train_images, batch_size, .. } = *self;
         let demand = Demand { data: name, train_images, batch_size, parts: 1 };
         if let Some(violation) = demand.violation(dataset) {
+            return Some(violation);
+        }
+        if let Some(violation) = sides_violation(&self.space, dataset) {
             return Some(violation);
         }
         if self.crop_padding >= side {
@@ -200,6 +214,7 @@ impl PlanTable for Plan {
     /// A preset's padding and cutout suit images of one side; on pictures of one's own they are the same shares of
     /// `image_size`.
     fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
+        complete_for_space(values, Self::COMMAND, preset, wrote);
         let source = values.get("data").and_then(Value::as_str).map(str::parse::<Source>);
         let own_pictures = source.and_then(Result::ok).is_some_and(|source| source.format().pictures);
         let Some(side) = values.get("image_size").and_then(Value::as_integer).filter(|_| own_pictures) else {

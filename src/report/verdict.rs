@@ -102,7 +102,8 @@ impl Verdict {
             lost_accuracy(history),
         ];
         let doubtful = |places: [usize; 2]| places.iter().any(|&place| signs[place].doubtful);
-        let judgement = match (doubtful(COLLAPSE), doubtful(INDECISION)) {
+        let collapsed = doubtful(COLLAPSE) || is_dead(history);
+        let judgement = match (collapsed, doubtful(INDECISION)) {
             (true, _) => Judgement::Collapsed,
             (false, true) => Judgement::Undecided,
             (false, false) => Judgement::Stable,
@@ -111,6 +112,11 @@ impl Verdict {
         let advice = ADVISED_BY.iter().find_map(|&place| signs[place].advice.clone());
         Verdict { judgement, headline, advice, decided: decided(history), signs }
     }
+}
+
+/// Whether the output of a cell depends on no input.
+fn is_dead(history: &History) -> bool {
+    !history.genotype.dead_cells().is_empty()
 }
 
 /// The outcome in a sentence.
@@ -200,6 +206,18 @@ fn preferring_none(history: &History) -> Sign {
     };
     let rows = wiring.edges.iter().filter(prefers_none).count();
     let (edges, title) = (wiring.edges.len(), alphas.space.cells()[judged].title);
+    if alphas.space.definition().none_chosen {
+        let dead = is_dead(history);
+        let what = if dead { "nothing" } else { "a path of other operations" };
+        return Sign {
+            doubtful: dead,
+            observed: format!("On {rows} of the {edges} edges of the {title}, none weighs most; {what} reaches its output."),
+            rule: "Collapsed if nothing does: in this space the derivation may choose none, and of the 15,625 cells of \
+                   NAS-Bench-201 (Dong and Yang, 2020) the 341 without a path are right as often as a guess."
+                .to_owned(),
+            advice: dead.then(|| advice::regularise(history)).flatten(),
+        };
+    }
     Sign {
         doubtful: 2 * rows > edges,
         observed: format!("On {rows} of the {edges} edges of the supernet's {title}, none weighs most."),
@@ -300,7 +318,7 @@ fn clearness(genotype: &Genotype, cell: usize, alphas: &Alphas) -> String {
         let Some(edge) = wiring.entering(node).find(|edge| edge.from == chosen.from) else { continue };
         let weights = edge.candidates.iter().zip(alphas.weighing.weights(&table[edge.row.clone()]));
         let (mut own, mut second) = (0.0, 0.0);
-        for (operation, weight) in weights.filter(|(operation, _)| !operation.is_zero()) {
+        for (operation, weight) in weights.filter(|(operation, _)| alphas.space.may_choose(operation)) {
             match *operation == chosen.operation {
                 true => own = weight,
                 false => second = f64::max(second, weight),

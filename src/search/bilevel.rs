@@ -182,7 +182,7 @@ impl<B: Backend> Bilevel<B> {
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
         let mut architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
         if settings.method.samples_genotypes() {
-            architecture.draws = Some(Draws::new(&supernet.wirings, supernet.shape.space.keep()));
+            architecture.draws = Some(Draws::new(&supernet.shape.space, supernet.shape.nodes));
         }
         let mixture = Mixture::new(mixing, &supernet.rows(), supernet.auxiliary_skips.clone());
         Ok(Bilevel {

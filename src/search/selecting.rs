@@ -55,7 +55,7 @@ impl Selecting {
         let trials = match selection {
             Selection::Strongest | Selection::Restricted(_) => return None,
             Selection::Perturbation(criterion) => {
-                let projections = Projections::new(space.wirings(plan.nodes), space.keep(), plan.seed);
+                let projections = Projections::new(space, plan.nodes, plan.seed);
                 let interval = plan.selection_interval;
                 Trials::Perturbation(Perturbing { projections, criterion, interval, trial: None })
             }

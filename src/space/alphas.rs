@@ -187,7 +187,7 @@ impl Alphas {
         }
         space.check_nodes(nodes).map_err(|error| error.to_string())?;
         let wirings = space.wirings(nodes);
-        check_decided(&decided, &wirings)?;
+        check_decided(&space, &decided, &wirings)?;
         let tables = space.cells().iter().zip(&wirings).map(|(kind, wiring)| {
             let values = tensor_file::wide_values(&file, kind.name, &shape(wiring))?;
             finite(kind.name, wiring, values)
@@ -248,13 +248,19 @@ impl Alphas {
 }
 
 /// Refuses decisions that are not of these edges and their candidates.
-fn check_decided(decided: &[Vec<Decision>], wirings: &[Wiring]) -> std::result::Result<(), String> {
+fn check_decided(
+    space: &Space,
+    decided: &[Vec<Decision>],
+    wirings: &[Wiring],
+) -> std::result::Result<(), String> {
     if decided.is_empty() {
         return Ok(());
     }
     let fits = |(edges, wiring): (&Vec<Decision>, &Wiring)| {
         let has = |(decision, edge): (&Decision, &Edge)| match *decision {
-            Decision::Chosen(place) => place < edge.candidates.len() && !edge.candidates[place].is_zero(),
+            Decision::Chosen(place) => {
+                place < edge.candidates.len() && space.may_choose(edge.candidates[place])
+            }
             Decision::Open | Decision::Dropped => true,
         };
         edges.len() == wiring.edges.len() && edges.iter().zip(&wiring.edges).all(has)

@@ -131,16 +131,25 @@ fn parse(text: &str) -> std::result::Result<Architecture, String> {
     if text.len() > MAX_TEXT {
         return Err(format!("the text is {} bytes long; expected at most {MAX_TEXT}", text.len()));
     }
-    let groups: Vec<&str> = text.split('+').collect();
-    if groups.len() != NODES - 1 {
-        return Err(format!(
-            "{} has {} nodes; expected {} joined by +",
-            quoted(text),
-            groups.len(),
-            NODES - 1
-        ));
-    }
     let mut places = Vec::with_capacity(EDGES.len());
+    for (entries, node) in edges(text, Some(NODES - 1))?.into_iter().zip(1..) {
+        for name in entries {
+            places.push(place(name).map_err(|reason| format!("node {node}: {reason}"))?);
+        }
+    }
+    let places = places.try_into().map_err(|_| "the number of edges is not six".to_owned())?;
+    Ok(Architecture::new(places))
+}
+
+/// The operations of a text such as `|none~0|+|none~0|skip_connect~1|`: of each node, those of the edges that leave node 0,
+/// node 1 and so on. A cell has as many nodes as expected, if a number is.
+pub(super) fn edges(text: &str, expected: Option<usize>) -> std::result::Result<Vec<Vec<&str>>, String> {
+    let text = text.trim();
+    let groups: Vec<&str> = text.split('+').collect();
+    if let Some(expected) = expected.filter(|&expected| expected != groups.len()) {
+        return Err(format!("{} has {} nodes; expected {expected} joined by +", quoted(text), groups.len()));
+    }
+    let mut nodes = Vec::with_capacity(groups.len());
     for (group, node) in groups.into_iter().zip(1..) {
         let entries = group.strip_prefix('|').and_then(|rest| rest.strip_suffix('|'));
         let entries = entries
@@ -149,22 +158,26 @@ fn parse(text: &str) -> std::result::Result<Architecture, String> {
         if entries.len() != node {
             return Err(format!("node {node} has {} edges; expected {node}", entries.len()));
         }
-        for (from, entry) in entries.into_iter().enumerate() {
-            places.push(place(entry, from).map_err(|reason| format!("node {node}: {reason}"))?);
-        }
+        let names = entries.into_iter().enumerate().map(|(from, entry)| operation(entry, from));
+        let names: std::result::Result<Vec<_>, String> = names.collect();
+        nodes.push(names.map_err(|reason| format!("node {node}: {reason}"))?);
     }
-    let places = places.try_into().map_err(|_| "the number of edges is not six".to_owned())?;
-    Ok(Architecture::new(places))
+    Ok(nodes)
 }
 
-/// The place of the operation of an edge that leaves node `from`, such as `none~0`.
-fn place(entry: &str, from: usize) -> std::result::Result<usize, String> {
+/// The operation of an edge that leaves node `from`, such as `none~0`.
+fn operation(entry: &str, from: usize) -> std::result::Result<&str, String> {
     let (name, left) = entry
         .split_once('~')
         .ok_or_else(|| format!("{} is no edge; expected one such as none~{from}", quoted(entry)))?;
     if left != from.to_string() {
         return Err(format!("{} leaves node {}; expected node {from}", quoted(entry), quoted(left)));
     }
+    Ok(name)
+}
+
+/// The place of an operation.
+fn place(name: &str) -> std::result::Result<usize, String> {
     let known = OPERATIONS.iter().position(|&operation| operation == name);
     known
         .ok_or_else(|| format!("{} is no operation; expected one of {}", quoted(name), OPERATIONS.join(", ")))

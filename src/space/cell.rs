@@ -1,9 +1,12 @@
-//! A cell: preprocessed inputs, then nodes, each the sum of operations on earlier states (DARTS, section 2.1). In the
-//! supernet each edge holds every candidate (figure 1b), in a derived network one operation (figure 1d).
+//! A cell: inputs, preprocessed where the space says so, then nodes, each the sum of operations on earlier states (DARTS,
+//! section 2.1). In the supernet each edge holds every candidate (figure 1b), in a derived network one operation (figure
+//! 1d).
 
+use super::Space;
 use super::genotype::CellGenotype;
+use super::layout::Form;
 use super::operation::{Block, Operation};
-use super::wiring::{INPUTS, Wiring};
+use super::wiring::Wiring;
 use crate::Result;
 use crate::autograd::Window;
 use crate::backend::{ConvolutionWindow, PoolKind};
@@ -15,6 +18,8 @@ use crate::nn::{
 /// What the cells of a type hold.
 #[derive(Clone, Debug)]
 pub struct Contents {
+    /// Number of inputs.
+    pub inputs: usize,
     /// Number of nodes.
     pub nodes: usize,
     /// The edges, node after node.
@@ -44,7 +49,13 @@ pub struct Held {
 impl Contents {
     /// Every candidate on every edge of a type of cell whose mixing weights begin at `mixing`, and the weights of whose edges
     /// at `weight`; and the auxiliary skips of its edges, where these have some.
-    pub fn all(wiring: &Wiring, mixing: usize, auxiliary_skips: &[usize], weight: usize) -> Self {
+    pub fn all(
+        space: &Space,
+        wiring: &Wiring,
+        mixing: usize,
+        auxiliary_skips: &[usize],
+        weight: usize,
+    ) -> Self {
         let held = wiring.edges.iter().enumerate().map(|(index, edge)| Held {
             node: edge.node,
             from: edge.from,
@@ -53,14 +64,12 @@ impl Contents {
             auxiliary_skip: auxiliary_skips.get(index).copied(),
             weight: weight + index,
         });
-        let concat = (INPUTS..INPUTS + wiring.nodes).collect();
-        Contents { nodes: wiring.nodes, edges: held.collect(), concat }
+        let (inputs, nodes) = (space.inputs(), wiring.nodes);
+        Contents { inputs, nodes, edges: held.collect(), concat: space.concat(nodes) }
     }
-}
 
-impl From<&CellGenotype> for Contents {
     /// One operation on each edge.
-    fn from(cell: &CellGenotype) -> Self {
+    pub fn one(space: &Space, cell: &CellGenotype) -> Self {
         let held = cell.edges().enumerate().map(|(index, (node, edge))| Held {
             node,
             from: edge.from,
@@ -69,30 +78,16 @@ impl From<&CellGenotype> for Contents {
             auxiliary_skip: None,
             weight: index,
         });
-        Contents { nodes: cell.nodes.len(), edges: held.collect(), concat: cell.concat.clone() }
-    }
-}
-
-/// Which network a cell is part of. It decides the official names of parameters, and where batch norms are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The network of a search: no batch norm learns a factor and an offset, and pools have one.
-    Supernet,
-    /// The network of a genotype: batch norms learn both, and pools have none.
-    Derived,
-}
-
-impl Form {
-    fn affine(self) -> bool {
-        self == Form::Derived
+        let (inputs, nodes) = (space.inputs(), cell.nodes.len());
+        Contents { inputs, nodes, edges: held.collect(), concat: cell.concat.clone() }
     }
 }
 
 /// The sizes around a cell.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CellShape {
-    /// Channels of the outputs of the two cells before, the earlier one first.
-    pub inputs: [usize; INPUTS],
+    /// Channels of the outputs of the cells before that it reads, the earliest one first.
+    pub inputs: Vec<usize>,
     /// Channels of each node.
     pub channels: usize,
     /// Whether this cell halves the resolution.
@@ -106,7 +101,7 @@ pub struct CellShape {
 impl CellShape {
     /// The stride of the edges that leave a state.
     fn stride(&self, state: usize) -> usize {
-        stride(self.reduction, state)
+        stride(self.reduction, self.inputs.len(), state)
     }
 
     /// Channels that go through the operations.
@@ -115,16 +110,17 @@ impl CellShape {
     }
 }
 
-/// The stride of the edges that leave a state of a cell that halves the resolution, or does not.
-pub fn stride(reduction: bool, state: usize) -> usize {
-    if reduction && state < INPUTS { 2 } else { 1 }
+/// The stride of the edges that leave a state of a cell with so many inputs that halves the resolution, or does not.
+pub fn stride(reduction: bool, inputs: usize, state: usize) -> usize {
+    if reduction && state < inputs { 2 } else { 1 }
 }
 
 /// A declared cell.
 pub struct Cell {
     name: String,
     shape: CellShape,
-    preprocess: [PointwiseBlock; INPUTS],
+    /// Of each input, where inputs are preprocessed.
+    preprocess: Vec<PointwiseBlock>,
     edges: Vec<DeclaredEdge>,
     /// The pools of each state, in a supernet.
     pools: Vec<Option<PoolsBlock>>,
@@ -171,39 +167,49 @@ impl Cell {
     /// Declares the parameters of cell `name`.
     pub fn declare(
         parameters: &mut Parameters,
+        space: &Space,
         name: &str,
         contents: &Contents,
         shape: CellShape,
         form: Form,
     ) -> Self {
-        let preprocess = [0, 1].map(|input| {
-            let declare = match input == 0 && shape.previous_reduction {
+        let inputs = shape.inputs.iter().enumerate().filter(|_| space.preprocessed());
+        let preprocess = inputs.map(|(input, &width)| {
+            // The cell before the previous one, whose output has the resolution in front of a reduction.
+            let declare = match input + 2 == contents.inputs && shape.previous_reduction {
                 true => PointwiseBlock::halve_resolution,
                 false => PointwiseBlock::keep_resolution,
             };
-            let widths = [shape.inputs[input], shape.channels];
-            declare(parameters, &format!("{name}.preprocess{input}"), widths, form.affine())
+            declare(parameters, &format!("{name}.preprocess{input}"), [width, shape.channels], form.affine())
         });
+        let preprocess = preprocess.collect();
         let mut edges = Vec::with_capacity(contents.edges.len());
         for (index, held) in contents.edges.iter().enumerate() {
-            edges.push(DeclaredEdge::declare(parameters, format!("{name}._ops.{index}"), held, shape, form));
+            let name = space.notation().edge(name, form, index, [held.node + contents.inputs, held.from]);
+            edges.push(DeclaredEdge::declare(parameters, space, name, held, &shape, form));
         }
-        let pools = (0..INPUTS + contents.nodes).map(|state| match form {
-            Form::Supernet => declare_pools(parameters, &edges, state, shape),
-            Form::Derived => None,
+        let pools = (0..contents.inputs + contents.nodes).map(|state| match form {
+            Form::Supernet if space.pools_normalised() => declare_pools(parameters, &edges, state, &shape),
+            Form::Supernet | Form::Derived => None,
         });
+        let pools = pools.collect();
         Cell {
             name: name.to_owned(),
             shape,
             preprocess,
-            pools: pools.collect(),
+            pools,
             edges,
             concat: contents.concat.clone(),
             live: live_states(contents),
         }
     }
 
-    /// Whether the output depends on an input: 0 for the cell before the previous one, 1 for the previous one.
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.shape.inputs.len()
+    }
+
+    /// Whether the output depends on an input, counted from the earliest one.
     pub fn reads(&self, input: usize) -> bool {
         self.live[input]
     }
@@ -215,23 +221,27 @@ impl Cell {
 
     /// Number of branches that drop path may drop: those that are computed and are no identity.
     pub fn droppable(&self) -> usize {
-        let live = self.edges.iter().filter(|edge| self.live[INPUTS + edge.node]);
+        let live = self.edges.iter().filter(|edge| self.live[self.inputs() + edge.node]);
         let dropped =
             |(_, operation): &&(usize, Declared)| !matches!(operation, Declared::Skip | Declared::Identity);
         live.flat_map(|edge| &edge.operations).filter(dropped).count()
     }
 
-    /// Describes the cell on the outputs of the two cells before; returns the nodes whose concatenated channels are its
-    /// output.
-    pub fn emit<G: Graph>(&self, graph: &mut G, inputs: [&[G::Value]; INPUTS]) -> Result<Vec<G::Value>> {
+    /// Describes the cell on the outputs of the cells before that it reads, the earliest one first; returns the nodes whose
+    /// concatenated channels are its output.
+    pub fn emit<G: Graph>(&self, graph: &mut G, inputs: &[&[G::Value]]) -> Result<Vec<G::Value>> {
         let results = self.edges.iter().map(|edge| vec![None; edge.operations.len()]).collect();
         let mut entering = Entering { results, passing: vec![None; self.live.len()] };
         let mut states: Vec<Option<G::Value>> = Vec::with_capacity(self.live.len());
         for (state, &live) in self.live.iter().enumerate() {
-            let value = match state.checked_sub(INPUTS) {
+            let value = match state.checked_sub(self.inputs()) {
                 _ if !live => None,
-                None => Some(graph.pointwise(inputs[state], &self.preprocess[state])?),
-                Some(node) => Some(self.add(graph, node, &entering)?),
+                None => Some(match self.preprocess.get(state) {
+                    Some(block) => graph.pointwise(inputs[state], block)?,
+                    // What is read without preprocessing is one value: a definition says so.
+                    None => inputs[state][0].clone(),
+                }),
+                Some(node) => Some(self.add(graph, node, &states, &entering)?),
             };
             if let Some(value) = &value {
                 self.leave(graph, state, value, &mut entering)?;
@@ -242,8 +252,14 @@ impl Cell {
         Ok(graph.output(&self.name, nodes))
     }
 
-    /// The sum of what enters a node.
-    fn add<G: Graph>(&self, graph: &mut G, node: usize, entering: &Entering<G::Value>) -> Result<G::Value> {
+    /// The sum of what enters a node. Where nothing but none does, zeros of the shape of the last input.
+    fn add<G: Graph>(
+        &self,
+        graph: &mut G,
+        node: usize,
+        states: &[Option<G::Value>],
+        entering: &Entering<G::Value>,
+    ) -> Result<G::Value> {
         let Entering { results, passing } = entering;
         let edges = self.edges.iter().zip(results).filter(|(edge, _)| edge.node == node);
         let incoming = edges.map(|(edge, results)| {
@@ -255,7 +271,20 @@ impl Cell {
             let passing = passing[edge.from].clone().map(|value| Passing { value, weight: edge.weight });
             Incoming { branches: edge.operations.iter().zip(results).map(branch).collect(), passing }
         });
-        graph.node(&format!("{}.node{node}", self.name), &incoming.collect::<Vec<_>>())
+        let (name, incoming) = (format!("{}.node{node}", self.name), incoming.collect::<Vec<_>>());
+        if incoming.iter().any(|edge| !edge.branches.is_empty()) {
+            return graph.node(&name, &incoming);
+        }
+        let last = self.inputs() - 1;
+        let alike = states[last].clone().expect("the last input is live where a node has no operation");
+        let alike = match self.shape.stride(last) {
+            1 => alike,
+            stride => {
+                let window = Window::around(stride);
+                graph.pool(&format!("{name}.alike"), &alike, PoolKind::Average, window)?
+            }
+        };
+        graph.zeros(&name, &alike)
     }
 
     /// Describes what leaves `state` for live nodes.
@@ -375,18 +404,25 @@ impl Cell {
 
     /// The edges that leave a state for live nodes.
     fn leaving(&self, state: usize) -> Vec<usize> {
-        let leaves = |edge: &DeclaredEdge| edge.from == state && self.live[INPUTS + edge.node];
+        let leaves = |edge: &DeclaredEdge| edge.from == state && self.live[self.inputs() + edge.node];
         (0..self.edges.len()).filter(|&index| leaves(&self.edges[index])).collect()
     }
 }
 
 impl DeclaredEdge {
-    fn declare(parameters: &mut Parameters, name: String, held: &Held, shape: CellShape, form: Form) -> Self {
+    fn declare(
+        parameters: &mut Parameters,
+        space: &Space,
+        name: String,
+        held: &Held,
+        shape: &CellShape,
+        form: Form,
+    ) -> Self {
         let stride = shape.stride(held.from);
         let mut operations = Vec::with_capacity(held.operations.len());
         for (place, operation) in held.operations.iter().enumerate() {
             let name = match form {
-                Form::Supernet => format!("{name}._ops.{place}"),
+                Form::Supernet => space.notation().candidate(&name, place),
                 Form::Derived => name.clone(),
             };
             let widths = [shape.computed(); 2];
@@ -412,7 +448,17 @@ impl DeclaredEdge {
                     Declared::Separable((0..times).map(block).collect())
                 }
                 Block::Convolution { windows } => {
-                    Declared::convolutions(parameters, &name, windows, stride, widths, form.affine(), users)
+                    // One convolution is a module with a sequence of its own, several are the sequence.
+                    let sequence = if windows.len() == 1 { format!("{name}.op") } else { name };
+                    Declared::convolutions(
+                        parameters,
+                        &sequence,
+                        windows,
+                        stride,
+                        widths,
+                        form.affine(),
+                        users,
+                    )
                 }
             };
             operations.push((held.mixing + place, declared));
@@ -491,7 +537,7 @@ fn declare_pools(
     parameters: &mut Parameters,
     edges: &[DeclaredEdge],
     state: usize,
-    shape: CellShape,
+    shape: &CellShape,
 ) -> Option<PoolsBlock> {
     let (mut names, mut users) = ([Vec::new(), Vec::new()], [Users::default(), Users::default()]);
     for edge in edges.iter().filter(|edge| edge.from == state) {
@@ -510,13 +556,18 @@ fn declare_pools(
     })
 }
 
-/// Which states the output of a cell depends on.
+/// Which states the output of a cell depends on, and the last input where a node of them has no operation: its zeros have
+/// the shape of that input.
 fn live_states(contents: &Contents) -> Vec<bool> {
-    let mut live = vec![false; INPUTS + contents.nodes];
+    let Contents { inputs, nodes, .. } = *contents;
+    let computes = |edge: &&Held| edge.operations.iter().any(|operation| !operation.is_zero());
+    let mut live = vec![false; inputs + nodes];
     contents.concat.iter().for_each(|&state| live[state] = true);
     // A node reads earlier states only, and edges stand node after node.
-    for edge in contents.edges.iter().rev() {
-        live[edge.from] |= live[INPUTS + edge.node];
+    for edge in contents.edges.iter().rev().filter(computes) {
+        live[edge.from] |= live[inputs + edge.node];
     }
+    let empty = |node: usize| !contents.edges.iter().filter(computes).any(|edge| edge.node == node);
+    live[inputs - 1] |= (0..nodes).any(|node| live[inputs + node] && empty(node));
     live
 }

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::autograd::Window;
 use crate::backend::{PoolKind, Shape};
 use crate::nn::{
-    ClassifierBlock, ConvolutionBlock, Graph, Incoming, PointwiseBlock, PoolsBlock, SeparableBlock,
+    ClassifierBlock, ConvolutionBlock, Graph, Incoming, NormBlock, PointwiseBlock, PoolsBlock, SeparableBlock,
 };
 
 /// The cost of a network without its auxiliary head, as the literature counts it.
@@ -24,7 +24,7 @@ impl Cost {
         let (stack, parameters) = Network::declare(genotype, &NetworkShape { auxiliary: None, ..*shape });
         let mut counter = Counter { products: 0 };
         let features = stack.emit(&mut counter, &Shape { n: 1, ..shape.images })?;
-        stack.classify(&mut counter, features.cells.last().map_or(&[][..], Vec::as_slice))?;
+        stack.classify(&mut counter, features.layers.last().map_or(&[][..], Vec::as_slice))?;
         Ok(Cost { weights: parameters.len(), multiply_adds: counter.products as u64 })
     }
 }
@@ -83,6 +83,18 @@ impl Graph for Counter {
     fn node(&mut self, _: &str, edges: &[Incoming<Shape>]) -> Result<Shape> {
         let mut branches = edges.iter().flat_map(|edge| &edge.branches);
         Ok(branches.next().map(|branch| branch.value).unwrap_or_default())
+    }
+
+    fn sum(&mut self, _: &str, values: &[Shape]) -> Result<Shape> {
+        Ok(values.first().copied().unwrap_or_default())
+    }
+
+    fn zeros(&mut self, _: &str, alike: &Shape) -> Result<Shape> {
+        Ok(*alike)
+    }
+
+    fn normalise(&mut self, input: &Shape, _: &NormBlock) -> Result<Shape> {
+        Ok(*input)
     }
 
     fn classifier(&mut self, features: &[Shape], block: &ClassifierBlock) -> Result<Shape> {

@@ -6,6 +6,15 @@
 //! edges_kept = 2                                         # of each node, or "all" [default: 2]
 //! fewest_cells = 1                                       # that a network may have [default: 3]
 //!
+//! inputs = 2                                             # of a cell: the outputs of so many cells before, 1 or 2 [default: 2]
+//! preprocessed = true                                    # whether these are behind a 1x1 convolution [default: true]
+//! output = "concatenation"                               # of a cell's nodes, or "last" for that of its last node
+//! stack = "thirds"                                       # or "residual" or "plain", see Stacking
+//! none_chosen = false                                    # whether a derivation may choose none [default: false]
+//! pools_normalised = true                                # whether pools of a supernet have a batch norm [default: true]
+//! nodes_fixed = false                                    # whether no plan may say other nodes [default: false]
+//! notation = "literal"                                   # or "edges", see Notation
+//!
 //! [edges.all]                                            # or of one type of cell: edges.normal, edges.reduce
 //! "2<-0" = ["skip_connect", "sep_conv_5x5"]              # states 0 and 1 are the inputs, node n is state n + 2
 //! ```
@@ -17,8 +26,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::{Notation, Output, Stacking};
 use super::operation::Operation;
-use super::wiring::{CELLS, INPUTS, MAX_NODES};
+use super::wiring::{CellType, MAX_NODES};
 use crate::toml_text::located;
 use crate::{Error, Result};
 
@@ -44,9 +54,46 @@ pub struct Definition {
     pub edges_kept: Keep,
     /// The fewest cells that a network may have.
     pub fewest_cells: usize,
+    /// States that a cell begins with: the outputs of so many cells before it.
+    #[serde(skip_serializing_if = "is_two")]
+    pub inputs: usize,
+    /// Whether these are behind a ReLU, a 1x1 convolution and a batch norm.
+    #[serde(skip_serializing_if = "is_true")]
+    pub preprocessed: bool,
+    /// What a cell gives.
+    #[serde(skip_serializing_if = "Output::is_default")]
+    pub output: Output,
+    /// How cells are stacked to a network.
+    #[serde(skip_serializing_if = "Stacking::is_default")]
+    pub stack: Stacking,
+    /// Whether a derivation may choose none.
+    #[serde(skip_serializing_if = "is_false")]
+    pub none_chosen: bool,
+    /// Whether pools of a supernet have a batch norm.
+    #[serde(skip_serializing_if = "is_true")]
+    pub pools_normalised: bool,
+    /// Whether cells have as many nodes as the space says, whatever a plan says.
+    #[serde(skip_serializing_if = "is_false")]
+    pub nodes_fixed: bool,
+    /// How cells and their parameters are written.
+    #[serde(skip_serializing_if = "Notation::is_default")]
+    pub notation: Notation,
     /// The candidates of single edges, by the type of cell (or `all`) and the edge, such as `3<-0`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub edges: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+}
+
+// What is the default is not written, so that definitions stay as earlier versions have stored them.
+fn is_two(inputs: &usize) -> bool {
+    *inputs == 2
+}
+
+fn is_true(switch: &bool) -> bool {
+    *switch
+}
+
+fn is_false(switch: &bool) -> bool {
+    !*switch
 }
 
 /// How many edges of a node a derivation keeps.
@@ -106,6 +153,14 @@ impl Default for Definition {
             edges_kept: Keep::Strongest(2),
             // With one or two cells both reductions fall together and no cell is a normal one.
             fewest_cells: 3,
+            inputs: 2,
+            preprocessed: true,
+            output: Output::default(),
+            stack: Stacking::default(),
+            none_chosen: false,
+            pools_normalised: true,
+            nodes_fixed: false,
+            notation: Notation::default(),
             edges: BTreeMap::new(),
         }
     }
@@ -161,13 +216,54 @@ impl Definition {
         if self.candidates.is_empty() && self.edges.is_empty() {
             return Err("candidates is missing; expected the operations that an edge may hold".to_owned());
         }
+        self.check_layout()?;
         self.default_candidates()?;
-        let known = |table: &String| table == ALL || CELLS.iter().any(|cell| cell.name == table);
+        let cells = self.cells();
+        let known = |table: &String| table == ALL || cells.iter().any(|cell| cell.name == table);
         if let Some(table) = self.edges.keys().find(|table| !known(table)) {
-            let names: Vec<_> = CELLS.iter().map(|cell| format!("edges.{}", cell.name)).collect();
-            return Err(format!("unknown key edges.{table}; expected edges.{ALL}, {}", names.join(" or ")));
+            let all = std::iter::once(ALL).chain(cells.iter().map(|cell| cell.name));
+            let names: Vec<_> = all.map(|name| format!("edges.{name}")).collect();
+            let (last, others) = names.split_last().expect("all is a table");
+            return Err(format!("unknown key edges.{table}; expected {} or {last}", others.join(", ")));
         }
-        (0..CELLS.len()).try_for_each(|cell| self.lists(cell).map(drop))
+        (0..cells.len()).try_for_each(|cell| self.lists(cell).map(drop))
+    }
+
+    /// Refuses parts that make no network together.
+    fn check_layout(&self) -> std::result::Result<(), String> {
+        let Definition { inputs, stack, output, .. } = *self;
+        if !(1..=2).contains(&inputs) {
+            return Err(format!("inputs is {inputs}; expected 1 or 2"));
+        }
+        if stack == Stacking::Residual && inputs != 1 {
+            return Err(format!(
+                "inputs is {inputs}; expected 1 with the stack {stack}, whose blocks halve the \
+                                resolution between cells"
+            ));
+        }
+        if stack != Stacking::Thirds && output != Output::Last {
+            return Err(format!(
+                "output is {output}; expected last with the stack {stack}, whose layers read one value"
+            ));
+        }
+        if stack == Stacking::Thirds && !self.preprocessed {
+            return Err("preprocessed is false; expected true with the stack thirds, whose cells are of other widths \
+                        than what they read"
+                .to_owned());
+        }
+        if self.notation == Notation::Edges
+            && (stack == Stacking::Thirds || inputs != 1 || self.edges_kept != Keep::All)
+        {
+            return Err("notation is edges; expected literal: a text of edges has one input, one type of cell, so another \
+                        stack than thirds, and edges_kept = \"all\""
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// The types of cells, in the order of their tables of alphas.
+    pub fn cells(&self) -> &'static [CellType] {
+        self.stack.cells()
     }
 
     /// The candidates of every edge that has no list of its own; none where the file gives none.
@@ -181,10 +277,10 @@ impl Definition {
     /// The lists of single edges that hold for a type of cell: its own before those of all.
     pub(super) fn lists(&self, cell: usize) -> std::result::Result<Lists, String> {
         let mut lists = Lists::new();
-        for table in [ALL, CELLS[cell].name] {
+        for table in [ALL, self.cells()[cell].name] {
             for (edge, names) in self.edges.get(table).into_iter().flatten() {
                 let key = format!("edges.{table}.\"{edge}\"");
-                let place = place(edge).ok_or_else(|| {
+                let place = place(edge, self.inputs).ok_or_else(|| {
                     format!("{key}: expected an edge such as \"3<-0\": a node's state and an earlier state")
                 })?;
                 lists.insert(place, candidates(&key, names)?);
@@ -194,11 +290,11 @@ impl Definition {
     }
 }
 
-/// The states of an edge such as `3<-0`.
-fn place(edge: &str) -> Option<Place> {
+/// The states of an edge such as `3<-0`, of a cell with so many inputs.
+fn place(edge: &str, inputs: usize) -> Option<Place> {
     let (to, from) = edge.split_once("<-")?;
     let (to, from): Place = (to.parse().ok()?, from.parse().ok()?);
-    (format!("{to}<-{from}") == edge && to >= INPUTS && from < to).then_some((to, from))
+    (format!("{to}<-{from}") == edge && to >= inputs && from < to).then_some((to, from))
 }
 
 /// The operations of a list: at least two, each once.

@@ -5,15 +5,15 @@ use std::ops::Range;
 use super::alphas::{Alphas, Decision};
 use super::genotype::{CellGenotype, ChosenEdge, Genotype};
 use super::pruning::GONE;
-use super::{Edge, Keep, Operation, restriction};
+use super::{Edge, Keep, Operation, Space, restriction};
 
 /// Derives the discrete architecture.
 ///
-/// Each node keeps the edges that its space says: those whose best operation other than none weighs most, the heavier
-/// one first and the earlier input first among equals; or all, in their order. Each kept edge holds that operation, the
-/// first one among equals. Where edges have weights, an operation weighs what its alpha does times that (Xu et al.,
-/// PC-DARTS, ICLR 2020, section 3.2). What was decided of an edge without the alphas stands. With a bound on the skip connections, the
-/// rule is that of P-DARTS. All nodes are concatenated.
+/// Each node keeps the edges that its space says: those whose best operation weighs most, the heavier one first and the
+/// earlier input first among equals; or all, in their order. Each kept edge holds that operation, the first one among
+/// equals, which is none only where the space says so. Where edges have weights, an operation weighs what its alpha does
+/// times that (Xu et al., PC-DARTS, ICLR 2020, section 3.2). What was decided of an edge without the alphas stands. With a
+/// bound on the skip connections, the rule is that of P-DARTS.
 ///
 /// # Panics
 /// If a table has not as many values as its [`Wiring`](super::Wiring).
@@ -30,7 +30,7 @@ fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
         alphas.weighing.weights(&table[edge.row.clone()]).into_iter().map(|own| own * weight).collect()
     };
     let mut weights: Vec<_> = wiring.edges.iter().zip(&edge_weights).map(weights).collect();
-    let (inputs, states) = (alphas.space.inputs(), alphas.space.inputs() + alphas.nodes);
+    let (space, concat) = (&alphas.space, alphas.space.concat(alphas.nodes));
     if let Some(most) = alphas.most_skips {
         // A candidate that is gone is behind one that weighs nothing.
         for (weights, edge) in weights.iter_mut().zip(&wiring.edges) {
@@ -38,8 +38,8 @@ fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
             gone.for_each(|(weight, _)| *weight = f64::NEG_INFINITY);
         }
         let most = (!alphas.space.cells()[cell].reduces).then_some(most);
-        let nodes = restriction::nodes(&wiring, &mut weights, alphas.space.keep(), most);
-        return CellGenotype { nodes, concat: (inputs..states).collect() };
+        let nodes = restriction::nodes(space, &wiring, &mut weights, most);
+        return CellGenotype { nodes, concat };
     }
     let nodes = (0..wiring.nodes).map(|node| {
         let of_node = wiring.edges.iter().enumerate().filter(|(_, edge)| edge.node == node);
@@ -47,7 +47,7 @@ fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
             .filter_map(|(place, edge)| {
                 let weights = &weights[place];
                 let (operation, weight) = match alphas.decision(cell, place) {
-                    Decision::Open => best_operation(edge, weights),
+                    Decision::Open => best_operation(space, edge, weights),
                     Decision::Chosen(candidate) => (edge.candidates[candidate], weights[candidate]),
                     Decision::Dropped => return None,
                 };
@@ -61,12 +61,12 @@ fn derive_cell(alphas: &Alphas, cell: usize, table: &[f64]) -> CellGenotype {
         }
         ranked.into_iter().map(|(edge, _)| edge).collect()
     });
-    CellGenotype { nodes: nodes.collect(), concat: (inputs..states).collect() }
+    CellGenotype { nodes: nodes.collect(), concat }
 }
 
-/// The heaviest operation other than none, the first one among equals, and its weight.
-fn best_operation(edge: &Edge, weights: &[f64]) -> (&'static Operation, f64) {
-    let others = edge.candidates.iter().zip(weights).filter(|(operation, _)| !operation.is_zero());
+/// The heaviest operation that may be chosen, the first one among equals, and its weight.
+fn best_operation(space: &Space, edge: &Edge, weights: &[f64]) -> (&'static Operation, f64) {
+    let others = edge.candidates.iter().zip(weights).filter(|(operation, _)| space.may_choose(operation));
     let mut best: Option<(&'static Operation, f64)> = None;
     for (operation, &weight) in others {
         if best.is_none_or(|(_, heaviest)| weight > heaviest) {

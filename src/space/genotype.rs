@@ -4,7 +4,7 @@
 //! next state as the sum of its edges, each an operation applied to an earlier state. The output of the cell is the
 //! concatenation of some nodes' states.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +12,12 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::architecture;
+use super::layout::Notation;
+use super::operation::OPERATIONS;
 use super::stored::Choice;
-use super::{Keep, MAX_NODES, Operation, Space};
+use super::wiring::{CELLS, ONE_CELL};
+use super::{CellType, Keep, MAX_NODES, Operation, Space};
 use crate::{Error, Result};
 
 /// The longest text that is read as a genotype, in bytes.
@@ -41,6 +45,16 @@ impl CellGenotype {
     /// The edges, node after node, each with its node.
     pub fn edges(&self) -> impl Iterator<Item = (usize, ChosenEdge)> {
         self.nodes.iter().enumerate().flat_map(|(node, edges)| edges.iter().map(move |&edge| (node, edge)))
+    }
+
+    /// Whether the output depends on an input: whether a path of operations other than none leads there from one of so many
+    /// inputs.
+    pub fn reaches_output(&self, inputs: usize) -> bool {
+        let mut reached = vec![true; inputs];
+        for edges in &self.nodes {
+            reached.push(edges.iter().any(|edge| reached[edge.from] && !edge.operation.is_zero()));
+        }
+        self.concat.iter().any(|&state| reached[state])
     }
 
     /// The number of edges for whose operation something holds.
@@ -81,11 +95,25 @@ impl Genotype {
         )))
     }
 
+    /// The types of cells whose output depends on no input, where none was chosen on every path: no network of them learns
+    /// anything but how frequent classes are.
+    pub fn dead_cells(&self) -> Vec<&'static CellType> {
+        let inputs = self.space.inputs();
+        let kinds = self.space.cells().iter().zip(&self.cells);
+        kinds.filter(|(_, cell)| !cell.reaches_output(inputs)).map(|(kind, _)| kind).collect()
+    }
+
     /// This genotype in another space, which must have all of its edges and their operations.
     ///
     /// # Errors
     /// It is of that other space only in part; the sentence names the first edge that is not.
     pub fn into_space(self, space: &Arc<Space>) -> Result<Self> {
+        if self.cells.len() != space.cells().len() {
+            let [found, expected] = [self.cells.len(), space.cells().len()];
+            return Err(Error::Genotype(format!(
+                "has {found} types of cells, and the space {space} {expected}"
+            )));
+        }
         for (cell, own) in self.cells.iter().enumerate() {
             let wiring = space.wiring(cell, own.nodes.len());
             for (node, ChosenEdge { operation, from }) in own.edges() {
@@ -112,20 +140,35 @@ impl Genotype {
         Ok(Genotype { space: Arc::clone(space), cells: self.cells })
     }
 
-    /// Reads either form: JSON where the text begins with a brace, the literal otherwise, which is of `space`.
+    /// Reads any form: JSON where the text begins with a brace, edges where it begins with a bar, the literal otherwise. A
+    /// literal is of `space`, and so are edges if it writes its cells so, else they are of that of NAS-Bench-201.
     pub fn from_text(text: &str, space: &Arc<Space>) -> Result<Self> {
         let text = unfenced(text.trim_start_matches('\u{feff}'));
         if text.trim_start().starts_with('|') {
-            return Err(Error::Genotype(
-                "|...| is how NAS-Bench-201 writes its cells; expected a cell of the DARTS space, Genotype(normal=...)"
-                    .to_owned(),
-            ));
+            return match space.notation() {
+                Notation::Edges => Self::from_edges(text, space),
+                Notation::Literal => Self::from_edges(text, &Space::nas_bench_201()),
+            };
         }
         if text.trim_start().starts_with('{') {
             Self::from_json(text)
         } else {
             Self::from_literal(text, space)
         }
+    }
+
+    /// Reads a text such as `|none~0|+|none~0|skip_connect~1|`.
+    fn from_edges(text: &str, space: &Arc<Space>) -> Result<Self> {
+        check_length(text)?;
+        let nodes = space.definition().nodes_fixed.then(|| space.nodes());
+        let read = architecture::edges(text, nodes)
+            .map_err(|reason| Error::Genotype(format!("as a cell of the space {space}, {reason}")))?;
+        let concat = space.concat(read.len());
+        let edges = read
+            .into_iter()
+            .flat_map(|names| names.into_iter().enumerate().map(|(from, name)| (name.to_owned(), from)));
+        let cell = checked(space, 0, edges.collect(), concat)?;
+        Genotype { space: Arc::clone(space), cells: vec![cell] }.into_space(space)
     }
 
     /// Reads the JSON form.
@@ -271,31 +314,47 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Genotype, A::Error> {
-        let mut space = None;
-        // The space may come last, and all spaces have the same fields.
-        let fields = Space::darts();
-        let mut raw = RawGenotype::new(&fields);
+        // The space, which says what the fields are, may come last.
+        let (mut space, mut edges, mut concats) = (None, BTreeMap::new(), BTreeMap::new());
+        let unknown = |key: &str, space: &Space| {
+            let key: String = key.chars().take(40).collect();
+            A::Error::custom(format!("unknown field `{key}`, expected {}", Field::names(space)))
+        };
         while let Some(key) = map.next_key::<String>()? {
-            let given_before = match Field::find(&fields, &key) {
-                Some(Field::Edges(cell)) => raw.edges[cell].replace(map.next_value()?).is_some(),
-                Some(Field::Concat(cell)) => raw.concat[cell].replace(map.next_value()?).is_some(),
-                None if key == "space" => space.replace(map.next_value::<Choice>()?).is_some(),
-                None => {
-                    let key: String = key.chars().take(40).collect();
-                    let known = Field::names(&fields);
-                    return Err(A::Error::custom(format!("unknown field `{key}`, expected {known}")));
-                }
+            let given_before = match key.strip_suffix("_concat") {
+                _ if key == "space" => space.replace(map.next_value::<Choice>()?).is_some(),
+                Some(cell) if is_cell(cell) => concats.insert(key.clone(), map.next_value()?).is_some(),
+                None if is_cell(&key) => edges.insert(key.clone(), map.next_value()?).is_some(),
+                _ => return Err(unknown(&key, &Space::darts())),
             };
             if given_before {
                 return Err(A::Error::custom(format!("duplicate field `{key}`")));
             }
         }
-        let space = space.map_or(Ok(fields), |choice| choice.space()).map_err(A::Error::custom)?;
+        let space = space.map_or(Ok(Space::darts()), |choice| choice.space()).map_err(A::Error::custom)?;
+        let mut raw = RawGenotype::new(&space);
+        for (key, value) in edges {
+            let Some(Field::Edges(cell)) = Field::find(&space, &key) else {
+                return Err(unknown(&key, &space));
+            };
+            raw.edges[cell] = Some(value);
+        }
+        for (key, value) in concats {
+            let Some(Field::Concat(cell)) = Field::find(&space, &key) else {
+                return Err(unknown(&key, &space));
+            };
+            raw.concat[cell] = Some(value);
+        }
         if let Some(missing) = raw.missing(&space) {
             return Err(A::Error::custom(format!("missing field `{missing}`")));
         }
         raw.checked(&space).map_err(A::Error::custom)
     }
+}
+
+/// Whether a type of cell of some space has this name.
+fn is_cell(name: &str) -> bool {
+    CELLS.iter().chain(&ONE_CELL).any(|kind| kind.name == name)
 }
 
 /// The one place where a cell is checked, whatever form it was written in.
@@ -323,6 +382,12 @@ fn checked(space: &Space, cell: usize, raw: RawEdges, concat: Vec<usize>) -> Res
         nodes.push(edges.collect::<Result<Vec<_>>>()?);
     }
     check_concat(name, space.inputs(), nodes.len(), &concat)?;
+    let given = space.concat(nodes.len());
+    if let ([last], true) = (&given[..], given.len() < nodes.len() && concat != given) {
+        return refuse(format!(
+            "{name}_concat is {concat:?}; expected [{last}], as the output is the last node in the space {space}"
+        ));
+    }
     Ok(CellGenotype { nodes, concat })
 }
 
@@ -334,20 +399,25 @@ pub(super) fn edges_of_nodes(space: &Space, cell: usize, edges: usize) -> Option
             (edges == nodes * kept && (1..=MAX_NODES).contains(&nodes)).then(|| vec![kept; nodes])
         }
         Keep::All => {
+            let fits = |nodes: &usize| space.check_nodes(*nodes).is_ok();
             let entering = |nodes: usize| -> Vec<usize> {
                 let wiring = space.wiring(cell, nodes);
                 (0..nodes).map(|node| wiring.entering(node).count()).collect()
             };
-            (1..=MAX_NODES).map(entering).find(|counts| counts.iter().sum::<usize>() == edges)
+            (1..=MAX_NODES).filter(fits).map(entering).find(|counts| counts.iter().sum::<usize>() == edges)
         }
     }
 }
 
 fn checked_edge(space: &Space, cell: &str, node: usize, (name, from): (String, usize)) -> Result<ChosenEdge> {
     let refuse = |reason: String| Err(Error::Genotype(reason));
-    let operation = Operation::find(&name, |operation| !operation.is_zero())
+    let known: fn(&Operation) -> bool = match space.may_choose(&OPERATIONS[0]) {
+        true => |_| true,
+        false => |operation| !operation.is_zero(),
+    };
+    let operation = Operation::find(&name, known)
         .map_err(|reason| Error::Genotype(format!("node {node} of the {cell} cell: {reason}")))?;
-    if operation.is_zero() {
+    if !space.may_choose(operation) {
         return refuse(format!(
             "node {node} of the {cell} cell holds the operation none, which stands for no edge; a genotype lists only the edges that are there"
         ));

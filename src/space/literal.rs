@@ -8,7 +8,7 @@
 //! field    = [ CELL "=" ] edges | [ CELL "_concat" "=" ] states     fields without a name come first, in this order
 //! edges    = list of edge, or list of lists of edge, one for each node
 //! edge     = "(" QUOTED "," NUMBER ")"                               in either bracket
-//! CELL     = "normal" | "reduce"
+//! CELL     = "normal" | "reduce", or in spaces of one type of cell "cell"
 //! states   = "range" "(" NUMBER "," NUMBER ")" | list of NUMBER | ( "list" | "tuple" ) "(" states ")"
 //! list of  = "[" [ x { "," x } ] "]"                                 in either bracket
 //! NUMBER   = DIGITS | TYPE "(" DIGITS ")"                            such as np.int64(1)
@@ -23,11 +23,15 @@ use std::sync::Arc;
 
 use super::excerpt::{is_name, locate};
 use super::genotype::{CellGenotype, Field, Genotype, RawEdges, RawGenotype, check_length, edges_of_nodes};
+use super::layout::Notation;
 use super::{Keep, MAX_NODES, Space};
 use crate::{Error, Result};
 
 impl fmt::Display for Genotype {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Notation::Edges, [cell]) = (self.space.notation(), &self.cells[..]) {
+            return write_edges(formatter, cell);
+        }
         formatter.write_str("Genotype(")?;
         for (index, (kind, cell)) in self.space.cells().iter().zip(&self.cells).enumerate() {
             if index > 0 {
@@ -37,6 +41,15 @@ impl fmt::Display for Genotype {
         }
         formatter.write_str(")")
     }
+}
+
+/// The text of the edges of a cell: node after node, `|operation~state|`.
+fn write_edges(formatter: &mut fmt::Formatter<'_>, cell: &CellGenotype) -> fmt::Result {
+    for (node, edges) in cell.nodes.iter().enumerate() {
+        formatter.write_str(if node > 0 { "+|" } else { "|" })?;
+        edges.iter().try_for_each(|edge| write!(formatter, "{}~{}|", edge.operation, edge.from))?;
+    }
+    Ok(())
 }
 
 fn write_cell(formatter: &mut fmt::Formatter<'_>, name: &str, cell: &CellGenotype) -> fmt::Result {
@@ -55,9 +68,12 @@ fn write_cell(formatter: &mut fmt::Formatter<'_>, name: &str, cell: &CellGenotyp
 impl FromStr for Genotype {
     type Err = Error;
 
-    /// Reads a literal of the paper's space.
+    /// Reads a literal of the paper's space, or a text of edges.
     fn from_str(text: &str) -> Result<Self> {
-        Self::from_literal(text, &Space::darts())
+        match text.trim_start().starts_with('|') {
+            true => Self::from_text(text, &Space::darts()),
+            false => Self::from_literal(text, &Space::darts()),
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`operation`]: the operations, a row each; [`wiring`]: types of cells and their edges; [`definition`]: what a file
-//!    says of a space, and this module: the space that it makes.
+//! 1. [`operation`]: the operations, a row each; [`wiring`]: types of cells and their edges; [`layout`]: what a cell gives,
+//!    and how cells are stacked and written; [`definition`]: what a file says of a space, and this module: the space that
+//!    it makes.
 //! 2. [`stored`]: a space as files hold it; [`genotype`]: cells as lists of edges, and what makes one valid; [`literal`]
 //!    is its textual form.
 //! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh, and
 //!    [`pruning`]: which of them are left.
-//! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`auxiliary`]: a second
-//!    classifier; [`stack`]: a network of cells.
+//! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`residual`]: a block that halves
+//!    the resolution between cells; [`auxiliary`]: a second classifier; [`stack`]: a network of cells.
 //! 5. [`edge_shape`] and [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
 //! 6. [`derivation`]: from alphas to a genotype, by the rule of DARTS or by that of P-DARTS.
 //! 7. [`published`]: genotypes from the literature, by name; [`sampled`]: genotypes drawn at random;
@@ -25,11 +26,13 @@ pub mod derivation;
 pub mod edge_shape;
 pub mod excerpt;
 pub mod genotype;
+pub mod layout;
 pub mod literal;
 pub mod network;
 pub mod operation;
 pub mod pruning;
 pub mod published;
+pub mod residual;
 mod restriction;
 pub mod sampled;
 pub mod stack;
@@ -49,17 +52,21 @@ pub use operation::Operation;
 pub use supernet::{Supernet, SupernetShape};
 pub use wiring::{CellType, Edge, MAX_NODES, Wiring};
 
-use wiring::{CELLS, INPUTS};
+use layout::{Layer, Notation, Output, Stacking};
 
 use crate::{Error, Result};
 
+/// The name of the space of NAS-Bench-201.
+const NAS_BENCH_201: &str = "nas-bench-201";
+
 /// The spaces of this program: name and definition.
-const SPACES: [(&str, &str); 5] = [
+const SPACES: [(&str, &str); 6] = [
     ("darts", include_str!("spaces/darts.toml")),
     ("s1", include_str!("spaces/s1.toml")),
     ("s2", include_str!("spaces/s2.toml")),
     ("s3", include_str!("spaces/s3.toml")),
     ("s5", include_str!("spaces/s5.toml")),
+    (NAS_BENCH_201, include_str!("spaces/nas-bench-201.toml")),
 ];
 
 static KNOWN: LazyLock<Vec<Arc<Space>>> = LazyLock::new(|| {
@@ -74,8 +81,6 @@ static KNOWN: LazyLock<Vec<Arc<Space>>> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct Space {
     definition: Definition,
-    cells: &'static [CellType],
-    inputs: usize,
     candidates: Vec<&'static Operation>,
     lists: Vec<definition::Lists>,
 }
@@ -104,10 +109,10 @@ impl Space {
         };
         definition.check().map_err(refused)?;
         let candidates = definition.default_candidates().map_err(refused)?;
-        let lists =
-            (0..CELLS.len()).map(|cell| definition.lists(cell)).collect::<std::result::Result<_, _>>();
+        let cells = 0..definition.cells().len();
+        let lists = cells.map(|cell| definition.lists(cell)).collect::<std::result::Result<_, _>>();
         let lists = lists.map_err(refused)?;
-        let space = Space { definition, cells: &CELLS, inputs: INPUTS, candidates, lists };
+        let space = Space { definition, candidates, lists };
         space.check_nodes(space.nodes())?;
         Ok(space)
     }
@@ -138,6 +143,11 @@ impl Space {
     /// The space of the paper.
     pub fn darts() -> Arc<Space> {
         Arc::clone(&KNOWN[0])
+    }
+
+    /// That of NAS-Bench-201 (Dong and Yang, ICLR 2020).
+    pub fn nas_bench_201() -> Arc<Space> {
+        Self::named(NAS_BENCH_201).expect("a space of this program")
     }
 
     /// The spaces of this program.
@@ -177,24 +187,80 @@ impl Space {
 
     /// The types of cells, in the order of their tables.
     pub fn cells(&self) -> &'static [CellType] {
-        self.cells
+        self.definition.cells()
     }
 
     /// States that a cell begins with.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.definition.inputs
     }
 
-    /// The type of cell `index` of a network of so many: those at one and two thirds of the depth reduce.
+    /// Whether these are behind a 1x1 convolution.
+    pub fn preprocessed(&self) -> bool {
+        self.definition.preprocessed
+    }
+
+    /// How cells are stacked to a network.
+    pub fn stacking(&self) -> Stacking {
+        self.definition.stack
+    }
+
+    /// How cells and their parameters are written.
+    pub fn notation(&self) -> Notation {
+        self.definition.notation
+    }
+
+    /// Whether pools of a supernet have a batch norm.
+    pub fn pools_normalised(&self) -> bool {
+        self.definition.pools_normalised
+    }
+
+    /// Whether a derivation may choose an operation where it is a candidate.
+    pub fn may_choose(&self, operation: &Operation) -> bool {
+        self.definition.none_chosen || !operation.is_zero()
+    }
+
+    /// The layers of a network of so many cells.
+    pub fn layers(&self, cells: usize) -> Vec<Layer> {
+        self.stacking().layers(cells)
+    }
+
+    /// The type of cell `index` of a network of so many.
     pub fn cell_at(&self, index: usize, cells: usize) -> usize {
-        usize::from(index == cells / 3 || index == 2 * cells / 3)
+        self.stacking().cell_at(index, cells)
+    }
+
+    /// The states whose concatenation is the output of a cell with so many nodes.
+    pub fn concat(&self, nodes: usize) -> Vec<usize> {
+        let states = self.inputs()..self.inputs() + nodes;
+        match self.definition.output {
+            Output::Concatenation => states.collect(),
+            Output::Last => states.last().into_iter().collect(),
+        }
+    }
+
+    /// What is expected instead of a number of cells that a network cannot have.
+    pub fn cells_refusal(&self, cells: usize) -> Option<String> {
+        let (fewest, step) = (self.fewest_cells(), self.stacking().cells_step());
+        let refused = cells < fewest || !cells.is_multiple_of(step);
+        refused.then(|| match step {
+            1 => format!("a whole number from {fewest} to 100 in the space {self}"),
+            step => format!(
+                "a multiple of {step} from {} to {}: in the space {self} cells stand in {step} stages",
+                fewest.next_multiple_of(step),
+                100 / step * step
+            ),
+        })
     }
 
     /// A state as people call it.
     pub fn state_name(&self, state: usize) -> String {
-        match state.checked_sub(self.inputs) {
-            None => format!("k-{}", self.inputs - state),
-            Some(node) => format!("node {node}"),
+        let inputs = self.inputs();
+        match (state.checked_sub(inputs), self.notation()) {
+            (None, Notation::Edges) => "input".to_owned(),
+            (Some(_), Notation::Edges) => format!("node {state}"),
+            (None, Notation::Literal) => format!("k-{}", inputs - state),
+            (Some(node), Notation::Literal) => format!("node {node}"),
         }
     }
 
@@ -213,8 +279,8 @@ impl Space {
     pub fn wiring(&self, cell: usize, nodes: usize) -> Wiring {
         let (mut edges, mut start) = (Vec::new(), 0);
         for node in 0..nodes {
-            for from in 0..self.inputs + node {
-                let own = self.lists[cell].get(&(node + self.inputs, from));
+            for from in 0..self.inputs() + node {
+                let own = self.lists[cell].get(&(node + self.inputs(), from));
                 let candidates = own.unwrap_or(&self.candidates);
                 if !candidates.is_empty() {
                     let row = start..start + candidates.len();
@@ -228,7 +294,7 @@ impl Space {
 
     /// The edges of every type of cell.
     pub fn wirings(&self, nodes: usize) -> Vec<Wiring> {
-        (0..self.cells.len()).map(|cell| self.wiring(cell, nodes)).collect()
+        (0..self.cells().len()).map(|cell| self.wiring(cell, nodes)).collect()
     }
 
     /// Refuses a number of nodes that the space has no cells of.
@@ -238,8 +304,11 @@ impl Space {
 
     /// Why the space has no cells of so many nodes.
     pub fn nodes_refusal(&self, nodes: usize) -> Option<String> {
-        for (cell, CellType { name, title, .. }) in self.cells.iter().enumerate() {
-            let last = nodes + self.inputs - 1;
+        if self.definition.nodes_fixed && nodes != self.nodes() {
+            return Some(format!("its cells have {} nodes, no more and no fewer", self.nodes()));
+        }
+        for (cell, CellType { name, title, .. }) in self.cells().iter().enumerate() {
+            let last = nodes + self.inputs() - 1;
             if let Some((to, from)) = self.lists[cell].keys().find(|(to, _)| *to > last) {
                 return Some(format!(
                     "edges.{name} names the edge {to}<-{from}, but with {nodes} nodes the last state is {last}"
@@ -247,12 +316,17 @@ impl Space {
             }
             let wiring = self.wiring(cell, nodes);
             for node in 0..nodes {
-                let state = node + self.inputs;
+                let state = node + self.inputs();
                 let entering = wiring.entering(node).count();
                 if entering == 0 {
                     return Some(format!(
                         "no edge enters node {node} (state {state}) of the {title}; expected candidates for all \
                          edges, or a list for an edge such as {state}<-0"
+                    ));
+                }
+                if self.notation() == Notation::Edges && entering < state {
+                    return Some(format!(
+                        "{entering} edges enter node {state}; expected {state} with the notation edges, which lists all"
                     ));
                 }
                 if let Keep::Strongest(kept) = self.keep()
@@ -320,6 +394,51 @@ mod tests {
     }
 
     #[test]
+    fn cells_of_nas_bench_201_have_six_edges_of_five_operations() {
+        let space = Space::nas_bench_201();
+        let wiring = space.wiring(0, space.nodes());
+        let edges = wiring.edges.iter().map(|edge| (edge.node + 1, edge.from)).collect::<Vec<_>>();
+        assert_eq!(edges, architecture::EDGES);
+        let names: Vec<_> = space.candidates().iter().map(|operation| operation.name).collect();
+        assert_eq!((names, wiring.len()), (architecture::OPERATIONS.to_vec(), 30));
+        assert_eq!(
+            (space.concat(3), space.state_name(0), space.state_name(3)),
+            (vec![3], "input".into(), "node 3".into())
+        );
+        assert!(space.check_nodes(4).unwrap_err().to_string().contains("its cells have 3 nodes"));
+        assert_eq!([3, 15].map(|cells| space.cells_refusal(cells)), [None, None]);
+        assert!(space.cells_refusal(8).unwrap().starts_with("a multiple of 3 from 3 to 99"));
+    }
+
+    #[test]
+    fn cells_of_nas_bench_201_are_read_and_written_by_their_edges() {
+        for seed in 0..50 {
+            let genotype = sampled::draw(seed, &Space::nas_bench_201());
+            let text = genotype.to_string();
+            assert_eq!(text.parse::<architecture::Architecture>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<genotype::Genotype>().unwrap(), genotype);
+            assert_eq!(genotype::Genotype::from_json(&genotype.to_json()).unwrap(), genotype);
+            let own = read(&format!(
+                "candidates = {:?}\ninputs = 1\noutput = \"last\"\nstack = \"plain\"\nedges_kept = \"all\"\n\
+                 none_chosen = true\nnotation = \"edges\"\nfewest_cells = 1\nnodes = 3",
+                architecture::OPERATIONS
+            ));
+            let own = own.unwrap();
+            assert_eq!(genotype::Genotype::from_text(&text, &own).unwrap().space, own);
+        }
+        let refused = "|sep_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|".parse::<genotype::Genotype>();
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("takes sep_conv_3x3 from state 0, which is no candidate")
+        );
+        let refused = "{\"cell\":[[\"none\",0]],\"cell_concat\":[1]}";
+        let refused = genotype::Genotype::from_json(refused).unwrap_err().to_string();
+        assert!(refused.contains("unknown field `cell`"), "{refused}");
+    }
+
+    #[test]
     fn a_space_of_a_user_is_read_whole() {
         let space = read(
             "candidates = [\"skip_connect\", \"sep_conv_7x7\"]\nnodes = 2\nedges_kept = 1\nfewest_cells = 1\n\
@@ -350,6 +469,18 @@ mod tests {
             (&format!("{two}edges_kept = 0"), "edges_kept is 0"),
             (&format!("{two}edges_kept = \"most\""), "edges_kept"),
             (&format!("{two}fewest_cells = 0"), "fewest_cells is 0"),
+            (&format!("{two}inputs = 3"), "inputs is 3; expected 1 or 2"),
+            (&format!("{two}stack = \"residual\""), "inputs is 2; expected 1 with the stack residual"),
+            (
+                &format!("{two}stack = \"plain\""),
+                "output is concatenation; expected last with the stack plain",
+            ),
+            (
+                &format!("{two}preprocessed = false"),
+                "preprocessed is false; expected true with the stack thirds",
+            ),
+            (&format!("{two}notation = \"edges\""), "notation is edges; expected literal"),
+            (&format!("{two}stack = \"tower\""), "line 2, key stack: unknown variant"),
             (&format!("{two}name = \"s3\""), "name is \"s3\", which is another space"),
             (&format!("{two}name = \"a b\""), "name is \"a b\""),
             (&format!("{two}[edges.wide]\n"), "unknown key edges.wide; expected edges.all, edges.normal or"),

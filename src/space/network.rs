@@ -1,8 +1,9 @@
 //! The derived network of the evaluation phase: `NetworkCIFAR` of the official code, whose names its parameters have.
 
 use super::auxiliary;
-use super::cell::{Contents, Form};
+use super::cell::Contents;
 use super::genotype::Genotype;
+use super::layout::Form;
 use super::stack::{Features, Stack, StackShape, auxiliary_cell};
 use crate::autograd::{Loss, Recorder, Value, Window};
 use crate::backend::{Backend, PoolKind, Shape, Span};
@@ -93,9 +94,8 @@ impl Network {
 
     /// Declares the network of a genotype.
     pub fn declare(genotype: &Genotype, shape: &NetworkShape) -> (Stack, Parameters) {
-        let mut parameters = Parameters::default();
-        let contents: Vec<Contents> = genotype.cells.iter().map(Contents::from).collect();
-        let space = &genotype.space;
+        let (mut parameters, space) = (Parameters::default(), &genotype.space);
+        let contents: Vec<Contents> = genotype.cells.iter().map(|cell| Contents::one(space, cell)).collect();
         let stack = Stack::declare(&mut parameters, space, &contents, shape.stack(), Form::Derived);
         (stack, parameters)
     }
@@ -125,14 +125,14 @@ impl Network {
         let class_weights = shape.class_weights.then(|| recorder.span(shape.classes));
         let sums = NodeSums::Plain(drop_path.map(|factors| DropPath::new(factors, batch)));
         let mut recording = Recording { recorder, spans: &spans, sums, skip_dropout: None };
-        let Features { cells, .. } = stack.emit(&mut recording, &images)?;
+        let Features { layers, .. } = stack.emit(&mut recording, &images)?;
         let auxiliary = match (&stack.auxiliary, shape.auxiliary) {
             (Some((head, read)), Some(weight)) => {
-                Some(head.record(&mut recording, &cells[*read], weight, class_weights)?)
+                Some(head.record(&mut recording, &layers[*read], weight, class_weights)?)
             }
             _ => None,
         };
-        let mut features = cells.last().cloned().unwrap_or_default();
+        let mut features = layers.last().cloned().unwrap_or_default();
         let shared = auxiliary.is_some() && auxiliary_cell(shape.cells) + 1 == shape.cells;
         if shape.official_inplace_relu && shared {
             features = rectify(recording.recorder, &features)?;

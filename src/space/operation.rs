@@ -74,7 +74,7 @@ pub struct Colour {
 }
 
 /// Every operation that a genotype may be written with.
-pub static OPERATIONS: [Operation; 10] = [
+pub static OPERATIONS: [Operation; 12] = [
     Operation {
         name: "none",
         short: "none",
@@ -137,6 +137,20 @@ pub static OPERATIONS: [Operation; 10] = [
         family: Family::Dilated,
         block: Block::Separable { kernel: 5, dilation: 2, times: 1 },
         colour: Colour { light: "#b87800", dark: "#f0b13c" },
+    },
+    Operation {
+        name: "nor_conv_1x1",
+        short: "nor1",
+        family: Family::Convolution,
+        block: Block::Convolution { windows: &[[1, 1]] },
+        colour: Colour { light: "#a3742a", dark: "#dcb873" },
+    },
+    Operation {
+        name: "nor_conv_3x3",
+        short: "nor3",
+        family: Family::Convolution,
+        block: Block::Convolution { windows: &[[3, 3]] },
+        colour: Colour { light: "#6b4a9e", dark: "#b39ae6" },
     },
     Operation {
         name: "conv_7x1_1x7",

@@ -2,19 +2,19 @@
 //! many skip connections.
 
 use super::genotype::ChosenEdge;
-use super::{Keep, Wiring};
+use super::{Space, Wiring};
 
 /// The nodes of a cell whose edges have these weights, row after row. Each node keeps the edges whose best candidate other
 /// than none weighs most, the later ones among equals, in their order. While there are more than `most` skip connections,
 /// the lightest one weighs nothing, and the choice is made anew; another skip connection may then come in.
 pub(super) fn nodes(
+    space: &Space,
     wiring: &Wiring,
     weights: &mut [Vec<f64>],
-    keep: Keep,
     most: Option<usize>,
 ) -> Vec<Vec<ChosenEdge>> {
     loop {
-        let chosen = chosen(wiring, weights, keep);
+        let chosen = chosen(space, wiring, weights);
         let skips =
             chosen.iter().filter(|(edge, candidate)| wiring.edges[*edge].candidates[*candidate].is_skip());
         // One that weighs nothing is chosen where no other candidate is left, and stays.
@@ -39,10 +39,10 @@ pub(super) fn nodes(
 }
 
 /// The kept edges, ascending, each with its candidate.
-fn chosen(wiring: &Wiring, weights: &[Vec<f64>], keep: Keep) -> Vec<(usize, usize)> {
+fn chosen(space: &Space, wiring: &Wiring, weights: &[Vec<f64>]) -> Vec<(usize, usize)> {
     let best = |edge: usize| {
         let candidates =
-            (0..weights[edge].len()).filter(|&place| !wiring.edges[edge].candidates[place].is_zero());
+            (0..weights[edge].len()).filter(|&place| space.may_choose(wiring.edges[edge].candidates[place]));
         // The first one among equals.
         let best =
             candidates.rev().max_by(|&one, &other| weights[edge][one].total_cmp(&weights[edge][other]));
@@ -53,7 +53,7 @@ fn chosen(wiring: &Wiring, weights: &[Vec<f64>], keep: Keep) -> Vec<(usize, usiz
         let entering = (0..wiring.edges.len()).filter(|&edge| wiring.edges[edge].node == node);
         let mut ranked: Vec<(usize, usize)> = entering.map(|edge| (edge, best(edge))).collect();
         ranked.sort_by(|&(one, own), &(other, its)| weights[one][own].total_cmp(&weights[other][its]));
-        let dropped = ranked.len() - keep.of(ranked.len()).min(ranked.len());
+        let dropped = ranked.len() - space.keep().of(ranked.len()).min(ranked.len());
         let mut kept = ranked.split_off(dropped);
         kept.sort_unstable();
         all.extend(kept);

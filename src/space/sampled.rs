@@ -27,7 +27,7 @@ pub fn find(name: &str, space: &Arc<Space>) -> Option<Result<Genotype>> {
 }
 
 /// Draws a genotype uniformly from a space: each node of its cells keeps different edges, each with one of the
-/// operations that a derivation may choose there, so not `none`. In the paper's space four nodes keep two edges each.
+/// operations that a derivation may choose there, so in most spaces not `none`. In the paper's space four nodes keep two edges each.
 pub fn draw(seed: u64, space: &Arc<Space>) -> Genotype {
     let mut random = generator(seed, Stream::Genotype, 0);
     let cells = space.wirings(space.nodes()).iter().map(|wiring| cell(&mut random, space, wiring)).collect();
@@ -43,14 +43,17 @@ fn cell(random: &mut impl Rng, space: &Space, wiring: &Wiring) -> CellGenotype {
             Keep::All => (0..edges.len()).collect(),
         };
         let chosen = kept.into_iter().map(|index| {
-            let others: Vec<&'static Operation> =
-                edges[index].candidates.iter().copied().filter(|operation| !operation.is_zero()).collect();
+            let others: Vec<&'static Operation> = edges[index]
+                .candidates
+                .iter()
+                .copied()
+                .filter(|operation| space.may_choose(operation))
+                .collect();
             ChosenEdge { operation: others[random.random_range(0..others.len())], from: edges[index].from }
         });
         nodes.push(chosen.collect());
     }
-    let inputs = space.inputs();
-    CellGenotype { nodes, concat: (inputs..inputs + wiring.nodes).collect() }
+    CellGenotype { nodes, concat: space.concat(wiring.nodes) }
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! A network of cells: a stem, cells that each read the two before, and a classifier; while it is trained, an auxiliary
-//! classifier at two thirds of the depth. Supernet and derived network are the same but for what their cells hold.
+//! A network of cells: a stem, cells that each read one or two before, in some spaces residual blocks between them, and a
+//! classifier; while it is trained, an auxiliary classifier at two thirds of the depth. Supernet and derived network are
+//! the same but for what their cells hold.
 
 use super::Space;
 use super::auxiliary::AuxiliaryHead;
-use super::cell::{Cell, CellShape, Contents, Form};
-use super::wiring::INPUTS;
+use super::cell::{Cell, CellShape, Contents};
+use super::layout::{Form, Layer};
+use super::residual::ResidualBlock;
 use crate::Result;
 use crate::backend::ConvolutionWindow;
-use crate::nn::{ClassifierBlock, ConvolutionBlock, ConvolutionNames, Graph, Parameters};
+use crate::nn::{ClassifierBlock, ConvolutionBlock, ConvolutionNames, Graph, NormBlock, Parameters};
 
-/// The stem has three times the channels of the first cell.
-const STEM_MULTIPLIER: usize = 3;
 /// The side of the stem's window.
 const STEM_KERNEL: usize = 3;
 
@@ -31,18 +31,47 @@ pub struct StackShape {
     pub partial: usize,
 }
 
-/// What stem and cells compute.
+/// What stem and layers compute.
 pub struct Features<V> {
     /// The stem's output.
     pub stem: V,
-    /// The nodes that each cell's output concatenates: none for a cell that nothing reads.
-    pub cells: Vec<Vec<V>>,
+    /// The values that the output of each cell or residual block concatenates: none for a cell that nothing reads.
+    pub layers: Vec<Vec<V>>,
+}
+
+/// A declared layer.
+enum Declared {
+    Cell(Cell),
+    Residual(Box<ResidualBlock>),
+}
+
+impl Declared {
+    /// Channels of the output.
+    fn width(&self) -> usize {
+        match self {
+            Declared::Cell(cell) => cell.width(),
+            Declared::Residual(block) => block.width(),
+        }
+    }
+
+    /// Which layers before the output depends on, as how far back they are.
+    fn reads(&self) -> Vec<usize> {
+        match self {
+            Declared::Cell(cell) => {
+                let read = (0..cell.inputs()).filter(|&input| cell.reads(input));
+                read.map(|input| cell.inputs() - input).collect()
+            }
+            Declared::Residual(_) => vec![1],
+        }
+    }
 }
 
 /// A declared network.
 pub struct Stack {
     stem: ConvolutionBlock,
-    cells: Vec<Cell>,
+    layers: Vec<Declared>,
+    /// The batch norm and the ReLU in front of the classifier, in some spaces.
+    closing: Option<NormBlock>,
     /// The auxiliary head and the cell that it reads.
     pub(super) auxiliary: Option<(AuxiliaryHead, usize)>,
     classifier: ClassifierBlock,
@@ -57,7 +86,8 @@ impl Stack {
         shape: StackShape,
         form: Form,
     ) -> Self {
-        let stem_channels = STEM_MULTIPLIER * shape.init_channels;
+        let stacking = space.stacking();
+        let stem_channels = stacking.stem_multiplier() * shape.init_channels;
         let names = ConvolutionNames {
             relu: None,
             convolution: "stem.0".to_owned(),
@@ -67,69 +97,101 @@ impl Stack {
         let window = ConvolutionWindow::square(STEM_KERNEL, 1, STEM_KERNEL / 2);
         let stem = ConvolutionBlock::declare(parameters, names, window, widths, true);
         let stem = ConvolutionBlock { of_images: true, ..stem };
-        let mut inputs = [stem_channels; INPUTS];
+        let mut inputs = vec![stem_channels; space.inputs()];
         let (mut channels, mut previous_reduction) = (shape.init_channels, false);
-        let mut cells: Vec<Cell> = Vec::with_capacity(shape.cells);
-        for index in 0..shape.cells {
-            let kind = space.cell_at(index, shape.cells);
-            let reduction = space.cells()[kind].reduces;
-            channels *= if reduction { 2 } else { 1 };
-            let partial = shape.partial;
-            let cell = CellShape { inputs, channels, reduction, previous_reduction, partial };
-            let cell = Cell::declare(parameters, &format!("cells.{index}"), &contents[kind], cell, form);
-            (inputs, previous_reduction) = ([inputs[1], cell.width()], reduction);
-            cells.push(cell);
+        let mut layers: Vec<Declared> = Vec::with_capacity(shape.cells);
+        for (index, layer) in space.layers(shape.cells).into_iter().enumerate() {
+            let name = format!("cells.{index}");
+            let layer = match layer {
+                Layer::Cell(kind) => {
+                    let reduction = space.cells()[kind].reduces;
+                    channels *= if reduction { 2 } else { 1 };
+                    let (inputs, partial) = (inputs.clone(), shape.partial);
+                    let cell = CellShape { inputs, channels, reduction, previous_reduction, partial };
+                    previous_reduction = reduction;
+                    Declared::Cell(Cell::declare(parameters, space, &name, &contents[kind], cell, form))
+                }
+                Layer::Residual => {
+                    channels *= 2;
+                    let widths = [inputs[inputs.len() - 1], channels];
+                    Declared::Residual(Box::new(ResidualBlock::declare(parameters, &name, widths)))
+                }
+            };
+            inputs.remove(0);
+            inputs.push(layer.width());
+            layers.push(layer);
         }
+        let features = inputs[inputs.len() - 1];
         let auxiliary = shape.auxiliary.then(|| {
             let read = auxiliary_cell(shape.cells);
             let declare = |parameters: &mut Parameters| {
-                AuxiliaryHead::declare(parameters, cells[read].width(), shape.classes)
+                AuxiliaryHead::declare(parameters, layers[read].width(), shape.classes)
             };
             (parameters.for_training_only(declare), read)
         });
-        let classifier = ClassifierBlock::declare(parameters, "classifier", inputs[1], shape.classes);
-        Stack { stem, cells, auxiliary, classifier }
+        let closing = stacking.closes().then(|| NormBlock::declare(parameters, "lastact", features));
+        let classifier = ClassifierBlock::declare(parameters, "classifier", features, shape.classes);
+        Stack { stem, layers, closing, auxiliary, classifier }
     }
 
-    /// Describes stem and cells.
+    /// Describes stem and layers.
     pub fn emit<G: Graph>(&self, graph: &mut G, images: &G::Value) -> Result<Features<G::Value>> {
         let stem = graph.convolution(images, &self.stem)?;
-        let mut outputs: Vec<Vec<G::Value>> = Vec::with_capacity(self.cells.len());
-        for ((index, cell), live) in self.cells.iter().enumerate().zip(self.live_cells()) {
+        let mut outputs: Vec<Vec<G::Value>> = Vec::with_capacity(self.layers.len());
+        for ((index, layer), live) in self.layers.iter().enumerate().zip(self.live_layers()) {
             let output = |back: usize| match index.checked_sub(back) {
                 Some(before) => outputs[before].as_slice(),
                 None => std::slice::from_ref(&stem),
             };
-            let nodes = if live { cell.emit(graph, [output(2), output(1)])? } else { Vec::new() };
-            outputs.push(nodes);
+            let values = match layer {
+                _ if !live => Vec::new(),
+                Declared::Cell(cell) => {
+                    let inputs: Vec<_> = (1..=cell.inputs()).rev().map(output).collect();
+                    cell.emit(graph, &inputs)?
+                }
+                // Where there are residual blocks, the output of a cell is one value: a definition says so.
+                Declared::Residual(block) => vec![block.emit(graph, &output(1)[0])?],
+            };
+            outputs.push(values);
         }
-        Ok(Features { stem, cells: outputs })
+        Ok(Features { stem, layers: outputs })
     }
 
-    /// Describes the classifier on the last cell's output; returns the logits.
+    /// Describes the classifier on the last layer's output; returns the logits.
     pub fn classify<G: Graph>(&self, graph: &mut G, features: &[G::Value]) -> Result<G::Value> {
-        graph.classifier(features, &self.classifier)
+        match &self.closing {
+            None => graph.classifier(features, &self.classifier),
+            Some(block) => {
+                let closed: Result<Vec<_>> =
+                    features.iter().map(|value| graph.normalise(value, block)).collect();
+                graph.classifier(&closed?, &self.classifier)
+            }
+        }
     }
 
     /// Number of branches that drop path may drop.
     pub fn droppable(&self) -> usize {
-        let live = self.cells.iter().zip(self.live_cells()).filter(|(_, live)| *live);
-        live.map(|(cell, _)| cell.droppable()).sum()
+        let live = self.layers.iter().zip(self.live_layers()).filter(|(_, live)| *live);
+        let of_layer = |layer: &Declared| match layer {
+            Declared::Cell(cell) => cell.droppable(),
+            Declared::Residual(_) => 0,
+        };
+        live.map(|(layer, _)| of_layer(layer)).sum()
     }
 
-    /// Which cells the classifiers depend on: a genotype may read one of its two inputs only.
-    fn live_cells(&self) -> Vec<bool> {
-        let mut live = vec![false; self.cells.len()];
+    /// Which layers the classifiers depend on: a genotype may read one of its two inputs only.
+    fn live_layers(&self) -> Vec<bool> {
+        let mut live = vec![false; self.layers.len()];
         let read = self.auxiliary.as_ref().map(|(_, read)| *read);
-        for index in self.cells.len().checked_sub(1).into_iter().chain(read) {
+        for index in self.layers.len().checked_sub(1).into_iter().chain(read) {
             live[index] = true;
         }
-        for index in (1..self.cells.len()).rev() {
-            for (input, back) in [(0, 2), (1, 1)] {
-                if live[index] && self.cells[index].reads(input) && index >= back {
-                    live[index - back] = true;
-                }
-            }
+        for index in (1..self.layers.len()).rev() {
+            let reads = if live[index] { self.layers[index].reads() } else { Vec::new() };
+            reads
+                .into_iter()
+                .filter_map(|back| index.checked_sub(back))
+                .for_each(|before| live[before] = true);
         }
         live
     }

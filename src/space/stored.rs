@@ -124,7 +124,9 @@ mod tests {
         assert_eq!(resolved.space().unwrap().name(), "own");
         let refusal = |text: &str| text.parse::<Choice>().and_then(|choice| choice.resolved()).unwrap_err();
         assert!(
-            refusal("s9").to_string().contains("\"s9\" is unknown; expected darts, s1, s2, s3, s5 or a file")
+            refusal("s9")
+                .to_string()
+                .contains("\"s9\" is unknown; expected darts, s1, s2, s3, s5, nas-bench-201 or a file")
         );
         assert!(refusal(&path.display().to_string()).to_string().contains("own.toml"));
         assert!(refusal("{\"name\": \"own\", \"nodes\": 2}").to_string().contains("candidates is missing"));

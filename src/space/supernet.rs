@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cell::{Contents, Form, stride};
+use super::cell::{Contents, stride};
 use super::edge_shape::EdgeShape;
+use super::layout::Form;
 use super::stack::{Features, Stack, StackShape};
 use super::{Operation, Space, Wiring};
 use crate::autograd::{Loss, MixingWeights, Recorder, Value};
@@ -85,8 +86,8 @@ pub struct Supernet {
     pub images: Value,
     /// The stem's output.
     pub stem: Value,
-    /// The nodes of each cell.
-    pub cells: Vec<Vec<Value>>,
+    /// The values that the output of each cell, or of a block between cells, concatenates.
+    pub layers: Vec<Vec<Value>>,
     /// The classifier's output.
     pub logits: Value,
     /// The loss.
@@ -126,8 +127,8 @@ impl Supernet {
         let sums = NodeSums::Mixed(mixing, drop_path.map(|factors| DropPath::new(factors, batch)));
         let skip_dropout = shape.edges.skip_dropout.map(|masks| SkipDropout::new(recorder, masks));
         let mut recording = Recording { recorder, spans: &spans, sums, skip_dropout };
-        let Features { stem, cells } = stack.emit(&mut recording, &images)?;
-        let features = cells.last().map_or(&[][..], Vec::as_slice);
+        let Features { stem, layers } = stack.emit(&mut recording, &images)?;
+        let features = layers.last().map_or(&[][..], Vec::as_slice);
         features.iter().for_each(|&node| recording.recorder.keep(node));
         let logits = stack.classify(&mut recording, features)?;
         let skip_dropout = recording.skip_dropout;
@@ -141,7 +142,7 @@ impl Supernet {
             auxiliary_skips,
             images,
             stem,
-            cells,
+            layers,
             logits,
             loss,
             drop_path,
@@ -210,8 +211,9 @@ fn rows(wirings: &[Wiring]) -> Vec<Range<usize>> {
 fn auxiliary_skips(shape: &SupernetShape, wirings: &[Wiring], mut own: usize) -> Vec<usize> {
     // A skip connection that loses elements is another.
     let whole = shape.edges.skip_dropout.is_none();
+    let inputs = shape.space.inputs();
     let edges = wirings.iter().zip(shape.space.cells()).flat_map(|(wiring, kind)| {
-        wiring.edges.iter().map(move |edge| (stride(kind.reduces, edge.from), &edge.candidates))
+        wiring.edges.iter().map(move |edge| (stride(kind.reduces, inputs, edge.from), &edge.candidates))
     });
     let place = |(row, (stride, candidates)): (Range<usize>, (usize, &Vec<&'static Operation>))| {
         let same =
@@ -239,7 +241,7 @@ fn declare(
     let contents = wirings.iter().map(|wiring| {
         let of_cell;
         (of_cell, skips) = skips.split_at(wiring.edges.len().min(skips.len()));
-        let contents = Contents::all(wiring, mixing, of_cell, weight);
+        let contents = Contents::all(&shape.space, wiring, mixing, of_cell, weight);
         mixing += wiring.len();
         weight += wiring.edges.len();
         contents

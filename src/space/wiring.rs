@@ -4,8 +4,6 @@ use std::ops::Range;
 
 use super::operation::Operation;
 
-/// The states that a cell begins with: the outputs of the two cells before it.
-pub(super) const INPUTS: usize = 2;
 /// The most nodes that a cell may have; far above any published cell, far below what exhausts memory.
 pub const MAX_NODES: usize = 32;
 
@@ -20,11 +18,14 @@ pub struct CellType {
     pub reduces: bool,
 }
 
-/// The types of cells of every space, in the order of their tables of alphas.
+/// The types of cells of a stack that reduces by cells, in the order of their tables of alphas.
 pub(super) static CELLS: [CellType; 2] = [
     CellType { name: "normal", title: "normal cell", reduces: false },
     CellType { name: "reduce", title: "reduction cell", reduces: true },
 ];
+
+/// That of a stack without such cells.
+pub(super) static ONE_CELL: [CellType; 1] = [CellType { name: "cell", title: "cell", reduces: false }];
 
 /// An edge of a cell of the supernet.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,6 +18,8 @@ use crate::space::{Network, NetworkShape};
 pub struct TrainerSettings {
     /// Momentum of the weights.
     pub momentum: f64,
+    /// Whether a step looks ahead along the momentum, as Nesterov's does.
+    pub nesterov: bool,
     /// Decay of the weights.
     pub decay: f64,
     /// Largest norm of the gradient.
@@ -28,6 +30,7 @@ impl From<&Plan> for TrainerSettings {
     fn from(plan: &Plan) -> Self {
         TrainerSettings {
             momentum: plan.weight_momentum,
+            nesterov: plan.weight_nesterov,
             decay: plan.weight_decay,
             gradient_clip: plan.gradient_clip,
         }
@@ -171,7 +174,6 @@ impl<B: Backend> Trainer<B> {
         batch.into().load(&mut self.tape, self.network.images)?;
         self.tape.differentiate(Mode::Train, Gradients::All);
         let step = GradientDescent {
-            nesterov: false,
             weights: self.network.spans.weights,
             gradient: self.network.spans.gradients,
             momentum_buffer: self.momentum,
@@ -179,6 +181,7 @@ impl<B: Backend> Trainer<B> {
             rate,
             momentum: self.settings.momentum,
             decay: self.settings.decay,
+            nesterov: self.settings.nesterov,
         };
         let backend = self.tape.backend();
         backend.euclidean_norm(step.gradient, self.gradient_norm);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use darts::autograd::{Recorder, Tape};
 use darts::backend::{Backend, Gradients, Mode, Scalar, Shape};
 use darts::random::{Stream, generator};
-use darts::space::{EdgeShape, Space, Supernet, SupernetShape};
+use darts::space::{Edge, EdgeShape, Space, Supernet, SupernetShape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -118,12 +118,18 @@ impl Trial {
     fn branch(&self, name: &str) -> Option<usize> {
         let mut words = name.strip_prefix("cells.")?.split('.');
         let cell: usize = words.next()?.parse().ok()?;
-        let (_ops, edge) = (words.next().filter(|&word| word == "_ops")?, words.next()?);
-        let (_ops, operation) = (words.next()?, words.next()?);
         let (space, nodes) = (&self.shape.space, self.shape.nodes);
-        let cells = 0..space.cell_at(cell, self.shape.cells);
-        let before: usize = cells.map(|cell| space.wiring(cell, nodes).edges.len()).sum();
-        let row = &self.rows[before + edge.parse::<usize>().unwrap()];
+        let kind = space.cell_at(cell, self.shape.cells);
+        let (edge, operation) = match (words.next()?, words.next()?, words.next()?) {
+            ("_ops", edge, "_ops") => (edge.parse::<usize>().unwrap(), words.next()?),
+            ("edges", edge, operation) => {
+                let name = |edge: &Edge| format!("{}<-{}", edge.node + space.inputs(), edge.from);
+                (space.wiring(kind, nodes).edges.iter().position(|own| name(own) == edge)?, operation)
+            }
+            _ => return None,
+        };
+        let before: usize = (0..kind).map(|kind| space.wiring(kind, nodes).edges.len()).sum();
+        let row = &self.rows[before + edge];
         Some(row.start + operation.parse::<usize>().unwrap())
     }
 

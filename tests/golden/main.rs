@@ -16,6 +16,7 @@ mod edges;
 mod evaluation;
 mod iterations;
 mod methods;
+mod nb201;
 mod network;
 mod operators;
 mod set;
@@ -145,17 +146,25 @@ fn iterations_in_f32() {
     run_on_cpu("iters", |set: &Set, cpu: &dyn Fn() -> Cpu| iterations::check_each(set, cpu()));
 }
 
+/// Operators of DARTS, or those of NAS-Bench-201.
+fn check_operators<B: Backend>(set: &Set, backend: &dyn Fn() -> B) -> Comparisons {
+    match set.name.as_str() {
+        "ops_nb201" => nb201::operators(set, backend),
+        _ => operators::check(set, backend),
+    }
+}
+
 #[test]
 fn operators_in_f64() {
     for kind in OPERATORS {
-        run(kind, Bar::Exact, |set| operators::check(set, Reference::<f64>::new));
+        run(kind, Bar::Exact, |set| check_operators(set, &Reference::<f64>::new));
     }
 }
 
 #[test]
 fn operators_in_f32() {
     for kind in OPERATORS {
-        run_on_cpu(kind, |set: &Set, cpu: &dyn Fn() -> Cpu| operators::check(set, cpu));
+        run_on_cpu(kind, |set: &Set, cpu: &dyn Fn() -> Cpu| check_operators(set, cpu));
     }
 }
 
@@ -193,6 +202,13 @@ fn check_steps<B: Backend>(bar: Bar, backend: &dyn Fn() -> B) {
     run_steps("randomnas", bar, |set, neighbour| steps::shared_weights(set, backend(), neighbour));
     run_steps("gdas", bar, |set, neighbour| steps::gdas(set, backend, neighbour));
     run_steps("dartsminus", bar, |set, neighbour| edges::auxiliary_skip(set, backend, neighbour));
+    run_steps("snas", bar, |set, neighbour| nb201::snas(set, backend, neighbour));
+    run_steps("gdas_nb201", bar, |set, neighbour| nb201::gdas_iteration(set, backend(), neighbour));
+    run_steps("betadarts", bar, |set, neighbour| nb201::beta_darts(set, backend(), neighbour));
+    run_steps("nb201_search_nats", bar, |set, neighbour| nb201::search(set, backend(), neighbour));
+    run_steps("nb201_search_bn", bar, |set, neighbour| nb201::statistics(set, backend(), neighbour));
+    run_steps("dartspt", bar, |set, neighbour| nb201::selection(set, backend(), neighbour));
+    run_steps("nb201_eval", bar, |set, neighbour| nb201::evaluation(set, backend, neighbour));
     run_steps("pdarts", bar, |set, neighbour| edges::skip_dropout(set, backend(), neighbour));
     run_steps("droppath", bar, |set, neighbour| edges::drop_path(set, backend(), neighbour));
     run_steps("pcdarts_n4", bar, |set, neighbour| edges::pc_darts(set, backend, neighbour));
@@ -221,6 +237,11 @@ fn steps_of_methods_on_the_gpu() {
 #[test]
 fn curvature_in_f64() {
     run("hessian", Bar::Exact, |set| curvature::check(set, Reference::<f64>::new()));
+}
+
+#[test]
+fn genotypes_of_nas_bench_201() {
+    nb201::genotypes();
 }
 
 #[test]
@@ -289,7 +310,7 @@ fn iterations_on_the_gpu() {
 fn operators_on_the_gpu() {
     if gpu().is_some() {
         for kind in OPERATORS {
-            run(kind, Bar::Noise, |set| operators::check(set, || gpu().unwrap()));
+            run(kind, Bar::Noise, |set| check_operators(set, &|| gpu().unwrap()));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A supernet set up from a golden set, and its parts in the official names and layouts.
 
 use super::comparison::Comparisons;
+use super::methods::tables;
 use super::set::Set;
 use darts::autograd::Value;
 use darts::backend::{Backend, Mode, Scalar, Shape, Span};
@@ -91,8 +92,8 @@ impl<B: Backend> Network<B> {
     ) -> Self {
         let side = set.number("hw") as usize;
         let channels = set.get("data.train_x.0").shape[1];
-        let edges =
-            set.get(if set.has("weight.normal") { "weight.normal" } else { "init.alpha.normal" }).shape[0];
+        let names = ["weight.normal", "init.alpha.normal", "init.alpha"];
+        let edges = set.get(names.into_iter().find(|name| set.has(name)).unwrap()).shape[0];
         let edges_of = |nodes: usize| space.wiring(0, nodes).edges.len();
         let nodes = (1..).find(|&nodes| edges_of(nodes) >= edges).unwrap();
         assert_eq!(edges_of(nodes), edges, "{}: edges of no whole number of nodes", set.name);
@@ -102,7 +103,11 @@ impl<B: Backend> Network<B> {
             images: Shape::new(set.number("N") as usize, side, side, channels),
             classes,
             init_channels: set.number("C") as usize,
-            cells: set.number("L") as usize,
+            // Residual blocks are layers, too.
+            cells: match set.text("cells_per_stage") {
+                Some(cells) => 3 * cells.parse::<usize>().unwrap(),
+                None => set.number("L") as usize,
+            },
             nodes,
             edges: edges_beside,
         };
@@ -125,10 +130,14 @@ impl<B: Backend> Network<B> {
 
     /// Sets the weights to those of the start.
     pub fn set_weights(&mut self, set: &Set) {
-        let given = set.names().filter(|name| name.starts_with("init.param.")).count();
+        let weights = |name: &&str| {
+            name.starts_with("init.param.") && !(name.contains(".edges.") && name.ends_with(".bias"))
+        };
+        let own = self.bilevel.supernet.parameters.iter();
+        let own = own.filter(|parameter| set.has(&format!("init.param.{}", parameter.name)));
         assert_eq!(
-            given,
-            self.bilevel.supernet.parameters.iter().count(),
+            set.names().filter(weights).count(),
+            own.count(),
             "{}: number of weight tensors",
             set.name
         );
@@ -171,7 +180,7 @@ impl<B: Backend> Network<B> {
     }
 
     pub fn set_alphas(&mut self, set: &Set, prefix: &str) {
-        self.bilevel.architecture.alphas = both(set, prefix);
+        self.bilevel.architecture.alphas = tables(set, prefix);
         let betas = prefix.replace("alpha", "beta");
         if set.has(&format!("{betas}.normal")) {
             self.bilevel.architecture.alphas.extend(both(set, &betas));
@@ -203,12 +212,16 @@ impl<B: Backend> Network<B> {
     /// from a forward replay alone; the logits are those of that replay, too.
     pub fn compare_features(&mut self, rows: &mut Comparisons, set: &Set, prefix: &str) {
         let supernet = &self.bilevel.supernet;
-        let (stem, cells) = (supernet.stem, supernet.cells.clone());
+        let (stem, layers) = (supernet.stem, supernet.layers.clone());
         self.bilevel.tape.forward(Mode::TrainKeepRunning);
         let name = format!("{prefix}fwd.stem");
         rows.add_images(&name, &name, &self.value(stem), set.get(&name));
-        for (index, nodes) in cells.iter().enumerate() {
+        for (index, nodes) in layers.iter().enumerate() {
             let name = format!("{prefix}fwd.cell.{index}");
+            // AutoDL's supernet shows its residual blocks alone.
+            if !set.has(&name) && set.text("cells_per_stage").is_some() {
+                continue;
+            }
             let nodes: Vec<Vec<f64>> = nodes.iter().map(|&node| self.value(node)).collect();
             let expected = set.get(&name);
             let channels = expected.shape[1] / nodes.len();
@@ -240,8 +253,12 @@ pub fn plan(method: &str, flags: &str) -> Plan {
     written.plan::<Plan>(Table::new()).unwrap().plan
 }
 
-/// Compares a pair of alpha tensors.
+/// Compares an alpha tensor, or a pair of them.
 pub fn compare_alphas(rows: &mut Comparisons, set: &Set, ours: &[f64], prefix: &str, behind: bool) {
+    if set.has(prefix) {
+        rows.add(prefix, prefix, ours, &set.get(prefix).values).behind_finite_difference(behind);
+        return;
+    }
     for (kind, ours) in ["normal", "reduce"].into_iter().zip(ours.chunks(ours.len() / 2)) {
         let name = format!("{prefix}.{kind}");
         rows.add(&name, prefix, ours, &set.get(&name).values).behind_finite_difference(behind);
@@ -253,11 +270,18 @@ pub fn both(set: &Set, prefix: &str) -> Vec<f64> {
     ["normal", "reduce"].map(|kind| set.get(&format!("{prefix}.{kind}")).values.clone()).concat()
 }
 
-/// The weights that a set holds under a prefix, in our layout.
+/// The weights that a set holds under a prefix, in our layout. A batch norm whose factor and offset a set does not have
+/// has the factor 1 and the offset 0: AutoDL's last one in a search.
 pub fn flat(set: &Set, parameters: &Parameters, prefix: &str) -> Vec<f64> {
     let mut values = vec![0.0; parameters.len()];
     for parameter in parameters.iter() {
-        let tensor = set.get(&format!("{prefix}.{}", parameter.name));
+        let name = format!("{prefix}.{}", parameter.name);
+        if !set.has(&name) && parameter.name.starts_with("lastact.") {
+            let part = parameter.part.offset..parameter.part.offset + parameter.part.len;
+            values[part].fill(if name.ends_with(".weight") { 1.0 } else { 0.0 });
+            continue;
+        }
+        let tensor = set.get(&name);
         assert_eq!(tensor.values.len(), parameter.part.len, "{}", parameter.name);
         for i in 0..parameter.part.len {
             values[parameter.part.offset + i] = tensor.values[parameter.layout.official(i)];
@@ -278,7 +302,7 @@ pub fn move_to_neighbour(weights: &mut [f64], neighbour: u64) {
 }
 
 /// Compares a flat vector, tensor by tensor. A tensor that the set leaves out is zero: the gradient of an operation that
-/// was not run.
+/// was not run. One that the network of the set does not have is not compared.
 pub fn compare_weights(
     rows: &mut Comparisons,
     set: &Set,
@@ -287,8 +311,15 @@ pub fn compare_weights(
     prefix: &str,
     behind: bool,
 ) {
+    let network = prefix.split_once('.').filter(|(part, _)| part.starts_with("arch"));
+    let network = network.map(|(part, _)| format!("{part}.")).unwrap_or_default();
     for parameter in parameters.iter() {
         let name = format!("{prefix}.{}", parameter.name);
+        if !set.has(&format!("{network}init.param.{}", parameter.name))
+            && parameter.name.starts_with("lastact.")
+        {
+            continue;
+        }
         let expected = |i: usize| set.get(&name).values[parameter.layout.official(i)];
         let expected: Vec<f64> = match set.has(&name) {
             true => (0..set.get(&name).values.len()).map(expected).collect(),

@@ -23,7 +23,7 @@ pub struct Set {
 
 /// Sets of a network that differs from those of the sets without errors of float32 in its mixing weights alone. A set has
 /// none where its random numbers depend on the type; its names have the part of the trace before them, such as `rs.logits`.
-const ALIKE: [&str; 3] = ["base_n2", "iters_first_n2", "fairdarts_n2"];
+const ALIKE: [&str; 4] = ["base_n2", "iters_first_n2", "fairdarts_n2", "nb201_search_nats"];
 
 /// A tensor in PyTorch's layout.
 #[derive(Clone)]
@@ -63,8 +63,11 @@ impl Set {
                     Dtype::U8 => view.data().iter().map(|&byte| f64::from(byte)).collect(),
                     other => panic!("{name}: {other:?}"),
                 };
-                // DrNAS has a pool and its batch norm in a sequence `op`.
-                let name = name.replace(".op.1.running_", ".1.running_");
+                // DrNAS has a pool and its batch norm in a sequence `op`; members of AutoDL's supernet begin with _.
+                let name = name
+                    .replace(".op.1.running_", ".1.running_")
+                    .replace("._cells.", ".cells.")
+                    .replace("._stem.", ".stem.");
                 // P-DARTS calls the edges of a cell and their operations otherwise.
                 let name = name.replace(".cell_ops.", "._ops.").replace(".m_ops.", "._ops.");
                 (name, Tensor { shape: view.shape().to_vec(), values })
@@ -96,6 +99,11 @@ impl Set {
         let text =
             self.metadata.get(key).unwrap_or_else(|| panic!("{}: no {key} in the metadata", self.name));
         text.parse().unwrap_or_else(|e| panic!("{}: {key} = {text}: {e}", self.name))
+    }
+
+    /// A text of the metadata.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     pub fn has_number(&self, key: &str) -> bool {
@@ -150,7 +158,10 @@ fn noise_of(directory: &Path) -> serde_json::Value {
 
 fn longest_prefix(table: &serde_json::Value, tensor: &str) -> Option<(String, f64)> {
     let groups = table.get("f32_vs_f64").unwrap_or(table).as_object()?;
-    let belongs = |group: &str| tensor == group || tensor.starts_with(&format!("{group}."));
+    let belongs = |group: &str| {
+        let group = group.replace("._cells", ".cells").replace("._stem", ".stem");
+        tensor == group || tensor.starts_with(&format!("{group}."))
+    };
     let group = groups.keys().filter(|group| belongs(group)).max_by_key(|group| group.len())?;
     Some((group.clone(), groups[group].get("rel")?.as_f64()?))
 }

@@ -19,9 +19,12 @@ use crate::supernets::{Step, Trial};
 const CHANNELS: [usize; 3] = [2, 3, 9];
 const CLASSES: usize = 5;
 
-/// Odd sides and even ones, so that both are halved.
-fn images(index: usize) -> Shape {
-    Shape::new(3, 5 + index % 2, 6 - index % 2, 2)
+/// Odd sides and even ones, so that both are halved; multiples where the space takes no others.
+fn images(index: usize, space: &Space) -> Shape {
+    match space.stacking().sides_step() {
+        1 => Shape::new(3, 5 + index % 2, 6 - index % 2, 2),
+        step => Shape::new(3, step, 2 * step, 2),
+    }
 }
 
 /// The spaces of the program, and for each operation one whose edges choose between it and the next.
@@ -42,11 +45,12 @@ fn nodes(space: &Space) -> usize {
 /// channels.
 pub fn supernets(narrow: bool) -> impl Iterator<Item = (String, Trial)> {
     spaces().into_iter().enumerate().map(move |(index, space)| {
-        let (name, nodes) = (format!("the supernet of {space}"), nodes(&space));
+        let (name, nodes, images) =
+            (format!("the supernet of {space}"), nodes(&space), images(index, &space));
         let init_channels = if narrow { 1 + index % 2 } else { CHANNELS[index % 3] };
         let shape = SupernetShape {
             space,
-            images: images(index),
+            images,
             classes: CLASSES,
             init_channels,
             cells: 3,
@@ -87,9 +91,10 @@ impl Derived {
         let nodes = vec![edges(&[0]), edges(&[1, 2]), edges(&[0, 1, 3])];
         let cell = CellGenotype { nodes, concat: vec![2, 3, 4] };
         let space = spaces().into_iter().find(|space| space.name() == operation.name).unwrap();
+        let images = images(index, &space);
         let genotype = Genotype { space, cells: vec![cell.clone(), cell] };
         let shape = NetworkShape {
-            images: images(index),
+            images,
             classes: CLASSES,
             init_channels,
             cells: 3,

@@ -34,7 +34,8 @@ fn at_the_bounds(domain: &Domain) -> (Vec<Value>, Vec<(Value, String)>) {
         }
         Domain::Word(words) => (words.iter().map(|word| Value::from(word.as_str())).collect(), Vec::new()),
         Domain::Space => {
-            let unknown = (Value::from("s9"), "darts, s1, s2, s3, s5 or a file FILE.toml".to_owned());
+            let unknown =
+                (Value::from("s9"), "darts, s1, s2, s3, s5, nas-bench-201 or a file FILE.toml".to_owned());
             let defined = (Value::from("{}"), "the definition of a space: ".to_owned());
             (vec![Value::from("s1")], vec![unknown, defined])
         }
