@@ -7,16 +7,16 @@
 //! 3. [`autograd`]: the tape that records a network once and replays it forward and backward.
 //! 4. [`nn`]: parameters, the blocks that own them, and the operators that a network is described in.
 //! 5. [`space`]: candidate operations, cells, the supernet, genotypes and their derivation.
-//! 6. [`benchmark`]: tables of spaces of which every architecture has been trained.
-//! 7. [`data`]: images, their split into two halves, augmentation and batches.
-//! 8. [`method`]: the parts that a search method is composed of.
-//! 9. [`plan`]: everything that determines a search or a training, checked before any work starts.
-//! 10. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
-//! 11. [`search`]: the bilevel optimisation of weights and alphas.
-//! 12. [`baseline`]: searches without gradients, which it has to beat.
-//! 13. [`train`]: the training of a derived network, and the model that it ends in.
-//! 14. [`export`]: a model for other programs.
-//! 15. [`store`]: run directories.
+//! 6. [`data`]: images, their split into two halves, augmentation and batches.
+//! 7. [`method`]: the parts that a search method is composed of.
+//! 8. [`plan`]: everything that determines a search or a training, checked before any work starts.
+//! 9. [`epochs`]: epochs of steps that can be interrupted and go on, the same for a search and a training.
+//! 10. [`search`]: the bilevel optimisation of weights and alphas.
+//! 11. [`baseline`]: searches without gradients, which it has to beat.
+//! 12. [`train`]: the training of a derived network, and the model that it ends in.
+//! 13. [`export`]: a model for other programs.
+//! 14. [`store`]: run directories.
+//! 15. [`benchmark`]: tables of spaces of which every architecture has been trained.
 //! 16. [`watch`]: what a run shows while it goes on.
 //! 17. [`draw`]: cells and curves as drawings.
 //! 18. [`compare`]: several searches beside each other, and whether they differ by more than chance.

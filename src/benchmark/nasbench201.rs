@@ -8,7 +8,9 @@
 
 use std::sync::LazyLock;
 
+use crate::readable::grouped;
 use crate::space::architecture::{Architecture, COUNT};
+use crate::space::genotype::Genotype;
 
 static RECORDS: &[u8] = include_bytes!("nasbench201.bin");
 /// Ten-thousandths of a per cent in a per cent.
@@ -122,6 +124,33 @@ pub struct Table {
 pub fn table() -> &'static Table {
     static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(RECORDS));
     &TABLE
+}
+
+/// The space whose architectures the table knows.
+const SPACE: &str = "nas-bench-201";
+
+/// The row of a genotype; nothing, where it is of another space.
+pub fn entry_of(genotype: &Genotype) -> Option<&'static Entry> {
+    if genotype.space.name() != SPACE {
+        return None;
+    }
+    genotype.to_string().parse().ok().map(|architecture| table().entry(architecture))
+}
+
+/// Of each data set the test accuracy after 200 epochs in per cent, and its rank.
+pub fn judged(entry: &Entry) -> [(&'static DataSet, f64, usize); DATA_SETS.len()] {
+    std::array::from_fn(|place| {
+        let column = Column::judging(place);
+        (&DATA_SETS[place], entry.accuracy(column), table().rank(entry, column))
+    })
+}
+
+/// The same in a line.
+pub fn in_words(entry: &Entry) -> String {
+    let of = |(data, accuracy, rank): (&DataSet, f64, usize)| {
+        format!("{} {accuracy:.2} % (rank {})", data.title, grouped(rank))
+    };
+    judged(entry).map(of).join(", ")
 }
 
 impl Table {

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::genotype;
 use super::output::{print, tell};
-use crate::benchmark::nasbench201::{COLUMNS, Column, DATA_SETS, Entry, Part, table};
+use crate::benchmark::nasbench201::{COLUMNS, Column, DATA_SETS, Entry, Part, entry_of, table};
 use crate::readable::grouped;
 use crate::space::architecture::{Architecture, COUNT};
 use crate::{Error, Result};
@@ -12,7 +13,8 @@ use crate::{Error, Result};
 #[derive(clap::Args)]
 #[command(after_help = NOTES)]
 pub struct Arguments {
-    /// An architecture as its string, or by its index in the benchmark, from 0 to 15624.
+    /// An architecture as its string, by its index in the benchmark, from 0 to 15624, or by what holds its genotype: a run
+    /// directory or a file.
     #[arg(value_name = "ARCH", required_unless_present = "best", conflicts_with = "best")]
     architectures: Vec<String>,
     /// List the best architectures by their test accuracy on a data set after 200 epochs.
@@ -36,6 +38,7 @@ test accuracy. A search must look at validation accuracies only.
 Examples:
   darts lookup '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|'
   darts lookup 6111 1835
+  darts lookup runs/2026-01-31-142500-cifar10-first
   darts lookup --best cifar10 --top 10
   darts lookup --best cifar100 --json";
 
@@ -60,20 +63,25 @@ impl Arguments {
     }
 }
 
-/// The row of an architecture by its string or its index.
+/// The row of an architecture by its string or its index, or of a genotype as other commands find it.
 fn find(given: &str) -> Result<&'static Entry> {
-    if given.contains(['|', '~']) {
+    if given.starts_with('|') {
         return Ok(table().entry(given.parse()?));
     }
-    let entry = given.parse().ok().and_then(|index: usize| table().entries().get(index));
-    entry.ok_or_else(|| {
-        let given: String = given.chars().take(60).collect();
-        Error::Genotype(format!(
-            "{given:?} is no architecture of NAS-Bench-201; expected a string such as {} or an index from 0 to {}",
-            Architecture::new([1; 6]),
-            COUNT - 1
-        ))
-    })
+    if !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()) {
+        let entry = given.parse().ok().and_then(|index: usize| table().entries().get(index));
+        return entry.ok_or_else(|| unknown(given));
+    }
+    entry_of(&genotype::find(given, None)?.genotype).ok_or_else(|| unknown(given))
+}
+
+fn unknown(given: &str) -> Error {
+    let given: String = given.chars().take(60).collect();
+    Error::Genotype(format!(
+        "{given:?} is no architecture of NAS-Bench-201; expected a string such as {} or an index from 0 to {}",
+        Architecture::new([1; 6]),
+        COUNT - 1
+    ))
 }
 
 /// All that is known of an architecture, for a reader.

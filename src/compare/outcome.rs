@@ -31,7 +31,7 @@ pub struct Found {
     /// Its accuracy on test images, as a fraction, where a table has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
-    /// The same of what was the best after each query or epoch.
+    /// The same after each query, of the best so far, or after each epoch, of its genotype.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub course: Vec<f64>,
 }

@@ -73,7 +73,7 @@ fn title(line: &Line) -> String {
     }
 }
 
-/// The accuracy of the best so far: the mean over the seeds, between the least and the largest.
+/// The accuracy of what a search would have ended with: the mean over the seeds, between the least and the largest.
 fn courses(standings: &Standings) -> Markup {
     let lines: Vec<&Line> = standings.lines.iter().filter(|line| !line.courses.is_empty()).collect();
     if lines.is_empty() {
@@ -83,12 +83,15 @@ fn courses(standings: &Standings) -> Markup {
         let curves = lines.iter().zip(CURVES).flat_map(|(line, colour)| of_line(line, colour));
         let legend: Vec<_> =
             lines.iter().zip(CURVES).map(|(line, colour)| (line.contender.clone(), colour)).collect();
-        parts::curves("Test accuracy in percent of the best so far", &curves.collect::<Vec<_>>(), &legend)
+        parts::curves("Test accuracy in percent, as the table has it", &curves.collect::<Vec<_>>(), &legend)
     });
     html! {
         section {
             h2 { "Course" }
-            p.quiet { "After each query or epoch: the least, the mean and the largest over the seeds." }
+            p.quiet {
+                "Of what a search would have ended with after each query or epoch: the least, the mean and the largest over the "
+                "seeds."
+            }
             div.charts { @for drawing in drawings { (drawing) } }
         }
     }

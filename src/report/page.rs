@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use maud::{Markup, html};
+use serde_json::json;
 
 use super::advice::train_command;
 use super::parts::{self, Chart, Metric, epochs, percent};
 use super::verdict::{Judgement, Verdict};
 use super::{beginning, sheet, survey, training_page, weights};
 use crate::Result;
+use crate::benchmark::nasbench201::{self, DATA_SETS, DataSet};
 use crate::files::write_whole;
 use crate::plan::Command;
 use crate::search::observer::EpochRecord;
@@ -20,6 +22,9 @@ use crate::store::checkpoints::resume_command;
 use crate::store::command::command_of_run;
 use crate::store::history::{Beginning, History, TrainingHistory};
 
+/// The file of what a table knows of the epochs' genotypes.
+const TABULATED: &str = "nasbench201.jsonl";
+
 /// Writes the report of a run, of a search or of a training, into its directory: `report.html`, and each cell as `.svg`
 /// and `.dot`. Gives the place of the page.
 pub fn write(run: &Path) -> Result<PathBuf> {
@@ -28,6 +33,7 @@ pub fn write(run: &Path) -> Result<PathBuf> {
         (Some(beginning), _) => (beginning::page(&beginning), beginning.genotype),
         (None, Command::Search) => {
             let history = History::load(run)?;
+            store_tabulated(run, &history)?;
             (page(&history), history.genotype)
         }
         (None, Command::Train) => {
@@ -143,6 +149,39 @@ fn of_cells(
     cells.collect()
 }
 
+/// What the table knows of the genotype of each epoch.
+fn tabulated() -> [Chart<EpochRecord>; 2] {
+    let metric = |place: usize, value: fn((&DataSet, f64, usize)) -> f64| {
+        let of_record = move |record: &EpochRecord| {
+            nasbench201::entry_of(&record.genotype)
+                .map_or(f64::NAN, |entry| value(nasbench201::judged(entry)[place]))
+        };
+        Metric::new(DATA_SETS[place].title, 1 + place, of_record)
+    };
+    let all = |value| (0..DATA_SETS.len()).map(|place| metric(place, value)).collect();
+    [
+        Chart::new(
+            "Test accuracy of the genotype in percent, as NAS-Bench-201 has it",
+            all(|(_, accuracy, _)| accuracy),
+        ),
+        Chart::new("Rank of the genotype among those of NAS-Bench-201", all(|(.., rank)| rank as f64)),
+    ]
+}
+
+/// Stores what the table knows of the genotype of each epoch, a line each; nothing, where it knows none.
+fn store_tabulated(run: &Path, history: &History) -> Result<()> {
+    let line = |record: &EpochRecord| {
+        let entry = nasbench201::entry_of(&record.genotype)?;
+        let mut line = json!({ "epoch": record.epoch, "architecture": entry.architecture.to_string() });
+        for (data, accuracy, rank) in nasbench201::judged(entry) {
+            line[data.name] = json!({ "test_accuracy": accuracy, "rank": rank });
+        }
+        Some(format!("{line}\n"))
+    };
+    let lines: String = history.records.iter().filter_map(line).collect();
+    if lines.is_empty() { Ok(()) } else { write_whole(&run.join(TABULATED), lines.as_bytes()) }
+}
+
 /// Whether the eigenvalue was measured after an epoch.
 fn measured(record: &EpochRecord) -> bool {
     record.eigenvalue.is_some()
@@ -178,6 +217,9 @@ fn course(history: &History) -> Markup {
             of_cells(space, |record, cell| record.skip_connections[cell] as f64),
         ),
     ];
+    if nasbench201::entry_of(&history.genotype).is_some() {
+        charts.extend(tabulated());
+    }
     if history.records.iter().any(measured) {
         let eigenvalue =
             |record: &EpochRecord| record.eigenvalue.map_or(f64::NAN, |eigenvalue| eigenvalue.value);

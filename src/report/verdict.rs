@@ -7,7 +7,10 @@
 use serde::Serialize;
 
 use super::advice::{self, Advice};
+use crate::benchmark::nasbench201;
+use crate::readable::grouped;
 use crate::space::alphas::Alphas;
+use crate::space::architecture::COUNT;
 use crate::space::derivation::largest_entropies;
 use crate::space::genotype::{ChosenEdge, Genotype};
 use crate::space::operation::OPERATIONS;
@@ -295,7 +298,14 @@ fn decided(history: &History) -> Vec<String> {
     }
     let cells = (0..genotype.cells.len())
         .flat_map(|cell| [operations(genotype, cell), clearness(genotype, cell, history.result_alphas())]);
-    cells.collect()
+    let trained = nasbench201::entry_of(genotype).map(|entry| {
+        format!(
+            "The authors of NAS-Bench-201 have trained this cell for 200 epochs; its test accuracy, and its rank among {}: {}.",
+            grouped(COUNT),
+            nasbench201::in_words(entry)
+        )
+    });
+    cells.chain(trained).collect()
 }
 
 /// How often a cell holds each operation.

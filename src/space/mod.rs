@@ -9,7 +9,8 @@
 //!    is its textual form.
 //! 3. [`alphas`]: the architecture parameters, one row for each edge of a cell; [`weighing`]: what they weigh, and
 //!    [`pruning`]: which of them are left.
-//! 4. [`cell`]: a cell, with every candidate on every edge or with one operation on each; [`residual`]: a block that halves
+//! 4. [`contents`]: every candidate on every edge of a cell, or one operation on each; `declared_edge`: an edge with its
+//!    weights; [`cell`]: the cell; [`residual`]: a block that halves
 //!    the resolution between cells; [`auxiliary`]: a second classifier; [`stack`]: a network of cells.
 //! 5. [`edge_shape`] and [`supernet`]: the network of a search; [`network`]: that of a genotype; [`cost`]: its size.
 //! 6. [`derivation`]: from alphas to a genotype, by the rule of DARTS or by that of P-DARTS.
@@ -20,7 +21,9 @@ pub mod alphas;
 pub mod architecture;
 pub mod auxiliary;
 pub mod cell;
+pub mod contents;
 pub mod cost;
+mod declared_edge;
 pub mod definition;
 pub mod derivation;
 pub mod edge_shape;

@@ -1,7 +1,7 @@
 //! The derived network of the evaluation phase: `NetworkCIFAR` of the official code, whose names its parameters have.
 
 use super::auxiliary;
-use super::cell::Contents;
+use super::contents::Contents;
 use super::genotype::Genotype;
 use super::layout::Form;
 use super::stack::{Features, Stack, StackShape, auxiliary_cell};

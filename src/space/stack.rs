@@ -4,7 +4,9 @@
 
 use super::Space;
 use super::auxiliary::AuxiliaryHead;
-use super::cell::{Cell, CellShape, Contents};
+use super::cell::Cell;
+use super::contents::Contents;
+use super::declared_edge::CellShape;
 use super::layout::{Form, Layer};
 use super::residual::ResidualBlock;
 use crate::Result;

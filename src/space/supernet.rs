@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cell::{Contents, stride};
+use super::contents::Contents;
+use super::declared_edge::stride;
 use super::edge_shape::EdgeShape;
 use super::layout::Form;
 use super::stack::{Features, Stack, StackShape};

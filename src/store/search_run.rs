@@ -16,6 +16,7 @@
 //!   alphas/epoch-0001.safetensors the alphas after each epoch
 //!   report.html                   what `darts report` made of these, with
 //!   cell_normal.svg, .dot, ...    the cells as drawings
+//!   nasbench201.jsonl             in that space, the accuracy and rank of each epoch's genotype as the table has it
 //! ```
 
 use std::path::Path;

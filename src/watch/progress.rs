@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::benchmark::nasbench201;
 use crate::readable::{bytes, counted, duration, grouped};
 use crate::search::lanczos::Eigenvalue;
 use crate::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
@@ -227,6 +228,9 @@ impl Observer<SearchPhase> for Progress {
         ));
         for (kind, cell) in record.genotype.space.cells().iter().zip(&record.genotype.cells) {
             self.print(&format!("    {}  {}", kind.name, compact(cell)));
+        }
+        if let Some(entry) = nasbench201::entry_of(&record.genotype) {
+            self.print(&format!("    trained by the benchmark  {}", nasbench201::in_words(entry)));
         }
         if let Some(Eigenvalue { value, .. }) = record.eigenvalue {
             self.print(&format!("    eigenvalue  {value:.4}"));

@@ -100,7 +100,7 @@ pub fn attack<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons 
 /// concentrations is an approximation, so Adam is given the recorded one.
 pub fn drnas<B: Backend>(set: &Set, backend: B, neighbour: u64) -> Comparisons {
     let mut rows = Comparisons::default();
-    let mut network = start(set, backend, "drnas", "alpha_lr = 3e-4", neighbour);
+    let mut network = start(set, backend, "drnas", "alpha_lr = 3e-4\npartial_channels = 1", neighbour);
     load_recorded(&mut network, tables(set, "sample"));
     let loss = passes(&mut rows, &mut network, set, "");
     rows.add("fwd.loss", "fwd.loss", &[loss], &set.get("fwd.loss").values);

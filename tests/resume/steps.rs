@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use darts::data::{Dataset, Reading, Source};
 use darts::epochs::{Checkpoint, Control, Ended, Numbers, Observer, Phase, Position, StepRecord, Timing};
+use darts::method::edge_weights::EdgeWeights;
 use darts::method::stages::transitions;
 use darts::plan::search::Order;
 use darts::plan::{Command, DeviceChoice, PlanTable};
@@ -173,7 +174,11 @@ fn a_search_goes_on_from_a_checkpoint_of_version_1() {
 
 #[test]
 fn a_checkpoint_of_a_search_holds_its_alphas() {
-    let plan = small_search(Order::First);
+    EdgeWeights::ALL.into_iter().for_each(check_alphas_of_a_checkpoint);
+}
+
+fn check_alphas_of_a_checkpoint(edge_weights: EdgeWeights) {
+    let plan = plan::search::Plan { edge_weights, ..small_search(Order::First) };
     let mut keep = Keep::default();
     let every = Some(std::time::Duration::ZERO);
     let ended = search::session::run(&plan, digits(), &Control { every, ..Control::default() }, &mut keep);
@@ -183,7 +188,9 @@ fn a_checkpoint_of_a_search_holds_its_alphas() {
     let place = checkpoint.tensors.iter().position(|(name, _)| name == "alphas").unwrap();
     let Numbers::F64(values) = &mut checkpoint.tensors[place].1 else { panic!("in f64") };
     values.pop();
-    let count = alphas.len();
+    let count = alphas.len() + alphas.betas.concat().len();
+    // Two edges of either cell.
+    assert_eq!(count - alphas.len(), edge_weights.betas(4));
     assert_eq!(
         search::session::alphas_of(&checkpoint).unwrap_err().to_string(),
         format!("plan: the checkpoint holds {} alphas, and its plan has {count}", count - 1)

@@ -27,13 +27,35 @@ fn images(index: usize, space: &Space) -> Shape {
     }
 }
 
+/// Spaces of users with other inputs, outputs and stacks than those of the program: name and definition.
+const OWN: [(&str, &str); 3] = [
+    (
+        "plain",
+        "inputs = 2\npreprocessed = false\noutput = \"last\"\nstack = \"plain\"\nfewest_cells = 1\n\
+         candidates = [\"none\", \"skip_connect\", \"sep_conv_3x3\", \"max_pool_3x3\"]",
+    ),
+    (
+        "residual",
+        "inputs = 1\noutput = \"last\"\nstack = \"residual\"\nedges_kept = 1\nnone_chosen = true\n\
+         candidates = [\"none\", \"skip_connect\", \"nor_conv_3x3\", \"avg_pool_3x3\"]",
+    ),
+    (
+        "narrow",
+        "inputs = 1\npools_normalised = false\nedges_kept = \"all\"\nnone_chosen = true\n\
+         candidates = [\"none\", \"skip_connect\", \"dil_conv_3x3\", \"avg_pool_3x3\"]",
+    ),
+];
+
 /// The spaces of the program, and for each operation one whose edges choose between it and the next.
 fn spaces() -> Vec<Arc<Space>> {
     let pairs = OPERATIONS.iter().zip(OPERATIONS.iter().cycle().skip(1)).map(|(one, other)| {
         let text = format!("nodes = 2\nedges_kept = \"all\"\ncandidates = [\"{one}\", \"{other}\"]");
         Space::from_toml(&text, Path::new(&format!("{one}.toml"))).unwrap()
     });
-    Space::known().iter().cloned().chain(pairs).collect()
+    let own = OWN.iter().map(|(name, text)| {
+        Space::from_toml(&format!("nodes = 2\n{text}"), Path::new(&format!("{name}.toml"))).unwrap()
+    });
+    Space::known().iter().cloned().chain(pairs).chain(own).collect()
 }
 
 /// The fewest nodes, two at least, that cells of a space have.

@@ -114,6 +114,21 @@ fn a_growing_eigenvalue_ends_a_search_with_the_alphas_before_it_grew() {
 }
 
 #[test]
+fn the_result_has_the_betas_of_its_epoch() {
+    let weighed = |epoch: usize| Alphas { betas: vec![vec![epoch as f64; 5]; 2], ..alphas(0) };
+    let bound = Bound::Eigenvalue { growth: 1.3, every: 1 };
+    let mut watch = Watch::new(vec![Guard { bound, answer: Answer::Stop }], &weighed(0));
+    let ended = (1..=50).find_map(|epoch| {
+        let alphas = weighed(epoch);
+        let eigenvalue = Some(1.1f64.powi(epoch as i32));
+        let outcome = Outcome { epoch, epochs: 50, genotype: &derive(&alphas), alphas: &alphas, eigenvalue };
+        watch.show(&outcome).first().and_then(|remark| remark.result)
+    });
+    let result = ended.expect("the eigenvalue grows") as f64;
+    assert_eq!(watch.result().unwrap()[80..], [result; 10]);
+}
+
+#[test]
 fn a_text_names_what_a_guard_does() {
     assert_eq!(count("off"), Ok(None));
     assert_eq!(count("warn 4"), Ok(Some((Answer::Warn, 4))));
