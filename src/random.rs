@@ -38,6 +38,8 @@ pub enum Stream {
     AlphaDropPath = 15,
     /// Edges that drop path drops in steps of the weights of a search.
     WeightDropPath = 16,
+    /// Genotypes that a search tries at its end.
+    GenotypeTrials = 27,
     /// Masks of skip connections in steps of the alphas of a search.
     AlphaSkipDropout = 25,
     /// Masks of skip connections in steps of the weights of a search.

@@ -75,6 +75,10 @@ fn a_cell_is_shown_trained_evaluated_and_exported_by_its_edges() {
     let size = ["--epochs=1", "--init-channels=2", "--out=dead", "--quiet"];
     printed(here, &[&["train", DEAD], &size[..]].concat());
     printed(here, &["export", "dead", "--format=onnx"]);
+    for (run, says) in [("dead", true), ("model", false)] {
+        let page = fs::read_to_string(here.join(run).join("report.html")).unwrap();
+        assert_eq!(page.contains("Nothing reaches the output of the cell"), says, "{run}");
+    }
 }
 
 #[test]

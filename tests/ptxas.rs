@@ -21,11 +21,16 @@ const ARCHITECTURES: [(u32, u32, u32, u32); 5] = [
 ];
 const REGISTERS: u32 = 64 << 10;
 /// Kernels that fill less with two-byte storage, and how much at least: the head of their file says why.
-const EXEMPT: [(&str, f64); 4] = [
+const EXEMPT: [(&str, f64); 9] = [
     ("pointwise_forward_16", 0.375),
     ("pointwise_forward_32", 0.375),
     ("pointwise_forward_64", 0.25),
-    ("convolution_forward", 0.25),
+    ("convolution_forward_16", 0.375),
+    ("convolution_forward_32", 0.375),
+    ("convolution_forward_64", 0.25),
+    ("convolution_input_16", 0.25),
+    ("convolution_input_32", 0.25),
+    ("convolution_input_64", 0.25),
 ];
 
 /// The share that a kernel fills at least.

@@ -7,11 +7,13 @@ use darts::epochs::{BatchView, Control, Ended};
 use darts::method::progress::Progress;
 use darts::nn::Parameter;
 use darts::plan::DeviceChoice;
+use darts::plan::PlanTable as _;
 use darts::plan::search::{Order, Plan};
 use darts::random::Stream;
 use darts::search::observer::{EpochRecord, Observer, SearchPhase, StepRecord, Summary, Timing};
 use darts::search::{Bilevel, BilevelSettings, session};
-use darts::space::alphas::Alphas;
+use darts::space::alphas::{Alphas, Decision};
+use darts::space::derivation::derive;
 use darts::space::{EdgeShape, Space, SupernetShape};
 use darts::store::alphas::load_alphas;
 use darts::store::genotype::load_genotype;
@@ -198,6 +200,28 @@ fn a_search_learns_the_digits_and_tells_of_it() {
     assert!(last.train_loss < memory.epochs[0].0.train_loss);
     // The evaluation of the last epoch is left.
     assert!(memory.steps.last().unwrap().seconds_left >= 0.0);
+}
+
+#[test]
+fn a_random_search_moves_no_alpha_and_decides_at_its_end() {
+    let [guard_skips, guard_ranking, guard_entropy] = [(); 3].map(|()| "off".to_owned());
+    let selection = "sampled 5".to_owned();
+    let plan = Plan { selection, guard_skips, guard_ranking, guard_entropy, ..small_plan() };
+    plan.validate().unwrap();
+    let mut memory = Memory::default();
+    let alphas = search(&plan, &mut memory).unwrap();
+    assert!(memory.epochs.iter().all(|(_, of_epoch)| of_epoch.tables == alphas.tables));
+    let ([.., (before, _), (last, _)], count) = (&memory.epochs[..], memory.epochs.len()) else {
+        panic!("three epochs")
+    };
+    assert_eq!((count, before.selected.len(), last.selected.len()), (3, 0, 1));
+    assert!(last.selected[0].contains(" of 5 drawn at random, with the loss "), "{}", last.selected[0]);
+    assert_eq!(last.genotype, derive(&alphas));
+    // The two nodes of each cell keep two edges each.
+    for decided in &alphas.decided {
+        let chosen = decided.iter().filter(|decision| matches!(decision, Decision::Chosen(_))).count();
+        assert_eq!((chosen, decided.len()), (4, 5), "{decided:?}");
+    }
 }
 
 #[test]

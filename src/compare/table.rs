@@ -148,8 +148,10 @@ mod tests {
     fn a_table_has_a_line_for_each_contender() {
         assert_eq!(
             aligned(&standings()),
-            "contender  seeds  test accuracy, %      min to max  weights  networks                over random, points\n\
-             darts          2      93.50 ± 0.71  93.00 to 94.00    1,235         1  +2.00 (-1.04 to +5.04), p = 0.33\n\
+            "contender  seeds  test accuracy, %      min to max  weights  networks      search               \
+             over random, points\n\
+             darts          2      93.50 ± 0.71  93.00 to 94.00    1,235         1  1 min 12 s  +2.00 (-1.04 to +5.04), \
+             p = 0.33\n\
              random         2      91.50 ± 0.71  91.00 to 92.00    1,235         1\n"
         );
         let markdown = markdown(&standings());

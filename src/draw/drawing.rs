@@ -22,10 +22,8 @@ pub fn draw(genotype: &Genotype) -> String {
         text.push('\n');
         draw_cell(space, cell, &mut text);
     }
-    for CellType { title, .. } in genotype.dead_cells() {
-        text.push_str(&format!(
-            "\nNothing reaches the output of the {title}: no path of operations other than none leads there.\n"
-        ));
+    for kind in genotype.dead_cells() {
+        text.push_str(&format!("\n{}\n", dead(kind)));
     }
     if space.notation() == Notation::Edges {
         text.push_str(&format!("\n{}, node 0 of a text of edges.\n", inputs_explained(space)));
@@ -40,6 +38,11 @@ pub fn draw(genotype: &Genotype) -> String {
         if inputs == 1 { one } else { many }
     ));
     text
+}
+
+/// What is said of a type of cell whose output depends on no input.
+pub fn dead(CellType { title, .. }: &CellType) -> String {
+    format!("Nothing reaches the output of the {title}: no path of operations other than none leads there.")
 }
 
 /// The title of a type of cell as a heading.

@@ -14,7 +14,8 @@
 //! 5. [`perturbation`]: what disturbs the mixing weights in a step of the weights.
 //! 6. [`step_order`]: which of the two steps of an iteration comes first.
 //! 7. [`guard`]: what watches a search, warns, or ends it before its last epoch.
-//! 8. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides.
+//! 8. [`selection`]: how the genotype is found; [`projection`]: what a selection by perturbation decides;
+//!    [`sampled`]: genotypes drawn at random.
 //! 9. [`stages`]: a search in several parts.
 //! 10. [`published`]: the methods of the literature, as compositions.
 
@@ -26,6 +27,7 @@ pub mod progress;
 pub mod projection;
 pub mod published;
 pub mod relaxation;
+pub mod sampled;
 pub mod schedule;
 pub mod selection;
 pub mod skip_dropout;

@@ -13,7 +13,13 @@ pub enum Selection {
     /// candidate without which the supernet is worst on the validation half, and then each node drops the edges without
     /// which it is best. Between two choices the search goes on.
     Perturbation(Criterion),
+    /// Random search with shared weights (Li, Talwalkar, UAI 2019): each pass goes through a genotype drawn at random, and of so
+    /// many the one is found whose loss on the validation half is the lowest. No alpha moves.
+    Sampled(usize),
 }
+
+/// The most genotypes that a selection tries.
+const MOST_SAMPLES: usize = 100_000;
 
 /// What is worst or best on the validation half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +31,17 @@ pub enum Criterion {
 }
 
 /// The selections by their names.
-static SELECTIONS: [Part<Selection>; 4] = [
+static SELECTIONS: [Part<Selection>; 5] = [
     Part { name: "strongest", takes: "", make: |_| Some(Selection::Strongest) },
     Part { name: "restricted", takes: "SKIPS", make: |text| text.parse().ok().map(Selection::Restricted) },
+    Part {
+        name: "sampled",
+        takes: "COUNT",
+        make: |text| {
+            let count = text.parse().ok().filter(|count| (1..=MOST_SAMPLES).contains(count));
+            count.map(Selection::Sampled)
+        },
+    },
     Part { name: "perturbation", takes: "", make: |_| Some(Selection::Perturbation(Criterion::Accuracy)) },
     Part {
         name: "perturbation",
@@ -62,12 +76,15 @@ mod tests {
     fn a_text_names_a_selection() {
         assert_eq!(selection("strongest"), Ok(Selection::Strongest));
         assert_eq!(selection("restricted 2"), Ok(Selection::Restricted(2)));
+        assert_eq!(selection("sampled 100"), Ok(Selection::Sampled(100)));
         assert_eq!(selection("perturbation"), Ok(Selection::Perturbation(Criterion::Accuracy)));
         assert_eq!(selection("perturbation loss"), Ok(Selection::Perturbation(Criterion::Loss)));
-        for text in ["", "perturbation accuracy", "loss", "strongest 2", "restricted", "restricted -1"] {
+        for text in
+            ["", "perturbation accuracy", "loss", "strongest 2", "restricted", "restricted -1", "sampled 0"]
+        {
             assert_eq!(
                 selection(text).unwrap_err(),
-                "strongest, restricted SKIPS, perturbation or perturbation loss"
+                "strongest, restricted SKIPS, sampled COUNT, perturbation or perturbation loss"
             );
         }
     }

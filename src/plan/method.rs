@@ -89,7 +89,8 @@ pub(super) fn method() -> [Key; 15] {
             |text| selection(text).err(),
             ["strongest"; 2],
             "How the genotype is found: strongest, by the alphas; \"restricted N\", by the alphas with at most N skip connections in \
-             the normal cell, as P-DARTS does; or perturbation, which after the search decides edge after \
+             the normal cell, as P-DARTS does; \"sampled N\", the best of N genotypes drawn at random, one of which each pass goes \
+             through, without alphas; or perturbation, which after the search decides edge after \
              edge by what the supernet loses on the validation half without a candidate (\"perturbation loss\" goes by the \
              loss instead of the accuracy)",
         )

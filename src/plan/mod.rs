@@ -10,6 +10,7 @@ pub mod keys;
 pub mod merge;
 mod method;
 mod partial;
+mod sampled;
 pub mod search;
 mod shared;
 mod skips;

@@ -10,6 +10,7 @@ use super::guards::{guard_conflict, guards};
 use super::keys::{FRACTION, Keys, POSITIVE, Preset, RATE, SHARE, count, number, switch, text, word};
 use super::method::{complete_method, method};
 use super::partial::{partial_conflict, partial_violation};
+use super::sampled::sampled_conflict;
 use super::shared::{
     Demand, cells_conflict, images, machine, precision_conflict, schedule_conflict, seed, sides_violation,
     space,
@@ -330,6 +331,22 @@ impl Plan {
         })
     }
 
+    /// Parts that act on alphas, each with the one that does nothing.
+    fn of_alphas(&self) -> [(&'static str, String, &'static str); 10] {
+        [
+            ("relaxation", self.relaxation.clone(), "softmax"),
+            ("penalty", self.penalty.clone(), "none"),
+            ("perturbation", self.perturbation.clone(), "none"),
+            ("edge_weights", self.edge_weights.to_string(), "none"),
+            ("stages", self.stages.clone(), "none"),
+            ("order", self.order.to_string(), "first"),
+            ("guard_skips", self.guard_skips.clone(), "off"),
+            ("guard_ranking", self.guard_ranking.clone(), "off"),
+            ("guard_entropy", self.guard_entropy.clone(), "off"),
+            ("guard_eigenvalue", self.guard_eigenvalue.clone(), "off"),
+        ]
+    }
+
     /// A guard that cannot see, or never could speak.
     fn guard_conflict(&self) -> Option<Violation> {
         let epochs = self.epochs / self.stage_count();
@@ -381,6 +398,7 @@ impl PlanTable for Plan {
             .or_else(|| method_conflict(self))
             .or_else(|| partial_conflict(self.partial_channels, self.init_channels, &self.edge_drop_path))
             .or_else(|| auxiliary_skip_conflict(&self.auxiliary_skip, &self.relaxation))
+            .or_else(|| sampled_conflict(&self.selection, &self.of_alphas()))
             .or_else(|| skip_dropout_conflict(&self.skip_dropout, &self.stages))
             .or_else(|| self.stages_conflict())
             .or_else(|| self.guard_conflict())

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::Result;
 use crate::draw::cell_svg;
-use crate::draw::drawing::{heading, input_names, inputs_explained};
+use crate::draw::drawing::{dead, heading, input_names, inputs_explained};
 use crate::draw::plot::{Curve, Frame};
 use crate::epochs::{Position, Timing};
 use crate::files::write_whole;
@@ -112,6 +112,7 @@ pub fn cells(genotype: &Genotype) -> Markup {
         section {
             h2 { "Cells" }
             p.quiet { (inputs_explained(space)) ". A node adds up what its operations give." }
+            @for kind in genotype.dead_cells() { p { (dead(kind)) } }
             div.cells {
                 @for (title, cell) in space.cells().iter().map(title).zip(&genotype.cells) {
                     figure { figcaption { (title) } (cell_svg::inline(space, cell, &title)) }

@@ -286,6 +286,16 @@ fn lost_accuracy(history: &History) -> Sign {
 /// The cells, sentence by sentence.
 fn decided(history: &History) -> Vec<String> {
     let genotype = &history.genotype;
+    let selection =
+        history.planned("method.selection").and_then(|selection| selection.strip_prefix("sampled "));
+    if let Some(count) = selection {
+        let cells = (0..genotype.cells.len()).map(|cell| operations(genotype, cell));
+        let sampled = format!(
+            "No alphas were learned: of {count} genotypes drawn at random, with the weights of the supernet this one had the \
+             lowest loss on the validation half."
+        );
+        return cells.chain([sampled]).collect();
+    }
     let cells = (0..genotype.cells.len())
         .flat_map(|cell| [operations(genotype, cell), clearness(genotype, cell, history.result_alphas())]);
     let trained = nasbench201::entry_of(genotype).map(|entry| {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::method::Method;
 use crate::method::progress::Progress;
 use crate::method::relaxation::{Sample, initial_alphas};
-use crate::random::Stream;
+use crate::method::sampled::Draws;
+use crate::random::{Stream, generator};
 use crate::space::alphas::Decision;
 
 /// The alphas, the sample that the supernet computes with, and the gradient. Vectors lie row after row; a row is an edge.
@@ -30,6 +31,8 @@ pub struct Architecture {
     undisturbed: Vec<f64>,
     /// What was decided of each edge without the alphas.
     pub decided: Vec<Decision>,
+    /// What genotypes are drawn from, where each sample is one.
+    pub draws: Option<Draws>,
     rows: Vec<Range<usize>>,
     /// The edges of each node.
     nodes: Vec<Range<usize>>,
@@ -49,6 +52,7 @@ impl Architecture {
             disturbance: vec![0.0; count],
             undisturbed: vec![0.0; count],
             decided: vec![Decision::Open; edges],
+            draws: None,
             rows,
             nodes,
         }
@@ -67,6 +71,9 @@ impl Architecture {
 
     /// Draws a new sample, whose random numbers are those of the stream.
     pub fn draw(&mut self, progress: Progress, stream: Stream) {
+        if let Some(draws) = &self.draws {
+            draws.draw(&mut generator(progress.seed, stream, progress.step), &mut self.decided);
+        }
         self.sample.draw(&*self.method.relaxation, &self.rows, &self.alphas, progress, stream);
         self.weigh_edges();
     }

@@ -20,6 +20,7 @@ use crate::data::AugmentedBy;
 use crate::epochs::{BatchResult, BatchView, Budget, Input};
 use crate::method::perturbation::{ASCENT_STEPS, Perturbation};
 use crate::method::progress::Progress;
+use crate::method::sampled::Draws;
 use crate::method::step_order::StepOrder;
 use crate::nn::{DropFactors, SkipDropoutKey};
 use crate::plan::search::Plan;
@@ -179,7 +180,10 @@ impl<B: Backend> Bilevel<B> {
         };
         let spans =
             BilevelSpans { momentum: recorder.span(weights), gradient_norm: recorder.span(1), second_order };
-        let architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
+        let mut architecture = Architecture::new(settings.method.clone(), supernet.rows(), supernet.nodes());
+        if settings.method.samples_genotypes() {
+            architecture.draws = Some(Draws::new(&supernet.shape.space, supernet.shape.nodes));
+        }
         let mixture = Mixture::new(mixing, &supernet.rows(), supernet.auxiliary_skips.clone());
         Ok(Bilevel {
             tape: recorder.lay_out(backend),
@@ -433,8 +437,25 @@ impl<B: Backend> Bilevel<B> {
         batch: impl Into<Input<'a, B::Scalar>>,
         images: usize,
     ) -> Result<BatchResult> {
-        let batch = batch.into();
         self.draw(Stream::EvaluationSample);
+        self.evaluate_at_sample(batch, images)
+    }
+
+    /// Hands the supernet the genotype of this number of those that a random search tries at its end.
+    pub fn draw_trial(&mut self, number: u64) {
+        let progress = Progress { step: number, ..self.progress };
+        self.architecture.draw(progress, Stream::GenotypeTrials);
+        self.load_sample();
+        self.load_drops(Stream::EvaluationSample);
+    }
+
+    /// As [`Bilevel::evaluate`], with the sample that the supernet has.
+    pub fn evaluate_at_sample<'a>(
+        &mut self,
+        batch: impl Into<Input<'a, B::Scalar>>,
+        images: usize,
+    ) -> Result<BatchResult> {
+        let batch = batch.into();
         batch.load(&mut self.tape, self.supernet.images)?;
         self.tape.forward(Mode::Inference);
         if images == batch.count() {

@@ -76,7 +76,7 @@ impl Method {
     pub fn describe(&self, mut alphas: Alphas) -> Alphas {
         let most_skips = match self.selection {
             Selection::Restricted(most) => Some(most),
-            Selection::Strongest | Selection::Perturbation(_) => None,
+            Selection::Strongest | Selection::Perturbation(_) | Selection::Sampled(_) => None,
         };
         if self.edge_weights == EdgeWeights::Softmax && alphas.betas.is_empty() {
             let wirings = alphas.space.wirings(alphas.nodes);
@@ -90,9 +90,14 @@ impl Method {
         dropped(self.skip_dropout, self.frozen_epochs, progress)
     }
 
+    /// Whether each pass goes through a genotype drawn at random, and no alpha ever moves.
+    pub fn samples_genotypes(&self) -> bool {
+        matches!(self.selection, Selection::Sampled(_))
+    }
+
     /// Whether there is a step of the alphas.
     pub fn moves_alphas(&self, progress: Progress) -> bool {
-        progress.epoch >= self.frozen_epochs
+        progress.epoch >= self.frozen_epochs && !self.samples_genotypes()
     }
 }
 

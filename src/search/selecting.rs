@@ -1,4 +1,4 @@
-//! A selection by perturbation while it goes on: its trials follow on the evaluation of an epoch.
+//! A selection that tries supernets while it goes on: its trials follow on the evaluation of an epoch.
 
 use super::bilevel::Bilevel;
 use crate::Result;
@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::data::Loader;
 use crate::epochs::Sum;
 use crate::method::projection::{Projections, Trial};
-use crate::method::selection::Criterion;
+use crate::method::selection::{Criterion, Selection};
 use crate::plan::search::Plan;
 use crate::space::Space;
 use crate::space::alphas::Decision;
@@ -16,28 +16,53 @@ pub(super) const DECIDED: &str = "decided";
 
 /// What goes on behind a search, between two choices and in them.
 pub(super) struct Selecting {
-    projections: Projections,
-    criterion: Criterion,
     /// Epochs of the search.
     epochs: usize,
-    /// Epochs from one choice to the next.
-    interval: usize,
     /// What was decided of the edges when the last epoch ended, as numbers of a checkpoint. An evaluation that is
     /// interrupted begins with it again.
     pub decided: Vec<f64>,
-    /// What is tried, with how each of its supernets does.
-    trial: Option<(Trial, Vec<Sum>)>,
+    trials: Trials,
     /// What was decided in this epoch.
     sentences: Vec<String>,
 }
 
+/// What is tried.
+enum Trials {
+    Perturbation(Perturbing),
+    Sampled(Sampling),
+}
+
+/// Supernets that lack a candidate or an edge.
+struct Perturbing {
+    projections: Projections,
+    criterion: Criterion,
+    /// Epochs from one choice to the next.
+    interval: usize,
+    /// What is tried, with how each of its supernets does.
+    trial: Option<(Trial, Vec<Sum>)>,
+}
+
+/// So many genotypes drawn at random.
+struct Sampling {
+    count: usize,
+    /// How each of them does, while they are tried.
+    sums: Option<Vec<Sum>>,
+}
+
 impl Selecting {
-    /// Nothing is decided yet.
-    pub fn new(plan: &Plan, space: &Space, criterion: Criterion) -> Self {
-        let projections = Projections::new(space, plan.nodes, plan.seed);
-        let decided = vec![0.0; projections.edges()];
-        let Plan { epochs, selection_interval: interval, .. } = *plan;
-        Selecting { projections, criterion, epochs, interval, decided, trial: None, sentences: Vec::new() }
+    /// Nothing is decided yet. A selection that tries nothing is none.
+    pub fn new(plan: &Plan, space: &Space, selection: Selection) -> Option<Self> {
+        let trials = match selection {
+            Selection::Strongest | Selection::Restricted(_) => return None,
+            Selection::Perturbation(criterion) => {
+                let projections = Projections::new(space, plan.nodes, plan.seed);
+                let interval = plan.selection_interval;
+                Trials::Perturbation(Perturbing { projections, criterion, interval, trial: None })
+            }
+            Selection::Sampled(count) => Trials::Sampled(Sampling { count, sums: None }),
+        };
+        let edges = space.wirings(plan.nodes).iter().map(|wiring| wiring.edges.len()).sum();
+        Some(Selecting { epochs: plan.epochs, decided: vec![0.0; edges], trials, sentences: Vec::new() })
     }
 
     /// Makes what was decided that of the last epoch's end.
@@ -47,13 +72,19 @@ impl Selecting {
 
     /// Begins the evaluation of an epoch.
     pub fn begin(&mut self) {
-        self.trial = None;
+        match &mut self.trials {
+            Trials::Perturbation(perturbing) => perturbing.trial = None,
+            Trials::Sampled(sampling) => sampling.sums = None,
+        }
         self.sentences.clear();
     }
 
     /// Whether a trial goes on.
     pub fn tries(&self) -> bool {
-        self.trial.is_some()
+        match &self.trials {
+            Trials::Perturbation(perturbing) => perturbing.trial.is_some(),
+            Trials::Sampled(sampling) => sampling.sums.is_some(),
+        }
     }
 
     /// Tries a batch on all supernets of a trial that is due; says whether there was one.
@@ -62,7 +93,32 @@ impl Selecting {
         bilevel: &mut Bilevel<B>,
         evaluation: &mut Loader,
     ) -> Result<bool> {
-        let Some(index) = self.due(bilevel.progress.epoch + 1) else { return Ok(false) };
+        let Some(after) = (bilevel.progress.epoch + 1).checked_sub(self.epochs) else { return Ok(false) };
+        match &mut self.trials {
+            Trials::Perturbation(perturbing) => {
+                perturbing.batch(after, bilevel, evaluation, &mut self.sentences)
+            }
+            Trials::Sampled(sampling) => sampling.batch(bilevel, evaluation, &mut self.sentences),
+        }
+    }
+
+    /// Ends an epoch with what was decided; gives it in words.
+    pub fn commit(&mut self, decided: &[Decision]) -> Vec<String> {
+        self.decided.iter_mut().zip(decided).for_each(|(number, decision)| *number = decision.to_number());
+        std::mem::take(&mut self.sentences)
+    }
+}
+
+impl Perturbing {
+    /// See [`Selecting::batch`]; so many epochs after the search.
+    fn batch<B: Backend<Scalar = f32>>(
+        &mut self,
+        after: usize,
+        bilevel: &mut Bilevel<B>,
+        evaluation: &mut Loader,
+        sentences: &mut Vec<String>,
+    ) -> Result<bool> {
+        let Some(index) = self.due(after) else { return Ok(false) };
         loop {
             let Some((trial, sums)) = &mut self.trial else {
                 let next = self.projections.trial(index, &bilevel.architecture.decided);
@@ -86,21 +142,48 @@ impl Selecting {
             let decided = &mut bilevel.architecture.decided;
             let sentence =
                 self.projections.decide(trial, (self.criterion, &outcomes), decided, space.inputs());
-            self.sentences.push(format!("{name} {sentence}"));
+            sentences.push(format!("{name} {sentence}"));
             self.trial = None;
         }
     }
 
-    /// Ends an epoch with what was decided; gives it in words.
-    pub fn commit(&mut self, decided: &[Decision]) -> Vec<String> {
-        self.decided.iter_mut().zip(decided).for_each(|(number, decision)| *number = decision.to_number());
-        std::mem::take(&mut self.sentences)
-    }
-
-    /// The index of the choice that is due after an epoch.
-    fn due(&self, epoch: usize) -> Option<usize> {
-        let after = epoch.checked_sub(self.epochs)?;
+    /// The index of the choice that is due so many epochs after the search.
+    fn due(&self, after: usize) -> Option<usize> {
         let index = after / self.interval;
         (after.is_multiple_of(self.interval) && index < self.projections.count()).then_some(index)
+    }
+}
+
+impl Sampling {
+    /// See [`Selecting::batch`], after the last epoch. The genotype of the lowest loss is decided, the first among equals.
+    fn batch<B: Backend<Scalar = f32>>(
+        &mut self,
+        bilevel: &mut Bilevel<B>,
+        evaluation: &mut Loader,
+        sentences: &mut Vec<String>,
+    ) -> Result<bool> {
+        let sums = self.sums.get_or_insert_with(|| {
+            evaluation.start(0);
+            vec![Sum::default(); self.count]
+        });
+        if let Some(batch) = evaluation.next_batch() {
+            for (number, sum) in sums.iter_mut().enumerate() {
+                bilevel.draw_trial(number as u64);
+                sum.add(bilevel.evaluate_at_sample(batch, batch.real)?, batch.real);
+            }
+            return Ok(true);
+        }
+        let losses = sums.iter().map(Sum::loss).enumerate();
+        let best = losses.min_by(|(_, one), (_, other)| one.total_cmp(other));
+        if let Some((number, loss)) = best {
+            bilevel.draw_trial(number as u64);
+            sentences.push(format!(
+                "genotype {} of {} drawn at random, with the loss {loss:.4}",
+                number + 1,
+                self.count
+            ));
+        }
+        self.sums = None;
+        Ok(false)
     }
 }

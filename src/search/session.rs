@@ -22,7 +22,6 @@ use crate::epochs::{
 };
 use crate::method::guard::{Outcome, Watch};
 use crate::method::progress::Progress;
-use crate::method::selection::Selection;
 use crate::plan::search::Plan;
 use crate::plan::{DeviceChoice, PlanTable};
 use crate::random::Stream;
@@ -218,13 +217,7 @@ impl<'a, B: Backend<Scalar = f32>> SearchSession<'a, B> {
         )?;
         let architecture = &bilevel.architecture;
         let watch = Watch::new(architecture.method.guards.clone(), &whole);
-        let selecting = match architecture.method.selection {
-            Selection::Strongest | Selection::Restricted(_) => None,
-            Selection::Perturbation(criterion) => {
-                let space = &bilevel.supernet.shape.space;
-                Some(Selecting::new(plan, space, criterion))
-            }
-        };
+        let selecting = Selecting::new(plan, &bilevel.supernet.shape.space, architecture.method.selection);
         let (evaluation, weight_lr) = (in_order.augmented_by(augmented_by), plan.weight_lr);
         let begun = if stage.plan.stages == "none" { Vec::new() } else { whole.tables.concat() };
         Ok(SearchSession {
@@ -471,7 +464,8 @@ impl<B: Backend<Scalar = f32>> Epochs for SearchSession<'_, B> {
             eigenvalue: eigenvalue.map(|eigenvalue| eigenvalue.value),
         };
         // Alphas that have not moved say nothing of the search.
-        let judges = of_stage <= epochs && of_stage > self.plan.frozen_epochs;
+        let moves = !self.bilevel.architecture.method.samples_genotypes();
+        let judges = moves && of_stage <= epochs && of_stage > self.plan.frozen_epochs;
         let mut guards = if judges { self.watch.show(&outcome) } else { Vec::new() };
         let results = guards.iter_mut().filter_map(|remark| remark.result.as_mut());
         results.for_each(|result| *result += self.stage.epochs.start);

@@ -52,14 +52,17 @@ fn convolution_of(
     }
 }
 
-/// The stem of the paper over more pixels than a block of a GPU takes at a time; and images of which what a block's windows
-/// read does not fit its shared memory.
+/// The stem of the paper over more pixels than a block of a GPU takes at a time; images of which what a block's windows
+/// read does not fit its shared memory; and convolutions of many channels.
 fn large_convolution(case: &mut Case) -> Convolution {
     case.align();
     let window = ConvolutionWindow::square(3, 1, 1);
     match case.index {
         0 => convolution_of(case, Shape::new(2, 32, 32, 3), window, 48),
-        _ => convolution_of(case, Shape::new(1, 12, 24, 48), window, 8),
+        1 => convolution_of(case, Shape::new(1, 12, 24, 47), window, 8),
+        // As in a supernet: packs, and a depth that coefficients are staged for more than once.
+        2 => convolution_of(case, Shape::new(2, 16, 16, 16), window, 16),
+        _ => convolution_of(case, Shape::new(3, 7, 8, 32), ConvolutionWindow::square(3, 2, 1), 80),
     }
 }
 
@@ -78,12 +81,12 @@ fn convolution_backward() {
 
 #[test]
 fn convolution_forward_of_many_pixels() {
-    check_cases(35, 2, |case| Call::ConvolutionForward(large_convolution(case)));
+    check_cases(35, 4, |case| Call::ConvolutionForward(large_convolution(case)));
 }
 
 #[test]
 fn convolution_backward_of_many_pixels() {
-    check_cases(36, 2, |case| {
+    check_cases(36, 4, |case| {
         let operator = large_convolution(case);
         convolution_gradient(case, operator)
     });

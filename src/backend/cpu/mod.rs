@@ -11,6 +11,7 @@
 // Arrays of vectors are registers: loops over them are unrolled, and read best with an index.
 #![allow(clippy::needless_range_loop)]
 
+mod averages;
 mod batch_norm;
 mod bypass;
 mod channel_slice;

@@ -1,10 +1,11 @@
 //! Maximum or average of square windows, an image at a time.
 //!
 //! The image is read once into scratch, by the same instructions in both directions, so that the backward pass
-//! finds the maxima where the forward pass saw them.
+//! finds the maxima where the forward pass saw them. Averages are in a file of their own.
 
 use std::ops::Range;
 
+use super::averages::{self, Averages};
 use super::memory::{Area, Carver, Memory, piece};
 use super::simd::{Kernel, Vector};
 use super::statistics::Units;
@@ -92,18 +93,12 @@ impl Window {
     fn at(&self, y: usize, x: usize) -> usize {
         y * self.row + x * self.channels + self.first
     }
-
-    /// The share of each pixel in an average.
-    #[inline(always)]
-    fn share(&self) -> f32 {
-        1.0 / (self.rows.len() * self.columns.len()) as f32
-    }
 }
 
 impl PoolKernels for Cpu {
     fn pool_forward(&mut self, op: &Pool) {
         let geometry = Geometry::new(op);
-        let scratch_len = piece(geometry.in_len());
+        let scratch_len = piece(geometry.in_len()) + averages::scratch_len(op);
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
         let (memory, instructions) = (self.memory(), self.instructions);
         self.team.each(geometry.units.count(), &|member, unit| {
@@ -116,7 +111,7 @@ impl PoolKernels for Cpu {
 
     fn pool_backward(&mut self, op: &Pool, gradient: &PoolGradient) {
         let geometry = Geometry::new(op);
-        let scratch_len = 2 * piece(geometry.in_len());
+        let scratch_len = 2 * piece(geometry.in_len()) + averages::scratch_len(op);
         let scratch = self.scratch.at_least(self.team.threads() * scratch_len);
         let (memory, instructions) = (self.memory(), self.instructions);
         self.team.each(geometry.units.count(), &|member, unit| {
@@ -141,24 +136,24 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let geometry = &self.geometry;
-        let values = Carver::new(self.scratch).take(geometry.in_len());
+        let mut carver = Carver::new(self.scratch);
+        let values = carver.take(geometry.in_len());
+        let averages = Averages::new(self.op, &mut carver);
         for index in self.images.clone() {
             let len = geometry.out_len();
             let output = self.memory.slot(self.op.output).part(index * len, len);
             // SAFETY: images lie in the slots; scratch covers what was carved; masks end at the last channel.
             unsafe {
                 V::call(geometry.read(self.op, self.memory, index, values));
+                if self.op.kind == PoolKind::Average {
+                    averages.forward::<V>(values, output);
+                    continue;
+                }
                 for first in (0..geometry.channels).step_by(V::LANES) {
                     let mask = V::mask((geometry.channels - first).min(V::LANES));
                     for pixel in 0..geometry.out_h * geometry.out_w {
                         let window = Window::new(self.op, geometry, first, pixel);
-                        let result = match self.op.kind {
-                            PoolKind::Maximum => largest::<V>(&window, values, mask),
-                            PoolKind::Average => {
-                                sum::<V>(&window, values, mask).mul(V::splat(window.share()))
-                            }
-                        };
-                        result.store_masked(output, window.output, mask);
+                        largest::<V>(&window, values, mask).store_masked(output, window.output, mask);
                     }
                 }
             }
@@ -179,19 +174,6 @@ unsafe fn largest<V: Vector>(window: &Window, values: Area, mask: V::Mask) -> V 
     largest
 }
 
-/// The sum of a window's pixels.
-#[inline(always)]
-unsafe fn sum<V: Vector>(window: &Window, values: Area, mask: V::Mask) -> V {
-    let mut sum = V::zero();
-    for y in window.rows.clone() {
-        for x in window.columns.clone() {
-            // SAFETY: windows end at the image; the mask ends at the last channel.
-            sum = sum.add(unsafe { V::load_masked(values, window.at(y, x), mask) });
-        }
-    }
-    sum
-}
-
 /// A work unit of the backward pass.
 struct Backward<'a> {
     op: &'a Pool,
@@ -209,23 +191,18 @@ impl Kernel for Backward<'_> {
         let (len, out_len) = (geometry.in_len(), geometry.out_len());
         let mut carver = Carver::new(self.scratch);
         let (values, total) = (carver.take(len), carver.take(len));
+        let averages = Averages::new(self.op, &mut carver);
         let target = self.gradient.input;
         for index in self.images.clone() {
             let slopes = self.memory.slot(self.gradient.output).part(index * out_len, out_len);
             // SAFETY: images lie in the slots; scratch covers what was carved; no other unit has the image.
             unsafe {
-                V::call(geometry.read(self.op, self.memory, index, values));
-                total.slice_mut(0, len).fill(0.0);
-                for first in (0..geometry.channels).step_by(V::LANES) {
-                    let mask = V::mask((geometry.channels - first).min(V::LANES));
-                    for pixel in 0..geometry.out_h * geometry.out_w {
-                        let window = Window::new(self.op, geometry, first, pixel);
-                        let slope = V::load_masked(slopes, window.output, mask);
-                        match self.op.kind {
-                            PoolKind::Maximum => give::<V>(&window, values, total, slope, mask),
-                            PoolKind::Average => share::<V>(&window, total, slope, mask),
-                        }
-                    }
+                if self.op.relu || self.op.kind == PoolKind::Maximum {
+                    V::call(geometry.read(self.op, self.memory, index, values));
+                }
+                match self.op.kind {
+                    PoolKind::Maximum => self.give_maxima::<V>(values, total, slopes),
+                    PoolKind::Average => averages.backward::<V>(slopes, total),
                 }
                 V::call(Deliver {
                     gradient: total,
@@ -245,16 +222,21 @@ impl Kernel for Backward<'_> {
     }
 }
 
-/// Spreads a gradient over a window.
-#[inline(always)]
-unsafe fn share<V: Vector>(window: &Window, total: Area, slope: V, mask: V::Mask) {
-    let share = slope.mul(V::splat(window.share()));
-    for y in window.rows.clone() {
-        for x in window.columns.clone() {
-            // SAFETY: windows end at the image; the mask ends at the last channel.
-            unsafe {
-                let before = V::load_masked(total, window.at(y, x), mask);
-                before.add(share).store_masked(total, window.at(y, x), mask);
+impl Backward<'_> {
+    /// Gives each gradient of an image to the largest pixel of its window.
+    #[inline(always)]
+    unsafe fn give_maxima<V: Vector>(&self, values: Area, total: Area, slopes: Area) {
+        let geometry = &self.geometry;
+        // SAFETY: windows end at the image; masks end at the last channel.
+        unsafe {
+            total.slice_mut(0, geometry.in_len()).fill(0.0);
+            for first in (0..geometry.channels).step_by(V::LANES) {
+                let mask = V::mask((geometry.channels - first).min(V::LANES));
+                for pixel in 0..geometry.out_h * geometry.out_w {
+                    let window = Window::new(self.op, geometry, first, pixel);
+                    let slope = V::load_masked(slopes, window.output, mask);
+                    give::<V>(&window, values, total, slope, mask);
+                }
             }
         }
     }

@@ -86,7 +86,9 @@ kernels! {
         "bypass": bypass_forward bypass_backward bypass_finish;
         "channel_slice": channel_slice_forward channel_slice_backward;
         "channel_sums": channel_sums;
-        "convolution": convolution_forward convolution_weights convolution_input;
+        "convolution": convolution_forward_16 convolution_forward_32 convolution_forward_64
+            convolution_weights_16 convolution_weights_64
+            convolution_input_16 convolution_input_32 convolution_input_64;
         "dropout": dropout_forward dropout_backward;
         "depthwise": depthwise_input depthwise_input_slices depthwise_weights;
         "node_sum": node_sum_forward node_sum_backward;

@@ -22,11 +22,12 @@ struct Parameters {
     rows_per_block: u32,
     relu: u32,
     packed: u32,
+    packed_input: u32,
     factor: Factor,
     target: TargetPlace,
     output_gradient: UnstoredGradientPlace,
 }
-const _: () = assert!(size_of::<Parameters>() == 280);
+const _: () = assert!(size_of::<Parameters>() == 284);
 
 fn parameters(op: &Convolution) -> Parameters {
     let factor = Factor {
@@ -54,14 +55,15 @@ impl Parameters {
     fn pack(&mut self, precision: Precision) {
         let of_output = [self.factor.output, self.factor.columns].into_iter();
         self.packed = packed(precision, of_output.chain(self.output_gradient.activations()));
+        let of_input = [self.factor.input.data, self.input.c, self.target.data].into_iter();
+        self.packed_input = packed(precision, of_input);
     }
 }
 
 impl ConvolutionKernels for Cuda {
     fn convolution_forward(&mut self, op: &Convolution) {
         let (rows, columns) = (op.output_shape.pixels(), op.output_shape.c as usize);
-        // The kernel has one form for all widths.
-        let [width, height] = block(64);
+        let [width, height] = block(columns);
         let mut scratch = Scratch::default();
         let mut parameters = parameters(op);
         parameters.factor.partial = match op.statistics {
@@ -72,7 +74,12 @@ impl ConvolutionKernels for Cuda {
         parameters.pack(self.memory.precision());
         self.memory.scratch(&self.context, &scratch);
         let grid = [rows.div_ceil(height), columns.div_ceil(width), 1];
-        self.launch(Kernel::convolution_forward, grid, [256, 1], &parameters);
+        let kernel = match width {
+            16 => Kernel::convolution_forward_16,
+            32 => Kernel::convolution_forward_32,
+            _ => Kernel::convolution_forward_64,
+        };
+        self.launch(kernel, grid, [256, 1], &parameters);
         if let Some(statistics) = op.statistics {
             self.combine_moments(&[Moments {
                 partial: parameters.factor.partial,
@@ -88,13 +95,24 @@ impl ConvolutionKernels for Cuda {
     fn convolution_backward(&mut self, op: &Convolution, gradient: &ConvolutionGradient, wanted: Gradients) {
         let mut parameters = parameters(op);
         parameters.output_gradient = UnstoredGradientPlace::from(&gradient.output);
+        if let Some(target) = gradient.input {
+            parameters.target = TargetPlace::from(target);
+        }
         parameters.pack(self.memory.precision());
         if wanted.of_weights() {
             self.convolution_weight_gradients(op, gradient, parameters);
         }
-        if let Some(target) = gradient.input {
-            parameters.target = TargetPlace::from(target);
-            self.launch_each(Kernel::convolution_input, op.input.shape.len(), 1, &parameters);
+        if gradient.input.is_some() {
+            let (rows, columns) = (op.input.shape.pixels(), op.input.shape.c as usize);
+            let [width, height] = block(columns);
+            let kernel = match width {
+                16 => Kernel::convolution_input_16,
+                32 => Kernel::convolution_input_32,
+                _ => Kernel::convolution_input_64,
+            };
+            parameters.rows_per_block = small(height);
+            let grid = [rows.div_ceil(height), columns.div_ceil(width), 1];
+            self.launch(kernel, grid, [256, 1], &parameters);
         }
     }
 }
@@ -114,8 +132,13 @@ impl Cuda {
         let mut scratch = Scratch::default();
         parameters.factor.partial = scratch.take(splits * len);
         self.memory.scratch(&self.context, &scratch);
-        let tiles = (len / columns).div_ceil(32) * columns.div_ceil(64);
-        self.launch(Kernel::convolution_weights, [splits, tiles, 1], [256, 1], &parameters);
+        // As in convolution.cu.
+        let (kernel, [tile_m, tile_n]) = match columns {
+            0..=16 => (Kernel::convolution_weights_16, [64, 16]),
+            _ => (Kernel::convolution_weights_64, [32, 64]),
+        };
+        let tiles = (len / columns).div_ceil(tile_m) * columns.div_ceil(tile_n);
+        self.launch(kernel, [splits, tiles, 1], [256, 1], &parameters);
         let sum = Sum::all(parameters.factor.partial, splits, gradient.weights);
         self.combine_sums(&[sum.or_zero(op.gate)]);
     }
