@@ -272,3 +272,18 @@ fn a_batch_larger_than_half_of_the_images_is_refused() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("1000"), "{error}");
 }
+
+/// The second stage has a candidate less on each edge and four cells more: it takes more memory, which counts for the whole.
+#[test]
+fn an_estimate_is_that_of_all_stages() {
+    let estimate = |stages: &str| {
+        let plan =
+            Plan { epochs: 4, nodes: 1, init_channels: 2, stages: stages.to_owned(), ..Plan::default() };
+        let dataset = "digits".parse::<Source>().unwrap().load(0, &Reading::default(), &()).unwrap();
+        session::estimate(&plan, dataset).unwrap()
+    };
+    let [one, two] = ["none", "keep 7 +4"].map(estimate);
+    assert_eq!([one.epochs, two.epochs], [4, 4]);
+    assert!(two.peak_bytes > one.peak_bytes, "{} and {}", two.peak_bytes, one.peak_bytes);
+    assert!(two.largest_batch <= one.largest_batch);
+}

@@ -31,6 +31,20 @@ pub struct Estimate {
     pub seconds: f64,
 }
 
+impl Estimate {
+    /// What two parts of a run take one after another: the memory of the larger and the speed of the slower one.
+    pub fn and_then(self, next: Estimate) -> Estimate {
+        let slower = if next.seconds_per_step > self.seconds_per_step { next } else { self };
+        Estimate {
+            peak_bytes: self.peak_bytes.max(next.peak_bytes),
+            largest_batch: self.largest_batch.min(next.largest_batch),
+            epochs: self.epochs + next.epochs,
+            seconds: self.seconds + next.seconds,
+            ..slower
+        }
+    }
+}
+
 /// How fast a run is, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {

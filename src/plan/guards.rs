@@ -42,7 +42,7 @@ pub(super) fn guards() -> [Key; 5] {
             ["off"; 2],
             "Guard: off, \"warn N\" or \"stop N\" as soon as the largest eigenvalue of the validation loss's Hessian by the \
              alphas is N times that of four measurements before; stop ends the search with the genotype from before it \
-             grew. A measurement takes about 20 passes forward and backward",
+             grew. A measurement takes 20 to 60 passes forward and backward",
         )
         .at("guards.eigenvalue"),
         count("eigenvalue_every", 1..=100_000, [1, 2], "Epochs from one measurement of the eigenvalue to the next")

@@ -96,8 +96,7 @@ fn run_on<B: Backend<Scalar = f32>>(
     unreachable!("the last stage ends the search")
 }
 
-/// What a search will take, by some steps of its last epoch, in which the alphas move. Where it has stages, these are those
-/// of the first.
+/// What a search will take, by some steps of its last epoch, in which the alphas move; of each stage, where it has several.
 ///
 /// # Errors
 /// A plan that does not fit the data, a device that is not there or too small, or a loss that is no longer a number.
@@ -107,31 +106,37 @@ pub fn estimate(plan: &Plan, dataset: Dataset) -> Result<Estimate> {
     }
     let dataset = dataset.with_train_images(plan.train_images, plan.seed);
     match plan.resolve_device()? {
-        DeviceChoice::Cuda => estimate_on(open_gpu(plan.precision)?, plan, dataset),
-        _ => estimate_on(open_cpu(plan.threads)?, plan, dataset),
+        DeviceChoice::Cuda => estimate_on(|| open_gpu(plan.precision), plan, dataset),
+        _ => estimate_on(|| open_cpu(plan.threads), plan, dataset),
     }
 }
 
 fn estimate_on<B: Backend<Scalar = f32>>(
-    device: OpenDevice<B>,
+    open: impl Fn() -> Result<OpenDevice<B>>,
     plan: &Plan,
     dataset: Dataset,
 ) -> Result<Estimate> {
-    let (data, stages) = (Data::new(plan, dataset), stages(plan)?);
-    let whole = Method::from(plan).describe(Alphas::zeros(plan.space()?, plan.nodes));
-    let mut search = SearchSession::new(&stages[0], 0, whole, &data, device.backend)?;
-    let pace = measure(&mut search, stages[0].plan.epochs)?;
-    let (epochs, steps) = (plan.epochs_in_all()?, search.steps_per_epoch());
-    Ok(Estimate {
-        peak_bytes: search.peak_bytes,
-        batch_size: plan.batch_size,
-        seconds_per_step: pace.step,
-        seconds_per_evaluation: pace.evaluation,
-        steps_per_epoch: steps,
-        epochs,
-        seconds: pace.seconds(epochs, steps),
-        largest_batch: largest_batch(search.bilevel, search.images_per_half)?,
-    })
+    let data = Data::new(plan, dataset);
+    let mut whole = Method::from(plan).describe(Alphas::zeros(plan.space()?, plan.nodes));
+    let mut estimates = Vec::new();
+    for (index, stage) in stages(plan)?.iter().enumerate() {
+        let mut search = SearchSession::new(stage, index, whole.clone(), &data, open()?.backend)?;
+        let pace = measure(&mut search, stage.epochs.start + stage.plan.epochs)?;
+        let (epochs, steps) = (stage.epochs.len(), search.steps_per_epoch());
+        estimates.push(Estimate {
+            peak_bytes: search.peak_bytes,
+            batch_size: plan.batch_size,
+            seconds_per_step: pace.step,
+            seconds_per_evaluation: pace.evaluation,
+            steps_per_epoch: steps,
+            epochs,
+            seconds: pace.seconds(epochs, steps),
+            largest_batch: largest_batch(search.bilevel, search.images_per_half)?,
+        });
+        // Of candidates that weigh the same the last ones stay, which compute the most in the spaces of this program.
+        stage.keep.into_iter().for_each(|keep| whole.prune(keep));
+    }
+    Ok(estimates.into_iter().reduce(Estimate::and_then).expect("a search has a stage"))
 }
 
 /// The alphas that the stage of a checkpoint began with, where stages are.
