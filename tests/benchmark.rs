@@ -101,7 +101,9 @@ fn contenders_are_compared_by_the_table() {
     let lines = json["lines"].as_array().unwrap();
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0]["contender"], "evolution");
-    assert!(lines.iter().all(|line| line["setting"] == "table" && line["test_accuracy"]["count"] == 2));
+    assert!(
+        lines.iter().all(|line| line["setting"] == "table, CIFAR-10" && line["test_accuracy"]["count"] == 2)
+    );
     assert!(json["verdict"].as_str().unwrap().contains("evolution"), "{json}");
     let page = fs::read_to_string(here.path().join("runs/study/report.html")).unwrap();
     assert!(page.contains("Test accuracy in percent, as the table has it"));

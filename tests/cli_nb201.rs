@@ -94,8 +94,11 @@ fn what_the_space_does_not_have_is_refused() {
             &["train", BEST, "--auxiliary-weight=0.4"],
             &["--auxiliary-weight is 0.4; expected 0 in the space nas-bench-201"],
         ),
-        (&["train", BEST, "--space=darts"], &["has 1 types of cells, and the space darts 2"]),
-        (&["show", "|none~0|+|none~0|none~1|"], &["has 2 nodes; expected 3 joined by +"]),
+        (
+            &["train", BEST, "--space=darts"],
+            &["the number of its types of cells is 1, and the space darts has 2"],
+        ),
+        (&["show", "|none~0|+|none~0|none~1|"], &["is of 2 parts; expected 3 nodes joined by +"]),
     ];
     for (arguments, words) in cases {
         let out: &[&str] = if arguments[0] == "show" { &[] } else { &["--out=run"] };

@@ -414,8 +414,9 @@ fn a_selection_by_perturbation_decides_every_edge() {
     // One of the last choices is that of node 1 to drop an edge; before, it had other edges or one more to choose from.
     let refused = command::darts(here, &["search", "--selection", "perturbations"]);
     assert!(
-        command::text(&refused.stderr)
-            .contains("expected strongest, restricted SKIPS, perturbation or perturbation loss")
+        command::text(&refused.stderr).contains(
+            "expected strongest, restricted SKIPS, sampled COUNT, perturbation or perturbation loss"
+        )
     );
 }
 

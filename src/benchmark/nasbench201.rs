@@ -127,7 +127,7 @@ pub fn table() -> &'static Table {
 }
 
 /// The space whose architectures the table knows.
-const SPACE: &str = "nas-bench-201";
+pub const SPACE: &str = "nas-bench-201";
 
 /// The row of a genotype; nothing, where it is of another space.
 pub fn entry_of(genotype: &Genotype) -> Option<&'static Entry> {

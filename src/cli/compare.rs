@@ -43,7 +43,7 @@ pub struct Arguments {
 const NOTES: &str = "\
 A study is a TOML file:
 
-  seeds = [0, 1, 2]
+  seeds = [0, 1, 2, 3, 4]
 
   [search]                      keys of a search's plan, for all contenders
   epochs = 12
@@ -55,15 +55,18 @@ A study is a TOML file:
   [contenders.darts]            a gradient search, with the keys in which it differs
   [contenders.gdas]
   method = { name = \"gdas\" }
-  [contenders.random]           genotypes drawn at random, with the weights of darts to within 5 %
+  [contenders.random-as-darts]  genotypes drawn at random, with the weights of darts to within 5 %
   kind = \"random\"
   weights_of = \"darts\"
+  [contenders.random]           with any number of weights, for all that have no such contender of their own
+  kind = \"random\"
   [contenders.evolution]        or random-search, reinforce: on the table of NAS-Bench-201
   kind = \"regularised-evolution\"
   queries = 100
 
 Each run has a directory of its own below that of the study, and a contender that fails does not end the study. The outcome is \
-results.json, .csv and .md, and a page, report.html. An interval is Welch's at 95 %; p is that of an exact permutation test.
+results.json, .csv and .md, and a page, report.html. An interval is Welch's at 95 %; p is that of a permutation test, exact up to \
+200,000 ways.
 
 Examples:
   darts compare study.toml
@@ -90,7 +93,7 @@ impl Arguments {
             watch: &progress,
         };
         work.check()?;
-        open(&directory, &text, self.resume)?;
+        let _lock = open(&directory, &text, self.resume)?;
         let Some(failures) = work.run()? else {
             let [file, place] = [&self.study, &directory].map(|path| shell_word(&path.display().to_string()));
             return Err(Error::Interrupted {
@@ -104,12 +107,14 @@ impl Arguments {
 
     /// Stores what came out, and prints it.
     fn finish(&self, standings: &Standings, directory: &Path, text: &str) -> Result<()> {
+        let failures: String =
+            standings.failures.iter().map(|failure| format!("Failed: {failure}\n")).collect();
         let json = serde_json::to_string_pretty(standings)
             .map_err(|error| Error::io(directory, std::io::Error::from(error)))?;
         let files = [
             ("results.json", format!("{json}\n")),
             ("results.csv", csv(standings)),
-            ("results.md", format!("{}\n{}\n", markdown(standings), standings.verdict)),
+            ("results.md", format!("{}\n{failures}{}\n", markdown(standings), standings.verdict)),
             ("report.html", comparison::page(standings, directory, text)),
         ];
         for (name, text) in files {
@@ -118,10 +123,11 @@ impl Arguments {
         if self.json {
             return print(&format!("{}\n", serde_json::json!(standings)));
         }
-        let failures: String =
-            standings.failures.iter().map(|failure| format!("Failed: {failure}\n")).collect();
         print(&format!("{}{}\n", if self.quiet { "" } else { "\n" }, aligned(standings)))?;
         tell(&format!("{failures}{}\n", standings.verdict))?;
+        if standings.lines.is_empty() {
+            return Err(Error::Diverged("no contender has an accuracy: all of them failed".to_owned()));
+        }
         if !self.quiet {
             let place = directory.display();
             tell(&format!(
@@ -146,15 +152,17 @@ struct State {
     all: Vec<Task>,
     done: usize,
     running: Vec<(Task, Instant)>,
-    /// For each task that has ended, what it was and how many seconds it took.
+    /// For each task that was done, what it was and how many seconds it took.
     took: Vec<(Task, f64)>,
+    /// Tasks that failed without having begun.
+    skipped: Vec<Task>,
 }
 
 impl<'a> Progress<'a> {
     fn new(study: &'a Study, directory: &Path, quiet: bool, jobs: usize) -> Self {
         let left = |task: &Task| !study.outcome_file(directory, *task).exists();
         let all = study.tasks().into_iter().filter(left).collect();
-        let state = State { all, done: 0, running: Vec::new(), took: Vec::new() };
+        let state = State { all, done: 0, running: Vec::new(), took: Vec::new(), skipped: Vec::new() };
         Progress { study, quiet, jobs, state: Mutex::new(state) }
     }
 
@@ -165,6 +173,8 @@ impl<'a> Progress<'a> {
         if let Some(place) = state.running.iter().position(|(running, _)| *running == task) {
             let (task, began) = state.running.swap_remove(place);
             state.took.push((task, began.elapsed().as_secs_f64()));
+        } else {
+            state.skipped.push(task);
         }
         if self.quiet {
             return;
@@ -180,7 +190,10 @@ impl<'a> Progress<'a> {
 impl State {
     /// The seconds that the tasks take which are not done, by the mean of those like them.
     fn left(&self, study: &Study) -> f64 {
-        let open = self.all.iter().filter(|task| !self.took.iter().any(|(done, _)| done == *task));
+        let open = self
+            .all
+            .iter()
+            .filter(|task| !self.skipped.contains(task) && !self.took.iter().any(|(done, _)| done == *task));
         let mean = |like: &dyn Fn(&Task) -> bool| {
             let took = || self.took.iter().filter(|(task, _)| like(task));
             let count = took().count();

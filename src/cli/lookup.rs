@@ -72,7 +72,12 @@ fn find(given: &str) -> Result<&'static Entry> {
         let entry = given.parse().ok().and_then(|index: usize| table().entries().get(index));
         return entry.ok_or_else(|| unknown(given));
     }
-    entry_of(&genotype::find(given, None)?.genotype).ok_or_else(|| unknown(given))
+    match genotype::find(given, None) {
+        Ok(found) => entry_of(&found.genotype).ok_or_else(|| unknown(given)),
+        // A path says what is wrong with it; a word is neither a path nor an architecture.
+        Err(_) if !given.contains(['/', '.']) => Err(unknown(given)),
+        Err(error) => Err(error),
+    }
 }
 
 fn unknown(given: &str) -> Error {

@@ -18,7 +18,8 @@ pub struct Found {
     /// The genotype; nothing, where the architecture of a table was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genotype: Option<Genotype>,
-    /// The architecture by the name that other commands know it by, such as `random:7` or a string of NAS-Bench-201.
+    /// The architecture by the name that other commands know it by in its space, such as `random:7` or a string of
+    /// NAS-Bench-201.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Weights of its network.
@@ -42,6 +43,8 @@ pub struct Found {
 pub struct Trained {
     /// The accuracy on the test images after the last epoch, as a fraction.
     pub test_accuracy: f64,
+    /// Weights of the network.
+    pub weights: usize,
     /// Products of convolutions and of the classifier for one image.
     pub multiply_adds: u64,
 }

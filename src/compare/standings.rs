@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::agreement::{Agreement, Found as Searched};
 use super::outcome::{Found, Trained, load};
-use super::statistics::{Difference, Summary};
+use super::statistics::{Difference, Summary, least_p_value};
 use super::study::{Kind, Study};
 use super::task::{Part, Task};
 use super::work::Failure;
 use crate::Result;
+use crate::benchmark::nasbench201::entry_of;
 use crate::space::derivation::derive;
 use crate::space::genotype::Genotype;
 use crate::store::alphas::load_alphas;
@@ -38,7 +39,8 @@ pub struct Standings {
 pub struct Line {
     /// Its name.
     pub contender: String,
-    /// How the genotypes were trained: the name of a setting, empty for `[train]` alone; `table` where a table knows.
+    /// How the genotypes were trained: the name of a setting, empty for `[train]` alone; `table, CIFAR-10` where a table
+    /// knows.
     pub setting: String,
     /// The accuracy on the test images over the seeds.
     pub test_accuracy: Summary,
@@ -69,12 +71,14 @@ pub struct Line {
 pub struct OverRandom {
     /// The contender at random.
     pub than: String,
+    /// Its seeds.
+    pub seeds: usize,
     /// Of the accuracies in per cent: in points.
     pub points: Difference,
 }
 
-/// The setting of what a table knows.
-const TABLE: &str = "table";
+/// The setting of what a table knows; no name of a setting has a comma.
+const TABLE: &str = "table, CIFAR-10";
 
 impl Standings {
     /// Of all outcomes below the directory of a study.
@@ -112,18 +116,22 @@ fn line(study: &Study, directory: &Path, contender: usize, setting: Option<usize
     for &seed in &study.seeds {
         let find = Task { contender, seed, part: Part::Find };
         let Some(found) = load::<Found>(&study.outcome_file(directory, find))? else { continue };
-        let accuracy = match setting {
-            None => found.test_accuracy,
+        let measured = match setting {
+            None => found.test_accuracy.map(|accuracy| {
+                let known = found.genotype.as_ref().and_then(entry_of);
+                (accuracy, known.map_or(found.weights, |entry| entry.parameters))
+            }),
             Some(place) => {
                 let train = Task { part: Part::Train(place), ..find };
-                load::<Trained>(&study.outcome_file(directory, train))?.map(|trained| trained.test_accuracy)
+                let trained = load::<Trained>(&study.outcome_file(directory, train))?;
+                trained.map(|trained| (trained.test_accuracy, trained.weights))
             }
         };
-        let Some(accuracy) = accuracy else { continue };
+        let Some((accuracy, size)) = measured else { continue };
         accuracies.push(100.0 * accuracy);
-        weights.push(found.weights as f64);
+        weights.push(size as f64);
         networks = found.networks;
-        if !found.course.is_empty() {
+        if setting.is_none() && !found.course.is_empty() {
             courses.push(found.course.iter().map(|accuracy| 100.0 * accuracy).collect());
         }
         if let Some(genotype) =
@@ -179,38 +187,59 @@ fn compare(study: &Study, lines: &mut [Line]) {
         let of_any_size = || random.iter().find(|(like, ..)| like.is_none());
         if let Some((_, than, accuracies)) = like.or_else(of_any_size) {
             let points = Difference::of(&line.accuracies, accuracies);
-            line.over_random = points.map(|points| OverRandom { than: than.clone(), points });
+            line.over_random =
+                points.map(|points| OverRandom { than: than.clone(), seeds: accuracies.len(), points });
         }
     }
 }
 
-/// What the first setting says of its best contender, and whether that is a claim.
+/// What the first setting says of its best contender beside those at random, and whether that is a claim that it beats them.
 fn verdict(lines: &[Line]) -> (bool, String) {
     let Some(first) = lines.first() else { return (false, "No contender has an accuracy yet.".to_owned()) };
     let of_setting: Vec<&Line> = lines.iter().filter(|line| line.setting == first.setting).collect();
     let compared = of_setting.iter().filter(|line| line.over_random.is_some()).count();
-    let Some((line, over)) = of_setting.iter().find_map(|line| Some((line, line.over_random.as_ref()?)))
-    else {
-        let reason =
-            "No contender is compared with genotypes drawn at random: the study has none of the kind random.";
-        return (false, reason.to_owned());
+    if compared == 0 {
+        return (false, "No contender is compared with genotypes drawn at random.".to_owned());
+    }
+    let at_random = |line: &Line| {
+        of_setting
+            .iter()
+            .any(|other| other.over_random.as_ref().is_some_and(|over| over.than == line.contender))
     };
-    let OverRandom { than, points } = over;
+    let best = of_setting
+        .iter()
+        .find(|line| line.over_random.is_some() || !at_random(line))
+        .unwrap_or(&of_setting[0]);
+    let (name, accuracies) = (&best.contender, &best.accuracies);
+    let Some(OverRandom { than, seeds, points }) = &best.over_random else {
+        let mean = best.test_accuracy.mean;
+        let what =
+            "no contender of the kind random has its weights, and none is drawn with any number of them";
+        return (
+            false,
+            format!("{name} has the best mean, {mean:.2} %, and is compared with nothing: {what}."),
+        );
+    };
     // The best of several is chosen by these figures: each could have been it.
-    let p_value = (points.p_value * compared as f64).min(1.0);
+    let corrected = |p_value: f64| (p_value * compared as f64).min(1.0);
+    let p_value = corrected(points.p_value);
     let figures = format!(
-        "{:+.2} points{}, p = {p_value:.2}{}, {} seeds",
+        "{:+.2} points{}, p = {p_value:.3}{}, {} seeds against {seeds}",
         points.difference,
         points
             .interval
             .map_or(String::new(), |[low, high]| format!(" (95 % interval {low:+.2} to {high:+.2})")),
         if compared > 1 { format!(" after a correction for {compared} contenders") } else { String::new() },
-        line.accuracies.len(),
+        accuracies.len(),
     );
-    let name = &line.contender;
-    match p_value <= SIGNIFICANT && points.difference > 0.0 {
-        true => (true, format!("{name} beats {than}: {figures}.")),
-        false => (false, format!("It cannot be shown that {name} beats {than}: {figures}.")),
+    let few = match corrected(least_p_value(accuracies.len(), *seeds)) > SIGNIFICANT {
+        true => " So few seeds cannot show any difference.",
+        false => "",
+    };
+    match (p_value <= SIGNIFICANT, points.difference > 0.0) {
+        (true, true) => (true, format!("{name} beats {than}: {figures}.")),
+        (true, false) => (false, format!("{name}, the best, is worse than {than}: {figures}.")),
+        (false, _) => (false, format!("It cannot be shown that {name} beats {than}: {figures}.{few}")),
     }
 }
 
@@ -235,6 +264,7 @@ mod tests {
             seconds: None,
             over_random: over.map(|over| OverRandom {
                 than: "random".to_owned(),
+                seeds: over.len(),
                 points: Difference::of(accuracies, over).unwrap(),
             }),
             agreement: None,
@@ -249,13 +279,22 @@ mod tests {
         let random = contender("random", &poor, None);
         let better = sentence(&[contender("darts", &good, Some(&poor)), random.clone()]);
         assert!(better.starts_with("darts beats random: +1.12 points (95 % interval +"), "{better}");
-        assert!(better.ends_with("p = 0.01, 5 seeds."), "{better}");
+        assert!(better.ends_with("p = 0.008, 5 seeds against 5."), "{better}");
         // Three seeds against three can be dealt in 20 ways only.
         let few = sentence(&[contender("darts", &good[..3], Some(&poor[..3])), random.clone()]);
         assert!(few.starts_with("It cannot be shown that darts beats random: +1.10"), "{few}");
-        assert!(few.ends_with("p = 0.10, 3 seeds."), "{few}");
+        assert!(
+            few.ends_with("p = 0.100, 3 seeds against 3. So few seeds cannot show any difference."),
+            "{few}"
+        );
         let worse = sentence(&[random.clone(), contender("darts", &poor, Some(&good))]);
-        assert!(worse.starts_with("It cannot be shown that darts beats random: -1.12"), "{worse}");
+        assert!(worse.starts_with("darts, the best, is worse than random: -1.12"), "{worse}");
+        let other = contender("gdas", &[99.0], None);
+        let alone = sentence(&[other, contender("darts", &good, Some(&poor)), random]);
+        assert!(
+            alone.starts_with("gdas has the best mean, 99.00 %, and is compared with nothing"),
+            "{alone}"
+        );
     }
 
     #[test]
@@ -264,10 +303,10 @@ mod tests {
         let line = |name| contender(name, &good, Some(&poor));
         // One of 70 ways and its opposite: 0.029 each.
         let alone = sentence(&[line("a")]);
-        assert!(alone.starts_with("a beats random") && alone.contains("p = 0.03, 4"), "{alone}");
+        assert!(alone.starts_with("a beats random") && alone.contains("p = 0.029, 4"), "{alone}");
         let both = sentence(&[line("a"), line("b")]);
-        assert!(both.contains("p = 0.06 after a correction for 2 contenders"), "{both}");
-        assert!(both.starts_with("It cannot be shown"), "{both}");
+        assert!(both.contains("p = 0.057 after a correction for 2 contenders"), "{both}");
+        assert!(both.starts_with("It cannot be shown") && both.contains("So few seeds"), "{both}");
     }
 
     #[test]

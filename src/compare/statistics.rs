@@ -120,6 +120,14 @@ fn permutation_test(one: &[f64], other: &[f64]) -> (f64, bool) {
     }
 }
 
+/// The least p-value that two lists of such lengths can have: only the way that was observed is as extreme, and the opposite one
+/// where the lists are of equal length.
+pub fn least_p_value(one: usize, other: usize) -> f64 {
+    let ways = ways((one + other) as u64, one as u64).unwrap_or(u64::MAX) as f64;
+    let opposite = if one == other { 2.0 } else { 1.0 };
+    (opposite / ways).min(1.0)
+}
+
 /// In how many ways `taken` of `count` things can be chosen; nothing beyond 64 bits.
 fn ways(count: u64, taken: u64) -> Option<u64> {
     let taken = taken.min(count - taken);
@@ -151,6 +159,13 @@ mod tests {
         assert!((summary.deviation.unwrap() - (32f64 / 7.0).sqrt()).abs() < 1e-15);
         assert_eq!(Summary::of(&[3.0]).unwrap().deviation, None);
         assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn few_values_cannot_differ_by_more_than_chance() {
+        assert_eq!([(3, 3), (1, 1), (1, 3)].map(|(one, other)| least_p_value(one, other)), [0.1, 1.0, 0.25]);
+        assert_eq!(least_p_value(5, 5), 2.0 / 252.0);
+        assert!(least_p_value(500, 500) < 1e-15);
     }
 
     /// Three against three: of the 20 ways only the observed one and its opposite are as far apart.

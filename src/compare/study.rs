@@ -1,7 +1,7 @@
 //! A study as its file says it: who is compared, with which seeds, and what all have in common.
 //!
 //! ```toml
-//! seeds = [0, 1, 2]
+//! seeds = [0, 1, 2, 3, 4]
 //!
 //! [search]                 # keys of a search's plan, for all contenders that search by gradients
 //! data = "digits"
@@ -30,6 +30,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::baseline;
+use crate::benchmark::nasbench201;
 use crate::plan::keys::Preset;
 use crate::plan::merge::Written;
 use crate::plan::{PlanTable, search, train};
@@ -41,7 +42,7 @@ pub const MAX_STUDY: usize = 64 * 1024;
 /// The most runs of a study: contenders times seeds.
 const MOST_RUNS: usize = 100_000;
 /// The most that a search without gradients may ask.
-const MOST_QUERIES: usize = 1_000_000;
+const MOST_QUERIES: usize = 100_000;
 
 /// Contenders beside each other.
 #[derive(Clone, Debug)]
@@ -174,6 +175,7 @@ impl File {
         let contenders = contenders.collect::<Result<Vec<_>>>()?;
         let study = Study { seeds: self.seeds.clone(), contenders, trainings: self.trainings(preset, path)? };
         study.check_matches()?;
+        study.check_accuracies()?;
         Ok(study)
     }
 
@@ -206,9 +208,18 @@ impl File {
                     return Err(Error::Usage(format!("{place}.weights_of is {other}; expected a text")));
                 }
             };
-            nothing_else(&own)?;
-            let plan = Box::new(plan_of(&[&self.search], "search", preset, path)?);
-            return Ok(Kind::Random { plan, weights_of });
+            // What is as large as another's genotype is of the same space.
+            let plan = match weights_of {
+                None => plan_of(&[&self.search, &own], place, preset, path)?,
+                Some(other) => {
+                    nothing_else(&own)?;
+                    let model = self.contenders.values().nth(other).and_then(Value::as_table);
+                    let mut model = model.cloned().unwrap_or_default();
+                    model.remove("kind");
+                    plan_of(&[&self.search, &model], place, preset, path).unwrap_or_default()
+                }
+            };
+            return Ok(Kind::Random { plan: Box::new(plan), weights_of });
         }
         let Some(search) = baseline::Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
             let known: Vec<_> = baseline::Kind::ALL.iter().map(|kind| kind.name()).collect();
@@ -223,7 +234,7 @@ impl File {
         };
         if !(1..=MOST_QUERIES).contains(&queries) {
             return Err(Error::Usage(format!(
-                "{place}.queries: expected how often the search may ask, from 1 to {MOST_QUERIES}"
+                "{place}.queries: expected a whole number from 1 to {MOST_QUERIES}"
             )));
         }
         nothing_else(&own)?;
@@ -259,7 +270,7 @@ impl File {
 }
 
 impl Study {
-    /// Refuses genotypes that are to be as large as those of a contender that has none to be compared with.
+    /// Refuses a random contender that is to follow the weights of one that is no gradient search.
     fn check_matches(&self) -> Result<()> {
         for Contender { name, kind } in &self.contenders {
             if let Kind::Random { weights_of: Some(other), .. } = kind
@@ -268,6 +279,24 @@ impl Study {
                 let other = &self.contenders[*other].name;
                 return Err(Error::Usage(format!(
                     "contenders.{name}.weights_of is {other:?}, which is no gradient search"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Study {
+    /// Refuses contenders whose genotypes nobody trains, the study as little as the authors of a table.
+    fn check_accuracies(&self) -> Result<()> {
+        for Contender { name, kind } in &self.contenders {
+            if let (true, Kind::Gradient(plan) | Kind::Random { plan, .. }) =
+                (self.trainings.is_empty(), kind)
+                && plan.space()?.name() != nasbench201::SPACE
+            {
+                return Err(Error::Usage(format!(
+                    "train is missing, so contenders.{name} has no accuracy; expected a table [train], or the space {}",
+                    nasbench201::SPACE
                 )));
             }
         }
@@ -303,9 +332,14 @@ fn plan_of<P: PlanTable>(tables: &[&Table], place: &str, preset: Preset, path: &
             values.insert(key.name.to_owned(), key.domain.read(value.clone()).map_err(refused)?);
         }
     }
-    let file = Some((PathBuf::from(format!("{}: {place}", path.display())), values));
+    let place = format!("{}: {place}", path.display());
+    let file = Some((PathBuf::from(&place), values));
     let written = Written { preset, file, flags: Table::new() };
-    Ok(written.plan::<P>(Table::new())?.plan)
+    let given = written.plan::<P>(Table::new()).map_err(|error| match error {
+        Error::Plan(reason) if !reason.starts_with(&place) => Error::Plan(format!("{place}: {reason}")),
+        other => other,
+    });
+    Ok(given?.plan)
 }
 
 #[cfg(test)]
@@ -384,11 +418,15 @@ mod tests {
             ("seeds = [0]\n[contenders.x]\nkind = \"random\"\nweights_of = \"x\"", "is no gradient search"),
             (
                 "seeds = [0]\n[contenders.x]\nkind = \"random\"\nqueries = 3",
-                "unknown key queries of the kind random",
+                "contenders.x: queries: unknown key",
             ),
-            ("seeds = [0]\n[contenders.x]\nkind = \"reinforce\"", "contenders.x.queries: expected how often"),
+            (
+                "seeds = [0]\n[contenders.x]\nkind = \"reinforce\"",
+                "contenders.x.queries: expected a whole number",
+            ),
             ("seeds = [0]\n[contenders.x]\nkind = \"reinforce\"\nqueries = 0", "contenders.x.queries"),
             ("seeds = [0]\n[settings.y]\n[contenders.x]", "settings.y changes [train], which is missing"),
+            ("seeds = [0]\n[contenders.x]", "train is missing, so contenders.x has no accuracy"),
             ("seeds = [0]\n[train]\nepochs = 0\n[contenders.x]", "train: epochs is 0"),
         ];
         for (text, sentence) in cases {

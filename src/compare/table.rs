@@ -67,7 +67,7 @@ pub fn csv(standings: &Standings) -> String {
         let interval = |end: usize| points.and_then(|points| Some(points.interval?[end]));
         let cells = [
             contender.clone(),
-            setting.clone(),
+            setting.replace(',', " of"),
             test_accuracy.count.to_string(),
             test_accuracy.mean.to_string(),
             optional(test_accuracy.deviation),
@@ -97,7 +97,7 @@ fn row(line: &Line) -> [String; HEADS.len()] {
     let over = line.over_random.as_ref().map_or(String::new(), |OverRandom { points, .. }| {
         let interval =
             points.interval.map_or(String::new(), |[low, high]| format!(" ({low:+.2} to {high:+.2})"));
-        format!("{:+.2}{interval}, p = {:.2}", points.difference, points.p_value)
+        format!("{:+.2}{interval}, p = {:.3}", points.difference, points.p_value)
     });
     [
         line.contender.clone(),
@@ -133,6 +133,7 @@ mod tests {
             seconds: over.map(|_| 72.0),
             over_random: over.map(|over| OverRandom {
                 than: "random".to_owned(),
+                seeds: over.len(),
                 points: Difference::of(accuracies, over).unwrap(),
             }),
             agreement: None,
@@ -148,10 +149,10 @@ mod tests {
     fn a_table_has_a_line_for_each_contender() {
         assert_eq!(
             aligned(&standings()),
-            "contender  seeds  test accuracy, %      min to max  weights  networks      search               \
-             over random, points\n\
+            "contender  seeds  test accuracy, %      min to max  weights  networks      search                \
+              over random, points\n\
              darts          2      93.50 ± 0.71  93.00 to 94.00    1,235         1  1 min 12 s  +2.00 (-1.04 to +5.04), \
-             p = 0.33\n\
+             p = 0.333\n\
              random         2      91.50 ± 0.71  91.00 to 92.00    1,235         1\n"
         );
         let markdown = markdown(&standings());

@@ -1,5 +1,8 @@
 //! The work of a study: its tasks, several at once, each of which can be interrupted and goes on.
 
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -90,10 +93,15 @@ impl Work<'_> {
             Some(violation) => Err(Error::Plan(format!("{place}: {}", violation))),
         };
         for Contender { name, kind } in &self.study.contenders {
-            if let Kind::Gradient(plan) = kind {
-                let plan = search_plan::Plan { seed, ..(**plan).clone() };
-                plan.resolve_device()?;
-                within(&format!("contenders.{name}"), plan.violation_by_data(&dataset(&plan)?))?;
+            match kind {
+                Kind::Gradient(plan) => {
+                    let plan = search_plan::Plan { seed, ..(**plan).clone() };
+                    plan.resolve_device()?;
+                    within(&format!("contenders.{name}"), plan.violation_by_data(&dataset(&plan)?))?;
+                }
+                // Its genotypes are those of a space, whatever batches the plan has.
+                Kind::Random { plan, .. } => drop(dataset(&search_plan::Plan { seed, ..(**plan).clone() })?),
+                Kind::Table { .. } => {}
             }
         }
         for Training { name, plan } in &self.study.trainings {
@@ -138,6 +146,10 @@ impl Work<'_> {
         let lock = || standing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = lock();
         loop {
+            if (self.interrupted)() {
+                state.interrupted = true;
+                changed.notify_all();
+            }
             if state.interrupted || state.waiting.is_empty() {
                 return;
             }
@@ -148,10 +160,18 @@ impl Work<'_> {
             let task = state.waiting.remove(place);
             state.running.push(task);
             drop(state);
-            let done = self.attempt(task);
+            let done = catch_unwind(AssertUnwindSafe(|| self.attempt(task)));
             state = lock();
             state.running.retain(|other| *other != task);
-            self.settle(task, done, &mut state);
+            match done {
+                Ok(done) => self.settle(task, done, &mut state),
+                Err(panic) => {
+                    // Others must not wait for what never ends.
+                    state.interrupted = true;
+                    changed.notify_all();
+                    resume_unwind(panic);
+                }
+            }
             changed.notify_all();
         }
     }
@@ -222,7 +242,8 @@ impl Work<'_> {
                     None => None,
                     Some(other) => Some(self.found(Task { contender: *other, ..task })?.weights),
                 };
-                finished(self.draw(plan, task.seed, like)?, None)
+                let name = &self.study.contenders[task.contender].name;
+                finished(self.draw(plan, name, task.seed, like)?, None)
             }
             (Part::Find, Kind::Table { search, queries }) => {
                 finished(ask(*search, task.seed, *queries)?, None)
@@ -276,8 +297,8 @@ impl Work<'_> {
         }
         let control = self.control(checkpoint.as_ref());
         let ended = train::run(plan, genotype, dataset, &control, &mut directory)?;
-        let multiply_adds = cost.multiply_adds;
-        Ok(ended.map(|outcome| Trained { test_accuracy: outcome.last, multiply_adds }))
+        let Cost { weights, multiply_adds } = cost;
+        Ok(ended.map(|outcome| Trained { test_accuracy: outcome.last, weights, multiply_adds }))
     }
 
     /// The directory of a run: new, or with the state that it goes on from.
@@ -317,19 +338,20 @@ impl Work<'_> {
     }
 
     /// A genotype drawn at random, with about so many weights if that is asked for.
-    fn draw(&self, plan: &search_plan::Plan, seed: u64, like: Option<usize>) -> Result<Found> {
+    fn draw(&self, plan: &search_plan::Plan, name: &str, seed: u64, like: Option<usize>) -> Result<Found> {
         let space = plan.space()?;
         let plan = search_plan::Plan { seed, ..plan.clone() };
         let weights_of = self.weights_of_network(&dataset(&plan)?)?;
-        // Seeds of a study are small: their draws do not meet.
+        // Each contender and seed has draws of its own.
+        let own = crc32c::crc32c(format!("{name} {seed}").as_bytes());
         let tries = if like.is_some() { DRAWN } else { 1 };
         let mut nearest = usize::MAX;
-        for number in (0..tries).map(|attempt| seed.wrapping_add(attempt << 32)) {
-            let genotype = sampled::draw(number, &space);
+        for number in (0..tries).map(|attempt| u64::from(own) << 32 | attempt) {
+            let genotype = sampled::draw_nodes(number, &space, plan.nodes);
             let weights = weights_of(&genotype)?;
             let off = like.map_or(0, |like| weights.abs_diff(like));
             if like.is_none_or(|like| off as f64 <= NEAR * like as f64) {
-                let name = Some(format!("{}{number}", sampled::PREFIX));
+                let name = (plan.nodes == space.nodes()).then(|| format!("{}{number}", sampled::PREFIX));
                 let test_accuracy = tabulated(&genotype);
                 return Ok(Found {
                     genotype: Some(genotype),
@@ -385,7 +407,12 @@ fn ask(kind: baseline::Kind, seed: u64, budget: usize) -> Result<Found> {
     let score = |candidate: &[usize]| Ok(entry(candidate).accuracy(known));
     let queries =
         baseline::run(kind, &[OPERATIONS.len(); EDGES.len()], seed, budget, Vec::new(), score, |_| Ok(()))?;
-    let course = (1..=queries.len()).filter_map(|count| baseline::best(&queries[..count]).map(judged));
+    let course = queries.iter().scan(&queries[0], |best, query| {
+        if query.score > best.score {
+            *best = query;
+        }
+        Some(judged(best))
+    });
     let course: Vec<f64> = course.collect();
     let best = baseline::best(&queries).map(|query| entry(&query.candidate));
     let best = best.expect("a search asks at least once");
@@ -400,25 +427,53 @@ fn ask(kind: baseline::Kind, seed: u64, budget: usize) -> Result<Found> {
     })
 }
 
-/// Makes the directory of a study, which holds its file; or takes the one that is there, if it is of the same study.
+/// Makes the directory of a study, which holds its file; or takes the one that is there, if it is of the same study. As long
+/// as the file is open that this gives, no other process works on the study.
 ///
 /// # Errors
-/// It holds something else.
-pub fn open(directory: &Path, text: &str, resume: bool) -> Result<()> {
+/// It holds something else, it is to be resumed and is not there, or another process works on it.
+pub fn open(directory: &Path, text: &str, resume: bool) -> Result<File> {
     const STUDY: &str = "study.toml";
     let path = directory.join(STUDY);
     let refused = |reason: &str| Err(Error::Format { path: directory.into(), reason: reason.to_owned() });
+    if resume && !directory.is_dir() {
+        return refused("no such directory of a study; without --resume it begins there");
+    }
     if path.is_file() {
         let begun = read_text(&path, MAX_STUDY)?;
         return match (begun == text, resume) {
-            (true, true) => Ok(()),
+            (true, true) => lock(directory),
             (true, false) => refused("holds this study already; --resume goes on with it"),
             (false, _) => refused("is the directory of another study; its study.toml differs"),
         };
     }
-    if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+    // A process that was killed while it wrote the file had done no work yet.
+    remove_unfinished(directory);
+    let strange = |name: &OsStr| name != LOCK;
+    let mut entries = directory.read_dir().into_iter().flatten().flatten();
+    if entries.any(|entry| strange(&entry.file_name())) {
         return refused("is not empty, and no directory of a study: it holds no study.toml");
     }
     std::fs::create_dir_all(directory).map_err(|source| Error::io(directory, source))?;
-    write_whole(&path, text.as_bytes())
+    let lock = lock(directory)?;
+    write_whole(&path, text.as_bytes())?;
+    Ok(lock)
+}
+
+/// The file that the process holds a lock on that works on a study.
+const LOCK: &str = ".lock";
+
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join(LOCK);
+    let file = File::create(&path).map_err(|source| Error::io(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let reason = "another process works on this study; end it first, or wait for its end".to_owned();
+            Err(Error::Format { path: directory.into(), reason })
+        }
+        // Some file systems know no locks.
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(source)) => Err(Error::io(path, source)),
+    }
 }

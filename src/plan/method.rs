@@ -10,7 +10,7 @@ use crate::method::perturbation::perturbation;
 use crate::method::published::{all, find};
 use crate::method::relaxation::relaxation;
 use crate::method::schedule::probability;
-use crate::method::selection::selection;
+use crate::method::selection::{Selection, selection};
 use crate::method::stages::transitions;
 use crate::method::step_order::StepOrder;
 
@@ -126,21 +126,37 @@ pub(super) fn method() -> [Key; 15] {
     ]
 }
 
-/// Fills in what the method decides, where the user wrote nothing.
-pub(super) fn complete_method(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) {
+/// Fills in what the method decides, where the user wrote nothing. What its authors use belongs to the space of the paper: a
+/// space with a plan of its own keeps that.
+pub(super) fn complete_method(
+    values: &mut Table,
+    preset: Preset,
+    own_space: bool,
+    wrote: &dyn Fn(&str) -> bool,
+) {
     let Some(method) = values.get("method").and_then(Value::as_str).and_then(find) else { return };
-    let paper = (preset == Preset::Paper).then_some(&method.paper);
+    let paper = (preset == Preset::Paper && !own_space).then_some(&method.paper);
+    for (key, value) in std::iter::once(&method.plan).chain(paper).flatten() {
+        if !wrote(key) {
+            values.insert(key.clone(), value.clone());
+        }
+    }
+    let text =
+        |values: &Table, key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     if let (Some([frozen, of]), false) = (method.frozen, wrote("frozen_epochs")) {
-        let stages = values.get("stages").and_then(Value::as_str).and_then(|text| transitions(text).ok());
-        let count = 1 + stages.map_or(0, |transitions| transitions.len() as i64);
+        let count =
+            1 + transitions(&text(values, "stages")).map_or(0, |transitions| transitions.len() as i64);
         let epochs = values.get("epochs").and_then(Value::as_integer).unwrap_or_default();
         // A number of epochs that cannot be is refused later.
         let frozen = (epochs / count).saturating_mul(frozen) / of;
         values.insert("frozen_epochs".to_owned(), Value::Integer(frozen));
     }
-    for (key, value) in std::iter::once(&method.plan).chain(paper).flatten() {
-        if !wrote(key) {
-            values.insert(key.clone(), value.clone());
+    // Where no alpha moves, there is nothing to guard.
+    if let Ok(Selection::Sampled(_)) = selection(&text(values, "selection")) {
+        for guard in
+            ["guard_skips", "guard_ranking", "guard_entropy"].into_iter().filter(|guard| !wrote(guard))
+        {
+            values.insert(guard.to_owned(), "off".into());
         }
     }
 }
@@ -205,6 +221,32 @@ mod tests {
         assert_eq!((frozen(Preset::Paper, ""), frozen(Preset::Small, "")), (15, 3));
         assert_eq!(frozen(Preset::Small, "epochs = 40\nstages = \"keep 5 +1\""), 6);
         assert_eq!((frozen(Preset::Small, "epochs = 1"), frozen(Preset::Paper, "frozen_epochs = 2")), (0, 2));
+    }
+
+    #[test]
+    fn frozen_epochs_are_a_share_of_those_that_the_method_has() {
+        let frozen = |preset, flags: &str| {
+            plan_of(preset, &format!("method = \"p-darts\"\n{flags}")).unwrap().frozen_epochs
+        };
+        assert_eq!((frozen(Preset::Paper, ""), frozen(Preset::Small, "")), (10, 1));
+        assert_eq!((frozen(Preset::Small, "epochs = 75"), frozen(Preset::Small, "epochs = 3")), (10, 0));
+    }
+
+    #[test]
+    fn a_space_with_a_plan_of_its_own_keeps_it() {
+        let plan = |method: &str| {
+            plan_of(Preset::Paper, &format!("method = {method:?}\nspace = \"nas-bench-201\"")).unwrap()
+        };
+        let drnas = plan("drnas");
+        assert_eq!((drnas.partial_channels, drnas.init_channels, drnas.batch_size), (1, 16, 64));
+        assert_eq!((&drnas.relaxation[..], drnas.gradient_clip), ("dirichlet", 1e6));
+        assert_eq!((plan("pc-darts").partial_channels, plan("pc-darts").frozen_epochs), (4, 30));
+    }
+
+    #[test]
+    fn guards_are_off_where_no_alpha_moves() {
+        let plan = plan_of(Preset::Small, "selection = \"sampled 5\"").unwrap();
+        assert_eq!([&plan.guard_skips[..], &plan.guard_ranking, &plan.guard_entropy], ["off"; 3]);
     }
 
     #[test]

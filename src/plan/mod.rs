@@ -1,8 +1,8 @@
 //! The plans of a search and of a training: everything that determines a run, checked before any work starts.
 //!
-//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan, `method` and `skips` for those
-//! of a search method `shared` for those of both plans and `spaces` for what a space decides, [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a
-//! plan file and a preset become one plan.
+//! Read [`keys`] for what a key is, then [`search`] and [`train`] for the keys of each plan, `method`, `partial`,
+//! `sampled` and `skips` for those of a search method, `shared` for those of both plans and `spaces` for what a space decides,
+//! [`mod@file`] for how a plan file is read, and [`merge`] for how flags, a plan file and a preset become one plan.
 
 pub mod file;
 pub mod guards;

@@ -332,12 +332,14 @@ impl Plan {
     }
 
     /// Parts that act on alphas, each with the one that does nothing.
-    fn of_alphas(&self) -> [(&'static str, String, &'static str); 10] {
+    fn of_alphas(&self) -> [(&'static str, String, &'static str); 12] {
         [
             ("relaxation", self.relaxation.clone(), "softmax"),
             ("penalty", self.penalty.clone(), "none"),
             ("perturbation", self.perturbation.clone(), "none"),
             ("edge_weights", self.edge_weights.to_string(), "none"),
+            ("auxiliary_skip", self.auxiliary_skip.clone(), "0"),
+            ("frozen_epochs", self.frozen_epochs.to_string(), "0"),
             ("stages", self.stages.clone(), "none"),
             ("order", self.order.to_string(), "first"),
             ("guard_skips", self.guard_skips.clone(), "off"),
@@ -383,8 +385,8 @@ impl PlanTable for Plan {
     }
 
     fn complete(values: &mut Table, preset: Preset, wrote: &dyn Fn(&str) -> bool) -> Result<()> {
-        complete_method(values, preset, wrote);
-        complete_for_space(values, Self::COMMAND, preset, wrote);
+        let own_space = complete_for_space(values, Self::COMMAND, preset, wrote);
+        complete_method(values, preset, own_space, wrote);
         if let (Some(Value::String(text)), false) = (values.get("space"), wrote("nodes")) {
             let space = text.parse().and_then(|choice: Choice| choice.space())?;
             values.insert("nodes".to_owned(), Value::Integer(space.nodes() as i64));

@@ -16,22 +16,23 @@ static DEFAULTS: LazyLock<Defaults> = LazyLock::new(|| {
     read.unwrap_or_else(|error| panic!("the defaults of this program's spaces: {error}"))
 });
 
-/// Fills in what the space decides, where the user wrote nothing.
+/// Fills in what the space decides, where the user wrote nothing; says whether it has a plan of its own.
 pub(super) fn complete_for_space(
     values: &mut Table,
     command: Command,
     preset: Preset,
     wrote: &dyn Fn(&str) -> bool,
-) {
-    let Some(space) = values.get("space").and_then(Value::as_str) else { return };
+) -> bool {
+    let Some(space) = values.get("space").and_then(Value::as_str) else { return false };
     let of_command = DEFAULTS.get(space).and_then(|commands| commands.get(command.name()));
-    let Some(defaults) = of_command.and_then(|presets| presets.get(preset.name())) else { return };
+    let Some(defaults) = of_command.and_then(|presets| presets.get(preset.name())) else { return false };
     // The look-ahead of the second order has no Nesterov momentum.
     let first = values.get("order").and_then(Value::as_str).is_none_or(|order| order == "first");
     for (key, value) in defaults.iter().filter(|(key, _)| !wrote(key) && (first || *key != "weight_nesterov"))
     {
         values.insert(key.clone(), value.clone());
     }
+    true
 }
 
 #[cfg(test)]

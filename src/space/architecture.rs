@@ -147,7 +147,11 @@ pub(super) fn edges(text: &str, expected: Option<usize>) -> std::result::Result<
     let text = text.trim();
     let groups: Vec<&str> = text.split('+').collect();
     if let Some(expected) = expected.filter(|&expected| expected != groups.len()) {
-        return Err(format!("{} has {} nodes; expected {expected} joined by +", quoted(text), groups.len()));
+        return Err(format!(
+            "{} is of {} parts; expected {expected} nodes joined by +",
+            quoted(text),
+            groups.len()
+        ));
     }
     let mut nodes = Vec::with_capacity(groups.len());
     for (group, node) in groups.into_iter().zip(1..) {
@@ -156,7 +160,7 @@ pub(super) fn edges(text: &str, expected: Option<usize>) -> std::result::Result<
             .ok_or_else(|| format!("node {node} is {}; expected its edges, each between |", quoted(group)))?;
         let entries: Vec<&str> = entries.split('|').collect();
         if entries.len() != node {
-            return Err(format!("node {node} has {} edges; expected {node}", entries.len()));
+            return Err(format!("the number of edges of node {node} is {}; expected {node}", entries.len()));
         }
         let names = entries.into_iter().enumerate().map(|(from, entry)| operation(entry, from));
         let names: std::result::Result<Vec<_>, String> = names.collect();
@@ -213,11 +217,11 @@ mod tests {
     #[test]
     fn a_malformed_string_is_refused_by_its_first_fault() {
         let cases = [
-            ("", "\"\" has 1 nodes; expected 3 joined by +"),
-            ("|none~0|+|none~0|none~1|", "has 2 nodes"),
-            ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|+|none~0|", "has 4 nodes"),
-            ("|none~0|+|none~0|+|none~0|none~1|none~2|", "node 2 has 1 edges; expected 2"),
-            ("|none~0|+|none~0||none~1|+|none~0|none~1|none~2|", "node 2 has 3 edges"),
+            ("", "\"\" is of 1 parts; expected 3 nodes joined by +"),
+            ("|none~0|+|none~0|none~1|", "is of 2 parts"),
+            ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|+|none~0|", "is of 4 parts"),
+            ("|none~0|+|none~0|+|none~0|none~1|none~2|", "the number of edges of node 2 is 1; expected 2"),
+            ("|none~0|+|none~0||none~1|+|none~0|none~1|none~2|", "the number of edges of node 2 is 3"),
             ("none~0+|none~0|none~1|+|none~0|none~1|none~2|", "node 1 is \"none~0\"; expected its edges"),
             ("|none~1|+|none~0|none~1|+|none~0|none~1|none~2|", "leaves node \"1\"; expected node 0"),
             ("|none~0|+|none~1|none~0|+|none~0|none~1|none~2|", "node 2: \"none~1\" leaves node \"1\""),

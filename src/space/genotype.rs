@@ -111,7 +111,7 @@ impl Genotype {
         if self.cells.len() != space.cells().len() {
             let [found, expected] = [self.cells.len(), space.cells().len()];
             return Err(Error::Genotype(format!(
-                "has {found} types of cells, and the space {space} {expected}"
+                "the number of its types of cells is {found}, and the space {space} has {expected}"
             )));
         }
         for (cell, own) in self.cells.iter().enumerate() {

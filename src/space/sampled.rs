@@ -29,8 +29,13 @@ pub fn find(name: &str, space: &Arc<Space>) -> Option<Result<Genotype>> {
 /// Draws a genotype uniformly from a space: each node of its cells keeps different edges, each with one of the
 /// operations that a derivation may choose there, so in most spaces not `none`. In the paper's space four nodes keep two edges each.
 pub fn draw(seed: u64, space: &Arc<Space>) -> Genotype {
+    draw_nodes(seed, space, space.nodes())
+}
+
+/// The same with so many nodes in each cell, of which the space must have some.
+pub fn draw_nodes(seed: u64, space: &Arc<Space>, nodes: usize) -> Genotype {
     let mut random = generator(seed, Stream::Genotype, 0);
-    let cells = space.wirings(space.nodes()).iter().map(|wiring| cell(&mut random, space, wiring)).collect();
+    let cells = space.wirings(nodes).iter().map(|wiring| cell(&mut random, space, wiring)).collect();
     Genotype { space: Arc::clone(space), cells }
 }
 
