@@ -39,6 +39,8 @@ pub struct Standings {
 pub struct Line {
     /// Its name.
     pub contender: String,
+    /// Whether its genotypes are drawn at random.
+    pub random: bool,
     /// How the genotypes were trained: the name of a setting, empty for `[train]` alone; `table, CIFAR-10` where a table
     /// knows.
     pub setting: String,
@@ -152,6 +154,7 @@ fn line(study: &Study, directory: &Path, contender: usize, setting: Option<usize
     let agreement = if searched.len() > 1 { Some(Agreement::of(&searched)?) } else { None };
     Ok(Some(Line {
         contender: study.contenders[contender].name.clone(),
+        random: matches!(study.contenders[contender].kind, Kind::Random { .. }),
         setting: setting.map_or(TABLE.to_owned(), |place| study.trainings[place].name.clone()),
         test_accuracy,
         accuracies,
@@ -201,15 +204,9 @@ fn verdict(lines: &[Line]) -> (bool, String) {
     if compared == 0 {
         return (false, "No contender is compared with genotypes drawn at random.".to_owned());
     }
-    let at_random = |line: &Line| {
-        of_setting
-            .iter()
-            .any(|other| other.over_random.as_ref().is_some_and(|over| over.than == line.contender))
+    let Some(best) = of_setting.iter().find(|line| !line.random) else {
+        return (false, "No contender is compared with genotypes drawn at random.".to_owned());
     };
-    let best = of_setting
-        .iter()
-        .find(|line| line.over_random.is_some() || !at_random(line))
-        .unwrap_or(&of_setting[0]);
     let (name, accuracies) = (&best.contender, &best.accuracies);
     let Some(OverRandom { than, seeds, points }) = &best.over_random else {
         let mean = best.test_accuracy.mean;
@@ -256,6 +253,7 @@ mod tests {
     fn contender(name: &str, accuracies: &[f64], over: Option<&[f64]>) -> Line {
         Line {
             contender: name.to_owned(),
+            random: name == "random",
             setting: String::new(),
             test_accuracy: Summary::of(accuracies).unwrap(),
             accuracies: accuracies.to_vec(),
@@ -290,6 +288,10 @@ mod tests {
         let worse = sentence(&[random.clone(), contender("darts", &poor, Some(&good))]);
         assert!(worse.starts_with("darts, the best, is worse than random: -1.12"), "{worse}");
         let other = contender("gdas", &[99.0], None);
+        // What is drawn at random is no contender for the verdict, even where nothing is compared with it.
+        let unmatched = Line { random: true, ..contender("other", &[99.0], None) };
+        let spoken_of = sentence(&[unmatched, contender("darts", &good, Some(&poor)), random.clone()]);
+        assert!(spoken_of.starts_with("darts beats random"), "{spoken_of}");
         let alone = sentence(&[other, contender("darts", &good, Some(&poor)), random]);
         assert!(
             alone.starts_with("gdas has the best mean, 99.00 %, and is compared with nothing"),

@@ -173,8 +173,9 @@ impl File {
             Ok(Contender { name: name.clone(), kind })
         });
         let contenders = contenders.collect::<Result<Vec<_>>>()?;
-        let study = Study { seeds: self.seeds.clone(), contenders, trainings: self.trainings(preset, path)? };
-        study.check_matches()?;
+        let mut study =
+            Study { seeds: self.seeds.clone(), contenders, trainings: self.trainings(preset, path)? };
+        study.match_plans()?;
         study.check_accuracies()?;
         Ok(study)
     }
@@ -208,17 +209,10 @@ impl File {
                     return Err(Error::Usage(format!("{place}.weights_of is {other}; expected a text")));
                 }
             };
-            // What is as large as another's genotype is of the same space.
-            let plan = match weights_of {
-                None => plan_of(&[&self.search, &own], place, preset, path)?,
-                Some(other) => {
-                    nothing_else(&own)?;
-                    let model = self.contenders.values().nth(other).and_then(Value::as_table);
-                    let mut model = model.cloned().unwrap_or_default();
-                    model.remove("kind");
-                    plan_of(&[&self.search, &model], place, preset, path).unwrap_or_default()
-                }
-            };
+            if weights_of.is_some() {
+                nothing_else(&own)?;
+            }
+            let plan = plan_of(&[&self.search, &own], place, preset, path)?;
             return Ok(Kind::Random { plan: Box::new(plan), weights_of });
         }
         let Some(search) = baseline::Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
@@ -270,17 +264,19 @@ impl File {
 }
 
 impl Study {
-    /// Refuses a random contender that is to follow the weights of one that is no gradient search.
-    fn check_matches(&self) -> Result<()> {
-        for Contender { name, kind } in &self.contenders {
-            if let Kind::Random { weights_of: Some(other), .. } = kind
-                && !matches!(self.contenders[*other].kind, Kind::Gradient(_))
-            {
-                let other = &self.contenders[*other].name;
+    /// Gives a contender whose genotypes are as large as those of another the plan of that one, which says of what space they
+    /// are; refuses it where that one is no gradient search.
+    fn match_plans(&mut self) -> Result<()> {
+        for place in 0..self.contenders.len() {
+            let Kind::Random { weights_of: Some(other), .. } = self.contenders[place].kind else { continue };
+            let Kind::Gradient(model) = &self.contenders[other].kind else {
+                let [name, other] = [place, other].map(|place| &self.contenders[place].name);
                 return Err(Error::Usage(format!(
                     "contenders.{name}.weights_of is {other:?}, which is no gradient search"
                 )));
-            }
+            };
+            let plan = model.clone();
+            self.contenders[place].kind = Kind::Random { plan, weights_of: Some(other) };
         }
         Ok(())
     }
@@ -378,6 +374,19 @@ mod tests {
         assert_eq!((trainings[0].0, trainings[1]), ("", ("gentle", 0.01)));
         assert_eq!(study.trainings[1].plan.epochs, 4);
         assert_eq!(study.contender("gdas"), Some(2));
+    }
+
+    #[test]
+    fn what_is_as_large_as_another_is_of_its_space() {
+        let text = "seeds = [0]\n[contenders.a]\nkind = \"random\"\nweights_of = \"b\"\n[contenders.b]\n\
+            space = \"nas-bench-201\"\n[contenders.c]\nkind = \"random\"\nspace = \"s2\"\n[train]\n";
+        let spaces: Vec<_> = (read(text).unwrap().contenders.into_iter())
+            .filter_map(|contender| match contender.kind {
+                Kind::Random { plan, .. } => Some(plan.space),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(spaces, ["nas-bench-201", "s2"]);
     }
 
     #[test]

@@ -125,6 +125,7 @@ mod tests {
     fn standings() -> Standings {
         let line = |name: &str, accuracies: &[f64], over: Option<&[f64]>| Line {
             contender: name.to_owned(),
+            random: name == "random",
             setting: String::new(),
             test_accuracy: Summary::of(accuracies).unwrap(),
             accuracies: accuracies.to_vec(),

@@ -180,6 +180,15 @@ fn file_of_space(key: &str, written: &Table) -> Option<String> {
     matches!(text.as_str()?.parse(), Ok(Choice::Name(_))).then(|| text.to_string())
 }
 
+/// Why these flags, on the digits, make no plan of a search or a training.
+#[cfg(test)]
+pub(super) fn refusal<P: PlanTable>(flags: &str) -> String {
+    let mut flags: Table = flags.parse().unwrap();
+    flags.entry("data").or_insert("digits".into());
+    let written = Written { preset: Preset::Small, file: None, flags };
+    written.plan::<P>(Table::new()).err().unwrap().to_string()
+}
+
 /// The flag of a key.
 fn flag(key: &str) -> String {
     format!("--{}", key.replace('_', "-"))

@@ -72,17 +72,11 @@ pub(super) fn auxiliary_skip_conflict(auxiliary_skip: &str, relaxed: &str) -> Op
 
 #[cfg(test)]
 mod tests {
-    use toml::Table;
-
-    use crate::plan::keys::Preset;
-    use crate::plan::merge::Written;
+    use crate::plan::merge;
     use crate::plan::search::Plan;
 
     fn refusal(flags: &str) -> String {
-        let mut flags: Table = flags.parse().unwrap();
-        flags.insert("data".to_owned(), "digits".into());
-        let written = Written { preset: Preset::Small, file: None, flags };
-        written.plan::<Plan>(Table::new()).err().unwrap().to_string()
+        merge::refusal::<Plan>(flags)
     }
 
     #[test]
